@@ -1,0 +1,3 @@
+//! temporary
+pub mod journal;
+pub use journal::*;

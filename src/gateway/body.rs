@@ -1,0 +1,197 @@
+//! The ways to answer: at once, piece by piece, from a file, or later.
+
+use std::fmt;
+use std::fs::File;
+use std::sync::Arc;
+
+use super::{GatewayError, StartResponse};
+use crate::now::Moment;
+
+/// Proof that the response was started, or will be; what a gateway returns.
+///
+/// It can only be had from a [`StartResponse`].
+#[derive(Debug)]
+pub struct Body(BodyKind);
+
+impl Body {
+    pub(super) fn new(kind: BodyKind) -> Body {
+        Body(kind)
+    }
+
+    /// What the server has to do for it; for those who implement [`super::ResponseSink`].
+    pub fn into_kind(self) -> BodyKind {
+        self.0
+    }
+}
+
+/// What remains to be done for a response once the gateway has returned.
+pub enum BodyKind {
+    /// Nothing: head and content were handed over in the call.
+    Complete,
+    /// Content is to be drawn piece by piece.
+    Stream(Box<dyn BodyStream>),
+    /// Content is part of a file.
+    File(FileRange),
+    /// Not even the status is known yet.
+    Later {
+        /// Resume at this moment without having been woken.
+        until: Option<Moment>,
+        /// Whom to resume.
+        answer: Box<dyn Later>,
+    },
+}
+
+impl fmt::Debug for BodyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BodyKind::Complete => "Complete",
+            BodyKind::Stream(_) => "Stream",
+            BodyKind::File(_) => "File",
+            BodyKind::Later { .. } => "Later",
+        })
+    }
+}
+
+/// Response content that is drawn while the socket takes it.
+///
+/// No piece is asked for while more than [`output_bytes_high`] is owed to the client: back-pressure
+/// needs no code. Dropping the stream is its end: when the client leaves, it is dropped at once.
+///
+/// [`output_bytes_high`]: crate::limits::Limits::output_bytes_high
+pub trait BodyStream {
+    /// The next piece. Called again after `Data`; after `Pending` once it was woken, or the moment
+    /// has come; never after `End` or an error.
+    ///
+    /// # Errors
+    /// An error ends the connection in a way that the client can tell from an ending.
+    fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError>;
+}
+
+/// What a stream has to give at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes, lent until they are copied. An empty piece is no end.
+    Data(&'a [u8]),
+    /// Nothing yet: ask again when woken, or at this moment.
+    Pending {
+        /// The moment, if there is one.
+        until: Option<Moment>,
+    },
+    /// That was all.
+    End,
+}
+
+/// Every iterator over bytes is a stream.
+pub struct Pieces<I: Iterator> {
+    iterator: I,
+    current: Option<I::Item>,
+}
+
+impl<I: Iterator> Pieces<I> {
+    /// A stream of what the iterator yields.
+    pub fn new(iterator: I) -> Pieces<I> {
+        Pieces { iterator, current: None }
+    }
+}
+
+impl<I: Iterator<Item: AsRef<[u8]>>> BodyStream for Pieces<I> {
+    fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
+        self.current = self.iterator.next();
+        Ok(self.current.as_ref().map_or(Piece::End, |piece| Piece::Data(piece.as_ref())))
+    }
+}
+
+/// Part of an open file. Its length is fixed when the response starts: should the file shrink
+/// meanwhile, the client can tell.
+#[derive(Debug)]
+pub struct FileRange {
+    /// The file; read at positions, its own position is left alone.
+    pub file: File,
+    /// First byte.
+    pub offset: u64,
+    /// How many bytes.
+    pub length: u64,
+}
+
+/// An answer that comes later, from another thread, a timer, a child process or a future.
+///
+/// Dropped without having been resumed when the client leaves.
+pub trait Later {
+    /// Called once it was woken or its moment has come: answers now, or says
+    /// [later](StartResponse::later) again with `self`. Wake-ups may be spurious.
+    ///
+    /// # Errors
+    /// As [`super::Gateway::call`].
+    fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError>;
+}
+
+impl<F> Later for F
+where
+    F: FnOnce(StartResponse<'_>) -> Result<Body, GatewayError>,
+{
+    fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        self(start_response)
+    }
+}
+
+/// Content at hand. What is short is copied behind the head, so that both leave in one write; what
+/// is long is kept by reference until the socket has taken it, unless it is borrowed.
+#[derive(Clone, Debug)]
+pub enum Content<'a> {
+    /// Lent for the length of the call.
+    Borrowed(&'a [u8]),
+    /// There for as long as the program.
+    Static(&'static [u8]),
+    /// Handed over.
+    Owned(Vec<u8>),
+    /// Shared, with other responses for one.
+    Shared(Arc<[u8]>),
+}
+
+impl Content<'_> {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Content::Borrowed(bytes) => bytes,
+            Content::Static(bytes) => bytes,
+            Content::Owned(bytes) => bytes,
+            Content::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The same content without a borrow; copies only what was borrowed.
+    pub fn into_owned(self) -> Content<'static> {
+        match self {
+            Content::Borrowed(bytes) => Content::Owned(bytes.to_vec()),
+            Content::Static(bytes) => Content::Static(bytes),
+            Content::Owned(bytes) => Content::Owned(bytes),
+            Content::Shared(bytes) => Content::Shared(bytes),
+        }
+    }
+}
+
+macro_rules! content_from {
+    ($($from:ty, $bytes:ident => $content:expr;)*) => {
+        $(impl<'a> From<$from> for Content<'a> {
+            fn from($bytes: $from) -> Content<'a> {
+                $content
+            }
+        })*
+    };
+}
+
+content_from! {
+    &'a [u8], bytes => Content::Borrowed(bytes);
+    &'a Vec<u8>, bytes => Content::Borrowed(bytes);
+    &'a str, bytes => Content::Borrowed(bytes.as_bytes());
+    &'a String, bytes => Content::Borrowed(bytes.as_bytes());
+    Vec<u8>, bytes => Content::Owned(bytes);
+    String, bytes => Content::Owned(bytes.into_bytes());
+    Arc<[u8]>, bytes => Content::Shared(bytes);
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Content<'a> {
+    fn from(bytes: &'a [u8; N]) -> Content<'a> {
+        Content::Borrowed(bytes)
+    }
+}

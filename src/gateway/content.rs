@@ -1,0 +1,222 @@
+//! The content of a request, complete before the application is called.
+//!
+//! Three places can hold it, and the application does not care which: the receive buffer itself
+//! (a small upload that arrived at once is not copied at all), memory, or a temporary file.
+
+use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+/// Makes temporary files for content that is too long for memory.
+///
+/// A trait, so that the layers below the reactor do not touch the disk, and a test can fill it.
+pub trait Spool {
+    /// An empty file that nobody else can open and that is gone when it is dropped.
+    fn create(&mut self) -> io::Result<Box<dyn SpoolFile>>;
+}
+
+/// A temporary file. Anything that can be read, written and rewound, and sent to another thread.
+pub trait SpoolFile: Read + Write + Seek + Send {}
+
+impl<T: Read + Write + Seek + Send> SpoolFile for T {}
+
+/// Content that belongs to whoever holds it, and can go to another thread.
+pub enum OwnedContent {
+    /// In memory.
+    Memory(Vec<u8>),
+    /// In a temporary file, positioned at its start once the request is complete.
+    Spooled {
+        /// The file.
+        file: Box<dyn SpoolFile>,
+        /// How many bytes of content it holds.
+        length: u64,
+    },
+}
+
+impl OwnedContent {
+    /// Bytes of content.
+    pub fn len(&self) -> u64 {
+        match self {
+            OwnedContent::Memory(bytes) => bytes.len() as u64,
+            OwnedContent::Spooled { length, .. } => *length,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends bytes; moves all to a temporary file once more than `memory_bytes_max` are there.
+    ///
+    /// # Errors
+    /// What creating or writing the file says: a full disk, for one.
+    pub fn append(
+        &mut self,
+        bytes: &[u8],
+        memory_bytes_max: usize,
+        spool: &mut dyn Spool,
+    ) -> io::Result<()> {
+        if let OwnedContent::Memory(memory) = self {
+            if memory.len() + bytes.len() <= memory_bytes_max {
+                memory.extend_from_slice(bytes);
+                return Ok(());
+            }
+            let mut file = spool.create()?;
+            file.write_all(memory)?;
+            *self = OwnedContent::Spooled { file, length: memory.len() as u64 };
+        }
+        if let OwnedContent::Spooled { file, length } = self {
+            file.write_all(bytes)?;
+            *length += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Puts the reading position of a file at its start.
+    ///
+    /// # Errors
+    /// What seeking says.
+    pub fn rewind(&mut self) -> io::Result<()> {
+        match self {
+            OwnedContent::Memory(_) => Ok(()),
+            OwnedContent::Spooled { file, .. } => file.seek(SeekFrom::Start(0)).map(drop),
+        }
+    }
+}
+
+impl Default for OwnedContent {
+    fn default() -> OwnedContent {
+        OwnedContent::Memory(Vec::new())
+    }
+}
+
+impl fmt::Debug for OwnedContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if matches!(self, OwnedContent::Memory(_)) { "memory" } else { "a file" };
+        write!(f, "{} bytes in {place}", self.len())
+    }
+}
+
+/// The content of the request at hand: an [`io::Read`], and a slice where it lies in memory.
+pub struct RequestContent<'a> {
+    place: Place<'a>,
+    /// Bytes read so far, where the place does not count them itself.
+    read: usize,
+}
+
+enum Place<'a> {
+    /// In the receive buffer.
+    Borrowed(&'a [u8]),
+    /// Collected from several reads.
+    Owned(&'a mut OwnedContent),
+}
+
+impl<'a> RequestContent<'a> {
+    /// Content that lies in somebody's buffer.
+    pub fn borrowed(bytes: &'a [u8]) -> RequestContent<'a> {
+        RequestContent { place: Place::Borrowed(bytes), read: 0 }
+    }
+
+    /// Content that was collected.
+    pub fn owned(content: &'a mut OwnedContent) -> RequestContent<'a> {
+        RequestContent { place: Place::Owned(content), read: 0 }
+    }
+
+    /// Bytes in all, read or not.
+    pub fn len(&self) -> u64 {
+        match &self.place {
+            Place::Borrowed(bytes) => bytes.len() as u64,
+            Place::Owned(content) => content.len(),
+        }
+    }
+
+    /// Whether there is no content.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of it, if it is in memory; reading does not shorten it.
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        match &self.place {
+            Place::Borrowed(bytes) => Some(bytes),
+            Place::Owned(OwnedContent::Memory(bytes)) => Some(bytes),
+            Place::Owned(OwnedContent::Spooled { .. }) => None,
+        }
+    }
+
+    /// Takes it away, for another thread; only what lies in the receive buffer is copied.
+    pub fn detach(&mut self) -> OwnedContent {
+        match &mut self.place {
+            Place::Borrowed(bytes) => OwnedContent::Memory(std::mem::take(bytes).to_vec()),
+            Place::Owned(content) => std::mem::take(*content),
+        }
+    }
+}
+
+impl Read for RequestContent<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if let Place::Owned(OwnedContent::Spooled { file, .. }) = &mut self.place {
+            return file.read(into);
+        }
+        let rest = self.as_slice().and_then(|bytes| bytes.get(self.read..)).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        self.read += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    /// A disk that lives in memory, or is full.
+    struct Disk(bool);
+
+    impl Spool for Disk {
+        fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
+            if self.0 {
+                Err(io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(Box::new(Cursor::new(Vec::new())))
+            }
+        }
+    }
+
+    fn read_all(content: &mut RequestContent<'_>) -> Vec<u8> {
+        let mut all = Vec::new();
+        content.read_to_end(&mut all).unwrap();
+        all
+    }
+
+    #[test]
+    fn content_moves_to_a_file_past_its_limit_and_reads_the_same() {
+        let mut content = OwnedContent::default();
+        for piece in [&b"abc"[..], b"def", b"ghi"] {
+            content.append(piece, 6, &mut Disk(false)).unwrap();
+        }
+        content.rewind().unwrap();
+        assert!(matches!(content, OwnedContent::Spooled { length: 9, .. }));
+        let mut view = RequestContent::owned(&mut content);
+        assert_eq!((view.len(), view.as_slice()), (9, None));
+        assert_eq!(read_all(&mut view), b"abcdefghi");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_of_the_append_that_needs_it() {
+        let mut content = OwnedContent::default();
+        content.append(b"abc", 3, &mut Disk(true)).unwrap();
+        let error = content.append(b"d", 3, &mut Disk(true)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn borrowed_content_is_read_and_taken() {
+        let mut view = RequestContent::borrowed(b"abc");
+        assert_eq!(read_all(&mut view), b"abc");
+        assert_eq!(view.as_slice(), Some(&b"abc"[..]));
+        assert!(matches!(view.detach(), OwnedContent::Memory(bytes) if bytes == b"abc"));
+        assert!(view.is_empty());
+    }
+}

@@ -1,0 +1,519 @@
+//! The environ: the request under the standard's names (RFC 3875 §4.1, PEP 3333).
+//!
+//! It is a view of the head where it lies in the receive buffer. Nothing is built until it is
+//! asked for: a variable is looked up, and all of them are iterated, without a map. Beside the
+//! variables stand typed accessors, which cost less.
+//!
+//! | variable | from |
+//! |---|---|
+//! | `REQUEST_METHOD`, `SERVER_PROTOCOL` | the request line |
+//! | `SCRIPT_NAME`, `PATH_INFO` | the path, percent-decoded, split at the application's mount point |
+//! | `QUERY_STRING`, `REQUEST_URI` | the target as it was sent |
+//! | `CONTENT_TYPE` | the field |
+//! | `CONTENT_LENGTH` | the length of the decoded content, if the request has content |
+//! | `SERVER_NAME` | the host that was asked for, else the address of the listener |
+//! | `SERVER_PORT` | the port of the listener, else the one that was asked for, else 80 |
+//! | `REMOTE_ADDR`, `REMOTE_PORT` | the peer; empty on a unix socket |
+//! | `SERVER_SOFTWARE`, `GATEWAY_INTERFACE`, `wsgi.url_scheme` | the server |
+//! | `HTTP_…` | every other field, repeated ones joined with a comma (`Cookie`: a semicolon) |
+//!
+//! Left out on purpose: fields with `_` in their name, which would pass for the one with `-`;
+//! `Proxy`, which CGI programs would take for a setting (<https://httpoxy.org>); and
+//! `Transfer-Encoding`, which was undone.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use super::{OwnedContent, RequestContent, WakeSource, Wakeup};
+use crate::message::{Fields, Method, RequestHead, RequestTarget, Version};
+use crate::now::Moment;
+
+/// Variables that do not come from fields, in the order of iteration.
+const VARIABLES: [&str; 15] = [
+    "REQUEST_METHOD",
+    "SCRIPT_NAME",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "REQUEST_URI",
+    "CONTENT_TYPE",
+    "CONTENT_LENGTH",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "SERVER_SOFTWARE",
+    "GATEWAY_INTERFACE",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "wsgi.url_scheme",
+];
+
+/// What a server says of itself to every application.
+#[derive(Clone, Debug)]
+pub struct ServerInfo {
+    /// `SERVER_SOFTWARE`, and the value of the `Server` field.
+    pub software: String,
+    /// `http` or `https`.
+    pub url_scheme: &'static str,
+    /// Whether other threads may call the same application (`wsgi.multithread`).
+    pub multithread: bool,
+    /// Whether other processes run the same application (`wsgi.multiprocess`).
+    pub multiprocess: bool,
+}
+
+impl Default for ServerInfo {
+    fn default() -> ServerInfo {
+        ServerInfo {
+            software: concat!("tidegate/", env!("CARGO_PKG_VERSION")).to_string(),
+            url_scheme: "http",
+            multithread: false,
+            multiprocess: false,
+        }
+    }
+}
+
+/// Who is asking.
+#[derive(Clone, Copy)]
+pub struct Client<'a> {
+    /// Names the connection; never used twice by one server.
+    pub connection_id: u64,
+    /// The other end; none on a unix socket.
+    pub peer: Option<SocketAddr>,
+    /// This end; none on a unix socket.
+    pub local: Option<SocketAddr>,
+    /// Whether the client is known to send nothing more. It may still wait for its answer.
+    pub has_finished_sending: bool,
+    /// Where [`Wakeup`]s for this connection come from.
+    pub wake_source: &'a dyn WakeSource,
+}
+
+/// One request, as an application sees it.
+pub struct Environ<'a> {
+    head: &'a RequestHead<'a>,
+    content: RequestContent<'a>,
+    content_length: Option<u64>,
+    script_name_bytes: usize,
+    client: Client<'a>,
+    server: &'a ServerInfo,
+    now: Moment,
+}
+
+impl<'a> Environ<'a> {
+    /// For servers and tests. `content_length` is none where the request has no content at all.
+    pub fn new(
+        head: &'a RequestHead<'a>,
+        content: RequestContent<'a>,
+        content_length: Option<u64>,
+        client: Client<'a>,
+        server: &'a ServerInfo,
+        now: Moment,
+    ) -> Environ<'a> {
+        Environ { head, content, content_length, script_name_bytes: 0, client, server, now }
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method<'a> {
+        self.head.method
+    }
+
+    /// The whole path, still percent-encoded; empty for `OPTIONS *`.
+    pub fn path(&self) -> &'a str {
+        self.head.target.path()
+    }
+
+    /// What follows the `?`; empty if there is none.
+    pub fn query(&self) -> &'a str {
+        self.head.target.query().unwrap_or_default()
+    }
+
+    /// The request target, taken apart.
+    pub fn target(&self) -> RequestTarget<'a> {
+        self.head.target
+    }
+
+    /// The peer's version of the protocol.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// All field lines, in order.
+    pub fn fields(&self) -> Fields<'a> {
+        self.head.fields
+    }
+
+    /// The value of the first field line of this name; case does not matter.
+    pub fn field(&self, name: &str) -> Option<&'a [u8]> {
+        self.head.fields.get(name)
+    }
+
+    /// `host` or `host:port` that was asked for: the target's, else the Host field's.
+    pub fn host(&self) -> Option<&'a str> {
+        let from_field = || std::str::from_utf8(self.field("Host")?).ok();
+        self.head.target.authority().or_else(from_field).filter(|host| !host.is_empty())
+    }
+
+    /// The request content.
+    pub fn content(&mut self) -> &mut RequestContent<'a> {
+        &mut self.content
+    }
+
+    /// Bytes of decoded content; none if the request has no content, which is not the same as 0.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// Who is asking.
+    pub fn client(&self) -> &Client<'a> {
+        &self.client
+    }
+
+    /// Who is answering.
+    pub fn server(&self) -> &'a ServerInfo {
+        self.server
+    }
+
+    /// The time of this turn of the server.
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// A handle to resume this request's answer with, from any thread.
+    pub fn wakeup(&self) -> Wakeup {
+        Wakeup::new(self.client.wake_source.waker())
+    }
+
+    /// Says how many bytes of the encoded path belong to SCRIPT_NAME, for applications that run
+    /// others below a prefix. A number beyond the path is the whole path.
+    pub fn set_script_name_bytes(&mut self, bytes: usize) {
+        let path = self.path();
+        self.script_name_bytes =
+            (0..=bytes.min(path.len())).rev().find(|at| path.is_char_boundary(*at)).unwrap_or(0);
+    }
+
+    /// The value of a variable; none if it is not set.
+    pub fn get(&self, variable: &str) -> Option<Cow<'_, [u8]>> {
+        if let Some(name) = variable.strip_prefix("HTTP_") {
+            return self.http_variable(name);
+        }
+        let (script_name, path_info) = self.path().split_at(self.script_name_bytes);
+        let value: Cow<'_, [u8]> = match variable {
+            "REQUEST_METHOD" => self.method().as_str().as_bytes().into(),
+            "SCRIPT_NAME" => percent_decode(script_name.as_bytes()),
+            "PATH_INFO" => percent_decode(path_info.as_bytes()),
+            "QUERY_STRING" => self.query().as_bytes().into(),
+            "REQUEST_URI" => self.head.raw_target.as_bytes().into(),
+            "CONTENT_TYPE" => self.field("Content-Type")?.into(),
+            "CONTENT_LENGTH" => self.content_length?.to_string().into_bytes().into(),
+            "SERVER_NAME" => self.server_name().into_bytes().into(),
+            "SERVER_PORT" => self.server_port().into_bytes().into(),
+            "SERVER_PROTOCOL" => self.version().as_str().as_bytes().into(),
+            "SERVER_SOFTWARE" => self.server.software.as_bytes().into(),
+            "GATEWAY_INTERFACE" => b"CGI/1.1".into(),
+            "REMOTE_ADDR" => self
+                .client
+                .peer
+                .map(|peer| peer.ip().to_string())
+                .unwrap_or_default()
+                .into_bytes()
+                .into(),
+            "REMOTE_PORT" => self
+                .client
+                .peer
+                .map(|peer| peer.port().to_string())
+                .unwrap_or_default()
+                .into_bytes()
+                .into(),
+            "wsgi.url_scheme" => self.server.url_scheme.as_bytes().into(),
+            _ => return None,
+        };
+        Some(value)
+    }
+
+    /// Name and value of every variable that is set, each name once.
+    pub fn variables(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, [u8]>)> {
+        let fixed =
+            VARIABLES.iter().filter_map(|name| Some((Cow::Borrowed(*name), self.get(name)?)));
+        let fields = self.fields();
+        let of_fields = fields.iter().enumerate().filter_map(move |(index, (name, _))| {
+            let is_repeated =
+                fields.iter().take(index).any(|(other, _)| other.eq_ignore_ascii_case(name));
+            let variable = variable_of_field(name).filter(|_| !is_repeated)?;
+            let value = self.http_variable(&variable["HTTP_".len()..])?;
+            Some((Cow::Owned(variable), value))
+        });
+        fixed.chain(of_fields)
+    }
+
+    /// A copy that owns its parts, for another thread. The content moves with it.
+    pub fn to_owned(&mut self) -> OwnedEnviron {
+        let fields = self.fields().iter().map(|(name, value)| (name.to_string(), value.to_vec()));
+        OwnedEnviron {
+            method: self.method().as_str().to_string(),
+            raw_target: self.head.raw_target.to_string(),
+            version: self.version(),
+            fields: fields.collect(),
+            content: self.content.detach(),
+            content_length: self.content_length,
+            script_name_bytes: self.script_name_bytes,
+            wakeup: self.wakeup(),
+            connection_id: self.client.connection_id,
+            peer: self.client.peer,
+            local: self.client.local,
+            has_finished_sending: self.client.has_finished_sending,
+            server: self.server.clone(),
+            now: self.now,
+        }
+    }
+
+    /// `suffix` is the part of the variable after `HTTP_`.
+    fn http_variable(&self, suffix: &str) -> Option<Cow<'_, [u8]>> {
+        if matches!(suffix, "CONTENT_TYPE" | "CONTENT_LENGTH" | "TRANSFER_ENCODING" | "PROXY") {
+            return None;
+        }
+        let mut lines = self.fields().iter().filter(|(name, _)| is_variable_of_field(suffix, name));
+        let (_, first) = lines.next()?;
+        let mut value = Cow::Borrowed(first);
+        for (_, more) in lines {
+            let separator: &[u8] = if suffix == "COOKIE" { b"; " } else { b", " };
+            value.to_mut().extend_from_slice(separator);
+            value.to_mut().extend_from_slice(more);
+        }
+        Some(value)
+    }
+
+    fn server_name(&self) -> String {
+        let asked = self.host().map(|host| split_port(host).0).filter(|name| !name.is_empty());
+        let own = || self.client.local.map(|local| local.ip().to_string());
+        asked.map(str::to_string).or_else(own).unwrap_or_else(|| "localhost".to_string())
+    }
+
+    fn server_port(&self) -> String {
+        let own = self.client.local.map(|local| local.port().to_string());
+        let asked = || self.host().and_then(|host| split_port(host).1).map(str::to_string);
+        own.or_else(asked).unwrap_or_else(|| "80".to_string())
+    }
+}
+
+/// A request that owns all it consists of, and can go to another thread.
+#[derive(Debug)]
+pub struct OwnedEnviron {
+    method: String,
+    raw_target: String,
+    version: Version,
+    fields: Vec<(String, Vec<u8>)>,
+    content: OwnedContent,
+    content_length: Option<u64>,
+    script_name_bytes: usize,
+    wakeup: Wakeup,
+    connection_id: u64,
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    has_finished_sending: bool,
+    server: ServerInfo,
+    now: Moment,
+}
+
+impl WakeSource for Wakeup {
+    fn waker(&self) -> std::task::Waker {
+        self.as_waker().clone()
+    }
+}
+
+impl OwnedEnviron {
+    /// Shows it as an [`Environ`] again, for the length of a call.
+    pub fn with<R>(&mut self, view: impl FnOnce(&mut Environ<'_>) -> R) -> R {
+        let method = Method(&self.method);
+        let head = RequestHead {
+            method,
+            raw_target: &self.raw_target,
+            // It was parsed before it was copied.
+            target: RequestTarget::parse(method, &self.raw_target)
+                .unwrap_or(RequestTarget::Asterisk),
+            version: self.version,
+            fields: Fields::new(&self.fields),
+        };
+        let client = Client {
+            connection_id: self.connection_id,
+            peer: self.peer,
+            local: self.local,
+            has_finished_sending: self.has_finished_sending,
+            wake_source: &self.wakeup,
+        };
+        let content = RequestContent::owned(&mut self.content);
+        let mut environ =
+            Environ::new(&head, content, self.content_length, client, &self.server, self.now);
+        environ.script_name_bytes = self.script_name_bytes;
+        view(&mut environ)
+    }
+}
+
+/// `X-Forwarded-For` → `HTTP_X_FORWARDED_FOR`; none for fields that are no `HTTP_` variable.
+fn variable_of_field(name: &str) -> Option<String> {
+    let hidden = ["Content-Type", "Content-Length", "Transfer-Encoding", "Proxy"];
+    if name.contains('_') || hidden.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    Some(format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_")))
+}
+
+/// Whether a variable's name, without its `HTTP_`, is the one that belongs to this field.
+fn is_variable_of_field(suffix: &str, name: &str) -> bool {
+    suffix.len() == name.len()
+        && suffix.bytes().zip(name.bytes()).all(|(variable, field)| match field {
+            b'_' => false,
+            b'-' => variable == b'_',
+            _ => variable == field.to_ascii_uppercase(),
+        })
+}
+
+/// `[::1]:80` → `[::1]` and `80`.
+fn split_port(host: &str) -> (&str, Option<&str>) {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (name, Some(port).filter(|port| !port.is_empty()))
+        }
+        _ => (host, None),
+    }
+}
+
+/// Decodes `%41` once (RFC 3986 §2.1). What is no escape stays as it is.
+fn percent_decode(encoded: &[u8]) -> Cow<'_, [u8]> {
+    let Some(first) = encoded.iter().position(|&byte| byte == b'%') else {
+        return Cow::Borrowed(encoded);
+    };
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    let mut decoded = encoded[..first].to_vec();
+    let mut at = first;
+    while let Some(&byte) = encoded.get(at) {
+        match (byte, digit(encoded.get(at + 1)), digit(encoded.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::NoWake;
+    use std::io::Read;
+
+    fn with_environ(target: &str, fields: &[(&str, &str)], view: impl FnOnce(&mut Environ<'_>)) {
+        let lines: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect();
+        let head = RequestHead {
+            method: Method::GET,
+            raw_target: target,
+            target: RequestTarget::parse(Method::GET, target).unwrap(),
+            version: Version::Http11,
+            fields: Fields::new(&lines),
+        };
+        let client = Client {
+            connection_id: 7,
+            peer: "[::1]:4711".parse().ok(),
+            local: "[::1]:8000".parse().ok(),
+            has_finished_sending: false,
+            wake_source: &NoWake,
+        };
+        let server = ServerInfo::default();
+        let content = RequestContent::borrowed(b"abc");
+        view(&mut Environ::new(&head, content, Some(3), client, &server, Moment::START));
+    }
+
+    fn check(target: &str, fields: &[(&str, &str)], variable: &str, expected: Option<&str>) {
+        with_environ(target, fields, |environ| {
+            let value = environ.get(variable).map(|value| value.into_owned());
+            assert_eq!(value.as_deref(), expected.map(str::as_bytes), "{variable} of {target}");
+        });
+    }
+
+    #[test]
+    fn variables_are_those_of_the_standard() {
+        let fields = [
+            ("Host", "a.example:81"),
+            ("content-type", "text/x"),
+            ("Accept", "a"),
+            ("accept", "b"),
+        ];
+        let target = "/a%2Fb/%zz%4?q=%41";
+        check(target, &fields, "REQUEST_METHOD", Some("GET"));
+        check(target, &fields, "SCRIPT_NAME", Some(""));
+        check(target, &fields, "PATH_INFO", Some("/a/b/%zz%4"));
+        check(target, &fields, "QUERY_STRING", Some("q=%41"));
+        check(target, &fields, "REQUEST_URI", Some(target));
+        check(target, &fields, "CONTENT_TYPE", Some("text/x"));
+        check(target, &fields, "CONTENT_LENGTH", Some("3"));
+        check(target, &fields, "SERVER_NAME", Some("a.example"));
+        check(target, &fields, "SERVER_PORT", Some("8000"));
+        check(target, &fields, "SERVER_PROTOCOL", Some("HTTP/1.1"));
+        check(target, &fields, "REMOTE_ADDR", Some("::1"));
+        check(target, &fields, "REMOTE_PORT", Some("4711"));
+        check(target, &fields, "wsgi.url_scheme", Some("http"));
+        check(target, &fields, "HTTP_ACCEPT", Some("a, b"));
+        check(target, &fields, "HTTP_HOST", Some("a.example:81"));
+        check(target, &fields, "HTTP_NONE", None);
+        check(target, &fields, "PATH", None);
+    }
+
+    #[test]
+    fn an_absolute_target_names_the_server() {
+        check("http://b.example/x", &[("Host", "a")], "SERVER_NAME", Some("b.example"));
+        check("http://b.example/x", &[("Host", "a")], "PATH_INFO", Some("/x"));
+    }
+
+    #[test]
+    fn cookies_are_joined_with_a_semicolon() {
+        check("/", &[("Cookie", "a=1"), ("Cookie", "b=2")], "HTTP_COOKIE", Some("a=1; b=2"));
+    }
+
+    #[test]
+    fn fields_that_would_pass_for_something_else_are_no_variables() {
+        let fields = [
+            ("X_Forwarded_For", "evil"),
+            ("Proxy", "evil"),
+            ("Transfer-Encoding", "chunked"),
+            ("Content-Length", "3"),
+            ("Content-Type", "text/x"),
+            ("X-Real", "good"),
+        ];
+        with_environ("/", &fields, |environ| {
+            let names: Vec<_> = environ.variables().map(|(name, _)| name.into_owned()).collect();
+            let of_fields: Vec<_> = names.iter().filter(|name| name.starts_with("HTTP_")).collect();
+            assert_eq!(of_fields, ["HTTP_X_REAL"]);
+            assert_eq!(environ.get("HTTP_X_FORWARDED_FOR"), None);
+            assert_eq!(environ.get("HTTP_PROXY"), None);
+        });
+    }
+
+    #[test]
+    fn an_owned_copy_says_the_same() {
+        let fields = [("Host", "a"), ("Accept", "x"), ("Accept", "y")];
+        with_environ("/m/p%20q?r", &fields, |environ| {
+            environ.set_script_name_bytes(2);
+            let all = |environ: &Environ<'_>| -> Vec<(String, Vec<u8>)> {
+                environ
+                    .variables()
+                    .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                    .collect()
+            };
+            let before = all(environ);
+            assert!(before.contains(&("SCRIPT_NAME".into(), b"/m".into())));
+            assert!(before.contains(&("PATH_INFO".into(), b"/p q".into())));
+            let mut owned = environ.to_owned();
+            owned.with(|copy| {
+                assert_eq!(all(copy), before);
+                let mut content = String::new();
+                copy.content().read_to_string(&mut content).unwrap();
+                assert_eq!(content, "abc");
+            });
+        });
+    }
+}

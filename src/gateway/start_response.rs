@@ -1,0 +1,238 @@
+//! Starting a response: status, fields, and then content, in this order and once each.
+//!
+//! ```text
+//! StartResponse ── status(200) ──▶ ResponseHead ── field(…) ──▶ ResponseHead
+//!       │                               ├── send(content) ──────────▶ Body
+//!       │                               ├── stream(…), pieces(…) ───▶ Body
+//!       │                               ├── file(…) ────────────────▶ Body
+//!       │                               └── start(…) ──▶ Writer ────▶ Body
+//!       └── later(…) ───────────────────────────────────────────────▶ Body
+//! ```
+//!
+//! Each step uses up the one before it, so the order cannot be broken. To answer twice does not
+//! compile,
+//!
+//! ```compile_fail,E0382
+//! # use tidegate::{Body, GatewayError, StartResponse};
+//! fn twice(start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+//!     start_response.status(200).send("a")?;
+//!     start_response.status(200).send("b")
+//! }
+//! ```
+//!
+//! and neither does not answering, since there is no other way to a [`Body`]:
+//!
+//! ```compile_fail,E0308
+//! # use tidegate::{Body, GatewayError, StartResponse};
+//! fn never(_: StartResponse<'_>) -> Result<Body, GatewayError> {
+//!     Ok(())
+//! }
+//! ```
+
+use super::body::{BodyKind, BodyStream, Content, FileRange, Later, Pieces};
+use super::{Body, GatewayError, Misuse};
+use crate::now::Moment;
+
+/// What is known of the length of the content when the head ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentLength {
+    /// This many bytes will follow.
+    Known(u64),
+    /// As a Content-Length field says; without one, whatever comes until the end.
+    Unknown,
+}
+
+/// Where a response goes: the server's side of [`StartResponse`].
+///
+/// Calls come in the order begin, field…, end_head, content…; `retract` goes back to the start.
+pub trait ResponseSink {
+    /// Takes the status line. `reason` replaces the standard's phrase.
+    fn begin(&mut self, code: u16, reason: Option<&str>) -> Result<(), Misuse>;
+    /// Takes a field line.
+    fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse>;
+    /// Ends the head, which fixes the framing.
+    fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse>;
+    /// Takes content.
+    fn content(&mut self, content: Content<'_>) -> Result<(), Misuse>;
+    /// Forgets the response so far; refused once content was taken.
+    fn retract(&mut self) -> Result<(), Misuse>;
+    /// The time of this turn.
+    fn now(&self) -> Moment;
+}
+
+/// The right, and the duty, to start the response of one request.
+pub struct StartResponse<'a> {
+    sink: &'a mut dyn ResponseSink,
+}
+
+impl<'a> StartResponse<'a> {
+    /// For servers and tests: lets an application answer into `sink`.
+    pub fn new(sink: &'a mut dyn ResponseSink) -> StartResponse<'a> {
+        StartResponse { sink }
+    }
+
+    /// Begins a response with this status code, 200 to 599.
+    pub fn status(self, code: u16) -> ResponseHead<'a> {
+        let result = self.sink.begin(code, None);
+        ResponseHead { sink: self.sink, result }
+    }
+
+    /// Begins a response with a reason phrase of its own.
+    pub fn status_with_reason(self, code: u16, reason: &str) -> ResponseHead<'a> {
+        let result = self.sink.begin(code, Some(reason));
+        ResponseHead { sink: self.sink, result }
+    }
+
+    /// `start_response(status, fields)` in the words of PEP 3333: the returned writer is its
+    /// `write`.
+    ///
+    /// # Errors
+    /// [`Misuse`] of status or fields.
+    pub fn start(self, code: u16, fields: &[(&str, &str)]) -> Result<Writer<'a>, GatewayError> {
+        let head = self.status(code);
+        fields.iter().fold(head, |head, (name, value)| head.field(name, value)).start()
+    }
+
+    /// Answers later: `answer` is resumed when its [`Wakeup`](super::Wakeup) is used, or at
+    /// `until`.
+    pub fn later(self, until: Option<Moment>, answer: impl Later + 'static) -> Body {
+        self.later_boxed(until, Box::new(answer))
+    }
+
+    /// As [`StartResponse::later`], for an answer that says "later" again.
+    pub fn later_boxed(self, until: Option<Moment>, answer: Box<dyn Later>) -> Body {
+        Body::new(BodyKind::Later { until, answer })
+    }
+
+    /// The time of this turn of the server.
+    pub fn now(&self) -> Moment {
+        self.sink.now()
+    }
+}
+
+/// A response whose head is being written. The first error sticks, and comes out at its end.
+pub struct ResponseHead<'a> {
+    sink: &'a mut dyn ResponseSink,
+    result: Result<(), Misuse>,
+}
+
+impl<'a> ResponseHead<'a> {
+    /// Adds a field line. `Content-Length` is checked against what follows, `Connection: close`
+    /// is obeyed; the other fields of the connection are the server's and refused.
+    pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> ResponseHead<'a> {
+        if self.result.is_ok() {
+            self.result = self.sink.field(name, value.as_ref());
+        }
+        self
+    }
+
+    /// Starts over with another status and other fields (`exc_info` in PEP 3333).
+    ///
+    /// # Errors
+    /// Never at this stage; the type is shared with [`Writer::replace`].
+    pub fn replace(self) -> Result<StartResponse<'a>, GatewayError> {
+        self.sink.retract()?;
+        Ok(StartResponse { sink: self.sink })
+    }
+
+    /// Ends the head and hands over all of the content; its length goes into Content-Length.
+    ///
+    /// # Errors
+    /// [`Misuse`] of status or fields.
+    pub fn send<'c>(self, content: impl Into<Content<'c>>) -> Result<Body, GatewayError> {
+        let content = content.into();
+        self.result?;
+        self.sink.end_head(ContentLength::Known(content.as_slice().len() as u64))?;
+        self.sink.content(content)?;
+        Ok(Body::new(BodyKind::Complete))
+    }
+
+    /// Ends a head that no content follows: for 204 and 304, or an answer to HEAD, where a
+    /// Content-Length field tells what GET would give.
+    ///
+    /// # Errors
+    /// [`Misuse`] of status or fields.
+    pub fn finish(self) -> Result<Body, GatewayError> {
+        self.start()?.finish()
+    }
+
+    /// Ends the head; content is drawn while the socket takes it.
+    ///
+    /// # Errors
+    /// [`Misuse`] of status or fields.
+    pub fn stream(self, stream: impl BodyStream + 'static) -> Result<Body, GatewayError> {
+        Ok(self.start()?.stream(stream))
+    }
+
+    /// Ends the head; the iterator's items are the content.
+    ///
+    /// # Errors
+    /// [`Misuse`] of status or fields.
+    pub fn pieces<I>(self, pieces: I) -> Result<Body, GatewayError>
+    where
+        I: IntoIterator<Item: AsRef<[u8]>, IntoIter: 'static>,
+    {
+        self.stream(Pieces::new(pieces.into_iter()))
+    }
+
+    /// Ends the head; part of a file is the content, and its length goes into Content-Length.
+    ///
+    /// # Errors
+    /// [`Misuse`] of status or fields.
+    pub fn file(self, range: FileRange) -> Result<Body, GatewayError> {
+        self.result?;
+        self.sink.end_head(ContentLength::Known(range.length))?;
+        Ok(Body::new(BodyKind::File(range)))
+    }
+
+    /// Ends the head; content is written, and its length is not known yet unless a Content-Length
+    /// field was added.
+    ///
+    /// # Errors
+    /// [`Misuse`] of status or fields.
+    pub fn start(self) -> Result<Writer<'a>, GatewayError> {
+        self.result?;
+        self.sink.end_head(ContentLength::Unknown)?;
+        Ok(Writer { sink: self.sink })
+    }
+}
+
+/// A response that was started; its content is being written (`write` in PEP 3333).
+///
+/// What is written is buffered until the call is over: for much content use a stream.
+pub struct Writer<'a> {
+    sink: &'a mut dyn ResponseSink,
+}
+
+impl<'a> Writer<'a> {
+    /// Appends content. What exceeds a declared Content-Length is cut off.
+    ///
+    /// # Errors
+    /// None that an application could cause; the type leaves room.
+    pub fn write<'c>(&mut self, content: impl Into<Content<'c>>) -> Result<(), GatewayError> {
+        Ok(self.sink.content(content.into())?)
+    }
+
+    /// That was all.
+    ///
+    /// # Errors
+    /// None; so that it can stand at a gateway's end. Content that is too short for its declared
+    /// length is found when the body is handed in.
+    pub fn finish(self) -> Result<Body, GatewayError> {
+        Ok(Body::new(BodyKind::Complete))
+    }
+
+    /// The rest is drawn while the socket takes it.
+    pub fn stream(self, stream: impl BodyStream + 'static) -> Body {
+        Body::new(BodyKind::Stream(Box::new(stream)))
+    }
+
+    /// Starts over with another status and other fields (`exc_info` in PEP 3333).
+    ///
+    /// # Errors
+    /// [`Misuse::AlreadySent`] once content was written.
+    pub fn replace(self) -> Result<StartResponse<'a>, GatewayError> {
+        self.sink.retract()?;
+        Ok(StartResponse { sink: self.sink })
+    }
+}

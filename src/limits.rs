@@ -1,0 +1,125 @@
+//! Every bound of the server, in one place: its unit in the name, its default, and the reason.
+//!
+//! All limits are on by default. A limit that is passed has a fixed outcome (a status code or a
+//! closed connection), named beside it.
+
+use std::time::Duration;
+
+/// The most field lines that any configuration can allow in one head.
+///
+/// The slots for parsed field lines stand on the stack, 32 bytes each; this bounds that to 4 KiB.
+pub const FIELDS_CAPACITY: usize = 128;
+
+/// What a peer may take of the server's memory and time.
+///
+/// ```
+/// use tidegate::limits::Limits;
+///
+/// let limits = Limits { body_bytes_max: 1 << 20, ..Limits::default() };
+/// assert_eq!(limits.head_bytes_max, 32 * 1024);
+/// assert!(limits.check().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest request line, its line end included; beyond it 414. 8 KiB: RFC 9112 §3 asks for at
+    /// least 8,000 octets; Apache and nginx take 8 KiB.
+    pub request_line_bytes_max: usize,
+    /// Longest head, request line and all field lines together; beyond it 431. 32 KiB: nginx's
+    /// four buffers of 8 KiB; browsers with many cookies stay below 16 KiB.
+    pub head_bytes_max: usize,
+    /// Most field lines in a head, at most [`FIELDS_CAPACITY`]; beyond it 431. 100: as Apache and
+    /// gunicorn.
+    pub fields_max: usize,
+    /// Longest request content, after decoding; beyond it 413, before it is read where
+    /// Content-Length tells. 1 GiB: as waitress; uploads larger than that want an object store.
+    pub body_bytes_max: u64,
+    /// Request content kept in memory; what is longer goes to an unlinked temporary file. 512 KiB:
+    /// as waitress; forms fit, and a thousand uploads at a time cost at most half a gigabyte.
+    pub body_memory_bytes_max: usize,
+    /// Connections at a time; beyond it new ones wait in the listen queue. 16,384: ten thousand
+    /// and room to spare, at about 100 bytes each while they idle.
+    pub connections_max: usize,
+    /// Output owed to one peer above which nothing more is produced for it and nothing more read
+    /// from it. 64 KiB: one write fills a socket's default send buffer.
+    pub output_bytes_high: usize,
+
+    /// Longest time from accept, or from the first byte of a later head, to the head's end; beyond
+    /// it 408. Absolute: no byte extends it. 20 s: Apache's `RequestReadTimeout`.
+    pub head_timeout: Duration,
+    /// Longest time without a byte of request content; beyond it 408. 30 s.
+    pub body_timeout: Duration,
+    /// Least average rate of request content, in bytes a second, once [`Limits::body_timeout`] has
+    /// passed; below it 408. 500: Apache's `MinRate`. Zero turns it off.
+    pub body_rate_min: u32,
+    /// Longest time that a kept connection waits for the next request; then it is closed without
+    /// a word. 75 s: as nginx.
+    pub idle_timeout: Duration,
+    /// Longest time without the peer taking a byte that is owed to it; then the connection is cut.
+    /// 30 s.
+    pub write_timeout: Duration,
+    /// How long a connection that was refused is still read, and what it sends thrown away, so
+    /// that the error response is not lost to a TCP reset (RFC 9112 §9.6). 5 s: as nginx.
+    pub linger_timeout: Duration,
+    /// How long a graceful shutdown waits for what is in flight; then it is cut. 30 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            request_line_bytes_max: 8 * 1024,
+            head_bytes_max: 32 * 1024,
+            fields_max: 100,
+            body_bytes_max: 1 << 30,
+            body_memory_bytes_max: 512 * 1024,
+            connections_max: 16_384,
+            output_bytes_high: 64 * 1024,
+            head_timeout: Duration::from_secs(20),
+            body_timeout: Duration::from_secs(30),
+            body_rate_min: 500,
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            linger_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// Says which limit makes no sense, in a sentence for an operator.
+    pub fn check(&self) -> Result<(), String> {
+        let positive: [(&str, u64); 6] = [
+            ("request_line_bytes_max", self.request_line_bytes_max as u64),
+            ("head_bytes_max", self.head_bytes_max as u64),
+            ("fields_max", self.fields_max as u64),
+            ("connections_max", self.connections_max as u64),
+            ("output_bytes_high", self.output_bytes_high as u64),
+            ("head_timeout", self.head_timeout.as_nanos() as u64),
+        ];
+        for (name, value) in positive {
+            if value == 0 {
+                return Err(format!("{name} must not be zero: nothing could be served"));
+            }
+        }
+        if self.fields_max > FIELDS_CAPACITY {
+            return Err(format!("fields_max can be at most {FIELDS_CAPACITY}"));
+        }
+        if self.connections_max > u32::MAX as usize / 2 {
+            return Err("connections_max can be at most 2,147,483,647".to_string());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_forbid_everything_are_refused_by_name() {
+        let limits = Limits { fields_max: 0, ..Limits::default() };
+        assert!(limits.check().unwrap_err().contains("fields_max"));
+        let limits = Limits { fields_max: FIELDS_CAPACITY + 1, ..Limits::default() };
+        assert!(limits.check().unwrap_err().contains("128"));
+    }
+}

@@ -1,0 +1,136 @@
+//! Field lines (RFC 9110 §5): names, values, and the list syntax.
+//!
+//! [`Fields`] is a view: whoever holds the lines (the receive buffer on the hot path, an owned
+//! copy in another thread) implements [`FieldLines`], and readers do not see the difference. No
+//! map is built; a head has a handful of fields, and most are never asked for.
+
+use std::fmt;
+
+/// Something that holds field lines in the order in which they arrived.
+pub trait FieldLines {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Name and value of the line at `index`, which is below [`FieldLines::count`].
+    fn line(&self, index: usize) -> (&str, &[u8]);
+}
+
+impl FieldLines for Vec<(String, Vec<u8>)> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn line(&self, index: usize) -> (&str, &[u8]) {
+        let (name, value) = &self[index];
+        (name, value)
+    }
+}
+
+/// The field lines of a head, in order, with repetitions. Names compare without regard to case.
+#[derive(Clone, Copy)]
+pub struct Fields<'a>(&'a dyn FieldLines);
+
+impl<'a> Fields<'a> {
+    /// A view of these lines.
+    pub fn new(lines: &'a dyn FieldLines) -> Fields<'a> {
+        Fields(lines)
+    }
+
+    /// Name and value of each line.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        (0..self.0.count()).map(move |index| self.0.line(index))
+    }
+
+    /// The value of the first line of this name.
+    pub fn get(self, name: &str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// The values of all lines of this name.
+    pub fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// How many lines there are.
+    pub fn len(self) -> usize {
+        self.0.count()
+    }
+
+    /// Whether there is no line at all.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let printable = self.iter().map(|(name, value)| (name, String::from_utf8_lossy(value)));
+        f.debug_map().entries(printable).finish()
+    }
+}
+
+/// Whether this is a field name: a token (RFC 9110 §5.1, §5.6.2).
+pub fn is_field_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|&byte| TOKEN[byte as usize])
+}
+
+/// Whether this can stand as a field value (RFC 9110 §5.5): no CR, LF, NUL or other control
+/// character but the tab, and no blank at its ends. Bytes above 0x7f are opaque, and allowed.
+pub fn is_field_value(value: &[u8]) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    value.iter().all(|&byte| (byte >= b' ' && byte != 0x7f) || byte == b'\t')
+        && !blank(value.first())
+        && !blank(value.last())
+}
+
+/// The members of a comma-separated list, without blanks around them and without empty members
+/// (RFC 9110 §5.6.1.2: a recipient ignores those).
+pub fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
+/// tchar of RFC 9110 §5.6.2, by byte.
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(byte as u8,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z'
+            | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.'
+            | b'^' | b'_' | b'`' | b'|' | b'~');
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_tokens() {
+        for good in ["Host", "X-9_a", "!#$%&'*+-.^_`|~"] {
+            assert!(is_field_name(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "Na me", "Name:", "Nam\u{e9}", "a\r\nb", "(x)", "a\0"] {
+            assert!(!is_field_name(bad.as_bytes()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn values_hold_no_control_characters() {
+        for good in [&b""[..], b"a b\tc", b"\xe9t\xe9", b"x"] {
+            assert!(is_field_value(good), "{good:?}");
+        }
+        for bad in [&b"a\r\nb"[..], b"a\nb", b"a\rb", b"a\0b", b"a\x7fb", b"a\x01", b" a", b"a "] {
+            assert!(!is_field_value(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lists_lose_blanks_and_empty_members() {
+        let items: Vec<_> = list_items(b" close,, ,\tTE ,x").collect();
+        assert_eq!(items, [&b"close"[..], b"TE", b"x"]);
+    }
+}

@@ -1,0 +1,26 @@
+//! The words of HTTP (RFC 9110): method, status, field, target, head, date.
+//!
+//! Plain values that know nothing of connections, encodings or applications; `protocol` reads and
+//! writes them, `gateway` shows them to applications.
+//!
+//! ```
+//! use tidegate::message::{Method, RequestTarget};
+//!
+//! let target = RequestTarget::parse(Method("GET"), "/search?q=tide").unwrap();
+//! assert_eq!(target.path(), "/search");
+//! assert_eq!(target.query(), Some("q=tide"));
+//! ```
+
+mod date;
+mod fields;
+mod method;
+mod request;
+mod status;
+mod target;
+
+pub use date::{Calendar, HttpDate};
+pub use fields::{FieldLines, Fields, is_field_name, is_field_value, list_items};
+pub use method::Method;
+pub use request::{RequestHead, Version};
+pub use status::StatusCode;
+pub use target::{InvalidTarget, RequestTarget, is_host};

@@ -1,0 +1,215 @@
+//! The request target in its four forms (RFC 9112 §3.2), and the host of a URI (RFC 3986 §3.2.2).
+
+use super::Method;
+
+/// What the request is aimed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestTarget<'a> {
+    /// `/path?query`: the usual form.
+    Origin {
+        /// From the first `/` to the `?`.
+        path: &'a str,
+        /// What follows the `?`, if there is one.
+        query: Option<&'a str>,
+    },
+    /// `http://host/path?query`: what a client sends to a proxy, and any server must take.
+    Absolute {
+        /// `http` or `https`, in whatever case it was sent.
+        scheme: &'a str,
+        /// `host` or `host:port`. It counts, and the Host field does not (RFC 9112 §3.2.2).
+        authority: &'a str,
+        /// From the first `/` after the authority; may be empty.
+        path: &'a str,
+        /// What follows the `?`, if there is one.
+        query: Option<&'a str>,
+    },
+    /// `host:port`: only with CONNECT.
+    Authority(&'a str),
+    /// `*`: only with OPTIONS; the server as a whole.
+    Asterisk,
+}
+
+/// The text is none of the four forms, or not the one that goes with the method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidTarget;
+
+impl<'a> RequestTarget<'a> {
+    /// Takes a request target apart. A fragment (`#…`) never belongs to one.
+    pub fn parse(method: Method<'_>, raw: &'a str) -> Result<RequestTarget<'a>, InvalidTarget> {
+        if method == Method::CONNECT {
+            return parse_authority(raw);
+        }
+        if raw.starts_with('/') {
+            let (path, query) = split_query(raw)?;
+            return Ok(RequestTarget::Origin { path, query });
+        }
+        if raw == "*" && method == Method::OPTIONS {
+            return Ok(RequestTarget::Asterisk);
+        }
+        parse_absolute(raw)
+    }
+
+    /// The path, still percent-encoded; empty for the forms without one.
+    pub fn path(self) -> &'a str {
+        match self {
+            RequestTarget::Origin { path, .. } | RequestTarget::Absolute { path, .. } => path,
+            RequestTarget::Authority(_) | RequestTarget::Asterisk => "",
+        }
+    }
+
+    /// The query without its `?`.
+    pub fn query(self) -> Option<&'a str> {
+        match self {
+            RequestTarget::Origin { query, .. } | RequestTarget::Absolute { query, .. } => query,
+            RequestTarget::Authority(_) | RequestTarget::Asterisk => None,
+        }
+    }
+
+    /// `host` or `host:port` where the target itself names it.
+    pub fn authority(self) -> Option<&'a str> {
+        match self {
+            RequestTarget::Absolute { authority, .. } => Some(authority),
+            RequestTarget::Authority(authority) => Some(authority),
+            RequestTarget::Origin { .. } | RequestTarget::Asterisk => None,
+        }
+    }
+}
+
+/// One pass over the bytes, because every request comes through here.
+fn split_query(raw: &str) -> Result<(&str, Option<&str>), InvalidTarget> {
+    let mut question = None;
+    for (index, byte) in raw.bytes().enumerate() {
+        match byte {
+            b'#' => return Err(InvalidTarget),
+            b'?' if question.is_none() => question = Some(index),
+            _ => {}
+        }
+    }
+    Ok(match question {
+        Some(index) => (&raw[..index], Some(&raw[index + 1..])),
+        None => (raw, None),
+    })
+}
+
+#[cold]
+fn parse_absolute(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
+    let (scheme, rest) = raw.split_once("://").ok_or(InvalidTarget)?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return Err(InvalidTarget);
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    // An empty host is no identifier of anything, and user information is refused, since it serves
+    // to obscure the host (RFC 9110 §4.2.1, §4.2.4).
+    if authority.is_empty() || authority.starts_with(':') || !is_host(authority.as_bytes()) {
+        return Err(InvalidTarget);
+    }
+    let (path, query) = split_query(rest)?;
+    Ok(RequestTarget::Absolute { scheme, authority, path, query })
+}
+
+#[cold]
+fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
+    let (host, port) = raw.rsplit_once(':').ok_or(InvalidTarget)?;
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if host.is_empty() || !is_port || !is_host(raw.as_bytes()) {
+        return Err(InvalidTarget);
+    }
+    Ok(RequestTarget::Authority(raw))
+}
+
+/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). Empty is allowed: it says that the
+/// target has no authority.
+pub fn is_host(value: &[u8]) -> bool {
+    let Some(after_bracket) = value.strip_prefix(b"[") else {
+        let name_end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+        return value[..name_end].iter().all(|&byte| is_reg_name_byte(byte))
+            && is_port_suffix(&value[name_end..]);
+    };
+    let Some(end) = after_bracket.iter().position(|&byte| byte == b']') else {
+        return false;
+    };
+    let is_literal_byte = |&byte: &u8| is_reg_name_byte(byte) && byte != b'%' || byte == b':';
+    end > 0
+        && after_bracket[..end].iter().all(is_literal_byte)
+        && is_port_suffix(&after_bracket[end + 1..])
+}
+
+fn is_port_suffix(suffix: &[u8]) -> bool {
+    match suffix {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// unreserved, sub-delims and the `%` of percent-encoding (RFC 3986 §3.2.2).
+fn is_reg_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: &str, raw: &str, expected: Option<(&str, Option<&str>, Option<&str>)>) {
+        let target = RequestTarget::parse(Method(method), raw).ok();
+        let parts = target.map(|target| (target.path(), target.query(), target.authority()));
+        assert_eq!(parts, expected, "{method} {raw}");
+    }
+
+    #[test]
+    fn the_four_forms_are_taken_apart() {
+        check("GET", "/", Some(("/", None, None)));
+        check("GET", "/a/b?c=d?e", Some(("/a/b", Some("c=d?e"), None)));
+        check("GET", "//x//?", Some(("//x//", Some(""), None)));
+        check("GET", "http://a.example", Some(("", None, Some("a.example"))));
+        check("GET", "HTTP://a:80/x?y", Some(("/x", Some("y"), Some("a:80"))));
+        check("GET", "http://[::1]:8/x", Some(("/x", None, Some("[::1]:8"))));
+        check("GET", "http://a?q", Some(("", Some("q"), Some("a"))));
+        check("CONNECT", "a.example:443", Some(("", None, Some("a.example:443"))));
+        check("OPTIONS", "*", Some(("", None, None)));
+    }
+
+    #[test]
+    fn a_form_that_does_not_go_with_the_method_is_refused() {
+        check("GET", "*", None);
+        check("GET", "a.example:443", None);
+        check("CONNECT", "/", None);
+        check("CONNECT", "a.example", None);
+        check("CONNECT", ":443", None);
+        check("CONNECT", "a:", None);
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused() {
+        for raw in [
+            "",
+            "a",
+            "/a#b",
+            "/?#",
+            "ftp://a/",
+            "http://",
+            "http:///x",
+            "http://u@a/",
+            "http://:80/",
+        ] {
+            check("GET", raw, None);
+        }
+    }
+
+    #[test]
+    fn hosts_follow_the_grammar() {
+        for good in
+            ["", "a", "a.example:80", "a:", "[::1]", "[::1]:80", "127.0.0.1:8", "x_y", "%41"]
+        {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "a b", "a/b", "u@a", "a:b", "a:80:90", "[::1", "[]", "[::1]x", "a,b c", "a\"",
+            "a:123456",
+        ] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+}
