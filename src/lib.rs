@@ -4,4 +4,8 @@ pub mod gateway;
 pub mod limits;
 pub mod message;
 pub mod now;
+pub mod protocol;
+mod reactor;
+pub mod server;
 pub use gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
+pub use server::{AccessLog, BoundServer, ListenAddress, Server, ServerHandle, serve};

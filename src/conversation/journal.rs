@@ -59,6 +59,14 @@ pub trait Journal {
     fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError);
 }
 
+/// Takes the records of an access log. Called from the event loop: it must not block for long.
+pub trait AccessLog {
+    /// An exchange has ended.
+    fn record(&mut self, record: &ExchangeRecord<'_>);
+    /// The turn of the loop is over, and something was recorded in it.
+    fn flush(&mut self);
+}
+
 /// Takes everything and keeps nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoJournal;

@@ -1,3 +1,210 @@
-//! temporary
-pub mod journal;
-pub use journal::*;
+//! One connection's HTTP: bytes in → gateway → bytes out, without a socket.
+//!
+//! ```text
+//!  receive(bytes) ─┐                      ┌─▶ gateway.call(environ, start_response)
+//!  receive_end() ──┼─▶ Conversation ──────┤
+//!  advance() ──────┤    (protocol inside) └─▶ stream.next_piece(), later.resume()
+//!  expire() ───────┘           │
+//!                              ▼
+//!                         OutputQueue ─▶ whoever transmits it
+//!
+//!  wants(owed) ─▶ Read · Write · Application · Turn · Close     deadline() ─▶ a moment, or none
+//! ```
+//!
+//! It joins `protocol` and `gateway`, and still is a pure function of bytes, time and state: what
+//! it wants and until when is computed from the state whenever it is asked, and stored nowhere.
+//!
+//! A conversation at rest is two words. What an exchange needs beyond the call of the application
+//! (half a head, content on its way in, a body on its way out) lives in a box that exists only
+//! meanwhile; a request that arrives whole and is answered at once never allocates it.
+//!
+//! Driven by hand:
+//!
+//! ```
+//! use tidegate::conversation::{ByHand, Wants};
+//! use tidegate::{Environ, StartResponse};
+//!
+//! let mut hand = ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+//!     start_response.status(200).send(environ.path())
+//! });
+//! assert_eq!(hand.wants(), Wants::Read);
+//! hand.receive(b"GET /tide HTTP/1.1\r\nHost: a.ex");
+//! assert_eq!(hand.transmit(), b"");
+//! hand.receive(b"ample\r\n\r\n");
+//! assert!(hand.transmit().ends_with(b"\r\n\r\n/tide"));
+//! ```
+
+mod active;
+mod by_hand;
+mod deadline;
+mod journal;
+mod output_queue;
+mod sink;
+mod turn;
+
+pub use by_hand::ByHand;
+pub use deadline::{Arrival, of_body, of_head, of_idle, of_output};
+pub use journal::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine};
+pub use output_queue::OutputQueue;
+pub use turn::{Budget, Disk, Life, Turn};
+
+use active::{Active, Origin};
+
+use crate::limits::Limits;
+use crate::now::Moment;
+
+/// What a conversation needs from its surroundings to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Bytes from the peer.
+    Read,
+    /// That the peer takes some of what it is owed; nothing is read before.
+    Write,
+    /// A wake-up by the application, or its moment.
+    Application,
+    /// Another turn: it could go on at once, but others come first.
+    Turn,
+    /// The end of the connection; everything owed has left.
+    Close(Farewell),
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The peer knows, and sends nothing more: close.
+    Clean,
+    /// The peer may still be sending: end our side, and read for a while before closing, so that
+    /// the last response is not lost to a reset (RFC 9112 §9.6).
+    Linger,
+    /// An ordinary end would pass for the end of the content: reset.
+    Reset,
+}
+
+/// One connection, from its first byte to its last.
+pub struct Conversation {
+    phase: Phase,
+}
+
+enum Phase {
+    /// No request yet; accepted at this moment.
+    Fresh(Moment),
+    /// Between two requests, since this moment.
+    Kept(Moment),
+    /// In the middle of something.
+    Active(Box<Active>),
+    /// Nothing more will be said.
+    Finished(Farewell),
+}
+
+impl Conversation {
+    /// A connection that was just accepted.
+    pub fn new(accepted: Moment) -> Conversation {
+        Conversation { phase: Phase::Fresh(accepted) }
+    }
+
+    /// Takes bytes from the peer, and does all that can be done with them.
+    pub fn receive(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        self.act(turn, out, |active, turn, out| active.receive(bytes, turn, out));
+    }
+
+    /// The peer has ended its side. It may still wait for answers.
+    pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        match &mut self.phase {
+            Phase::Fresh(_) | Phase::Kept(_) => self.phase = Phase::Finished(Farewell::Clean),
+            Phase::Active(_) => self.act(turn, out, Active::receive_end),
+            Phase::Finished(_) => {}
+        }
+    }
+
+    /// Goes on where it stopped: for want of room in the queue, or of a turn.
+    pub fn advance(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if let Phase::Active(_) = self.phase {
+            self.act(turn, out, |active, turn, out| active.receive(&[], turn, out));
+        }
+    }
+
+    /// Goes on because the application has asked for it.
+    pub fn wake(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.wake();
+            self.advance(turn, out);
+        }
+    }
+
+    /// The deadline has come.
+    pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        match &mut self.phase {
+            Phase::Fresh(_) | Phase::Kept(_) => self.phase = Phase::Finished(Farewell::Clean),
+            Phase::Active(_) => self.act(turn, out, Active::expire),
+            Phase::Finished(_) => {}
+        }
+    }
+
+    /// Ends the conversation if no request has begun: for a server that shuts down.
+    pub fn finish_if_idle(&mut self) {
+        if let Phase::Fresh(_) | Phase::Kept(_) = self.phase {
+            self.phase = Phase::Finished(Farewell::Clean);
+        }
+    }
+
+    /// The connection is gone. Reports an exchange that was under way; dropping does the rest.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.abandon(turn);
+        }
+        self.phase = Phase::Finished(Farewell::Clean);
+    }
+
+    /// What it needs in order to go on, while so many bytes are owed to the peer.
+    pub fn wants(&self, owed_bytes: usize, limits: &Limits) -> Wants {
+        let is_full = owed_bytes >= limits.output_bytes_high;
+        match &self.phase {
+            Phase::Finished(farewell) if owed_bytes == 0 => Wants::Close(*farewell),
+            Phase::Finished(_) => Wants::Write,
+            Phase::Fresh(_) | Phase::Kept(_) if is_full => Wants::Write,
+            Phase::Fresh(_) | Phase::Kept(_) => Wants::Read,
+            Phase::Active(active) => active.wants(is_full),
+        }
+    }
+
+    /// When to [`expire`](Conversation::expire), whatever else happens; none where nothing is
+    /// waited for.
+    pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
+        match &self.phase {
+            Phase::Fresh(accepted) => Some(of_head(*accepted, limits)),
+            Phase::Kept(since) => Some(of_idle(*since, limits)),
+            Phase::Active(active) => active.deadline(limits),
+            Phase::Finished(_) => None,
+        }
+    }
+
+    /// Whether nothing is going on: no request has begun.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Fresh(_) | Phase::Kept(_))
+    }
+
+    /// Lets `work` act on the active part: the one in the box, or one on the stack that moves into
+    /// a box only if something remains to be done.
+    fn act(
+        &mut self,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+        work: impl FnOnce(&mut Active, &mut Turn<'_>, &mut OutputQueue),
+    ) {
+        let origin = match &mut self.phase {
+            Phase::Finished(_) => return,
+            Phase::Active(active) => {
+                work(active, turn, out);
+                if let Some(phase) = active.rest() {
+                    self.phase = phase;
+                }
+                return;
+            }
+            Phase::Fresh(accepted) => Origin::Accepted(*accepted),
+            Phase::Kept(since) => Origin::Kept(*since),
+        };
+        let mut active = Active::new(origin);
+        work(&mut active, turn, out);
+        self.phase = active.rest().unwrap_or_else(|| Phase::Active(Box::new(active)));
+    }
+}

@@ -50,12 +50,7 @@ impl OwnedContent {
     ///
     /// # Errors
     /// What creating or writing the file says: a full disk, for one.
-    pub fn append(
-        &mut self,
-        bytes: &[u8],
-        memory_bytes_max: usize,
-        spool: &mut dyn Spool,
-    ) -> io::Result<()> {
+    pub fn append(&mut self, bytes: &[u8], memory_bytes_max: usize, spool: &mut dyn Spool) -> io::Result<()> {
         if let OwnedContent::Memory(memory) = self {
             if memory.len() + bytes.len() <= memory_bytes_max {
                 memory.extend_from_slice(bytes);

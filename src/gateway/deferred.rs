@@ -37,10 +37,7 @@ impl Response {
     /// [`Misuse`] of status or fields.
     pub fn send(self, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
         let head = start_response.status(self.code);
-        self.fields
-            .iter()
-            .fold(head, |head, (name, value)| head.field(name, value))
-            .send(self.content)
+        self.fields.iter().fold(head, |head, (name, value)| head.field(name, value)).send(self.content)
     }
 }
 

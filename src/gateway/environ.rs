@@ -208,20 +208,12 @@ impl<'a> Environ<'a> {
             "SERVER_PROTOCOL" => self.version().as_str().as_bytes().into(),
             "SERVER_SOFTWARE" => self.server.software.as_bytes().into(),
             "GATEWAY_INTERFACE" => b"CGI/1.1".into(),
-            "REMOTE_ADDR" => self
-                .client
-                .peer
-                .map(|peer| peer.ip().to_string())
-                .unwrap_or_default()
-                .into_bytes()
-                .into(),
-            "REMOTE_PORT" => self
-                .client
-                .peer
-                .map(|peer| peer.port().to_string())
-                .unwrap_or_default()
-                .into_bytes()
-                .into(),
+            "REMOTE_ADDR" => {
+                self.client.peer.map(|peer| peer.ip().to_string()).unwrap_or_default().into_bytes().into()
+            }
+            "REMOTE_PORT" => {
+                self.client.peer.map(|peer| peer.port().to_string()).unwrap_or_default().into_bytes().into()
+            }
             "wsgi.url_scheme" => self.server.url_scheme.as_bytes().into(),
             _ => return None,
         };
@@ -230,12 +222,10 @@ impl<'a> Environ<'a> {
 
     /// Name and value of every variable that is set, each name once.
     pub fn variables(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, [u8]>)> {
-        let fixed =
-            VARIABLES.iter().filter_map(|name| Some((Cow::Borrowed(*name), self.get(name)?)));
+        let fixed = VARIABLES.iter().filter_map(|name| Some((Cow::Borrowed(*name), self.get(name)?)));
         let fields = self.fields();
         let of_fields = fields.iter().enumerate().filter_map(move |(index, (name, _))| {
-            let is_repeated =
-                fields.iter().take(index).any(|(other, _)| other.eq_ignore_ascii_case(name));
+            let is_repeated = fields.iter().take(index).any(|(other, _)| other.eq_ignore_ascii_case(name));
             let variable = variable_of_field(name).filter(|_| !is_repeated)?;
             let value = self.http_variable(&variable["HTTP_".len()..])?;
             Some((Cow::Owned(variable), value))
@@ -326,8 +316,7 @@ impl OwnedEnviron {
             method,
             raw_target: &self.raw_target,
             // It was parsed before it was copied.
-            target: RequestTarget::parse(method, &self.raw_target)
-                .unwrap_or(RequestTarget::Asterisk),
+            target: RequestTarget::parse(method, &self.raw_target).unwrap_or(RequestTarget::Asterisk),
             version: self.version,
             fields: Fields::new(&self.fields),
         };
@@ -339,8 +328,7 @@ impl OwnedEnviron {
             wake_source: &self.wakeup,
         };
         let content = RequestContent::owned(&mut self.content);
-        let mut environ =
-            Environ::new(&head, content, self.content_length, client, &self.server, self.now);
+        let mut environ = Environ::new(&head, content, self.content_length, client, &self.server, self.now);
         environ.script_name_bytes = self.script_name_bytes;
         view(&mut environ)
     }
@@ -405,10 +393,8 @@ mod tests {
     use std::io::Read;
 
     fn with_environ(target: &str, fields: &[(&str, &str)], view: impl FnOnce(&mut Environ<'_>)) {
-        let lines: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-            .collect();
+        let lines: Vec<_> =
+            fields.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
         let head = RequestHead {
             method: Method::GET,
             raw_target: target,
@@ -437,12 +423,7 @@ mod tests {
 
     #[test]
     fn variables_are_those_of_the_standard() {
-        let fields = [
-            ("Host", "a.example:81"),
-            ("content-type", "text/x"),
-            ("Accept", "a"),
-            ("accept", "b"),
-        ];
+        let fields = [("Host", "a.example:81"), ("content-type", "text/x"), ("Accept", "a"), ("accept", "b")];
         let target = "/a%2Fb/%zz%4?q=%41";
         check(target, &fields, "REQUEST_METHOD", Some("GET"));
         check(target, &fields, "SCRIPT_NAME", Some(""));
@@ -499,10 +480,7 @@ mod tests {
         with_environ("/m/p%20q?r", &fields, |environ| {
             environ.set_script_name_bytes(2);
             let all = |environ: &Environ<'_>| -> Vec<(String, Vec<u8>)> {
-                environ
-                    .variables()
-                    .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                    .collect()
+                environ.variables().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
             };
             let before = all(environ);
             assert!(before.contains(&("SCRIPT_NAME".into(), b"/m".into())));

@@ -54,7 +54,7 @@ pub use content::{OwnedContent, RequestContent, Spool, SpoolFile};
 pub use deferred::{DeferredAnswer, Responder, Response, deferred};
 pub use environ::{Client, Environ, OwnedEnviron, ServerInfo};
 pub use error::{GatewayError, Misuse};
-pub use start_response::{ContentLength, ResponseHead, ResponseSink, StartResponse, Writer};
+pub use start_response::{ResponseHead, ResponseSink, StartResponse, Writer};
 pub use wakeup::{NoWake, WakeSource, Wakeup};
 
 /// An application, or an adapter to many of them.

@@ -31,16 +31,8 @@
 
 use super::body::{BodyKind, BodyStream, Content, FileRange, Later, Pieces};
 use super::{Body, GatewayError, Misuse};
+use crate::message::ContentLength;
 use crate::now::Moment;
-
-/// What is known of the length of the content when the head ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContentLength {
-    /// This many bytes will follow.
-    Known(u64),
-    /// As a Content-Length field says; without one, whatever comes until the end.
-    Unknown,
-}
 
 /// Where a response goes: the server's side of [`StartResponse`].
 ///

@@ -130,8 +130,7 @@ impl HttpDate {
         };
         // Formatting it again must give the same text: that settles separators, ranges, the
         // length of the month and the day of the week at once.
-        let possible =
-            (1..=31).contains(&date.day) && date.hour < 24 && date.minute < 60 && date.second < 60;
+        let possible = (1..=31).contains(&date.day) && date.hour < 24 && date.minute < 60 && date.second < 60;
         let seconds = possible.then(|| date.to_unix())?;
         (HttpDate::from_unix(seconds).as_bytes() == text.as_bytes()).then_some(seconds)
     }

@@ -15,6 +15,7 @@ mod date;
 mod fields;
 mod method;
 mod request;
+mod response;
 mod status;
 mod target;
 
@@ -22,5 +23,6 @@ pub use date::{Calendar, HttpDate};
 pub use fields::{FieldLines, Fields, is_field_name, is_field_value, list_items};
 pub use method::Method;
 pub use request::{RequestHead, Version};
+pub use response::{ContentLength, InvalidResponse};
 pub use status::StatusCode;
 pub use target::{InvalidTarget, RequestTarget, is_host};

@@ -1,1 +1,2 @@
+//! temporary
 fn main() {}

@@ -1,0 +1,153 @@
+//! A conversation with everything around it, to be driven by hand: for tests, examples, learners.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use super::{Budget, Conversation, Disk, Life, NoJournal, OutputQueue, Turn, Wants};
+use crate::gateway::{Client, Gateway, NoWake, ServerInfo, Spool, SpoolFile};
+use crate::limits::Limits;
+use crate::now::{Moment, Now};
+use crate::protocol::ServerFields;
+
+/// One conversation and its surroundings, with a clock that stands still until it is moved.
+pub struct ByHand<G> {
+    /// The application.
+    pub gateway: G,
+    /// Bounds and timeouts; may be changed at any time.
+    pub limits: Limits,
+    /// The time; starts at zero.
+    pub now: Now,
+    /// Whether the server is to go on.
+    pub life: Life,
+    conversation: Conversation,
+    out: OutputQueue,
+    server: ServerInfo,
+    own_fields: ServerFields,
+}
+
+impl<G: Gateway> ByHand<G> {
+    /// A connection that was accepted at zero.
+    pub fn new(gateway: G) -> ByHand<G> {
+        let (server, now) = (ServerInfo::default(), Now::default());
+        ByHand {
+            gateway,
+            limits: Limits::default(),
+            now,
+            life: Life::Running,
+            conversation: Conversation::new(now.moment),
+            out: OutputQueue::default(),
+            own_fields: ServerFields::new(&server.software, &now),
+            server,
+        }
+    }
+
+    /// The peer sends bytes.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.turn(|conversation, turn, out| conversation.receive(bytes, turn, out));
+    }
+
+    /// The peer ends its side.
+    pub fn receive_end(&mut self) {
+        self.turn(Conversation::receive_end);
+    }
+
+    /// There is room again, or it is this connection's turn.
+    pub fn advance(&mut self) {
+        self.turn(Conversation::advance);
+    }
+
+    /// The application has woken it.
+    pub fn wake(&mut self) {
+        self.turn(Conversation::wake);
+    }
+
+    /// Lets time pass, and the deadline with it, if it comes.
+    pub fn pass(&mut self, time: Duration) {
+        self.now.moment = self.now.moment + time;
+        if self.deadline().is_some_and(|deadline| deadline <= self.now.moment) {
+            self.turn(Conversation::expire);
+        }
+    }
+
+    /// Takes everything that is owed to the peer.
+    pub fn transmit(&mut self) -> Vec<u8> {
+        let bytes = self.out.slices().flatten().copied().collect();
+        self.out.clear();
+        bytes
+    }
+
+    /// Takes everything, and goes on, until it wants something other than room or a turn.
+    pub fn transmit_all(&mut self) -> Vec<u8> {
+        let mut all = self.transmit();
+        while let Wants::Turn | Wants::Write = self.wants() {
+            self.advance();
+            all.extend(self.transmit());
+        }
+        all
+    }
+
+    /// How many bytes are owed to the peer.
+    pub fn owed(&self) -> usize {
+        self.out.owed()
+    }
+
+    /// What the conversation wants now.
+    pub fn wants(&self) -> Wants {
+        self.conversation.wants(self.out.owed(), &self.limits)
+    }
+
+    /// Until when it wants that.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.conversation.deadline(&self.limits)
+    }
+
+    /// Whether nothing is going on.
+    pub fn is_idle(&self) -> bool {
+        self.conversation.is_idle()
+    }
+
+    fn turn(&mut self, act: impl FnOnce(&mut Conversation, &mut Turn<'_>, &mut OutputQueue)) {
+        let mut turn = Turn {
+            gateway: &mut self.gateway,
+            limits: &self.limits,
+            server: &self.server,
+            own_fields: &self.own_fields,
+            now: self.now,
+            client: Client {
+                connection_id: 1,
+                peer: None,
+                local: None,
+                has_finished_sending: false,
+                wake_source: &NoWake,
+            },
+            disk: &mut Memory,
+            journal: &mut NoJournal,
+            life: self.life,
+            budget: Budget::TURN,
+        };
+        act(&mut self.conversation, &mut turn, &mut self.out);
+    }
+}
+
+/// Temporary files that are none.
+struct Memory;
+
+impl Spool for Memory {
+    fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
+        Ok(Box::new(Cursor::new(Vec::new())))
+    }
+}
+
+impl Disk for Memory {
+    fn read_at(
+        &mut self,
+        mut file: &File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(bytes as u64).read_to_end(into)
+    }
+}

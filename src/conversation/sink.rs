@@ -1,0 +1,136 @@
+//! The server's side of `start_response`: from the application's calls to bytes in the queue.
+
+use super::output_queue::OutputQueue;
+use crate::gateway::{Body, BodyKind, Content, Misuse, ResponseSink};
+use crate::message::ContentLength;
+use crate::now::Moment;
+use crate::protocol::{Http1, ResponseEncoder, ServerFields};
+
+/// What is counted of a response, for the journal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// The status code; 0 before there is one.
+    pub status: u16,
+    /// Bytes of content that were queued.
+    pub content_bytes: u64,
+}
+
+/// Takes one response, from its status line to the content that is at hand.
+pub(super) struct Sink<'a> {
+    http: &'a mut Http1,
+    out: &'a mut OutputQueue,
+    own_fields: &'a ServerFields,
+    tally: &'a mut Tally,
+    now: Moment,
+    stage: Stage,
+}
+
+/// How far the response has come.
+enum Stage {
+    /// Nothing was written.
+    Unbegun,
+    /// The head is being written.
+    Head(ResponseEncoder),
+    /// The head has ended; no content has followed, so it can still be taken back.
+    Ended {
+        /// Where the head begins in the output.
+        start: usize,
+        /// The protocol as it was before the head ended.
+        before: Http1,
+    },
+    /// Content has followed.
+    Content,
+}
+
+impl<'a> Sink<'a> {
+    pub fn new(
+        http: &'a mut Http1,
+        out: &'a mut OutputQueue,
+        own_fields: &'a ServerFields,
+        tally: &'a mut Tally,
+        now: Moment,
+    ) -> Sink<'a> {
+        Sink { http, out, own_fields, tally, now, stage: Stage::Unbegun }
+    }
+
+    /// Whether the body that the application returned goes with what it did.
+    pub fn accept(&self, body: Body) -> Result<BodyKind, Misuse> {
+        let kind = body.into_kind();
+        match (&kind, &self.stage) {
+            (BodyKind::Later { .. }, Stage::Unbegun) => Ok(kind),
+            (
+                BodyKind::Complete | BodyKind::Stream(_) | BodyKind::File(_),
+                Stage::Ended { .. } | Stage::Content,
+            ) => Ok(kind),
+            // A body kept from another call: the only way to come here.
+            _ => Err(Misuse::NotStarted),
+        }
+    }
+}
+
+impl ResponseSink for Sink<'_> {
+    fn begin(&mut self, code: u16, reason: Option<&str>) -> Result<(), Misuse> {
+        let head = ResponseEncoder::begin(self.out.buffer(), self.own_fields, code, reason)?;
+        self.stage = Stage::Head(head);
+        Ok(())
+    }
+
+    fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse> {
+        match &mut self.stage {
+            Stage::Head(head) => Ok(head.field(self.out.buffer(), name, value)?),
+            Stage::Unbegun | Stage::Ended { .. } | Stage::Content => Err(Misuse::NotStarted),
+        }
+    }
+
+    fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse> {
+        let Stage::Head(head) = &self.stage else {
+            return Err(Misuse::NotStarted);
+        };
+        let before = *self.http;
+        self.http.end_head(head, self.out.buffer(), length)?;
+        self.tally.status = head.status().code();
+        self.stage = Stage::Ended { start: head.start(), before };
+        Ok(())
+    }
+
+    fn content(&mut self, content: Content<'_>) -> Result<(), Misuse> {
+        match &self.stage {
+            Stage::Unbegun | Stage::Head(_) => return Err(Misuse::NotStarted),
+            Stage::Ended { .. } | Stage::Content => {}
+        }
+        if !content.as_slice().is_empty() {
+            self.stage = Stage::Content;
+            write_piece(self.http, self.out, self.tally, content);
+        }
+        Ok(())
+    }
+
+    fn retract(&mut self) -> Result<(), Misuse> {
+        match &self.stage {
+            Stage::Unbegun => {}
+            Stage::Head(head) => self.out.buffer().truncate(head.start()),
+            Stage::Ended { start, before } => {
+                self.out.buffer().truncate(*start);
+                *self.http = *before;
+                *self.tally = Tally::default();
+            }
+            Stage::Content => return Err(Misuse::AlreadySent),
+        }
+        self.stage = Stage::Unbegun;
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        self.now
+    }
+}
+
+/// Queues one piece of content in its framing, as much of it as the declared length admits.
+pub(super) fn write_piece(http: &mut Http1, out: &mut OutputQueue, tally: &mut Tally, content: Content<'_>) {
+    let admitted = http.open_piece(out.buffer(), content.as_slice().len() as u64);
+    if admitted > 0 {
+        out.push(content, admitted as usize);
+        http.close_piece(out.buffer());
+        tally.content_bytes += admitted;
+    }
+}

@@ -1,0 +1,272 @@
+//! The chunked transfer coding (RFC 9112 §7.1).
+//!
+//! ```text
+//! chunked-body = *( chunk-size [ chunk-ext ] CRLF chunk-data CRLF )
+//!                1*"0" [ chunk-ext ] CRLF trailer-section CRLF
+//! ```
+//!
+//! Strict to the byte, because this is where two readers of one message come to differ: a size has
+//! hex digits and nothing before or after them, and every line ends with CR LF, never with LF
+//! alone. Extensions and trailer fields are checked, limited and thrown away: nothing here knows
+//! what they would mean.
+//!
+//! ```
+//! use tidegate::protocol::ChunkedDecoder;
+//!
+//! let mut decoder = ChunkedDecoder::new(1024);
+//! let first = decoder.decode(b"5\r\nHello0\r\n\r\n").unwrap();
+//! assert_eq!((first.consumed, first.content), (8, &b"Hello"[..]));
+//! assert!(decoder.decode(b"\r\n0\r\n\r\n").unwrap().content.is_empty());
+//! assert!(decoder.is_complete());
+//! ```
+
+use super::error::ProtocolError;
+use super::framing::Decoded;
+use crate::message::{is_field_name, is_field_value};
+
+/// Longest extension of one chunk. 256 bytes: nobody sends them; who sends longer ones means harm.
+pub const CHUNK_EXTENSION_BYTES_MAX: u16 = 256;
+/// Longest trailer section. 8 KiB: a quarter of what a head may have.
+pub const TRAILER_BYTES_MAX: u16 = 8 * 1024;
+/// Most digits of a chunk size: 16 make 64 bits, and more can only be zeros put there to confuse.
+const SIZE_DIGITS_MAX: u8 = 16;
+
+/// Undoes the chunked coding, in whatever pieces the bytes come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkedDecoder {
+    state: ChunkedState,
+    /// How much more content is allowed.
+    allowance: u64,
+}
+
+/// Where in the grammar the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChunkedState {
+    /// Among the digits of a size.
+    Size { digits: u8, size: u64 },
+    /// In an extension; it ends with the line.
+    Extension { size: u64, bytes: u16 },
+    /// CR was seen, LF must follow.
+    SizeLf { size: u64 },
+    /// In the data of a chunk.
+    Data { remaining: u64 },
+    /// All data was seen, CR must follow.
+    DataCr,
+    /// And LF.
+    DataLf,
+    /// At the start of a line of the trailer section.
+    TrailerStart { bytes: u16 },
+    /// In the name of a trailer field.
+    TrailerName { bytes: u16 },
+    /// In its value.
+    TrailerValue { bytes: u16 },
+    /// CR was seen, LF must follow.
+    TrailerLf { bytes: u16 },
+    /// The CR of the empty line at the end was seen, LF must follow.
+    EndLf,
+    /// That was all.
+    Complete,
+}
+
+impl ChunkedDecoder {
+    /// A decoder that refuses more than so many bytes of content.
+    pub fn new(body_bytes_max: u64) -> ChunkedDecoder {
+        ChunkedDecoder { state: ChunkedState::Size { digits: 0, size: 0 }, allowance: body_bytes_max }
+    }
+
+    /// Whether the last chunk and the trailer section have been seen.
+    pub fn is_complete(&self) -> bool {
+        self.state == ChunkedState::Complete
+    }
+
+    /// Takes from the input up to the end of the first piece of content; consumes all of it if
+    /// there is no content in it.
+    ///
+    /// # Errors
+    /// Broken framing, or something beyond its limit.
+    pub fn decode<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, ProtocolError> {
+        let mut at = 0;
+        while at < input.len() && !self.is_complete() {
+            if let ChunkedState::Data { remaining } = self.state {
+                let take = usize::try_from(remaining).unwrap_or(usize::MAX).min(input.len() - at);
+                self.state = match remaining - take as u64 {
+                    0 => ChunkedState::DataCr,
+                    remaining => ChunkedState::Data { remaining },
+                };
+                return Ok(Decoded { consumed: at + take, content: &input[at..at + take] });
+            }
+            self.state = self.step(input[at])?;
+            at += 1;
+        }
+        Ok(Decoded { consumed: at, content: &[] })
+    }
+
+    /// One byte of framing.
+    fn step(&mut self, byte: u8) -> Result<ChunkedState, ProtocolError> {
+        use ChunkedState::*;
+        Ok(match (self.state, byte) {
+            (Size { digits: 1.., size }, b'\r') => SizeLf { size },
+            (Size { digits: 1.., size }, b';') => Extension { size, bytes: 0 },
+            (Size { digits, size }, _) => size_digit(digits, size, byte)?,
+            (Extension { size, .. }, b'\r') => SizeLf { size },
+            (Extension { size, bytes }, _) => extension_byte(size, bytes, byte)?,
+            (SizeLf { size: 0 }, b'\n') => TrailerStart { bytes: 0 },
+            (SizeLf { size }, b'\n') => {
+                self.allowance = self.allowance.checked_sub(size).ok_or(ProtocolError::ContentTooLarge)?;
+                Data { remaining: size }
+            }
+            (DataCr, b'\r') => DataLf,
+            (DataLf, b'\n') => Size { digits: 0, size: 0 },
+            (TrailerStart { .. }, b'\r') => EndLf,
+            (TrailerStart { bytes } | TrailerName { bytes } | TrailerValue { bytes }, _) => {
+                trailer_byte(self.state, bytes, byte)?
+            }
+            (TrailerLf { bytes }, b'\n') => TrailerStart { bytes },
+            (TrailerLf { .. }, _) => return Err(ProtocolError::InvalidTrailer),
+            (EndLf, b'\n') | (Complete, _) => Complete,
+            (SizeLf { .. } | Data { .. } | DataCr | DataLf | EndLf, _) => {
+                return Err(ProtocolError::InvalidChunk);
+            }
+        })
+    }
+}
+
+fn size_digit(digits: u8, size: u64, byte: u8) -> Result<ChunkedState, ProtocolError> {
+    match char::from(byte).to_digit(16) {
+        Some(digit) if digits < SIZE_DIGITS_MAX => {
+            Ok(ChunkedState::Size { digits: digits + 1, size: size << 4 | u64::from(digit) })
+        }
+        _ => Err(ProtocolError::InvalidChunk),
+    }
+}
+
+fn extension_byte(size: u64, bytes: u16, byte: u8) -> Result<ChunkedState, ProtocolError> {
+    match byte {
+        _ if bytes >= CHUNK_EXTENSION_BYTES_MAX => Err(ProtocolError::ChunkExtensionTooLong),
+        b'\t' | b' '..=0x7e | 0x80.. => Ok(ChunkedState::Extension { size, bytes: bytes + 1 }),
+        _ => Err(ProtocolError::InvalidChunk),
+    }
+}
+
+fn trailer_byte(state: ChunkedState, bytes: u16, byte: u8) -> Result<ChunkedState, ProtocolError> {
+    if bytes >= TRAILER_BYTES_MAX {
+        return Err(ProtocolError::TrailerTooLarge);
+    }
+    let bytes = bytes + 1;
+    match (state, byte) {
+        (ChunkedState::TrailerName { .. }, b':') => Ok(ChunkedState::TrailerValue { bytes }),
+        (ChunkedState::TrailerValue { .. }, b'\r') => Ok(ChunkedState::TrailerLf { bytes }),
+        (ChunkedState::TrailerValue { .. }, _) if is_field_value(&[byte]) => {
+            Ok(ChunkedState::TrailerValue { bytes })
+        }
+        (ChunkedState::TrailerStart { .. } | ChunkedState::TrailerName { .. }, _)
+            if is_field_name(&[byte]) =>
+        {
+            Ok(ChunkedState::TrailerName { bytes })
+        }
+        _ => Err(ProtocolError::InvalidTrailer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Content, and what is left of the input, or the error.
+    type Outcome<'a> = Result<(&'a [u8], &'a [u8]), ProtocolError>;
+
+    fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), ProtocolError> {
+        let (mut decoder, mut content, mut used) = (ChunkedDecoder::new(1000), Vec::new(), 0);
+        for piece in pieces {
+            let mut at = 0;
+            while at < piece.len() && !decoder.is_complete() {
+                let decoded = decoder.decode(&piece[at..])?;
+                content.extend_from_slice(decoded.content);
+                at += decoded.consumed;
+            }
+            used += at;
+        }
+        Ok((content, used, decoder.is_complete()))
+    }
+
+    /// Whole, byte by byte, and cut in two at every place.
+    fn check(input: &[u8], expected: Outcome<'_>) {
+        let bytes: Vec<&[u8]> = input.chunks(1).collect();
+        let mut cuts: Vec<Vec<&[u8]>> = vec![vec![input], bytes];
+        cuts.extend((0..=input.len()).map(|at| vec![&input[..at], &input[at..]]));
+        for pieces in cuts {
+            let got = decode(&pieces);
+            let wanted = expected.map(|(content, rest)| (content.to_vec(), input.len() - rest.len(), true));
+            assert_eq!(got, wanted, "{:?} in {} pieces", String::from_utf8_lossy(input), pieces.len());
+        }
+    }
+
+    #[test]
+    fn content_comes_out_and_what_follows_stays() {
+        check(b"0\r\n\r\n", Ok((b"", b"")));
+        check(b"3\r\nabc\r\n0\r\n\r\nGET", Ok((b"abc", b"GET")));
+        check(b"0000000000000003\r\nabc\r\n00\r\n\r\n", Ok((b"abc", b"")));
+        check(b"a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", Ok((b"01234567890123456789", b"")));
+        check(b"1;x=y;z=\"\t\"\r\na\r\n0;last\r\n\r\n", Ok((b"a", b"")));
+        check(b"1\r\n\r\r\n0\r\n\r\n", Ok((b"\r", b"")));
+        check(b"0\r\nA: b\r\nC:\r\n\r\nrest", Ok((b"", b"rest")));
+    }
+
+    #[test]
+    fn chunk_size_follows_the_grammar_or_is_refused() {
+        for bad in [
+            "\r\n",
+            ";a\r\n",
+            "+5\r\n",
+            "-1\r\n",
+            " 5\r\n",
+            "5 \r\n",
+            "0x5\r\n",
+            "g\r\n",
+            "5\n",
+            "5;a\n",
+            "00000000000000001\r\n",
+            "5\r\r\n",
+            "5;a\0\r\n",
+            "5;\x7f\r\n",
+        ] {
+            check(bad.as_bytes(), Err(ProtocolError::InvalidChunk));
+        }
+    }
+
+    #[test]
+    fn chunk_data_ends_with_cr_lf_or_is_refused() {
+        for bad in ["1\r\nab", "1\r\na\n", "1\r\na\rb", "1\r\naX\r\n", "0\r\n\rX"] {
+            check(bad.as_bytes(), Err(ProtocolError::InvalidChunk));
+        }
+    }
+
+    #[test]
+    fn trailer_fields_are_fields_or_are_refused() {
+        for bad in [
+            "0\r\n\n",
+            "0\r\n:a\r\n",
+            "0\r\nA b: c\r\n",
+            "0\r\nA: b\n",
+            "0\r\n A: b",
+            "0\r\nA: \0",
+            "0\r\nA: b\rX",
+        ] {
+            check(bad.as_bytes(), Err(ProtocolError::InvalidTrailer));
+        }
+    }
+
+    #[test]
+    fn limits_hold() {
+        let long = |count: u16| format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(count.into()));
+        check(long(CHUNK_EXTENSION_BYTES_MAX).as_bytes(), Ok((b"a", b"")));
+        check(long(CHUNK_EXTENSION_BYTES_MAX + 1).as_bytes(), Err(ProtocolError::ChunkExtensionTooLong));
+        check(b"3e9\r\n", Err(ProtocolError::ContentTooLarge));
+        check(b"ffffffffffffffff\r\n", Err(ProtocolError::ContentTooLarge));
+        let trailer = format!("0\r\nA: {}\r\n\r\n", "x".repeat(TRAILER_BYTES_MAX.into()));
+        assert_eq!(decode(&[trailer.as_bytes()]), Err(ProtocolError::TrailerTooLarge));
+        let two =
+            b"3e8\r\n".iter().chain([b'x'; 1000].iter()).chain(b"\r\n1\r\n").copied().collect::<Vec<_>>();
+        assert_eq!(decode(&[&two]), Err(ProtocolError::ContentTooLarge));
+    }
+}

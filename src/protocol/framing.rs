@@ -1,0 +1,221 @@
+//! How long content is, and where it ends (RFC 9112 §6).
+
+use super::chunked::ChunkedDecoder;
+use super::error::ProtocolError;
+use crate::message::list_items;
+
+/// How the content of a request is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFraming {
+    /// There is none.
+    None,
+    /// This many bytes.
+    Length(u64),
+    /// Chunks, until the last one.
+    Chunked,
+}
+
+/// What the fields of a head say about its framing, taken in one by one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FramingFields {
+    content_length: Option<u64>,
+    transfer_coding: TransferCoding,
+}
+
+/// What the Transfer-Encoding fields have said so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum TransferCoding {
+    /// There was no such field.
+    #[default]
+    Absent,
+    /// There was one, and it named nothing.
+    Empty,
+    /// The last coding is not chunked.
+    Other,
+    /// Chunked is last, and the only coding.
+    Chunked,
+    /// Chunked is last, upon a coding that is not undone here.
+    ChunkedOther,
+}
+
+impl FramingFields {
+    /// Takes in a Content-Length field.
+    ///
+    /// # Errors
+    /// Anything but one plain number. RFC 9112 §6.3 would allow to take `5, 5` for 5; what other
+    /// recipients on the way made of it is not known, so it is refused.
+    pub fn content_length(&mut self, value: &[u8]) -> Result<(), ProtocolError> {
+        if self.content_length.is_some() {
+            return Err(ProtocolError::RepeatedContentLength);
+        }
+        self.content_length = Some(parse_content_length(value)?);
+        Ok(())
+    }
+
+    /// Takes in a Transfer-Encoding field; several are one list.
+    ///
+    /// # Errors
+    /// A coding after chunked, or chunked twice.
+    pub fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), ProtocolError> {
+        if self.transfer_coding == TransferCoding::Absent {
+            self.transfer_coding = TransferCoding::Empty;
+        }
+        for item in list_items(value) {
+            let is_chunked = item.eq_ignore_ascii_case(b"chunked");
+            self.transfer_coding = match (self.transfer_coding, is_chunked) {
+                (TransferCoding::Chunked | TransferCoding::ChunkedOther, _) => {
+                    return Err(ProtocolError::InvalidTransferEncoding);
+                }
+                (TransferCoding::Absent | TransferCoding::Empty, true) => TransferCoding::Chunked,
+                (TransferCoding::Other, true) => TransferCoding::ChunkedOther,
+                (_, false) => TransferCoding::Other,
+            };
+        }
+        Ok(())
+    }
+
+    /// Which length wins (RFC 9112 §6.3); ambiguity is refused.
+    ///
+    /// # Errors
+    /// Both fields, or a transfer coding that does not end with chunked, or one not known here.
+    pub fn decide(self) -> Result<RequestFraming, ProtocolError> {
+        match (self.transfer_coding, self.content_length) {
+            (TransferCoding::Absent, None) => Ok(RequestFraming::None),
+            (TransferCoding::Absent, Some(length)) => Ok(RequestFraming::Length(length)),
+            (_, Some(_)) => Err(ProtocolError::AmbiguousLength),
+            (TransferCoding::Chunked, None) => Ok(RequestFraming::Chunked),
+            (TransferCoding::ChunkedOther, None) => Err(ProtocolError::UnknownTransferCoding),
+            (TransferCoding::Empty | TransferCoding::Other, None) => {
+                Err(ProtocolError::InvalidTransferEncoding)
+            }
+        }
+    }
+
+    /// Whether a Transfer-Encoding field was seen.
+    pub fn has_transfer_encoding(self) -> bool {
+        self.transfer_coding != TransferCoding::Absent
+    }
+}
+
+/// Digits and nothing else: `str::parse` would take `+5`.
+///
+/// # Errors
+/// What is no number; a number beyond 64 bits is content too large for anybody.
+pub fn parse_content_length(value: &[u8]) -> Result<u64, ProtocolError> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(ProtocolError::InvalidContentLength);
+    }
+    let add_digit = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    value.iter().try_fold(0, add_digit).ok_or(ProtocolError::ContentTooLarge)
+}
+
+/// A piece of content found in the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoded<'i> {
+    /// How many bytes of input were used up.
+    pub consumed: usize,
+    /// The content among them; may be empty.
+    pub content: &'i [u8],
+}
+
+/// Takes the framing off the content of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyDecoder {
+    /// Content-Length: this many bytes are to come.
+    Length(u64),
+    /// The chunked coding.
+    Chunked(ChunkedDecoder),
+}
+
+impl BodyDecoder {
+    /// The decoder for a framing; none where there is nothing to decode.
+    ///
+    /// # Errors
+    /// Content that is known to be longer than `body_bytes_max`.
+    pub fn new(framing: RequestFraming, body_bytes_max: u64) -> Result<Option<BodyDecoder>, ProtocolError> {
+        match framing {
+            RequestFraming::None | RequestFraming::Length(0) => Ok(None),
+            RequestFraming::Length(length) if length > body_bytes_max => Err(ProtocolError::ContentTooLarge),
+            RequestFraming::Length(length) => Ok(Some(BodyDecoder::Length(length))),
+            RequestFraming::Chunked => Ok(Some(BodyDecoder::Chunked(ChunkedDecoder::new(body_bytes_max)))),
+        }
+    }
+
+    /// Takes from the input up to the end of the first piece of content. Nothing consumed means:
+    /// more bytes are needed, or it [is over](BodyDecoder::is_complete).
+    ///
+    /// # Errors
+    /// Broken framing, or content beyond the limit.
+    pub fn decode<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, ProtocolError> {
+        match self {
+            BodyDecoder::Length(remaining) => {
+                let take = usize::try_from(*remaining).unwrap_or(usize::MAX).min(input.len());
+                *remaining -= take as u64;
+                Ok(Decoded { consumed: take, content: &input[..take] })
+            }
+            BodyDecoder::Chunked(decoder) => decoder.decode(input),
+        }
+    }
+
+    /// Whether the content has ended.
+    pub fn is_complete(&self) -> bool {
+        match self {
+            BodyDecoder::Length(remaining) => *remaining == 0,
+            BodyDecoder::Chunked(decoder) => decoder.is_complete(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_lengths_are_plain_numbers() {
+        for (value, expected) in [
+            ("0", Ok(0)),
+            ("007", Ok(7)),
+            ("18446744073709551615", Ok(u64::MAX)),
+            ("18446744073709551616", Err(ProtocolError::ContentTooLarge)),
+            ("", Err(ProtocolError::InvalidContentLength)),
+            ("+5", Err(ProtocolError::InvalidContentLength)),
+            ("-1", Err(ProtocolError::InvalidContentLength)),
+            ("5, 5", Err(ProtocolError::InvalidContentLength)),
+            ("5 5", Err(ProtocolError::InvalidContentLength)),
+            ("0x5", Err(ProtocolError::InvalidContentLength)),
+            ("5.0", Err(ProtocolError::InvalidContentLength)),
+        ] {
+            assert_eq!(parse_content_length(value.as_bytes()), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_fields_decide_which_length_wins() {
+        use ProtocolError::*;
+        type Lines<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Lines<'_>, Result<RequestFraming, ProtocolError>); 14] = [
+            (&[], Ok(RequestFraming::None)),
+            (&[("l", "5")], Ok(RequestFraming::Length(5))),
+            (&[("l", "5"), ("l", "5")], Err(RepeatedContentLength)),
+            (&[("t", "chunked")], Ok(RequestFraming::Chunked)),
+            (&[("t", " ChUnKeD ,")], Ok(RequestFraming::Chunked)),
+            (&[("t", "chunked"), ("l", "5")], Err(AmbiguousLength)),
+            (&[("l", "5"), ("t", "identity")], Err(AmbiguousLength)),
+            (&[("t", "gzip, chunked")], Err(UnknownTransferCoding)),
+            (&[("t", "gzip"), ("t", "chunked")], Err(UnknownTransferCoding)),
+            (&[("t", "chunked, gzip")], Err(InvalidTransferEncoding)),
+            (&[("t", "chunked"), ("t", "chunked")], Err(InvalidTransferEncoding)),
+            (&[("t", "identity")], Err(InvalidTransferEncoding)),
+            (&[("t", "")], Err(InvalidTransferEncoding)),
+            (&[("t", "chunked;q=1")], Err(InvalidTransferEncoding)),
+        ];
+        for (lines, expected) in cases {
+            let mut fields = FramingFields::default();
+            let taken = lines.iter().try_for_each(|(name, value)| match *name {
+                "l" => fields.content_length(value.as_bytes()),
+                _ => fields.transfer_encoding(value.as_bytes()),
+            });
+            assert_eq!(taken.and_then(|()| fields.decide()), expected, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Reads the head of a request: httparse for the grammar, then the rules that it leaves to us.
+//!
+//! httparse finds tokens, lines and their ends, fast, and starts from byte 0 each time. Here are
+//! the rest of RFC 9112 §2 to §6: which version, which form of target, one Host and a valid one,
+//! which length wins, what is expected, whether the connection persists; and the limits.
+//!
+//! Lenient where the standard allows it (§2.2): empty lines before the request line, LF alone as a
+//! line end. Nowhere else.
+
+use std::mem::MaybeUninit;
+
+use super::error::ProtocolError;
+use super::framing::{FramingFields, RequestFraming};
+use super::persistence::{ConnectionOption, Persistence};
+use crate::limits::{FIELDS_CAPACITY, Limits};
+use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Version, is_host};
+
+/// Room for the field lines of one head, on the stack of the caller. Making one costs nothing: the
+/// slots are filled by the parser, and only as many as there are lines.
+pub struct FieldSlots<'b>([MaybeUninit<httparse::Header<'b>>; FIELDS_CAPACITY]);
+
+impl FieldSlots<'_> {
+    /// Empty slots.
+    pub fn new() -> Self {
+        FieldSlots([const { MaybeUninit::uninit() }; FIELDS_CAPACITY])
+    }
+}
+
+impl Default for FieldSlots<'_> {
+    fn default() -> Self {
+        FieldSlots::new()
+    }
+}
+
+/// What the client waits for before it sends the content (RFC 9110 §10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// Nothing.
+    None,
+    /// An interim response 100 (Continue).
+    Continue,
+}
+
+/// A complete head, and what it means for the connection.
+pub struct ParsedHead<'s, 'b> {
+    method: &'b str,
+    raw_target: &'b str,
+    target: RequestTarget<'b>,
+    /// The peer's version.
+    pub version: Version,
+    lines: Lines<'s, 'b>,
+    /// Bytes of input that the head took, empty lines before it included.
+    pub length: usize,
+    /// How the content that follows is framed.
+    pub framing: RequestFraming,
+    /// What the client expects before it sends that content.
+    pub expectation: Expectation,
+    /// Whether the client wants to keep the connection.
+    pub persistence: Persistence,
+}
+
+struct Lines<'s, 'b>(&'s [httparse::Header<'b>]);
+
+impl FieldLines for Lines<'_, '_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn line(&self, index: usize) -> (&str, &[u8]) {
+        (self.0[index].name, self.0[index].value)
+    }
+}
+
+impl ParsedHead<'_, '_> {
+    /// The head as the rest of the server knows it.
+    pub fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: self.method(),
+            raw_target: self.raw_target,
+            target: self.target,
+            version: self.version,
+            fields: Fields::new(&self.lines),
+        }
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method<'_> {
+        Method(self.method)
+    }
+}
+
+/// Reads a head from the start of the input; none if its end is not there yet. Of the input,
+/// `searched` bytes have been offered before, and no head ended in them: it is parsed again only
+/// if one ends in the rest.
+///
+/// # Errors
+/// The first rule that the head breaks, or the limit that it passes even before its end.
+pub fn parse_head<'s, 'b>(
+    input: &'b [u8],
+    searched: usize,
+    slots: &'s mut FieldSlots<'b>,
+    limits: &Limits,
+) -> Result<Option<ParsedHead<'s, 'b>>, ProtocolError> {
+    if searched > 0 && !has_head_end(input, searched) {
+        return check_partial(input, limits).map(|()| None);
+    }
+    let mut request = httparse::Request::new(&mut []);
+    let fields_max = limits.fields_max.min(FIELDS_CAPACITY);
+    match request.parse_with_uninit_headers(input, &mut slots.0[..fields_max]) {
+        Ok(httparse::Status::Complete(length)) => complete_head(length, request, limits).map(Some),
+        Ok(httparse::Status::Partial) => check_partial(input, limits).map(|()| None),
+        // After an error the header slice looks filled, with empty entries: it is not read.
+        Err(error) => Err(refusal(error, input, limits)),
+    }
+}
+
+fn complete_head<'s, 'b>(
+    length: usize,
+    request: httparse::Request<'s, 'b>,
+    limits: &Limits,
+) -> Result<ParsedHead<'s, 'b>, ProtocolError> {
+    let (Some(method), Some(raw_target), Some(minor)) = (request.method, request.path, request.version)
+    else {
+        return Err(ProtocolError::MalformedHead);
+    };
+    // Two blanks, `HTTP/1.x` and CR LF.
+    if method.len() + raw_target.len() + 12 > limits.request_line_bytes_max {
+        return Err(ProtocolError::RequestLineTooLong);
+    }
+    if length > limits.head_bytes_max {
+        return Err(ProtocolError::HeadTooLarge);
+    }
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let target =
+        RequestTarget::parse(Method(method), raw_target).map_err(|_| ProtocolError::InvalidTarget)?;
+    let lines = Lines(request.headers);
+    let control = Control::collect(lines.0)?;
+    control.check_host(version)?;
+    if let RequestTarget::Authority(_) = target {
+        return Err(ProtocolError::TunnelUnsupported);
+    }
+    let framing = control.framing(Method(method), version)?;
+    Ok(ParsedHead {
+        method,
+        raw_target,
+        target,
+        version,
+        lines,
+        length,
+        framing,
+        expectation: control.expectation(version),
+        persistence: Persistence::of_request(version, control.connection),
+    })
+}
+
+/// What the fields say that control this connection and the framing of this message.
+#[derive(Default)]
+struct Control<'b> {
+    host: Option<&'b [u8]>,
+    framing: FramingFields,
+    connection: ConnectionOption,
+    expects_continue: bool,
+}
+
+impl<'b> Control<'b> {
+    /// One pass over all lines. The length of a name rules out nearly all of them.
+    fn collect(lines: &[httparse::Header<'b>]) -> Result<Control<'b>, ProtocolError> {
+        let mut control = Control::default();
+        for line in lines {
+            let is = |name: &str| line.name.eq_ignore_ascii_case(name);
+            match line.name.len() {
+                4 if is("Host") && control.host.replace(line.value).is_some() => {
+                    return Err(ProtocolError::RepeatedHost);
+                }
+                6 if is("Expect") => {
+                    if !line.value.eq_ignore_ascii_case(b"100-continue") {
+                        return Err(ProtocolError::UnknownExpectation);
+                    }
+                    control.expects_continue = true;
+                }
+                10 if is("Connection") => control.connection = control.connection.and(line.value),
+                14 if is("Content-Length") => control.framing.content_length(line.value)?,
+                17 if is("Transfer-Encoding") => control.framing.transfer_encoding(line.value)?,
+                _ => {}
+            }
+        }
+        Ok(control)
+    }
+
+    /// RFC 9112 §3.2: HTTP/1.1 has exactly one Host field, whatever the target says.
+    fn check_host(&self, version: Version) -> Result<(), ProtocolError> {
+        match (self.host, version) {
+            (None, Version::Http11) => Err(ProtocolError::MissingHost),
+            (Some(host), _) if !is_host(host) => Err(ProtocolError::InvalidHost),
+            _ => Ok(()),
+        }
+    }
+
+    fn framing(&self, method: Method<'_>, version: Version) -> Result<RequestFraming, ProtocolError> {
+        if version == Version::Http10 && self.framing.has_transfer_encoding() {
+            return Err(ProtocolError::TransferEncodingInHttp10);
+        }
+        let framing = self.framing.decide()?;
+        // HTTP/1.0 has no other way to tell the end of a request (RFC 1945 §7.2.2); in HTTP/1.1
+        // neither field means no content (RFC 9112 §6.3).
+        if version == Version::Http10 && framing == RequestFraming::None && method.wants_content() {
+            return Err(ProtocolError::LengthRequired);
+        }
+        Ok(framing)
+    }
+
+    /// HTTP/1.0 knows no interim responses: the expectation is ignored (RFC 9110 §10.1.1).
+    fn expectation(&self, version: Version) -> Expectation {
+        match version {
+            Version::Http11 if self.expects_continue => Expectation::Continue,
+            _ => Expectation::None,
+        }
+    }
+}
+
+/// A head without its end must still be able to become one within the limits.
+#[cold]
+fn check_partial(input: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
+    let first = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
+    let line_is_open = !input[first..].contains(&b'\n');
+    if line_is_open && input.len() - first >= limits.request_line_bytes_max {
+        return Err(ProtocolError::RequestLineTooLong);
+    }
+    if input.len() >= limits.head_bytes_max {
+        return Err(ProtocolError::HeadTooLarge);
+    }
+    Ok(())
+}
+
+#[cold]
+fn refusal(error: httparse::Error, input: &[u8], limits: &Limits) -> ProtocolError {
+    match error {
+        httparse::Error::TooManyHeaders => ProtocolError::TooManyFields,
+        httparse::Error::Version if has_other_version(input) => ProtocolError::UnsupportedVersion,
+        // A limit that was passed first is the better answer.
+        _ => check_partial(input, limits).err().unwrap_or(ProtocolError::MalformedHead),
+    }
+}
+
+/// Whether the first line ends like one of HTTP, only of a version that is not spoken here.
+fn has_other_version(input: &[u8]) -> bool {
+    let line = input.trim_ascii_start().split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let version = line.trim_ascii_end().rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// Whether a head can end in the input, looking only at the bytes from `from` on and the few before
+/// them; an empty line is the sign. It saves parsing a head again for every byte that drips in,
+/// which would be quadratic work: httparse starts from byte 0.
+pub fn has_head_end(input: &[u8], from: usize) -> bool {
+    let tail = &input[from.saturating_sub(3)..];
+    let mut line_ends = tail.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    line_ends.any(|(at, _)| matches!(&tail[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the head means, or why it is refused, or that it is not complete.
+    fn parse(
+        input: &[u8],
+    ) -> Result<Option<(String, RequestFraming, Expectation, Persistence)>, ProtocolError> {
+        let mut slots = FieldSlots::new();
+        let parsed = parse_head(input, 0, &mut slots, &Limits::default())?;
+        Ok(parsed.map(|parsed| {
+            let head = parsed.head();
+            let text = format!("{} {} {}", head.method, head.raw_target, head.fields.len());
+            (text, parsed.framing, parsed.expectation, parsed.persistence)
+        }))
+    }
+
+    fn refused(input: &str, expected: ProtocolError) {
+        assert_eq!(parse(input.as_bytes()), Err(expected), "{input:?}");
+    }
+
+    #[test]
+    fn heads_are_read() {
+        let (text, framing, expectation, persistence) =
+            parse(b"\r\n\nPOST /a HTTP/1.1\nHost: x\r\nContent-Length: 3\r\nExpect: 100-Continue\n\nabc")
+                .unwrap()
+                .unwrap();
+        assert_eq!((text.as_str(), framing), ("POST /a 3", RequestFraming::Length(3)));
+        assert_eq!((expectation, persistence), (Expectation::Continue, Persistence::KeepAlive));
+    }
+
+    #[test]
+    fn every_prefix_of_a_head_is_incomplete() {
+        let head = b"GET /a?b HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n";
+        for at in 0..head.len() {
+            assert_eq!(parse(&head[..at]), Ok(None), "{:?}", String::from_utf8_lossy(&head[..at]));
+            assert!(!has_head_end(&head[..at], 0));
+        }
+        for from in 0..head.len() {
+            assert!(has_head_end(head, from), "{from}");
+        }
+        assert!(has_head_end(b"GET / HTTP/1.0\n\n", 15));
+    }
+
+    #[test]
+    fn host_rules_hold() {
+        refused("GET / HTTP/1.1\r\n\r\n", ProtocolError::MissingHost);
+        refused("GET http://a/ HTTP/1.1\r\n\r\n", ProtocolError::MissingHost);
+        refused("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", ProtocolError::RepeatedHost);
+        refused("GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n", ProtocolError::RepeatedHost);
+        refused("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", ProtocolError::InvalidHost);
+        refused("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", ProtocolError::InvalidHost);
+        assert!(parse(b"GET / HTTP/1.0\r\n\r\n").is_ok());
+        assert!(parse(b"GET / HTTP/1.1\r\nHost:\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn malformed_heads_are_refused() {
+        for bad in [
+            "GET\r\n\r\n",
+            "GET /\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            " GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
+            "GET / http/1.1\r\nHost: a\r\n\r\n",
+            "G\u{e9}T / HTTP/1.1\r\n\r\n",
+            "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0",
+        ] {
+            refused(bad, ProtocolError::MalformedHead);
+        }
+        refused("GET a HTTP/1.1\r\nHost: a\r\n\r\n", ProtocolError::InvalidTarget);
+        refused("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", ProtocolError::InvalidTarget);
+    }
+
+    #[test]
+    fn what_is_not_spoken_here_is_said_so() {
+        refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ProtocolError::UnsupportedVersion);
+        refused("GET / HTTP/1.2\r\n\r\n", ProtocolError::UnsupportedVersion);
+        refused("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", ProtocolError::TunnelUnsupported);
+        refused("GET / HTTP/1.1\r\nHost: a\r\nExpect: teapot\r\n\r\n", ProtocolError::UnknownExpectation);
+        refused("POST / HTTP/1.0\r\n\r\n", ProtocolError::LengthRequired);
+        refused(
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ProtocolError::TransferEncodingInHttp10,
+        );
+    }
+
+    #[test]
+    fn limits_hold_before_the_end_and_at_it() {
+        let limits =
+            Limits { request_line_bytes_max: 30, head_bytes_max: 60, fields_max: 2, ..Limits::default() };
+        let check = |input: &str, expected: Result<bool, ProtocolError>| {
+            let mut slots = FieldSlots::new();
+            let got = parse_head(input.as_bytes(), 0, &mut slots, &limits).map(|parsed| parsed.is_some());
+            assert_eq!(got, expected, "{input:?}");
+        };
+        check(&format!("GET /{} HTTP/1.1\r\nHost:\r\n\r\n", "a".repeat(14)), Ok(true));
+        check(
+            &format!("GET /{} HTTP/1.1\r\nHost:\r\n\r\n", "a".repeat(15)),
+            Err(ProtocolError::RequestLineTooLong),
+        );
+        check(&format!("GET /{}", "a".repeat(24)), Ok(false));
+        check(&format!("GET /{}", "a".repeat(25)), Err(ProtocolError::RequestLineTooLong));
+        check(&format!("GET / HTTP/1.1\r\nHost:\r\nA: {}\r\n\r\n", "a".repeat(28)), Ok(true));
+        check(
+            &format!("GET / HTTP/1.1\r\nHost:\r\nA: {}\r\n\r\n", "a".repeat(34)),
+            Err(ProtocolError::HeadTooLarge),
+        );
+        check(&format!("GET / HTTP/1.1\r\nHost:\r\nA: {}", "a".repeat(34)), Err(ProtocolError::HeadTooLarge));
+        check("GET / HTTP/1.1\r\nHost:\r\nA:\r\nB:\r\n\r\n", Err(ProtocolError::TooManyFields));
+    }
+}

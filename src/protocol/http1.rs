@@ -1,0 +1,271 @@
+//! HTTP/1.1 for one connection: the two machines of [`state`](super::RequestState), tied together.
+//!
+//! It holds no bytes. Input is lent to it and it says how much it used; output is appended to a
+//! buffer of the caller. Driven by hand it looks like this:
+//!
+//! ```
+//! use tidegate::limits::Limits;
+//! use tidegate::message::ContentLength;
+//! use tidegate::now::Now;
+//! use tidegate::protocol::{FieldSlots, Http1, ResponseEncoder, ServerFields};
+//!
+//! let (limits, mut http, mut out) = (Limits::default(), Http1::new(), Vec::new());
+//! let own = ServerFields::new("tidegate", &Now::default());
+//!
+//! let mut slots = FieldSlots::new();
+//! let input = b"GET /tide HTTP/1.1\r\nHost: a.example\r\n\r\n";
+//! let parsed = http.read_head(input, 0, &mut slots, &limits).unwrap().unwrap();
+//! assert_eq!(parsed.head().target.path(), "/tide");
+//!
+//! let mut head = ResponseEncoder::begin(&mut out, &own, 200, None).unwrap();
+//! head.field(&mut out, "Content-Type", b"text/plain").unwrap();
+//! http.end_head(&head, &mut out, ContentLength::Known(3)).unwrap();
+//! let admitted = http.open_piece(&mut out, 3);
+//! out.extend_from_slice(&b"low"[..admitted as usize]);
+//! http.close_piece(&mut out);
+//! http.end_response(&mut out).unwrap();
+//! http.next_exchange();
+//! assert!(out.starts_with(b"HTTP/1.1 200 OK\r\n") && out.ends_with(b"Content-Length: 3\r\n\r\nlow"));
+//! ```
+
+use super::error::ProtocolError;
+use super::framing::{BodyDecoder, Decoded};
+use super::head_parser::{FieldSlots, ParsedHead, parse_head};
+use super::persistence::{CloseReason, Persistence};
+use super::response_encoder::{CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms};
+use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
+use crate::limits::Limits;
+use crate::message::{ContentLength, InvalidResponse, Method, StatusCode, Version};
+
+/// One connection's protocol state; idle it is a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http1 {
+    request: RequestState,
+    response: ResponseState,
+    persistence: Persistence,
+    terms: Terms,
+}
+
+impl Http1 {
+    /// A connection on which nothing has happened.
+    pub const fn new() -> Http1 {
+        Http1 {
+            request: RequestState::Idle,
+            response: ResponseState::Unstarted,
+            persistence: Persistence::KeepAlive,
+            terms: Terms { version: Version::Http11, content: ContentWish::Wanted },
+        }
+    }
+
+    /// How far the request has come.
+    pub fn request(&self) -> RequestState {
+        self.request
+    }
+
+    /// How far the response has come.
+    pub fn response(&self) -> ResponseState {
+        self.response
+    }
+
+    /// What happens to the connection after this exchange.
+    pub fn persistence(&self) -> Persistence {
+        self.persistence
+    }
+
+    /// Reads a head from the start of the input; none if its end is not there yet. Of the input,
+    /// `searched` bytes have been offered before.
+    ///
+    /// # Errors
+    /// The rule that it breaks; the connection is refused from then on.
+    pub fn read_head<'s, 'b>(
+        &mut self,
+        input: &'b [u8],
+        searched: usize,
+        slots: &'s mut FieldSlots<'b>,
+        limits: &Limits,
+    ) -> Result<Option<ParsedHead<'s, 'b>>, ProtocolError> {
+        let read = parse_head(input, searched, slots, limits).and_then(|parsed| match parsed {
+            Some(parsed) => {
+                let decoder = BodyDecoder::new(parsed.framing, limits.body_bytes_max)?;
+                Ok(Some((parsed, decoder)))
+            }
+            None => Ok(None),
+        });
+        match read {
+            Ok(Some((parsed, decoder))) => {
+                let content =
+                    if parsed.method() == Method::HEAD { ContentWish::HeadOnly } else { ContentWish::Wanted };
+                self.terms = Terms { version: parsed.version, content };
+                self.persistence = parsed.persistence;
+                self.on_request(match decoder {
+                    Some(decoder) => RequestEvent::ContentAwaited(decoder),
+                    None => RequestEvent::HeadEnded,
+                });
+                Ok(Some(parsed))
+            }
+            Ok(None) => {
+                self.on_request(RequestEvent::HeadBegun);
+                Ok(None)
+            }
+            Err(error) => {
+                self.refuse(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes content from the input, up to the end of its first piece.
+    ///
+    /// # Errors
+    /// Broken framing, or too much content; the connection is refused from then on.
+    pub fn read_content<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, ProtocolError> {
+        let RequestState::Body(decoder) = &mut self.request else {
+            return Ok(Decoded { consumed: 0, content: &[] });
+        };
+        match decoder.decode(input) {
+            Ok(decoded) => {
+                if decoder.is_complete() {
+                    self.on_request(RequestEvent::ContentEnded);
+                }
+                Ok(decoded)
+            }
+            Err(error) => {
+                self.refuse(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// From now on nothing is read as a request any more; the caller writes the answer with
+    /// [`Http1::write_error`].
+    pub fn refuse(&mut self, error: ProtocolError) {
+        self.on_request(RequestEvent::Refused(error));
+        self.persistence.close(CloseReason::Refused);
+    }
+
+    /// Closes the connection after this exchange.
+    pub fn close_after(&mut self, reason: CloseReason) {
+        self.persistence.close(reason);
+    }
+
+    /// Asks the client for the content that it holds back.
+    pub fn write_continue(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(CONTINUE);
+        self.on_response(ResponseEvent::ContinueSent);
+    }
+
+    /// Ends the head of the response, which fixes its framing and the fate of the connection.
+    ///
+    /// # Errors
+    /// As [`ResponseEncoder::end_head`]; nothing has changed then.
+    pub fn end_head(
+        &mut self,
+        head: &ResponseEncoder,
+        out: &mut Vec<u8>,
+        length: ContentLength,
+    ) -> Result<(), InvalidResponse> {
+        let mut persistence = self.persistence;
+        let body = head.end_head(out, length, self.terms, &mut persistence)?;
+        self.persistence = persistence;
+        self.on_response(ResponseEvent::HeadEnded(body));
+        Ok(())
+    }
+
+    /// Writes what stands before a piece of content, and says how many of its bytes may follow.
+    /// If there are any, [`Http1::close_piece`] comes after them.
+    pub fn open_piece(&mut self, out: &mut Vec<u8>, bytes: u64) -> u64 {
+        let ResponseState::Body(body) = &mut self.response else {
+            return 0;
+        };
+        let admitted = body.admit(bytes);
+        if admitted > 0 {
+            body.open_piece(out, admitted);
+        }
+        admitted
+    }
+
+    /// Writes what stands after a piece of content.
+    pub fn close_piece(&self, out: &mut Vec<u8>) {
+        if let ResponseState::Body(body) = self.response {
+            body.close_piece(out);
+        }
+    }
+
+    /// Ends the response.
+    ///
+    /// # Errors
+    /// Content that is shorter than its Content-Length. The response is aborted then.
+    pub fn end_response(&mut self, out: &mut Vec<u8>) -> Result<(), InvalidResponse> {
+        let ResponseState::Body(body) = self.response else {
+            return Ok(());
+        };
+        match body.end(out) {
+            Ok(()) => {
+                self.on_response(ResponseEvent::ContentEnded);
+                Ok(())
+            }
+            Err(invalid) => {
+                self.abort();
+                Err(invalid)
+            }
+        }
+    }
+
+    /// The response cannot be completed. If it has not started, it can still be an error response.
+    pub fn abort(&mut self) {
+        self.on_response(ResponseEvent::Failed);
+        self.persistence.close(CloseReason::Failed);
+    }
+
+    /// Writes a whole error response, after which the connection is closed. Does nothing if a
+    /// response has started.
+    pub fn write_error(&mut self, out: &mut Vec<u8>, own: &ServerFields, status: StatusCode, content: &str) {
+        if !matches!(self.response, ResponseState::Unstarted | ResponseState::Continue) {
+            return;
+        }
+        self.persistence.close(CloseReason::Failed);
+        let encoded = ResponseEncoder::begin(out, own, status.code(), None).and_then(|mut head| {
+            head.field(out, "Content-Type", b"text/plain; charset=utf-8")?;
+            if status.code() == 503 {
+                head.field(out, "Retry-After", b"10")?;
+            }
+            self.end_head(&head, out, ContentLength::Known(content.len() as u64))
+        });
+        debug_assert!(encoded.is_ok(), "the server's own error response is valid");
+        if self.open_piece(out, content.len() as u64) > 0 {
+            out.extend_from_slice(content.as_bytes());
+            self.close_piece(out);
+        }
+        let ended = self.end_response(out);
+        debug_assert!(ended.is_ok(), "its content is at hand");
+    }
+
+    /// Whether content is of any use to the response: none is for HEAD, none after enough.
+    pub fn wants_content(&self) -> bool {
+        matches!(self.response, ResponseState::Body(body) if body.wants_content())
+    }
+
+    /// Makes ready for the next request.
+    pub fn next_exchange(&mut self) {
+        self.on_request(RequestEvent::NextExchange);
+        self.on_response(ResponseEvent::NextExchange);
+    }
+
+    fn on_request(&mut self, event: RequestEvent) {
+        let next = self.request.after(event);
+        debug_assert!(next.is_some(), "{:?} does not know {event:?}", self.request);
+        self.request = next.unwrap_or(self.request);
+    }
+
+    fn on_response(&mut self, event: ResponseEvent) {
+        let next = self.response.after(event);
+        debug_assert!(next.is_some(), "{:?} does not know {event:?}", self.response);
+        self.response = next.unwrap_or(self.response);
+    }
+}
+
+impl Default for Http1 {
+    fn default() -> Http1 {
+        Http1::new()
+    }
+}

@@ -1,0 +1,37 @@
+//! HTTP/1.0 and 1.1 on one connection (RFC 9112): no sockets, no clock, no log.
+//!
+//! ```text
+//! bytes in ─▶ ReceiveBuffer ─▶ parse_head ─▶ ParsedHead ─┐
+//!                              BodyDecoder ─▶ content    │   Http1: request machine,
+//!                                                        ├── response machine,
+//! bytes out ◀── ResponseEncoder (head) ◀── status, fields│   persistence
+//!               BodyEncoder (pieces) ◀──── content ──────┘
+//! ```
+//!
+//! Everything here is a function of bytes: feed it from a file, a test or a socket. "More bytes are
+//! needed" is a value, not an error; an error is the peer's fault, and names status and section.
+//! What it deliberately does not do: buffer output, call applications, know the time.
+//!
+//! Read in this order: [`error`](ProtocolError), [`parse_head`], [`RequestFraming`],
+//! [`ChunkedDecoder`], [`Persistence`], [`ResponseEncoder`], the tables of [`RequestState`] and
+//! [`ResponseState`], and [`Http1`], which ties them together and shows a dialogue by hand.
+
+mod chunked;
+mod error;
+mod framing;
+mod head_parser;
+mod http1;
+mod persistence;
+mod receive_buffer;
+mod response_encoder;
+mod state;
+
+pub use chunked::{CHUNK_EXTENSION_BYTES_MAX, ChunkedDecoder, TRAILER_BYTES_MAX};
+pub use error::ProtocolError;
+pub use framing::{BodyDecoder, Decoded, FramingFields, RequestFraming, parse_content_length};
+pub use head_parser::{Expectation, FieldSlots, ParsedHead, has_head_end, parse_head};
+pub use http1::Http1;
+pub use persistence::{CloseReason, ConnectionOption, Persistence};
+pub use receive_buffer::ReceiveBuffer;
+pub use response_encoder::{BodyEncoder, CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms};
+pub use state::{RequestEvent, RequestState, ResponseEvent, ResponseState};

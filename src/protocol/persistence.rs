@@ -1,0 +1,104 @@
+//! Whether the connection lives on after this exchange (RFC 9112 §9.3).
+
+use crate::message::{Version, list_items};
+
+/// What happens to the connection when the exchange is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// The next request may follow.
+    KeepAlive,
+    /// It ends, and this is why.
+    Close(CloseReason),
+}
+
+/// Why a connection is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client sent `Connection: close`.
+    ClientAsked,
+    /// The client speaks HTTP/1.0 and did not ask to keep it.
+    Http10,
+    /// The client has ended its side.
+    PeerEnded,
+    /// The application sent `Connection: close`.
+    ApplicationAsked,
+    /// The end of the connection is the end of the content (RFC 9112 §6.3).
+    EndsContent,
+    /// The request was refused; where the next one begins is not known.
+    Refused,
+    /// The response could not be completed.
+    Failed,
+    /// The server is shutting down.
+    ShuttingDown,
+    /// Nothing came for too long.
+    Idle,
+}
+
+/// The connection options that matter here (RFC 9110 §7.6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConnectionOption {
+    /// Neither was named.
+    #[default]
+    Neither,
+    /// `keep-alive`.
+    KeepAlive,
+    /// `close`, which wins over `keep-alive`.
+    Close,
+}
+
+impl ConnectionOption {
+    /// Takes one more Connection field into account.
+    pub fn and(self, value: &[u8]) -> ConnectionOption {
+        list_items(value).fold(self, |option, item| {
+            if item.eq_ignore_ascii_case(b"close") {
+                ConnectionOption::Close
+            } else if item.eq_ignore_ascii_case(b"keep-alive") && option == ConnectionOption::Neither {
+                ConnectionOption::KeepAlive
+            } else {
+                option
+            }
+        })
+    }
+}
+
+impl Persistence {
+    /// What a request asks for.
+    pub fn of_request(version: Version, option: ConnectionOption) -> Persistence {
+        match (version, option) {
+            (_, ConnectionOption::Close) => Persistence::Close(CloseReason::ClientAsked),
+            (Version::Http11, _) | (Version::Http10, ConnectionOption::KeepAlive) => Persistence::KeepAlive,
+            (Version::Http10, ConnectionOption::Neither) => Persistence::Close(CloseReason::Http10),
+        }
+    }
+
+    /// Closes for this reason, unless there is one already: the first reason is the cause.
+    pub fn close(&mut self, reason: CloseReason) {
+        if *self == Persistence::KeepAlive {
+            *self = Persistence::Close(reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_options_decide_together() {
+        use CloseReason::{ClientAsked, Http10};
+        use Persistence::{Close, KeepAlive};
+        for (version, value, expected) in [
+            (Version::Http11, "", KeepAlive),
+            (Version::Http11, "keep-alive", KeepAlive),
+            (Version::Http11, "TE, Close", Close(ClientAsked)),
+            (Version::Http11, "close, keep-alive", Close(ClientAsked)),
+            (Version::Http11, "closed", KeepAlive),
+            (Version::Http10, "", Close(Http10)),
+            (Version::Http10, "Keep-Alive", KeepAlive),
+            (Version::Http10, "keep-alive, close", Close(ClientAsked)),
+        ] {
+            let option = ConnectionOption::default().and(value.as_bytes());
+            assert_eq!(Persistence::of_request(version, option), expected, "{version:?} {value:?}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Bytes that arrived and are not understood yet.
+//!
+//! Most connections never own one: what a read brings is parsed where it lies, in the event loop's
+//! shared scratch. Only a leftover (half a head, requests that must wait their turn) is copied
+//! here, and the buffer is given up as soon as it is empty.
+
+/// Received bytes, in order.
+#[derive(Debug, Default)]
+pub struct ReceiveBuffer {
+    bytes: Vec<u8>,
+    /// Up to here they were looked at and no end of a head was found.
+    searched: usize,
+}
+
+impl ReceiveBuffer {
+    /// Appends what has arrived.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The bytes, and how many of them have been looked at in vain.
+    pub fn as_slice(&self) -> (&[u8], usize) {
+        (&self.bytes, self.searched)
+    }
+
+    /// Drops bytes at the front, which were understood; what remains was looked at.
+    pub fn consume(&mut self, count: usize) {
+        self.bytes.drain(..count);
+        self.searched = self.bytes.len();
+        if self.bytes.is_empty() {
+            // The allocator is the pool: an idle connection holds nothing.
+            *self = ReceiveBuffer::default();
+        }
+    }
+
+    /// Whether nothing is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// How many bytes are waiting.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_are_kept_in_order_and_memory_is_given_up() {
+        let mut buffer = ReceiveBuffer::default();
+        buffer.extend(b"GET / HT");
+        buffer.consume(0);
+        assert_eq!(buffer.as_slice(), (&b"GET / HT"[..], 8));
+        buffer.extend(b"TP");
+        assert_eq!(buffer.as_slice(), (&b"GET / HTTP"[..], 8));
+        buffer.consume(10);
+        assert!(buffer.is_empty());
+        assert_eq!(buffer.bytes.capacity(), 0);
+    }
+}

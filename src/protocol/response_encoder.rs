@@ -1,0 +1,512 @@
+//! Writes responses: status line, field lines, framing (RFC 9112 §4, §5, §6).
+//!
+//! The head is written where it will leave from, line by line, as the application gives it. What
+//! could split a response (CR, LF, NUL) is refused here, and so are the fields that belong to the
+//! connection. Framing is decided in one place, [`ResponseEncoder::end_head`].
+
+use super::framing::parse_content_length;
+use super::persistence::{CloseReason, ConnectionOption, Persistence};
+use crate::message::{
+    ContentLength, HttpDate, InvalidResponse, StatusCode, Version, is_field_name, is_field_value,
+};
+use crate::now::Now;
+
+/// The interim response that asks for the content (RFC 9110 §15.2.1).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The field lines `Server` and `Date`, encoded once a second: encoding them for each response
+/// would cost more than all the rest of its head.
+#[derive(Clone, Debug)]
+pub struct ServerFields {
+    lines: Vec<u8>,
+    server_line_bytes: usize,
+    unix_seconds: u64,
+}
+
+impl ServerFields {
+    /// For a server of this name (which must be a field value; what is not is left out).
+    pub fn new(software: &str, now: &Now) -> ServerFields {
+        let mut lines = Vec::new();
+        if is_field_value(software.as_bytes()) && !software.is_empty() {
+            encode_field_line(&mut lines, "Server", software.as_bytes());
+        }
+        let server_line_bytes = lines.len();
+        let mut fields = ServerFields { lines, server_line_bytes, unix_seconds: 0 };
+        fields.encode_date(now.unix_seconds);
+        fields
+    }
+
+    /// Brings the date up to date, if the second has changed.
+    pub fn refresh(&mut self, now: &Now) {
+        if now.unix_seconds != self.unix_seconds {
+            self.encode_date(now.unix_seconds);
+        }
+    }
+
+    fn encode_date(&mut self, unix_seconds: u64) {
+        self.unix_seconds = unix_seconds;
+        self.lines.truncate(self.server_line_bytes);
+        encode_field_line(&mut self.lines, "Date", HttpDate::from_unix(unix_seconds).as_bytes());
+    }
+}
+
+/// What the request has to say about the framing of its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What the peer speaks.
+    pub version: Version,
+    /// Whether it wants to see any content.
+    pub content: ContentWish,
+}
+
+/// Whether the response to a request may have content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentWish {
+    /// As any method but HEAD.
+    Wanted,
+    /// HEAD: only the fields that GET would give.
+    HeadOnly,
+}
+
+/// Writes one head.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseEncoder {
+    /// Where in the output the head begins.
+    start: usize,
+    status: StatusCode,
+    /// Where the server's own field lines begin, and how long they are; 0 once replaced.
+    own_lines: usize,
+    server_line_bytes: usize,
+    date_line_bytes: usize,
+    declared_length: Option<u64>,
+    connection: ConnectionOption,
+}
+
+impl ResponseEncoder {
+    /// Writes the status line, and the fields that the server adds to every response.
+    ///
+    /// # Errors
+    /// A code that ends no exchange, or a reason phrase with a control character. Nothing was
+    /// written then.
+    pub fn begin(
+        out: &mut Vec<u8>,
+        own: &ServerFields,
+        code: u16,
+        reason: Option<&str>,
+    ) -> Result<ResponseEncoder, InvalidResponse> {
+        let status = StatusCode::new(code).ok_or(InvalidResponse::Status(code))?;
+        if !reason.is_none_or(|reason| is_field_value(reason.as_bytes())) {
+            return Err(InvalidResponse::Reason);
+        }
+        let start = out.len();
+        match (status.status_line(), reason) {
+            (Some(line), None) => out.extend_from_slice(line),
+            (_, reason) => encode_status_line(out, status, reason.unwrap_or(status.reason_phrase())),
+        }
+        let own_lines = out.len();
+        out.extend_from_slice(&own.lines);
+        Ok(ResponseEncoder {
+            start,
+            status,
+            own_lines,
+            server_line_bytes: own.server_line_bytes,
+            date_line_bytes: own.lines.len() - own.server_line_bytes,
+            declared_length: None,
+            connection: ConnectionOption::Neither,
+        })
+    }
+
+    /// Where in the output the head begins: to take it back, truncate to here.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Writes a field line, or notes what it says about framing and connection.
+    ///
+    /// # Errors
+    /// No field name, no field value, or a field that is the server's. Nothing was written then.
+    pub fn field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
+        if !is_field_name(name.as_bytes()) {
+            return Err(InvalidResponse::FieldName(name.to_string()));
+        }
+        if !is_field_value(value) {
+            return Err(InvalidResponse::FieldValue(name.to_string()));
+        }
+        // By length, so that the usual field costs one comparison of a number.
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        match name.len() {
+            14 if is("Content-Length") => return self.declare_length(value),
+            10 if is("Connection") => return self.take_connection(value),
+            4 if is("Date") => self.drop_own_date(out),
+            6 if is("Server") => self.drop_own_server(out),
+            2 | 7 | 10 | 16 | 17
+                if ["TE", "Upgrade", "Trailer", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding"]
+                    .iter()
+                    .any(|other| is(other)) =>
+            {
+                return Err(InvalidResponse::HopByHopField(name.to_string()));
+            }
+            _ => {}
+        }
+        encode_field_line(out, name, value);
+        Ok(())
+    }
+
+    /// Ends the head; decides framing and persistence, and gives the encoder for the content.
+    ///
+    /// | | Content-Length known | unknown |
+    /// |---|---|---|
+    /// | HTTP/1.1 | that length | chunked |
+    /// | HTTP/1.0 | that length | until the connection ends |
+    /// | HEAD | that length, no content | no content |
+    /// | 204, 304 | no content, no length (304: as declared) | the same |
+    /// | 205 | length 0 | the same |
+    ///
+    /// # Errors
+    /// Content at hand whose length is not the declared one. The head is not ended then.
+    pub fn end_head(
+        &self,
+        out: &mut Vec<u8>,
+        length: ContentLength,
+        terms: Terms,
+        persistence: &mut Persistence,
+    ) -> Result<BodyEncoder, InvalidResponse> {
+        let (stated, body) = self.framing(length, terms)?;
+        if body == BodyEncoder::UntilClose {
+            persistence.close(CloseReason::EndsContent);
+        }
+        if self.connection == ConnectionOption::Close {
+            persistence.close(CloseReason::ApplicationAsked);
+        }
+        if let Some(length) = stated {
+            out.extend_from_slice(b"Content-Length: ");
+            encode_decimal(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        if body == BodyEncoder::Chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        match (*persistence, terms.version) {
+            (Persistence::Close(_), _) => out.extend_from_slice(b"Connection: close\r\n"),
+            // Only a client of 1.0 has to be told (RFC 9112 §9.3).
+            (Persistence::KeepAlive, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+            (Persistence::KeepAlive, Version::Http11) => {}
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(body)
+    }
+
+    /// The value of Content-Length, if it is sent, and how the content is framed.
+    fn framing(
+        &self,
+        length: ContentLength,
+        terms: Terms,
+    ) -> Result<(Option<u64>, BodyEncoder), InvalidResponse> {
+        if self.status.forbids_content() {
+            let stated = match self.status.code() {
+                205 => Some(0),
+                304 => self.declared_length,
+                _ => None,
+            };
+            return Ok((stated, BodyEncoder::Discard));
+        }
+        let given = match length {
+            ContentLength::Known(given) => Some(given),
+            ContentLength::Unknown => None,
+        };
+        let stated = self.declared_length.or(given);
+        if terms.content == ContentWish::HeadOnly {
+            return Ok((stated, BodyEncoder::Discard));
+        }
+        if let (Some(declared), Some(given)) = (self.declared_length, given)
+            && declared != given
+        {
+            return Err(InvalidResponse::LengthMismatch { declared, given });
+        }
+        let body = match (stated, terms.version) {
+            (Some(length), _) => BodyEncoder::Length(length),
+            (None, Version::Http11) => BodyEncoder::Chunked,
+            (None, Version::Http10) => BodyEncoder::UntilClose,
+        };
+        Ok((stated, body))
+    }
+
+    #[cold]
+    fn declare_length(&mut self, value: &[u8]) -> Result<(), InvalidResponse> {
+        let length = parse_content_length(value).map_err(|_| InvalidResponse::ContentLength)?;
+        match self.declared_length.replace(length) {
+            None => Ok(()),
+            Some(_) => Err(InvalidResponse::ContentLength),
+        }
+    }
+
+    #[cold]
+    fn take_connection(&mut self, value: &[u8]) -> Result<(), InvalidResponse> {
+        self.connection = self.connection.and(value);
+        match self.connection {
+            ConnectionOption::Neither => Err(InvalidResponse::HopByHopField("Connection".to_string())),
+            ConnectionOption::KeepAlive | ConnectionOption::Close => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn drop_own_server(&mut self, out: &mut Vec<u8>) {
+        out.drain(self.own_lines..self.own_lines + self.server_line_bytes);
+        self.server_line_bytes = 0;
+    }
+
+    #[cold]
+    fn drop_own_date(&mut self, out: &mut Vec<u8>) {
+        let date = self.own_lines + self.server_line_bytes;
+        out.drain(date..date + self.date_line_bytes);
+        self.date_line_bytes = 0;
+    }
+}
+
+/// Frames the content of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyEncoder {
+    /// There must be no content: HEAD, 204, 205, 304.
+    Discard,
+    /// Content-Length: this many bytes are still owed.
+    Length(u64),
+    /// The chunked coding.
+    Chunked,
+    /// The end of the connection ends the content (HTTP/1.0).
+    UntilClose,
+}
+
+impl BodyEncoder {
+    /// How many of these bytes may go out; what exceeds a declared length is cut off.
+    pub fn admit(&mut self, bytes: u64) -> u64 {
+        match self {
+            BodyEncoder::Discard => 0,
+            BodyEncoder::Length(owed) => {
+                let admitted = bytes.min(*owed);
+                *owed -= admitted;
+                admitted
+            }
+            BodyEncoder::Chunked | BodyEncoder::UntilClose => bytes,
+        }
+    }
+
+    /// Writes what stands before so many bytes of content, which are not zero.
+    pub fn open_piece(&self, out: &mut Vec<u8>, bytes: u64) {
+        if *self == BodyEncoder::Chunked {
+            encode_hexadecimal(out, bytes);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Writes what stands after a piece of content.
+    pub fn close_piece(&self, out: &mut Vec<u8>) {
+        if *self == BodyEncoder::Chunked {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Writes what stands after the last piece.
+    ///
+    /// # Errors
+    /// Fewer bytes than declared: the content cannot be ended, only broken off.
+    pub fn end(&self, out: &mut Vec<u8>) -> Result<(), InvalidResponse> {
+        match *self {
+            BodyEncoder::Discard | BodyEncoder::UntilClose | BodyEncoder::Length(0) => Ok(()),
+            BodyEncoder::Length(missing) => Err(InvalidResponse::TooShort { missing }),
+            BodyEncoder::Chunked => {
+                out.extend_from_slice(b"0\r\n\r\n");
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether content is of any use: nothing is drawn for a HEAD.
+    pub fn wants_content(&self) -> bool {
+        !matches!(self, BodyEncoder::Discard | BodyEncoder::Length(0))
+    }
+}
+
+fn encode_status_line(out: &mut Vec<u8>, status: StatusCode, reason: &str) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    encode_decimal(out, status.code().into());
+    // The blank stands even where no phrase follows (RFC 9112 §4).
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_field_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `write!` costs three times as much, and this runs once a response.
+fn encode_decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+fn encode_hexadecimal(out: &mut Vec<u8>, number: u64) {
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    out.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(number >> (4 * digit) & 15) as usize]));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HTTP11: Terms = Terms { version: Version::Http11, content: ContentWish::Wanted };
+    const HTTP10: Terms = Terms { version: Version::Http10, content: ContentWish::Wanted };
+    const HEAD: Terms = Terms { version: Version::Http11, content: ContentWish::HeadOnly };
+
+    fn encode(
+        code: u16,
+        fields: &[(&str, &str)],
+        length: ContentLength,
+        terms: Terms,
+    ) -> Result<(String, BodyEncoder), InvalidResponse> {
+        let own = ServerFields::new("t", &Now::default());
+        let mut out = b"before".to_vec();
+        let mut encoder = ResponseEncoder::begin(&mut out, &own, code, None)?;
+        for (name, value) in fields {
+            encoder.field(&mut out, name, value.as_bytes())?;
+        }
+        let mut persistence = Persistence::of_request(terms.version, ConnectionOption::KeepAlive);
+        let body = encoder.end_head(&mut out, length, terms, &mut persistence)?;
+        assert_eq!((&out[..6], encoder.start()), (&b"before"[..], 6));
+        Ok((String::from_utf8_lossy(&out[6..]).into_owned(), body))
+    }
+
+    fn framing(
+        code: u16,
+        fields: &[(&str, &str)],
+        length: ContentLength,
+        terms: Terms,
+    ) -> (String, BodyEncoder) {
+        let (head, body) = encode(code, fields, length, terms).unwrap();
+        let own = "Server: t\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+        let (_, rest) = head.split_once(own).unwrap();
+        (rest.replace("\r\n", "|"), body)
+    }
+
+    #[test]
+    fn framing_follows_the_table() {
+        use BodyEncoder::*;
+        use ContentLength::{Known, Unknown};
+        let declared = &[("content-length", "5")][..];
+        for (code, fields, length, terms, head, body) in [
+            (200, &[][..], Known(13), HTTP11, "Content-Length: 13||", Length(13)),
+            (200, &[], Unknown, HTTP11, "Transfer-Encoding: chunked||", Chunked),
+            (200, declared, Unknown, HTTP11, "Content-Length: 5||", Length(5)),
+            (200, &[], Known(0), HTTP10, "Content-Length: 0|Connection: keep-alive||", Length(0)),
+            (200, &[], Unknown, HTTP10, "Connection: close||", UntilClose),
+            (200, &[], Known(13), HEAD, "Content-Length: 13||", Discard),
+            (200, declared, Known(0), HEAD, "Content-Length: 5||", Discard),
+            (200, &[], Unknown, HEAD, "|", Discard),
+            (204, &[], Known(3), HTTP11, "|", Discard),
+            (204, declared, Unknown, HTTP11, "|", Discard),
+            (205, &[], Unknown, HTTP11, "Content-Length: 0||", Discard),
+            (304, declared, Known(0), HTTP11, "Content-Length: 5||", Discard),
+            (304, &[], Known(0), HTTP11, "|", Discard),
+            (
+                200,
+                &[("Connection", "close")],
+                Known(0),
+                HTTP11,
+                "Content-Length: 0|Connection: close||",
+                Length(0),
+            ),
+        ] {
+            assert_eq!(framing(code, fields, length, terms), (head.to_string(), body), "{code} {length:?}");
+        }
+    }
+
+    #[test]
+    fn the_applications_date_and_server_replace_the_servers() {
+        let fields = [("X", "1"), ("Date", "d"), ("Server", "s"), ("Date", "e")];
+        let (head, _) = encode(200, &fields, ContentLength::Known(0), HTTP11).unwrap();
+        assert_eq!(
+            head,
+            "HTTP/1.1 200 OK\r\nX: 1\r\nDate: d\r\nServer: s\r\nDate: e\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn invalid_responses_are_refused() {
+        let check = |code, fields: &[(&str, &str)], expected| {
+            assert_eq!(encode(code, fields, ContentLength::Known(3), HTTP11), Err(expected));
+        };
+        check(100, &[], InvalidResponse::Status(100));
+        check(600, &[], InvalidResponse::Status(600));
+        check(200, &[("A b", "c")], InvalidResponse::FieldName("A b".into()));
+        check(200, &[("", "c")], InvalidResponse::FieldName("".into()));
+        for value in ["a\r\nEvil: 1", "a\n", "a\r", "a\0"] {
+            check(200, &[("A", value)], InvalidResponse::FieldValue("A".into()));
+        }
+        for name in ["transfer-encoding", "Keep-Alive", "Upgrade", "Trailer", "TE", "Proxy-Connection"] {
+            check(200, &[(name, "x")], InvalidResponse::HopByHopField(name.into()));
+        }
+        check(200, &[("Connection", "upgrade")], InvalidResponse::HopByHopField("Connection".into()));
+        check(200, &[("Content-Length", "+3")], InvalidResponse::ContentLength);
+        check(200, &[("Content-Length", "3"), ("Content-Length", "3")], InvalidResponse::ContentLength);
+        check(200, &[("Content-Length", "4")], InvalidResponse::LengthMismatch { declared: 4, given: 3 });
+        let own = ServerFields::new("t", &Now::default());
+        let split = ResponseEncoder::begin(&mut Vec::new(), &own, 200, Some("a\r\nb"));
+        assert_eq!(split.unwrap_err(), InvalidResponse::Reason);
+    }
+
+    #[test]
+    fn status_lines_have_a_phrase_or_a_blank() {
+        let line = |code, reason: Option<&str>| {
+            let (mut out, own) = (Vec::new(), ServerFields::new("", &Now::default()));
+            ResponseEncoder::begin(&mut out, &own, code, reason).unwrap();
+            String::from_utf8(out).unwrap().split("\r\n").next().unwrap().to_string()
+        };
+        assert_eq!(line(418, None), "HTTP/1.1 418 I'm a Teapot");
+        assert_eq!(line(599, None), "HTTP/1.1 599 ");
+        assert_eq!(line(200, Some("Fine")), "HTTP/1.1 200 Fine");
+    }
+
+    #[test]
+    fn pieces_are_framed_and_counted() {
+        let encode = |mut body: BodyEncoder, pieces: &[&str]| {
+            let mut out = Vec::new();
+            for piece in pieces {
+                let admitted = body.admit(piece.len() as u64);
+                if admitted > 0 {
+                    body.open_piece(&mut out, admitted);
+                    out.extend_from_slice(&piece.as_bytes()[..admitted as usize]);
+                    body.close_piece(&mut out);
+                }
+            }
+            let end = body.end(&mut out);
+            (String::from_utf8(out).unwrap(), end)
+        };
+        assert_eq!(encode(BodyEncoder::Chunked, &["abc", "", "d"]).0, "3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n");
+        assert_eq!(
+            encode(BodyEncoder::Chunked, &["x".repeat(300).as_str()]).0.split_once('\r').unwrap().0,
+            "12c"
+        );
+        assert_eq!(encode(BodyEncoder::Length(4), &["abc", "def"]), ("abcd".into(), Ok(())));
+        let short = Err(InvalidResponse::TooShort { missing: 1 });
+        assert_eq!(encode(BodyEncoder::Length(4), &["abc"]), ("abc".into(), short));
+        assert_eq!(encode(BodyEncoder::Discard, &["abc"]), (String::new(), Ok(())));
+        assert_eq!(encode(BodyEncoder::UntilClose, &["abc"]), ("abc".into(), Ok(())));
+    }
+}

@@ -1,0 +1,89 @@
+//! Where to listen.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// An address to listen on.
+///
+/// ```
+/// use tidegate::ListenAddress;
+///
+/// let address: ListenAddress = "127.0.0.1:8000".parse().unwrap();
+/// assert_eq!(address.to_string(), "http://127.0.0.1:8000/");
+/// let address: ListenAddress = "unix:/run/tidegate.sock".parse().unwrap();
+/// assert_eq!(address.to_string(), "unix:/run/tidegate.sock");
+/// assert!("8000".parse::<ListenAddress>().unwrap_err().contains("HOST:PORT"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An IP address and port. `[::]` takes IPv4 as well. Port 0: one that is free.
+    Tcp(SocketAddr),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address of the machine) or `unix:PATH`.
+    fn from_str(text: &str) -> Result<ListenAddress, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err("a path must follow \"unix:\"".to_string()),
+                path => Ok(ListenAddress::Unix(PathBuf::from(path))),
+            };
+        }
+        if let Some(port) = text.strip_prefix(':') {
+            let port = port.parse().map_err(|_| format!("{port:?} is no port (0 to 65535)"))?;
+            return Ok(ListenAddress::Tcp(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)));
+        }
+        let usage =
+            || format!("{text:?} is no address: HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH is wanted");
+        let (host, port) = text.rsplit_once(':').ok_or_else(usage)?;
+        if host.is_empty() || port.parse::<u16>().is_err() || host.contains(':') && !host.starts_with('[') {
+            return Err(usage());
+        }
+        let mut found = text.to_socket_addrs().map_err(|error| format!("{host:?} is not known: {error}"))?;
+        found.next().map(ListenAddress::Tcp).ok_or_else(|| format!("{host:?} has no address"))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddress::Tcp(address) => write!(f, "http://{address}/"),
+            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        for (text, expected) in [
+            ("127.0.0.1:80", Ok("http://127.0.0.1:80/")),
+            ("[::1]:8000", Ok("http://[::1]:8000/")),
+            (":8000", Ok("http://[::]:8000/")),
+            ("unix:/a b", Ok("unix:/a b")),
+            ("localhost:0", Ok("http://")),
+            ("", Err("no address")),
+            ("8000", Err("no address")),
+            ("::1:80", Err("no port")),
+            ("fe80::1:80", Err("no address")),
+            ("127.0.0.1:70000", Err("no address")),
+            (":x", Err("no port")),
+            ("unix:", Err("path")),
+        ] {
+            match (text.parse::<ListenAddress>(), expected) {
+                (Ok(address), Ok(start)) => assert!(address.to_string().starts_with(start), "{address}"),
+                (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+                (got, _) => panic!("{text:?} gives {got:?}"),
+            }
+        }
+    }
+}

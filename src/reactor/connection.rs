@@ -1,0 +1,465 @@
+//! One connection: a socket, a conversation, and what is known of their readiness.
+//!
+//! [`Connection::turn`] is all that ever happens to it, whatever the cause, and always the same
+//! four steps: *fill* reads, *advance* lets the conversation do what it can, *flush* writes, and
+//! *settle* asks the conversation what it wants now and arranges for it. Nothing of what it wants
+//! is stored: registration, timer and place in the ready list follow from the answer.
+
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use mio::Interest;
+use mio::event::Event;
+
+use super::connections::ConnectionId;
+use super::shared::{Asker, Lent, Shared};
+use super::stream::Stream;
+use crate::conversation::{Budget, Conversation, Farewell, Life, OutputQueue, Turn, Wants, of_output};
+use crate::limits::Limits;
+use crate::now::Moment;
+
+/// Whether a read that did not fill its buffer has drained the socket, so that the read that would
+/// only say `WouldBlock` can be saved (a tenth of the CPU of a request). True on epoll and kqueue,
+/// unless the event has said that the peer has ended: then the end is still to be read, and no
+/// further event will tell. mio does not promise it; where its poll(2) backend is forced, which arms an
+/// event again only on `WouldBlock`, the draining path runs.
+const SHORT_READ_DRAINS: bool = cfg!(all(
+    not(mio_unsupported_force_poll_poll),
+    any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+        target_vendor = "apple",
+    )
+));
+
+/// Bytes read, and bytes written, for one connection before others have their turn. 256 KiB: four
+/// buffers full, some 100 µs.
+const TURN_BYTES: usize = 256 * 1024;
+/// Slices given to one vectored write. 16: more would not fit a socket's buffer.
+const SLICES_MAX: usize = 16;
+
+/// Why a connection has its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its socket is ready, or it has just been accepted.
+    Event,
+    /// It stopped early in an earlier turn.
+    Remainder,
+    /// Its application has woken it.
+    Wake,
+    /// Its timer has gone off.
+    Timer,
+}
+
+/// What is to be done with a connection after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// An event, a wake-up or a timer will come.
+    Keep,
+    /// It could go on at once: no event will tell.
+    Again,
+    /// It has ended.
+    Gone,
+}
+
+/// A connection in the slab.
+pub(super) struct Connection {
+    stream: Stream,
+    conversation: Conversation,
+    /// What the socket would not take; none while it takes everything.
+    backlog: Option<Box<Backlog>>,
+    state: SocketState,
+    readiness: Readiness,
+    registration: Registration,
+    /// By which listener it was accepted.
+    listener: u16,
+    peer: Peer,
+    /// For when its timer is set.
+    pub timer: Option<Moment>,
+}
+
+/// Output that waits for the socket.
+struct Backlog {
+    queue: OutputQueue,
+    /// When the socket last took something of it.
+    progressed: Moment,
+}
+
+/// What the socket is for.
+enum SocketState {
+    /// The conversation.
+    Open,
+    /// Our side has ended; what comes is thrown away until the peer ends too, or this moment.
+    Lingering(Moment),
+}
+
+/// For what the socket is registered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Registration {
+    /// Nothing: it was just accepted. Most connections that serve one request stay so.
+    None,
+    /// Reading.
+    Read,
+    /// Reading and writing, from the first short write on.
+    ReadWrite,
+}
+
+/// What events and system calls have said. Hints, all of them.
+#[derive(Clone, Copy, Default)]
+struct Readiness(u8);
+
+impl Readiness {
+    /// There may be something to read.
+    const READABLE: u8 = 1;
+    /// The socket may take something.
+    const WRITABLE: u8 = 2;
+    /// The peer may have ended its side: a short read proves nothing.
+    const READ_CLOSED: u8 = 4;
+    /// It is in the ready list.
+    const QUEUED: u8 = 8;
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    fn set(&mut self, bit: u8, is_set: bool) {
+        self.0 = if is_set { self.0 | bit } else { self.0 & !bit };
+    }
+}
+
+/// Who is at the other end; half the size of an `Option<SocketAddr>`.
+enum Peer {
+    Unix,
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl Connection {
+    /// A connection that was just accepted. It is read from before it is registered: its request
+    /// is often there already, and registering later loses nothing.
+    pub fn new(stream: Stream, peer: Option<SocketAddr>, listener: u16, now: Moment) -> Connection {
+        Connection {
+            stream,
+            conversation: Conversation::new(now),
+            backlog: None,
+            state: SocketState::Open,
+            readiness: Readiness(Readiness::READABLE | Readiness::WRITABLE),
+            registration: Registration::None,
+            listener,
+            peer: match peer {
+                None => Peer::Unix,
+                Some(SocketAddr::V4(address)) => Peer::V4(address),
+                Some(SocketAddr::V6(address)) => Peer::V6(Box::new(address)),
+            },
+            timer: None,
+        }
+    }
+
+    /// Takes note of an event; whether the connection is still alive.
+    pub fn note(&mut self, event: &Event) -> bool {
+        let is_broken = event.is_error() || event.is_write_closed();
+        self.readiness.set(
+            Readiness::READ_CLOSED,
+            self.readiness.has(Readiness::READ_CLOSED) || event.is_read_closed(),
+        );
+        if event.is_readable() || event.is_read_closed() || is_broken {
+            self.readiness.set(Readiness::READABLE, true);
+        }
+        if event.is_writable() || is_broken {
+            self.readiness.set(Readiness::WRITABLE, true);
+        }
+        !(is_broken && self.stream.is_broken())
+    }
+
+    /// Whether it must be put into the ready list: it must not stand there twice.
+    pub fn enqueue(&mut self) -> bool {
+        let is_new = !self.readiness.has(Readiness::QUEUED);
+        self.readiness.set(Readiness::QUEUED, true);
+        is_new
+    }
+
+    /// It was taken from the ready list.
+    pub fn dequeue(&mut self) {
+        self.readiness.set(Readiness::QUEUED, false);
+    }
+
+    /// The server shuts down: a last look at the socket, for a request that has just arrived.
+    pub fn look_again(&mut self) {
+        self.readiness.set(Readiness::READABLE, true);
+    }
+
+    /// When its timer is to go off.
+    pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
+        if let SocketState::Lingering(until) = self.state {
+            return Some(until);
+        }
+        let of_output = self.backlog.as_ref().map(|backlog| of_output(backlog.progressed, limits));
+        match (self.conversation.deadline(limits), of_output) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Does everything that can be done now.
+    pub fn turn(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> Verdict {
+        if let SocketState::Lingering(until) = self.state {
+            return self.linger(id, until, shared);
+        }
+        if cause == Cause::Timer && self.is_stalled(shared) {
+            log::debug!("connection {}: cut, its output has stalled", id.number());
+            self.stream.reset_on_close();
+            return self.abandon(id, shared);
+        }
+        match self.converse(id, cause, shared).and_then(|()| self.settle(id, shared)) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                log::debug!("connection {}: lost: {error}", id.number());
+                self.abandon(id, shared)
+            }
+        }
+    }
+
+    /// The connection is broken, or to be cut. What it owed is lost.
+    pub fn abandon(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Verdict {
+        let lent = shared.lend(id, self.asker(), Budget::TURN);
+        lent.out.clear();
+        let mut turn = lent.turn;
+        self.conversation.abandon(&mut turn);
+        Verdict::Gone
+    }
+
+    /// Fill, advance and flush; what the socket would not take becomes a backlog of this connection.
+    fn converse(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> io::Result<()> {
+        let now = shared.now.moment;
+        let Lent { mut turn, scratch, out } = shared.lend(id, self.asker(), Budget::TURN);
+        self.backlog = match self.backlog.take() {
+            None => {
+                self.steps(cause, &mut turn, scratch, out)?;
+                let is_short = !out.is_empty();
+                is_short.then(|| Box::new(Backlog { queue: out.split_off(), progressed: now }))
+            }
+            Some(mut backlog) => {
+                if self.steps(cause, &mut turn, scratch, &mut backlog.queue)? > 0 {
+                    backlog.progressed = now;
+                }
+                Some(backlog).filter(|backlog| !backlog.queue.is_empty())
+            }
+        };
+        Ok(())
+    }
+
+    /// Fill, advance and flush, again and again, until something is missing or the turn is over.
+    /// How many bytes were written.
+    fn steps(
+        &mut self,
+        cause: Cause,
+        turn: &mut Turn<'_>,
+        scratch: &mut [u8],
+        out: &mut OutputQueue,
+    ) -> io::Result<usize> {
+        let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= turn.now.moment);
+        match cause {
+            Cause::Wake => self.conversation.wake(turn, out),
+            Cause::Timer if is_due(self.conversation.deadline(turn.limits)) => {
+                self.conversation.expire(turn, out)
+            }
+            Cause::Timer | Cause::Event | Cause::Remainder => {}
+        }
+        let (mut filled, mut flushed) = (0, 0);
+        loop {
+            match self.conversation.wants(out.owed(), turn.limits) {
+                Wants::Read if self.readiness.has(Readiness::READABLE) && filled < TURN_BYTES => {
+                    match fill(&mut self.stream, &mut self.readiness, scratch)? {
+                        Filled::Bytes(count) => {
+                            filled += count;
+                            self.conversation.receive(&scratch[..count], turn, out);
+                        }
+                        Filled::End => self.conversation.receive_end(turn, out),
+                        Filled::Nothing => {}
+                    }
+                    continue;
+                }
+                Wants::Turn if !turn.budget.is_spent() && flushed < TURN_BYTES => {
+                    self.conversation.advance(turn, out);
+                    continue;
+                }
+                Wants::Read if turn.life == Life::Draining => self.conversation.finish_if_idle(),
+                Wants::Read | Wants::Turn | Wants::Write | Wants::Application | Wants::Close(_) => {}
+            }
+            let is_last = self.conversation.wants(0, turn.limits) == Wants::Close(Farewell::Clean);
+            let count = flush(&mut self.stream, &mut self.readiness, out, is_last)?;
+            flushed += count;
+            if count == 0 || flushed >= TURN_BYTES || !out.is_empty() {
+                return Ok(flushed);
+            }
+        }
+    }
+
+    /// Asks the conversation what it wants now, and arranges for it.
+    fn settle(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> io::Result<Verdict> {
+        let owed = self.backlog.as_ref().map_or(0, |backlog| backlog.queue.owed());
+        let wants = self.conversation.wants(owed, &shared.limits);
+        let is_again = match wants {
+            Wants::Close(Farewell::Clean) => {
+                self.stream.end();
+                return Ok(Verdict::Gone);
+            }
+            Wants::Close(Farewell::Reset) => {
+                self.stream.reset_on_close();
+                return Ok(Verdict::Gone);
+            }
+            Wants::Close(Farewell::Linger) => {
+                self.stream.end();
+                let until = shared.now.moment + shared.limits.linger_timeout;
+                self.state = SocketState::Lingering(until);
+                return Ok(self.linger(id, until, shared));
+            }
+            Wants::Turn => true,
+            Wants::Read => self.readiness.has(Readiness::READABLE),
+            Wants::Write | Wants::Application => false,
+        };
+        self.register(id, shared)?;
+        let is_flushable = owed > 0 && self.readiness.has(Readiness::WRITABLE);
+        Ok(if is_again || is_flushable { Verdict::Again } else { Verdict::Keep })
+    }
+
+    /// Readable only, until the socket first takes less than it is given; registered once at most
+    /// for either.
+    fn register(&mut self, id: ConnectionId, shared: &Shared<'_>) -> io::Result<()> {
+        let wanted = match (self.registration, &self.backlog) {
+            (Registration::ReadWrite, _) | (Registration::Read, None) => return Ok(()),
+            (Registration::None, None) => Registration::Read,
+            (Registration::None | Registration::Read, Some(_)) => Registration::ReadWrite,
+        };
+        let interest = match wanted {
+            Registration::ReadWrite => Interest::READABLE | Interest::WRITABLE,
+            Registration::None | Registration::Read => Interest::READABLE,
+        };
+        match self.registration {
+            Registration::None => self.stream.register(&shared.registry, id.token(), interest)?,
+            Registration::Read | Registration::ReadWrite => {
+                self.stream.reregister(&shared.registry, id.token(), interest)?;
+            }
+        }
+        self.registration = wanted;
+        Ok(())
+    }
+
+    /// Throws away what still comes, until the peer has read its answer and ends, too.
+    fn linger(&mut self, id: ConnectionId, until: Moment, shared: &mut Shared<'_>) -> Verdict {
+        if until <= shared.now.moment {
+            return Verdict::Gone;
+        }
+        let mut thrown_away = 0;
+        while self.readiness.has(Readiness::READABLE) && thrown_away < TURN_BYTES {
+            match fill(&mut self.stream, &mut self.readiness, &mut shared.scratch) {
+                Ok(Filled::Bytes(count)) => thrown_away += count,
+                Ok(Filled::Nothing) => {}
+                Ok(Filled::End) | Err(_) => return Verdict::Gone,
+            }
+        }
+        match self.register(id, shared) {
+            Ok(()) if self.readiness.has(Readiness::READABLE) => Verdict::Again,
+            Ok(()) => Verdict::Keep,
+            Err(_) => Verdict::Gone,
+        }
+    }
+
+    fn is_stalled(&self, shared: &Shared<'_>) -> bool {
+        let deadline = self.backlog.as_ref().map(|backlog| of_output(backlog.progressed, &shared.limits));
+        deadline.is_some_and(|deadline| deadline <= shared.now.moment)
+    }
+
+    fn asker(&self) -> Asker {
+        Asker {
+            peer: match &self.peer {
+                Peer::Unix => None,
+                Peer::V4(address) => Some(SocketAddr::V4(*address)),
+                Peer::V6(address) => Some(SocketAddr::V6(**address)),
+            },
+            listener: self.listener,
+            has_finished_sending: self.readiness.has(Readiness::READ_CLOSED),
+        }
+    }
+}
+
+/// What a read has brought.
+enum Filled {
+    /// So many bytes in the scratch.
+    Bytes(usize),
+    /// The peer has ended its side.
+    End,
+    /// Nothing is there.
+    Nothing,
+}
+
+/// One read. The only place that learns of `WouldBlock` on reading.
+fn fill(stream: &mut Stream, readiness: &mut Readiness, scratch: &mut [u8]) -> io::Result<Filled> {
+    match stream.read(scratch) {
+        Ok(0) => {
+            readiness.set(Readiness::READABLE, false);
+            Ok(Filled::End)
+        }
+        Ok(count) => {
+            let is_drained =
+                SHORT_READ_DRAINS && count < scratch.len() && !readiness.has(Readiness::READ_CLOSED);
+            readiness.set(Readiness::READABLE, !is_drained);
+            Ok(Filled::Bytes(count))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            readiness.set(Readiness::READABLE, false);
+            Ok(Filled::Nothing)
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Filled::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes until everything has left, or the socket takes no more. The only place that learns of
+/// `WouldBlock` on writing. How many bytes have left.
+fn flush(
+    stream: &mut Stream,
+    readiness: &mut Readiness,
+    out: &mut OutputQueue,
+    is_last: bool,
+) -> io::Result<usize> {
+    let mut flushed = 0;
+    while readiness.has(Readiness::WRITABLE) && !out.is_empty() {
+        match write(stream, out, is_last) {
+            Ok((0, _)) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok((written, offered)) => {
+                out.consume(written);
+                flushed += written;
+                // A short write means that the socket is full, under the same rule as a short read.
+                readiness.set(Readiness::WRITABLE, written == offered || !SHORT_READ_DRAINS);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                readiness.set(Readiness::WRITABLE, false);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(flushed)
+}
+
+/// One write: how many bytes were taken, and how many were offered.
+fn write(stream: &mut Stream, out: &OutputQueue, is_last: bool) -> io::Result<(usize, usize)> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let mut count = 0;
+    let mut offered = 0;
+    for (slot, slice) in slices.iter_mut().zip(out.slices()) {
+        *slot = IoSlice::new(slice);
+        count += 1;
+        offered += slice.len();
+    }
+    let written = match &slices[..count] {
+        [slice] if is_last => stream.write_last(slice)?,
+        slices => stream.write(slices)?,
+    };
+    Ok((written, offered))
+}

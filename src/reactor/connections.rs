@@ -1,0 +1,82 @@
+//! All connections: a slab with generations.
+//!
+//! A slab uses the place of a closed connection for the next one at once. An event, a timer or a
+//! wake-up that was meant for the old one would find the new one; a late answer would go to the
+//! wrong client. So an id has a generation beside its place, and whoever comes with an old one
+//! finds nobody.
+
+use mio::Token;
+use slab::Slab;
+
+use super::connection::Connection;
+
+/// Names a connection: its place, and how many connections there were before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ConnectionId {
+    index: u32,
+    generation: u32,
+}
+
+impl ConnectionId {
+    /// For epoll. Where a word has 32 bits only the place fits; an event for the one before is then
+    /// merely one too many, and everything else carries the whole id.
+    pub fn token(self) -> Token {
+        Token((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
+    }
+
+    /// A number that no other connection of this server has, until 2^32 have come and gone.
+    pub fn number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+}
+
+/// The slab.
+#[derive(Default)]
+pub(super) struct Connections {
+    slots: Slab<(u32, Connection)>,
+    next_generation: u32,
+}
+
+impl Connections {
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub fn insert(&mut self, connection: Connection) -> ConnectionId {
+        let generation = self.next_generation;
+        self.next_generation = generation.wrapping_add(1);
+        // Limits::check keeps the number of connections below 2^31.
+        let index = self.slots.insert((generation, connection)) as u32;
+        ConnectionId { index, generation }
+    }
+
+    pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let (generation, connection) = self.slots.get_mut(id.index as usize)?;
+        (*generation == id.generation).then_some(connection)
+    }
+
+    /// Whose event this is; none if that connection is gone.
+    pub fn find(&self, token: Token) -> Option<ConnectionId> {
+        let index = token.0 as u32;
+        let (generation, _) = self.slots.get(index as usize)?;
+        let id = ConnectionId { index, generation: *generation };
+        (id.token() == token).then_some(id)
+    }
+
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.get(id)?;
+        self.slots.try_remove(id.index as usize).map(|(_, connection)| connection)
+    }
+
+    pub fn ids(&self) -> Vec<ConnectionId> {
+        let id = |(index, (generation, _)): (usize, &(u32, Connection))| ConnectionId {
+            index: index as u32,
+            generation: *generation,
+        };
+        self.slots.iter().map(id).collect()
+    }
+}

@@ -1,0 +1,68 @@
+//! Temporary files for long request content, and reading files to send.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::process;
+
+use crate::conversation::Disk;
+use crate::gateway::{Spool, SpoolFile};
+
+/// How many names are tried before giving up: each is new to this process, so a clash means that
+/// somebody else has put files there.
+const ATTEMPTS: u32 = 16;
+
+/// The real disk.
+pub(super) struct RealDisk {
+    directory: PathBuf,
+    files_made: u64,
+}
+
+impl RealDisk {
+    /// Temporary files go to the system's folder for them (`TMPDIR`).
+    pub fn new() -> RealDisk {
+        RealDisk { directory: std::env::temp_dir(), files_made: 0 }
+    }
+}
+
+impl Spool for RealDisk {
+    /// A file that only its owner could open, and that has no name by the time anybody could look.
+    fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
+        for _ in 0..ATTEMPTS {
+            self.files_made += 1;
+            let path = self.directory.join(format!("tidegate-{}-{}.spool", process::id(), self.files_made));
+            let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+            match opened {
+                Ok(file) => {
+                    fs::remove_file(&path)?;
+                    return Ok(Box::new(file));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Disk for RealDisk {
+    fn read_at(&mut self, file: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize> {
+        ReadFrom { file, offset }.take(bytes as u64).read_to_end(into)
+    }
+}
+
+/// Reads at a position, so that several responses can share one file; and right into spare room,
+/// which `read_to_end` does without clearing it first.
+struct ReadFrom<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for ReadFrom<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(into, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

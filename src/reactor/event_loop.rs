@@ -1,0 +1,383 @@
+//! The event loop: wait, dispatch, expire, and begin again.
+//!
+//! ```text
+//!        ┌──────────────────────────────────────────────────────────────┐
+//!        ▼                                                              │
+//!  wait for events ─▶ read both clocks ─▶ events ─▶ accept ─▶ wake-ups ─▶ remainders ─▶ timers
+//!  (epoll, kqueue)                          │         │          │            │           │
+//!                                           └─────────┴── Connection::turn ───┴───────────┘
+//! ```
+//!
+//! Every loop over something from outside has a budget, so that no storm of accepts, wake-ups or
+//! expiries lets the others wait. Whoever stops early owns the remainder: no edge comes for what is
+//! already there, so it is put into the ready list, and the next wait does not wait.
+
+use std::io;
+use std::mem;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::connection::{Cause, Connection, Verdict};
+use super::connections::{ConnectionId, Connections};
+use super::journal::LoopJournal;
+use super::listener::{Accepted, Accepting, Listener};
+use super::shared::{Settings, Shared};
+use super::shutdown::{Command, ServerHandle};
+use super::timers::Timers;
+use super::wakeup_queue::WakeupQueue;
+use crate::conversation::{AccessLog, Life};
+use crate::gateway::{Gateway, ServerInfo};
+use crate::limits::Limits;
+use crate::now::{Moment, Now};
+
+/// Events taken from the system at a time. 256: more gain nothing, and bound the turn less.
+const EVENTS_PER_TURN: usize = 256;
+/// Connections accepted from one listener in a turn. 32: some 200 µs.
+const ACCEPTS_PER_TURN: usize = 32;
+/// Remainders of earlier turns taken up in a turn.
+const REMAINDERS_PER_TURN: usize = 256;
+/// Timers that go off in a turn. 128: closing a connection takes some 10 µs, and 10,000 may expire
+/// in the same second.
+const EXPIRIES_PER_TURN: usize = 128;
+/// Complaints of the same kind are not logged more often.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The token of the waker; listeners count down from the one before. No connection reaches them:
+/// places end below 2^31.
+const WAKER: Token = Token(usize::MAX);
+
+fn listener_token(index: usize) -> Token {
+    Token(usize::MAX - 1 - index)
+}
+
+/// A bound server that does not run yet.
+pub(crate) struct EventLoop {
+    poll: Poll,
+    listeners: Vec<Listener>,
+    queue: Arc<WakeupQueue>,
+    handle: ServerHandle,
+    limits: Limits,
+    server: ServerInfo,
+    journal: LoopJournal,
+    clock: Clock,
+}
+
+/// Both clocks of the machine.
+struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    fn read(&self) -> Now {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { moment: Moment::from_start(self.started.elapsed()), unix_seconds: since_1970.as_secs() }
+    }
+}
+
+impl EventLoop {
+    /// Registers the listeners; connections wait from now on, and are accepted once it runs.
+    pub fn new(
+        mut listeners: Vec<Listener>,
+        limits: Limits,
+        server: ServerInfo,
+        access_log: Option<Box<dyn AccessLog>>,
+    ) -> io::Result<EventLoop> {
+        let poll = Poll::new()?;
+        let queue = Arc::new(WakeupQueue::new(Waker::new(poll.registry(), WAKER)?));
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            poll.registry().register(listener.source(), listener_token(index), Interest::READABLE)?;
+        }
+        Ok(EventLoop {
+            poll,
+            listeners,
+            handle: ServerHandle::new(queue.clone()),
+            queue,
+            limits,
+            server,
+            journal: LoopJournal::new(access_log),
+            clock: Clock { started: Instant::now() },
+        })
+    }
+
+    /// The listeners.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// The handle that shuts it down.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Serves until it is shut down.
+    ///
+    /// # Errors
+    /// What waiting for events says; nothing that a peer or an application does.
+    pub fn run(self, gateway: &mut dyn Gateway) -> io::Result<()> {
+        let settings = Settings {
+            limits: self.limits,
+            server: self.server,
+            registry: self.poll.registry().try_clone()?,
+            journal: self.journal,
+            locals: self.listeners.iter().map(Listener::local).collect(),
+            queue: self.queue.clone(),
+        };
+        let shared = Shared::new(gateway, settings, self.clock.read());
+        let mut running = Running {
+            listeners: self.listeners,
+            connections: Connections::default(),
+            timers: Timers::default(),
+            ready: Vec::new(),
+            woken: Vec::new(),
+            complained: None,
+            drain_until: None,
+            shared,
+        };
+        running.run(self.poll, &self.clock, &self.handle, &self.queue)
+    }
+}
+
+/// A running server.
+struct Running<'g> {
+    listeners: Vec<Listener>,
+    connections: Connections,
+    timers: Timers,
+    /// Connections that can go on without an event.
+    ready: Vec<ConnectionId>,
+    /// Connections that were woken; empty between turns, kept for its memory.
+    woken: Vec<ConnectionId>,
+    /// When the operator was last told that accepting has failed.
+    complained: Option<Moment>,
+    /// When draining ends.
+    drain_until: Option<Moment>,
+    shared: Shared<'g>,
+}
+
+impl Running<'_> {
+    fn run(
+        &mut self,
+        mut poll: Poll,
+        clock: &Clock,
+        handle: &ServerHandle,
+        queue: &WakeupQueue,
+    ) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        loop {
+            match poll.poll(&mut events, self.patience()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            self.shared.now = clock.read();
+            self.shared.own_fields.refresh(&self.shared.now);
+            for event in &events {
+                self.dispatch(event, queue);
+            }
+            self.accept();
+            self.wake();
+            self.take_up_remainders();
+            self.expire();
+            self.shared.journal.flush();
+            match handle.command() {
+                Command::Run => {}
+                Command::Drain => self.drain(),
+                Command::Stop => return self.stop(),
+            }
+            if self.is_drained() {
+                return self.stop();
+            }
+        }
+    }
+
+    /// How long to wait for events: not at all if something can go on, else exactly until the next
+    /// deadline, and for ever if there is none.
+    fn patience(&self) -> Option<Duration> {
+        let is_ready = |listener: &Listener| listener.accepting == Accepting::Ready;
+        if !self.ready.is_empty() || self.listeners.iter().any(is_ready) {
+            return Some(Duration::ZERO);
+        }
+        let pauses = self.listeners.iter().filter_map(|listener| match listener.accepting {
+            Accepting::Paused(until) => Some(until),
+            Accepting::Ready | Accepting::Waiting => None,
+        });
+        let next = pauses.chain(self.timers.next()).chain(self.drain_until).min()?;
+        Some(next.since(self.shared.now.moment))
+    }
+
+    fn dispatch(&mut self, event: &Event, queue: &WakeupQueue) {
+        let token = event.token();
+        if token == WAKER {
+            queue.drain(&mut self.woken);
+        } else if let Some(id) = self.connections.find(token) {
+            let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(event));
+            if is_alive {
+                self.turn(id, Cause::Event);
+            } else {
+                self.abandon(id);
+            }
+        } else if let Some(listener) = self.listeners.get_mut(usize::MAX - 1 - token.0)
+            && listener.accepting == Accepting::Waiting
+        {
+            listener.accepting = Accepting::Ready;
+        }
+    }
+
+    /// Takes connections from the listeners that may have some.
+    fn accept(&mut self) {
+        let now = self.shared.now.moment;
+        for index in 0..self.listeners.len() {
+            if let Accepting::Paused(until) = self.listeners[index].accepting
+                && until <= now
+            {
+                self.listeners[index].resume();
+            }
+            let mut budget = ACCEPTS_PER_TURN;
+            while self.listeners[index].accepting == Accepting::Ready && budget > 0 {
+                self.accept_one(index);
+                budget -= 1;
+            }
+        }
+    }
+
+    fn accept_one(&mut self, index: usize) {
+        let now = self.shared.now.moment;
+        let limit = self.shared.limits.connections_max;
+        if self.connections.len() >= limit {
+            self.complain(format_args!("all {limit} connections are in use: new ones wait"));
+            return self.listeners[index].pause(now);
+        }
+        match self.listeners[index].accept() {
+            Accepted::Connection(stream, peer) => {
+                let connection = Connection::new(stream, peer, index as u16, now);
+                let id = self.connections.insert(connection);
+                self.turn(id, Cause::Event);
+            }
+            Accepted::Nobody => {}
+            Accepted::Empty => self.listeners[index].accepting = Accepting::Waiting,
+            Accepted::Exhausted(error) => {
+                self.complain(format_args!("cannot accept, new connections wait: {error}"));
+                self.listeners[index].pause(now);
+            }
+        }
+    }
+
+    /// Tells the operator, but not a thousand times a second.
+    fn complain(&mut self, what: std::fmt::Arguments<'_>) {
+        let now = self.shared.now.moment;
+        if self.complained.is_none_or(|at| now.since(at) >= COMPLAINT_INTERVAL) {
+            log::warn!("{what}");
+            self.complained = Some(now);
+        }
+    }
+
+    /// Gives a turn to the connections that other threads have woken.
+    fn wake(&mut self) {
+        let mut woken = mem::take(&mut self.woken);
+        for id in woken.drain(..) {
+            self.turn(id, Cause::Wake);
+        }
+        self.woken = woken;
+    }
+
+    /// Gives a turn to the connections that stopped early.
+    fn take_up_remainders(&mut self) {
+        let count = self.ready.len().min(REMAINDERS_PER_TURN);
+        let later = self.ready.split_off(count);
+        for id in mem::replace(&mut self.ready, later) {
+            if let Some(connection) = self.connections.get(id) {
+                connection.dequeue();
+                self.turn(id, Cause::Remainder);
+            }
+        }
+    }
+
+    /// Gives a turn to the connections whose timer has gone off.
+    fn expire(&mut self) {
+        for _ in 0..EXPIRIES_PER_TURN {
+            let Some(id) = self.timers.pop_due(self.shared.now.moment) else {
+                return;
+            };
+            if let Some(connection) = self.connections.get(id) {
+                connection.timer = None;
+                self.turn(id, Cause::Timer);
+            }
+        }
+    }
+
+    /// One turn of one connection, and what follows from it.
+    fn turn(&mut self, id: ConnectionId, cause: Cause) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let verdict = connection.turn(id, cause, &mut self.shared);
+        if verdict == Verdict::Gone {
+            return self.reap(id);
+        }
+        if verdict == Verdict::Again && connection.enqueue() {
+            self.ready.push(id);
+        }
+        let deadline = connection.deadline(&self.shared.limits);
+        self.timers.arm(id, &mut connection.timer, deadline);
+    }
+
+    fn abandon(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get(id) {
+            connection.abandon(id, &mut self.shared);
+            self.reap(id);
+        }
+    }
+
+    /// Removes a connection. Closing is dropping its socket; that takes it out of epoll, too.
+    fn reap(&mut self, id: ConnectionId) {
+        if let Some(mut connection) = self.connections.remove(id) {
+            self.timers.disarm(id, &mut connection.timer);
+            self.listeners.iter_mut().for_each(Listener::resume);
+        }
+    }
+
+    /// Stops accepting, once, after those that wait already; every connection has a last look for a
+    /// request that has just arrived, and ends if there is none.
+    fn drain(&mut self) {
+        if self.drain_until.is_some() {
+            return;
+        }
+        self.drain_until = Some(self.shared.now.moment + self.shared.limits.drain_timeout);
+        for index in 0..self.listeners.len() {
+            self.listeners[index].accepting = Accepting::Ready;
+            while self.listeners[index].accepting == Accepting::Ready {
+                self.accept_one(index);
+            }
+        }
+        self.listeners.clear();
+        self.shared.life = Life::Draining;
+        for id in self.connections.ids() {
+            if let Some(connection) = self.connections.get(id) {
+                connection.look_again();
+                if connection.enqueue() {
+                    self.ready.push(id);
+                }
+            }
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        let is_over = |until: Moment| self.connections.is_empty() || until <= self.shared.now.moment;
+        self.drain_until.is_some_and(is_over)
+    }
+
+    /// Cuts what is left.
+    fn stop(&mut self) -> io::Result<()> {
+        let ids = self.connections.ids();
+        if !ids.is_empty() {
+            log::warn!("stopping with {} connections open", ids.len());
+        }
+        for id in ids {
+            self.abandon(id);
+        }
+        self.shared.journal.flush();
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! A listening socket that survives whatever accepting brings.
+//!
+//! It is edge-triggered like the rest: after an event it must be accepted from until it has
+//! nothing more, or whoever stops early must remember that there may be more. And `accept` fails
+//! for reasons that are nobody's fault: a client that left while it waited (ECONNABORTED), or a
+//! process without file descriptors (EMFILE). A loop that ends on the first error loses its edge,
+//! and the server is deaf for ever; one that tries again at once burns the CPU. So it pauses, and
+//! goes on when a connection has closed, or a second later.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
+
+use super::address::ListenAddress;
+use super::stream::Stream;
+use crate::now::Moment;
+
+/// How long accepting pauses, if no connection closes before. Descriptors can also become free
+/// elsewhere in the process.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest queue of connections that wait to be accepted. 4,096: Linux's own limit by default.
+#[cfg(feature = "sockets")]
+const BACKLOG: i32 = 4096;
+
+/// Whether there may be something to accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepting {
+    /// An event will tell.
+    Waiting,
+    /// There may be more: no event will tell.
+    Ready,
+    /// There may be more, but no means to take it before this moment or the end of a connection.
+    Paused(Moment),
+}
+
+/// A bound, listening socket.
+pub(crate) struct Listener {
+    socket: Socket,
+    pub(super) accepting: Accepting,
+}
+
+enum Socket {
+    Tcp(TcpListener, SocketAddr),
+    /// The path goes away with the listener.
+    Unix(UnixListener, std::path::PathBuf),
+}
+
+/// What one attempt to accept has brought.
+pub(super) enum Accepted {
+    /// A connection, and who it is (none on a unix socket).
+    Connection(Stream, Option<SocketAddr>),
+    /// Somebody who was gone before; there may be others.
+    Nobody,
+    /// Nothing is waiting.
+    Empty,
+    /// The means are exhausted.
+    Exhausted(io::Error),
+}
+
+impl Listener {
+    /// Binds an address.
+    pub fn bind(address: &ListenAddress) -> io::Result<Listener> {
+        let socket = match address {
+            ListenAddress::Tcp(address) => {
+                let listener = bind_tcp(*address)?;
+                let local = listener.local_addr()?;
+                Socket::Tcp(listener, local)
+            }
+            ListenAddress::Unix(path) => {
+                remove_stale_socket(path)?;
+                Socket::Unix(UnixListener::bind(path)?, path.clone())
+            }
+        };
+        // Connections may wait already by the time it is registered.
+        Ok(Listener { socket, accepting: Accepting::Ready })
+    }
+
+    /// The address, with the port that was given for port 0.
+    pub fn address(&self) -> ListenAddress {
+        match &self.socket {
+            Socket::Tcp(_, local) => ListenAddress::Tcp(*local),
+            Socket::Unix(_, path) => ListenAddress::Unix(path.clone()),
+        }
+    }
+
+    /// The address as applications know it.
+    pub fn local(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(_, local) => Some(*local),
+            Socket::Unix(..) => None,
+        }
+    }
+
+    pub(super) fn accept(&mut self) -> Accepted {
+        let accepted = match &self.socket {
+            Socket::Tcp(listener, _) => listener.accept().map(|(stream, peer)| {
+                // Inherited from the listener where the feature `sockets` has set it there.
+                if cfg!(not(feature = "sockets")) {
+                    let _ = stream.set_nodelay(true);
+                }
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                (Stream::Tcp(stream), Some(peer))
+            }),
+            Socket::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+        };
+        match accepted {
+            Ok((stream, peer)) => Accepted::Connection(stream, peer),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => Accepted::Empty,
+                io::ErrorKind::Interrupted
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::PermissionDenied => Accepted::Nobody,
+                _ => Accepted::Exhausted(error),
+            },
+        }
+    }
+
+    /// No means to accept: wait for a connection to close.
+    pub fn pause(&mut self, now: Moment) {
+        self.accepting = Accepting::Paused(now + PAUSE);
+    }
+
+    /// A connection has closed, or the pause is over.
+    pub fn resume(&mut self) {
+        if let Accepting::Paused(_) = self.accepting {
+            self.accepting = Accepting::Ready;
+        }
+    }
+
+    pub fn source(&mut self) -> &mut dyn Source {
+        match &mut self.socket {
+            Socket::Tcp(listener, _) => listener,
+            Socket::Unix(listener, _) => listener,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Socket::Unix(_, path) = &self.socket {
+            // Somebody may have removed it already.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A socket that was left behind by a server that is gone is in the way of the next one.
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if is_socket
+        && let Err(error) = BlockingUnixStream::connect(path)
+        && error.kind() == io::ErrorKind::ConnectionRefused
+    {
+        return fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// With a long queue, without Nagle's delay (inherited by each connection: that saves a system
+/// call), and for IPv4 as well where the address is `[::]`.
+#[cfg(feature = "sockets")]
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let open = || -> io::Result<TcpListener> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&socket, false)?;
+        }
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        bind(&socket, &address)?;
+        listen(&socket, BACKLOG)?;
+        Ok(TcpListener::from_std(socket.into()))
+    };
+    or_without_ipv6(open(), address, bind_tcp)
+}
+
+#[cfg(not(feature = "sockets"))]
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    or_without_ipv6(TcpListener::bind(address), address, bind_tcp)
+}
+
+/// `:8000` means every address; a machine without IPv6 has only those of IPv4.
+fn or_without_ipv6(
+    bound: io::Result<TcpListener>,
+    address: SocketAddr,
+    bind: fn(SocketAddr) -> io::Result<TcpListener>,
+) -> io::Result<TcpListener> {
+    match bound {
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
+        {
+            bind(SocketAddr::from(([0, 0, 0, 0], address.port())))
+        }
+        bound => bound,
+    }
+}

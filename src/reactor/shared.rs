@@ -1,0 +1,111 @@
+//! What all connections share: one application, one clock, one read scratch, one output scratch.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::Registry;
+
+use super::connections::ConnectionId;
+use super::disk::RealDisk;
+use super::journal::LoopJournal;
+use super::wakeup_queue::{Wakes, WakeupQueue};
+use crate::conversation::{Budget, Life, OutputQueue, Turn};
+use crate::gateway::{Client, Gateway, ServerInfo};
+use crate::limits::Limits;
+use crate::now::Now;
+use crate::protocol::ServerFields;
+
+/// Bytes read at a time. 64 KiB: a head, or a good part of an upload, in one system call; shared
+/// by all connections, so its size costs nothing.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Lent to each connection for its turn.
+pub(super) struct Shared<'g> {
+    pub gateway: &'g mut dyn Gateway,
+    pub limits: Limits,
+    pub server: ServerInfo,
+    pub own_fields: ServerFields,
+    pub now: Now,
+    pub life: Life,
+    pub registry: Registry,
+    pub scratch: Box<[u8]>,
+    pub journal: LoopJournal,
+    /// The address of each listener, as applications know it.
+    locals: Vec<Option<SocketAddr>>,
+    output: OutputQueue,
+    disk: RealDisk,
+    wakes: Wakes,
+}
+
+/// What is fixed before the server runs.
+pub(super) struct Settings {
+    pub limits: Limits,
+    pub server: ServerInfo,
+    pub registry: Registry,
+    pub journal: LoopJournal,
+    /// The address of each listener, as applications know it.
+    pub locals: Vec<Option<SocketAddr>>,
+    pub queue: Arc<WakeupQueue>,
+}
+
+/// What a connection knows of the client at its other end.
+pub(super) struct Asker {
+    pub peer: Option<SocketAddr>,
+    pub listener: u16,
+    pub has_finished_sending: bool,
+}
+
+/// The parts of a turn.
+pub(super) struct Lent<'a> {
+    pub turn: Turn<'a>,
+    pub scratch: &'a mut [u8],
+    /// The output scratch; empty between turns.
+    pub out: &'a mut OutputQueue,
+}
+
+impl<'g> Shared<'g> {
+    /// Around this application, at this time.
+    pub fn new(gateway: &'g mut dyn Gateway, settings: Settings, now: Now) -> Shared<'g> {
+        let Settings { limits, server, registry, journal, locals, queue } = settings;
+        Shared {
+            gateway,
+            own_fields: ServerFields::new(&server.software, &now),
+            limits,
+            server,
+            now,
+            life: Life::Running,
+            registry,
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            journal,
+            locals,
+            output: OutputQueue::default(),
+            disk: RealDisk::new(),
+            wakes: Wakes { queue, id: ConnectionId::default() },
+        }
+    }
+
+    /// Everything that a conversation needs for a turn.
+    pub fn lend(&mut self, id: ConnectionId, asker: Asker, budget: Budget) -> Lent<'_> {
+        self.wakes.id = id;
+        let client = Client {
+            connection_id: id.number(),
+            peer: asker.peer,
+            local: self.locals.get(usize::from(asker.listener)).copied().flatten(),
+            has_finished_sending: asker.has_finished_sending,
+            wake_source: &self.wakes,
+        };
+        let turn = Turn {
+            gateway: &mut *self.gateway,
+            limits: &self.limits,
+            server: &self.server,
+            own_fields: &self.own_fields,
+            now: self.now,
+            client,
+            disk: &mut self.disk,
+            journal: &mut self.journal,
+            life: self.life,
+            budget,
+        };
+        Lent { turn, scratch: &mut self.scratch, out: &mut self.output }
+    }
+}

@@ -1,0 +1,57 @@
+//! How a server is told to end, from another thread or a signal handler's thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::wakeup_queue::WakeupQueue;
+
+const RUN: u8 = 0;
+const DRAIN: u8 = 1;
+const STOP: u8 = 2;
+
+/// What the loop was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Run,
+    Drain,
+    Stop,
+}
+
+/// Shuts a server down. Can be cloned and sent to other threads; outlives the server harmlessly.
+#[derive(Clone)]
+pub struct ServerHandle {
+    command: Arc<AtomicU8>,
+    queue: Arc<WakeupQueue>,
+}
+
+impl ServerHandle {
+    pub(super) fn new(queue: Arc<WakeupQueue>) -> ServerHandle {
+        ServerHandle { command: Arc::new(AtomicU8::new(RUN)), queue }
+    }
+
+    /// Gracefully: accept nothing more, finish what is in flight and say `Connection: close` in its
+    /// last responses, close idle connections; what is left at
+    /// [`drain_timeout`](crate::limits::Limits::drain_timeout) is cut.
+    pub fn drain(&self) {
+        self.tell(DRAIN);
+    }
+
+    /// At once: every connection is cut.
+    pub fn stop(&self) {
+        self.tell(STOP);
+    }
+
+    /// Never takes back: drain after stop changes nothing.
+    fn tell(&self, command: u8) {
+        self.command.fetch_max(command, Ordering::AcqRel);
+        self.queue.notify();
+    }
+
+    pub(super) fn command(&self) -> Command {
+        match self.command.load(Ordering::Acquire) {
+            RUN => Command::Run,
+            DRAIN => Command::Drain,
+            _ => Command::Stop,
+        }
+    }
+}

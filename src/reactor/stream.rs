@@ -1,0 +1,100 @@
+//! A connected socket, TCP or unix, and the few system calls that the reactor needs of it.
+//!
+//! With the feature `sockets` the last response and the end of the connection leave in one segment
+//! (`send` with MSG_MORE, then shut down: 20 to 30 % of the CPU of a connection that serves one
+//! request), and a broken answer without length ends with a reset. Without it the same code takes
+//! the plain path.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+
+/// A non-blocking connected socket.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(into),
+            Stream::Unix(stream) => stream.read(into),
+        }
+    }
+
+    /// Writes one slice, or several in one call.
+    pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match (self, slices) {
+            (Stream::Tcp(stream), [slice]) => stream.write(slice),
+            (Stream::Unix(stream), [slice]) => stream.write(slice),
+            (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
+            (Stream::Unix(stream), slices) => stream.write_vectored(slices),
+        }
+    }
+
+    /// Writes what is last, and lets it wait for the end of the connection, which follows at once.
+    /// If not everything was taken, the ordinary way goes on from there.
+    #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
+    pub fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        use rustix::net::SendFlags;
+        match self {
+            Stream::Tcp(stream) => {
+                Ok(rustix::net::send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+            }
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    #[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
+    pub fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(&[IoSlice::new(bytes)])
+    }
+
+    /// Ends our side: the peer reads to the end of what was written, and can still write.
+    pub fn end(&self) {
+        // It fails where the peer has already broken the connection; then there is no end to tell.
+        let _ = match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// Makes the close that follows a reset. Without the feature it stays an ordinary end, and a
+    /// client of HTTP/1.0 cannot tell a broken answer without length from a whole one.
+    pub fn reset_on_close(&self) {
+        #[cfg(feature = "sockets")]
+        if let Stream::Tcp(stream) = self {
+            // The close itself follows in any case.
+            let _ = rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
+        }
+    }
+
+    /// Whether an event that speaks of an error is right: it is a hint like any other.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Stream::Tcp(stream) => !matches!(stream.take_error(), Ok(None)),
+            // The hang-up of a unix socket says that the peer has closed it altogether.
+            Stream::Unix(_) => true,
+        }
+    }
+
+    pub fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(stream) => stream,
+        }
+    }
+
+    pub fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interest)
+    }
+
+    pub fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interest)
+    }
+}

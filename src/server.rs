@@ -1,0 +1,140 @@
+//! The server, ready to use: addresses, limits, and an application.
+//!
+//! ```no_run
+//! use tidegate::limits::Limits;
+//! use tidegate::{Environ, Server, StartResponse};
+//!
+//! let server = Server::new()
+//!     .listen("127.0.0.1:8000".parse()?)
+//!     .listen("unix:/run/tidegate.sock".parse()?)
+//!     .limits(Limits { body_bytes_max: 1 << 20, ..Limits::default() })
+//!     .bind()?;
+//! for address in server.addresses() {
+//!     println!("listening on {address}");
+//! }
+//! let handle = server.handle();
+//! std::thread::spawn(move || {
+//!     // … and when the time has come:
+//!     handle.drain();
+//! });
+//! server.run(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+//!     start_response.status(200).field("Content-Type", "text/plain").send(environ.path())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::io;
+
+pub use crate::conversation::AccessLog;
+use crate::gateway::{Body, Environ, Gateway, GatewayError, ServerInfo, StartResponse};
+use crate::limits::Limits;
+use crate::reactor::{EventLoop, Listener};
+pub use crate::reactor::{ListenAddress, ServerHandle};
+
+/// Most addresses of one server.
+const LISTENERS_MAX: usize = 1024;
+
+/// Serves an application on one address until the process ends: the shortest way.
+///
+/// ```no_run
+/// tidegate::serve("127.0.0.1:8000", |_environ, start_response| {
+///     start_response.status(200).field("Content-Type", "text/plain").send("Hello, World!")
+/// })
+/// .unwrap();
+/// ```
+///
+/// # Errors
+/// An address that is none, or cannot be bound.
+pub fn serve<F>(address: &str, application: F) -> io::Result<()>
+where
+    F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Result<Body, GatewayError>,
+{
+    let address =
+        address.parse().map_err(|error: String| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    Server::new().listen(address).bind()?.run(application)
+}
+
+/// What a server is to be.
+#[derive(Default)]
+pub struct Server {
+    addresses: Vec<ListenAddress>,
+    limits: Limits,
+    info: ServerInfo,
+    access_log: Option<Box<dyn AccessLog>>,
+}
+
+impl Server {
+    /// A server without an address, with the default limits.
+    pub fn new() -> Server {
+        Server::default()
+    }
+
+    /// Adds an address to listen on.
+    pub fn listen(mut self, address: ListenAddress) -> Server {
+        self.addresses.push(address);
+        self
+    }
+
+    /// Sets the limits.
+    pub fn limits(mut self, limits: Limits) -> Server {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets what the server says of itself.
+    pub fn info(mut self, info: ServerInfo) -> Server {
+        self.info = info;
+        self
+    }
+
+    /// Sets who is told of each exchange.
+    pub fn access_log(mut self, log: impl AccessLog + 'static) -> Server {
+        self.access_log = Some(Box::new(log));
+        self
+    }
+
+    /// Binds every address. From now on clients can connect, and wait until the server runs.
+    ///
+    /// # Errors
+    /// No address, a limit that makes no sense, or an address that cannot be bound; the text says
+    /// which.
+    pub fn bind(self) -> io::Result<BoundServer> {
+        let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
+        self.limits.check().map_err(invalid)?;
+        if self.addresses.is_empty() || self.addresses.len() > LISTENERS_MAX {
+            return Err(invalid(format!("a server has 1 to {LISTENERS_MAX} addresses")));
+        }
+        let bind = |address: &ListenAddress| {
+            Listener::bind(address)
+                .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+        };
+        let listeners = self.addresses.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
+        let event_loop = EventLoop::new(listeners, self.limits, self.info, self.access_log)?;
+        Ok(BoundServer { event_loop })
+    }
+}
+
+/// A server whose addresses are bound.
+pub struct BoundServer {
+    event_loop: EventLoop,
+}
+
+impl BoundServer {
+    /// The addresses, with the real ports.
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.event_loop.listeners().iter().map(Listener::address).collect()
+    }
+
+    /// A handle that shuts the server down from another thread.
+    pub fn handle(&self) -> ServerHandle {
+        self.event_loop.handle()
+    }
+
+    /// Serves until it is shut down.
+    ///
+    /// # Errors
+    /// What waiting for events says; nothing that a client or the application does ends a server.
+    pub fn run(self, mut gateway: impl Gateway) -> io::Result<()> {
+        self.event_loop.run(&mut gateway)
+    }
+}
