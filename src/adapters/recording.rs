@@ -1,0 +1,103 @@
+//! For tests: asks a gateway by hand, and records what it answers.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use crate::gateway::{
+    BodyKind, Client, Content, ContentLength, Environ, Gateway, GatewayError, Misuse, NoWake,
+    RequestContent, ResponseSink, ServerInfo, StartResponse,
+};
+use crate::message::{Fields, Method, RequestHead, RequestTarget, Version};
+use crate::now::Moment;
+
+/// A response as a gateway gave it.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    pub code: u16,
+    pub fields: Vec<(String, String)>,
+    pub length: Option<u64>,
+    pub content: Vec<u8>,
+}
+
+impl Recorded {
+    /// The value of the first field of this name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.fields.iter();
+        let line = lines.find(|(other, _)| other.eq_ignore_ascii_case(name));
+        line.map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.content.clone()).unwrap()
+    }
+}
+
+impl ResponseSink for Recorded {
+    fn begin(&mut self, code: u16, _reason: Option<&str>) -> Result<(), Misuse> {
+        self.code = code;
+        Ok(())
+    }
+
+    fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse> {
+        assert!(crate::message::is_field_value(value), "{name}: {}", value.escape_ascii());
+        self.fields.push((name.to_string(), String::from_utf8_lossy(value).into_owned()));
+        Ok(())
+    }
+
+    fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse> {
+        if let ContentLength::Known(length) = length {
+            self.length = Some(length);
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, content: Content<'_>) -> Result<(), Misuse> {
+        self.content.extend_from_slice(content.as_slice());
+        Ok(())
+    }
+
+    fn retract(&mut self) -> Result<(), Misuse> {
+        *self = Recorded::default();
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        Moment::START
+    }
+}
+
+/// Asks for one target with these fields. A file is read, as the server would.
+pub fn ask(
+    gateway: &mut impl Gateway,
+    method: &str,
+    target: &str,
+    fields: &[(&str, &str)],
+) -> Result<Recorded, GatewayError> {
+    let lines: Vec<(String, Vec<u8>)> =
+        fields.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let method = Method(method);
+    let head = RequestHead {
+        method,
+        raw_target: target,
+        target: RequestTarget::parse(method, target).unwrap(),
+        version: Version::Http11,
+        fields: Fields::new(&lines),
+    };
+    let client = Client {
+        connection_id: 1,
+        peer: None,
+        local: None,
+        has_finished_sending: false,
+        wake_source: &NoWake,
+    };
+    let server = ServerInfo::default();
+    let content = RequestContent::borrowed(b"");
+    let mut environ = Environ::new(&head, content, None, client, &server, Moment::START);
+    let mut recorded = Recorded::default();
+    let body = gateway.call(&mut environ, StartResponse::new(&mut recorded))?;
+    if let BodyKind::File(range) = body.into_kind() {
+        let mut file = range.file;
+        file.seek(SeekFrom::Start(range.offset)).unwrap();
+        file.take(range.length).read_to_end(&mut recorded.content).unwrap();
+    }
+    Ok(recorded)
+}

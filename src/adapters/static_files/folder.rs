@@ -1,0 +1,213 @@
+//! A folder that nothing leads out of.
+//!
+//! Every path that is opened here goes from the folder downwards, whatever links lie on its way.
+//! With the `sockets` feature Linux itself sees to it: `openat2` resolves the path below a
+//! descriptor of the folder and refuses to leave it, so there is no moment between check and use.
+//! Elsewhere, and where the kernel has no such call, the path is resolved first and compared with
+//! the folder's; that is as safe as long as nobody who wishes the server ill can move links about
+//! in the folder while it is being served.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An open folder.
+pub struct Folder {
+    /// Absolute, and without links.
+    path: PathBuf,
+    /// The descriptor that `openat2` starts from; none where it is of no use.
+    #[cfg(all(feature = "sockets", target_os = "linux"))]
+    descriptor: Option<rustix::fd::OwnedFd>,
+}
+
+/// What a path leads to.
+pub enum Node {
+    /// A regular file.
+    File(File, Metadata),
+    /// A folder.
+    Folder,
+    /// A pipe, a socket or a device: nothing to be served.
+    Other,
+}
+
+impl Folder {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::NotADirectory`] for anything but a folder.
+    pub fn open(path: &Path) -> io::Result<Folder> {
+        let path = fs::canonicalize(path)?;
+        if !fs::metadata(&path)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Folder {
+            #[cfg(all(feature = "sockets", target_os = "linux"))]
+            descriptor: beneath::descriptor(&path)?,
+            path,
+        })
+    }
+
+    /// Opens what lies at a relative path. Does not wait for the other end of a pipe.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::NotFound`] for what lies outside.
+    pub fn find(&self, relative: &Path) -> io::Result<Node> {
+        #[cfg(all(feature = "sockets", target_os = "linux"))]
+        if let Some(descriptor) = &self.descriptor {
+            return into_node(self.beneath(relative, |path| beneath::open(descriptor, path))?);
+        }
+        let path = self.path.join(self.resolve(relative)?);
+        let metadata = fs::metadata(&path)?;
+        match () {
+            _ if metadata.is_dir() => Ok(Node::Folder),
+            _ if metadata.is_file() => into_node(File::open(&path)?),
+            _ => Ok(Node::Other),
+        }
+    }
+
+    /// What is known of a relative path, without opening it.
+    ///
+    /// # Errors
+    /// As [`Folder::find`].
+    pub fn look(&self, relative: &Path) -> io::Result<Metadata> {
+        #[cfg(all(feature = "sockets", target_os = "linux"))]
+        if let Some(descriptor) = &self.descriptor {
+            return self.beneath(relative, |path| beneath::look(descriptor, path));
+        }
+        fs::metadata(self.path.join(self.resolve(relative)?))
+    }
+
+    /// At most `count_max` names in the folder at a relative path, in no order; and whether there
+    /// are more.
+    ///
+    /// # Errors
+    /// As [`Folder::find`].
+    pub fn names(&self, relative: &Path, count_max: usize) -> io::Result<(Vec<OsString>, bool)> {
+        #[cfg(all(feature = "sockets", target_os = "linux"))]
+        if let Some(descriptor) = &self.descriptor {
+            let folder = self.beneath(relative, |path| beneath::open(descriptor, path))?;
+            return first(beneath::names(&folder)?, count_max);
+        }
+        let entries = fs::read_dir(self.path.join(self.resolve(relative)?))?;
+        first(entries.map(|entry| Ok(entry?.file_name())), count_max)
+    }
+
+    /// Tries a path as it is, and if that may refuse too much, with all links followed.
+    #[cfg(all(feature = "sockets", target_os = "linux"))]
+    fn beneath<T>(
+        &self,
+        relative: &Path,
+        attempt: impl Fn(&Path) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match attempt(relative) {
+            Err(error) if beneath::may_stay_inside(&error) => attempt(&self.resolve(relative)?),
+            result => result,
+        }
+    }
+
+    /// Follows all links; the path that remains is relative to the folder, and in it.
+    fn resolve(&self, relative: &Path) -> io::Result<PathBuf> {
+        let path = self.path.join(relative);
+        let resolved = fs::canonicalize(&path).map_err(|error| {
+            // std has no stable name for the error of a link that leads in a circle.
+            let is_link = fs::symlink_metadata(&path).is_ok_and(|place| place.is_symlink());
+            let is_refused = error.kind() == io::ErrorKind::PermissionDenied;
+            if is_link && !is_refused { io::ErrorKind::NotFound.into() } else { error }
+        })?;
+        match resolved.strip_prefix(&self.path) {
+            Ok(inside) => Ok(inside.to_path_buf()),
+            Err(_) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+/// Takes `count_max` names; whether there were more.
+fn first(
+    mut names: impl Iterator<Item = io::Result<OsString>>,
+    count_max: usize,
+) -> io::Result<(Vec<OsString>, bool)> {
+    let taken = names.by_ref().take(count_max).collect::<io::Result<_>>()?;
+    Ok((taken, names.next().is_some()))
+}
+
+fn into_node(file: File) -> io::Result<Node> {
+    let metadata = file.metadata()?;
+    Ok(match () {
+        _ if metadata.is_file() => Node::File(file, metadata),
+        _ if metadata.is_dir() => Node::Folder,
+        _ => Node::Other,
+    })
+}
+
+/// `openat2(2)`: the kernel keeps every step of the path below the folder.
+#[cfg(all(feature = "sockets", target_os = "linux"))]
+mod beneath {
+    use std::ffi::{OsStr, OsString};
+    use std::fs::{File, Metadata};
+    use std::io;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
+    use rustix::fd::{AsFd, OwnedFd};
+    use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, open as open_plain, openat2};
+    use rustix::io::Errno;
+
+    /// A descriptor of the folder; none if the kernel is older than 5.6, or a sandbox forbids the
+    /// call.
+    pub fn descriptor(path: &Path) -> io::Result<Option<OwnedFd>> {
+        match openat2(
+            CWD,
+            ".",
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH,
+        ) {
+            Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+            _ => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                Ok(Some(open_plain(path, flags, Mode::empty())?))
+            }
+        }
+    }
+
+    /// Opens for reading. NONBLOCK keeps a pipe from holding the server until somebody writes to
+    /// it, NOCTTY a terminal from becoming the server's.
+    pub fn open(folder: &OwnedFd, relative: &Path) -> io::Result<File> {
+        resolve(folder, relative, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
+    }
+
+    /// Opens the place, not the file, and asks for what is known of it.
+    pub fn look(folder: &OwnedFd, relative: &Path) -> io::Result<Metadata> {
+        resolve(folder, relative, OFlags::PATH)?.metadata()
+    }
+
+    /// The names in an open folder.
+    pub fn names(folder: &File) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
+        let names = Dir::read_from(folder)?
+            .map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_os_string()));
+        // The two entries for the folder itself and the one above it are no names in it.
+        Ok(names.filter(|name| !matches!(name, Ok(name) if name == "." || name == "..")))
+    }
+
+    /// Whether a path that was refused may still lead to a place inside: a link that is absolute
+    /// is refused wherever it leads, and one with `..` while somebody renames folders.
+    pub fn may_stay_inside(error: &io::Error) -> bool {
+        matches!(Errno::from_io_error(error), Some(Errno::XDEV | Errno::AGAIN))
+    }
+
+    fn resolve(folder: &OwnedFd, relative: &Path, flags: OFlags) -> io::Result<File> {
+        // The folder itself is the empty path here, and "." to the kernel.
+        let path = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        let flags = flags | OFlags::CLOEXEC;
+        let bounds = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        match openat2(folder.as_fd(), path, flags, Mode::empty(), bounds) {
+            Ok(descriptor) => Ok(descriptor.into()),
+            // Links in a circle, or one of the kernel's own.
+            Err(Errno::LOOP) => Err(io::ErrorKind::NotFound.into()),
+            // A socket, or a device without a driver.
+            Err(Errno::NXIO | Errno::NODEV) => Err(io::ErrorKind::PermissionDenied.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The files of one folder, for GET and HEAD.
+//!
+//! ```text
+//! path ──▶ a regular file ──▶ 200, 206 of a range, 304, 412, 416
+//!      ──▶ a folder ──▶ its index.html, else a listing; without the slash at its end, 301
+//!      ──▶ nothing, or hidden ──▶ 404
+//!      ──▶ not to be read, or no regular file ──▶ 403
+//! ```
+//!
+//! What is served, and what is not:
+//!
+//! - Nothing leads out of the folder: no `..` in whatever encoding, and no symbolic link. Links
+//!   to places inside it are followed.
+//! - Names with a leading dot are hidden: 404 when asked for, and absent from listings. The one
+//!   exception is `.well-known` at the top (RFC 8615).
+//! - Pipes, sockets and devices are never read.
+//! - Every file has a strong ETag and a Last-Modified; preconditions (RFC 9110 §13) and one range
+//!   of bytes (§14) are obeyed.
+//! - A type comes from the name's extension; text is said to be UTF-8. Without a known extension
+//!   it is `application/octet-stream`, and browsers are told not to guess.
+//! - `index.html` aside, no name is special: no compression on the fly, no language negotiation.
+//!
+//! ```no_run
+//! use tidegate::adapters::StaticFiles;
+//! use tidegate::{Server, gateway::Gateway};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let files = StaticFiles::new("public")?;
+//! Server::new().bind()?.run(files)
+//! # }
+//! ```
+
+mod folder;
+mod listing;
+mod path;
+mod range;
+mod validators;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use self::folder::{Folder, Node};
+use self::range::Selection;
+use self::validators::{Validators, Verdict};
+use crate::gateway::{
+    Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
+};
+use crate::message::{HttpDate, Method, StatusCode};
+
+const INDEX_NAME: &str = "index.html";
+const UNKNOWN_TYPE: &str = "application/octet-stream";
+
+/// A gateway to the files of one folder.
+pub struct StaticFiles {
+    folder: Folder,
+}
+
+/// What a request leads to.
+enum Found {
+    /// A regular file, at this path below the folder.
+    File(File, Metadata, PathBuf),
+    /// A folder without an index: the page that lists it.
+    Listing(String),
+    /// A folder that was asked for without a slash at the end: where it is.
+    Moved(String),
+}
+
+impl StaticFiles {
+    /// Serves this folder. It is opened now, and stays the same should it be renamed.
+    ///
+    /// # Errors
+    /// What the system says of a folder that is missing, is none, or cannot be opened.
+    pub fn new(folder: impl AsRef<Path>) -> io::Result<StaticFiles> {
+        Ok(StaticFiles { folder: Folder::open(folder.as_ref())? })
+    }
+
+    fn find(&self, environ: &Environ<'_>) -> io::Result<Found> {
+        let decoded = environ.get("PATH_INFO").unwrap_or_default();
+        let path = path::file_path(&decoded)
+            .filter(|_| !path::has_encoded_separator(environ.path()))
+            .ok_or(io::ErrorKind::NotFound)?;
+        // An empty path is the one of `http://host`, and means the same as `/` (RFC 9110 §4.2.3).
+        let is_folder_asked = environ.path().is_empty() || environ.path().ends_with('/');
+        match self.folder.find(&path)? {
+            Node::File(..) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
+            Node::File(file, metadata) => Ok(Found::File(file, metadata, path)),
+            Node::Folder if is_folder_asked => self.find_index(&path),
+            Node::Folder => Ok(Found::Moved(with_slash(environ))),
+            Node::Other => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    fn find_index(&self, folder_path: &Path) -> io::Result<Found> {
+        let path = folder_path.join(INDEX_NAME);
+        match self.folder.find(&path) {
+            Ok(Node::File(file, metadata)) => Ok(Found::File(file, metadata, path)),
+            Ok(Node::Folder | Node::Other) => {
+                Ok(Found::Listing(listing::page(&self.folder, folder_path)?))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(Found::Listing(listing::page(&self.folder, folder_path)?))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Gateway for StaticFiles {
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        if !matches!(environ.method(), Method::GET | Method::HEAD) {
+            return refuse(start_response.status(405).field("Allow", "GET, HEAD"), 405);
+        }
+        match self.find(environ) {
+            Ok(Found::File(file, metadata, path)) => {
+                send_file(environ, start_response, file, &metadata, &path)
+            }
+            Ok(Found::Listing(html)) => start_response
+                .status(200)
+                .field("Content-Type", "text/html; charset=utf-8")
+                .field("Content-Security-Policy", listing::CONTENT_SECURITY_POLICY)
+                .field("X-Content-Type-Options", "nosniff")
+                .send(html),
+            Ok(Found::Moved(location)) => {
+                refuse(start_response.status(301).field("Location", location), 301)
+            }
+            Err(error) => match status_of(&error) {
+                Some(code) => refuse(start_response.status(code), code),
+                None => Err(error.into()),
+            },
+        }
+    }
+}
+
+fn send_file(
+    environ: &Environ<'_>,
+    start_response: StartResponse<'_>,
+    file: File,
+    metadata: &Metadata,
+    path: &Path,
+) -> Result<Body, GatewayError> {
+    let (length, fields) = (metadata.len(), environ.fields());
+    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    let validators = Validators::new(modified, length, SystemTime::now());
+    let verdict = validators.evaluate(fields);
+    // Only GET knows ranges, and two Range fields are none (RFC 9110 §14.2, §5.3).
+    let mut ranges = fields.all("Range");
+    let selection = match (ranges.next(), ranges.next()) {
+        (Some(range), None)
+            if environ.method() == Method::GET && validators.allows_range(fields) =>
+        {
+            range::select(range, length)
+        }
+        _ => Selection::Whole,
+    };
+    let (code, offset, part_length) = match (verdict, selection) {
+        (Verdict::NotModified, _) => (304, 0, 0),
+        (Verdict::Failed, _) => (412, 0, 0),
+        (Verdict::Proceed, Selection::Whole) => (200, 0, length),
+        (Verdict::Proceed, Selection::Part { first, last }) => (206, first, last - first + 1),
+        (Verdict::Proceed, Selection::Unsatisfiable) => (416, 0, 0),
+    };
+    let mut head = start_response
+        .status(code)
+        .field("Last-Modified", HttpDate::from_unix(validators.modified).as_bytes())
+        .field("ETag", &validators.etag)
+        .field("Accept-Ranges", "bytes");
+    match code {
+        304 => return head.finish(),
+        412 => return refuse(head, code),
+        416 => return refuse(head.field("Content-Range", format!("bytes */{length}")), code),
+        206 => {
+            let last = offset + part_length - 1;
+            head = head.field("Content-Range", format!("bytes {offset}-{last}/{length}"));
+        }
+        _ => {}
+    }
+    head.field("Content-Type", content_type(path).as_ref())
+        .field("X-Content-Type-Options", "nosniff")
+        .file(FileRange { file, offset, length: part_length })
+}
+
+/// Ends a response that only says what its status says.
+fn refuse(head: ResponseHead<'_>, code: u16) -> Result<Body, GatewayError> {
+    let phrase = StatusCode::new(code).map_or("", StatusCode::reason_phrase);
+    head.field("Content-Type", "text/plain; charset=utf-8").send(format!("{code} {phrase}\n"))
+}
+
+/// The status for what the system said; none for what an operator has to mend, which is a 500.
+fn status_of(error: &io::Error) -> Option<u16> {
+    match error.kind() {
+        // The name of a file taken for a folder, or one that no file can have, is a wrong path too.
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidFilename => Some(404),
+        io::ErrorKind::PermissionDenied => Some(403),
+        _ => None,
+    }
+}
+
+/// Where the folder of this request is. Without the slashes at its start, which could make a host
+/// out of the first segment (RFC 3986 §4.2).
+fn with_slash(environ: &Environ<'_>) -> String {
+    let path = environ.path().trim_start_matches('/');
+    match environ.query() {
+        "" => format!("/{path}/"),
+        query => format!("/{path}/?{query}"),
+    }
+}
+
+fn content_type(path: &Path) -> Cow<'static, str> {
+    match mime_guess::from_path(path).first_raw() {
+        Some(text) if text.starts_with("text/") => format!("{text}; charset=utf-8").into(),
+        Some(other) => other.into(),
+        None => UNKNOWN_TYPE.into(),
+    }
+}

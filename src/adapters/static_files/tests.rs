@@ -1,0 +1,351 @@
+//! The whole adapter, asked by hand about a folder on the disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::StaticFiles;
+use crate::adapters::recording::{Recorded, ask};
+
+const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+/// A folder of this shape, gone when it is dropped:
+///
+/// ```text
+/// secret.txt
+/// public/  hello.txt  empty  data.bin  photo.JPG  a b&c<d>.txt  .hidden  back\slash
+///          bare/.keep  indexed/index.html  .well-known/x
+/// ```
+struct Site {
+    base: PathBuf,
+    files: StaticFiles,
+}
+
+impl Site {
+    fn new() -> Site {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let base = std::env::temp_dir().join(format!("tidegate-{}-{number}", std::process::id()));
+        let public = base.join("public");
+        for folder in ["bare", "indexed", ".well-known"] {
+            fs::create_dir_all(public.join(folder)).unwrap();
+        }
+        for (name, content) in [
+            ("../secret.txt", "secret"),
+            ("hello.txt", "Hello, tide!"),
+            ("empty", ""),
+            ("data.bin", "0123456789"),
+            ("photo.JPG", "jpeg"),
+            ("a b&c<d>.txt", "odd"),
+            (".hidden", "hidden"),
+            ("bare/.keep", ""),
+            ("indexed/index.html", "<p>index"),
+            (".well-known/x", "known"),
+        ] {
+            fs::write(public.join(name), content).unwrap();
+        }
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        fs::File::options()
+            .write(true)
+            .open(public.join("hello.txt"))
+            .unwrap()
+            .set_modified(modified)
+            .unwrap();
+        let files = StaticFiles::new(&public).unwrap();
+        Site { base, files }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.base.join("public").join(name)
+    }
+
+    fn ask(&mut self, method: &str, target: &str, fields: &[(&str, &str)]) -> Recorded {
+        ask(&mut self.files, method, target, fields).unwrap()
+    }
+
+    fn get(&mut self, target: &str) -> Recorded {
+        self.ask("GET", target, &[])
+    }
+
+    /// Status, and content where the status is no error.
+    fn check(&mut self, target: &str, code: u16, content: &str) {
+        let answer = self.get(target);
+        assert_eq!(answer.code, code, "{target}");
+        if code < 300 {
+            assert_eq!(answer.text(), content, "{target}");
+        }
+    }
+
+    /// A request for the ten bytes `0123456789`.
+    fn check_range(&mut self, fields: &[(&str, &str)], code: u16, range: Option<&str>, sent: &str) {
+        let answer = self.ask("GET", "/data.bin", fields);
+        assert_eq!((answer.code, answer.field("Content-Range")), (code, range), "{fields:?}");
+        if code < 300 {
+            assert_eq!(answer.text(), sent, "{fields:?}");
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.base);
+    }
+}
+
+#[test]
+fn file_is_served_with_type_length_and_validators() {
+    let mut site = Site::new();
+    let answer = site.get("/hello.txt?ignored=1");
+    assert_eq!((answer.code, answer.text().as_str()), (200, "Hello, tide!"));
+    assert_eq!(answer.length, Some(12));
+    assert_eq!(answer.field("Content-Type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(answer.field("Last-Modified"), Some(MODIFIED));
+    assert_eq!(answer.field("Accept-Ranges"), Some("bytes"));
+    assert_eq!(answer.field("X-Content-Type-Options"), Some("nosniff"));
+    assert!(answer.field("ETag").unwrap().ends_with("-c\""));
+    assert_eq!(site.get("/empty").field("Content-Type"), Some("application/octet-stream"));
+    assert_eq!(site.get("/photo.JPG").field("Content-Type"), Some("image/jpeg"));
+}
+
+#[test]
+fn paths_are_decoded_once_and_lead_to_files() {
+    let mut site = Site::new();
+    site.check("/a%20b%26c%3Cd%3E.txt", 200, "odd");
+    site.check("//hello.txt", 200, "Hello, tide!");
+    site.check("http://host/hello.txt", 200, "Hello, tide!");
+    site.check("/.well-known/x", 200, "known");
+    site.check("/indexed/", 200, "<p>index");
+    site.check("/%2568ello.txt", 404, "");
+    site.check("/hello.txt/", 404, "");
+    site.check("/hello.txt/x", 404, "");
+    site.check("/none", 404, "");
+    site.check(&format!("/{}", "x".repeat(5_000)), 404, "");
+}
+
+#[test]
+fn paths_out_of_the_folder_lead_nowhere() {
+    let mut site = Site::new();
+    for target in [
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/%2E%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/..%5csecret.txt",
+        "/..\\secret.txt",
+        "/bare/../../secret.txt",
+        "/bare/..%2f..%2fsecret.txt",
+        "/%2fetc/passwd",
+        "//etc/passwd",
+        "/hello.txt%00",
+        "/%00",
+        "/indexed%2findex.html",
+        "http://host/../secret.txt",
+    ] {
+        site.check(target, 404, "");
+    }
+}
+
+#[test]
+fn hidden_names_are_not_there() {
+    let mut site = Site::new();
+    site.check("/.hidden", 404, "");
+    site.check("/bare/.keep", 404, "");
+    site.check("/.", 404, "");
+    assert!(!site.get("/").text().contains("hidden"));
+    assert!(site.get("/bare/").text().contains("Nothing here"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_inside_and_refused_outside() {
+    use std::os::unix::fs::symlink;
+    let mut site = Site::new();
+    let inside = site.path("hello.txt");
+    symlink("../hello.txt", site.path("indexed/relative")).unwrap();
+    symlink(&inside, site.path("absolute")).unwrap();
+    symlink(site.path("indexed"), site.path("folder")).unwrap();
+    symlink("../secret.txt", site.path("out-relative")).unwrap();
+    symlink(site.base.join("secret.txt"), site.path("out-absolute")).unwrap();
+    symlink(&site.base, site.path("out-folder")).unwrap();
+    symlink("circle", site.path("circle")).unwrap();
+    symlink("gone", site.path("broken")).unwrap();
+    site.check("/indexed/relative", 200, "Hello, tide!");
+    site.check("/absolute", 200, "Hello, tide!");
+    site.check("/folder/", 200, "<p>index");
+    for target in ["/out-relative", "/out-absolute", "/out-folder/secret.txt", "/circle", "/broken"]
+    {
+        site.check(target, 404, "");
+    }
+    let listing = site.get("/").text();
+    assert!(listing.contains("\"absolute\"") && listing.contains("\"folder/\""));
+    for name in ["out-", "circle", "broken"] {
+        assert!(!listing.contains(name), "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting() {
+    let mut site = Site::new();
+    let made = std::process::Command::new("mkfifo").arg(site.path("pipe")).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(site.path("socket")).unwrap();
+    site.check("/pipe", 403, "");
+    site.check("/socket", 403, "");
+    let listing = site.get("/").text();
+    assert!(!listing.contains("pipe") && !listing.contains("socket"));
+}
+
+#[test]
+fn other_methods_are_refused_with_the_ones_allowed() {
+    let mut site = Site::new();
+    for (method, target) in [
+        ("POST", "/hello.txt"),
+        ("DELETE", "/"),
+        ("OPTIONS", "*"),
+        ("CONNECT", "a:1"),
+        ("get", "/"),
+    ] {
+        let answer = site.ask(method, target, &[]);
+        assert_eq!((answer.code, answer.field("Allow")), (405, Some("GET, HEAD")), "{method}");
+    }
+}
+
+#[test]
+fn empty_path_is_the_folder_itself() {
+    let answer = Site::new().get("http://host");
+    assert_eq!(answer.code, 200);
+    assert!(answer.text().contains("Index of /<"));
+}
+
+#[test]
+fn folder_without_its_slash_is_redirected_to_the_same_host() {
+    let mut site = Site::new();
+    for (target, location) in [
+        ("/indexed", "/indexed/"),
+        ("/indexed?a=b", "/indexed/?a=b"),
+        ("//indexed", "/indexed/"),
+        ("http://host/bare", "/bare/"),
+    ] {
+        let answer = site.get(target);
+        assert_eq!((answer.code, answer.field("Location")), (301, Some(location)), "{target}");
+    }
+}
+
+#[test]
+fn listing_is_sorted_escaped_and_linked() {
+    let mut site = Site::new();
+    fs::write(site.path("Zebra.txt"), vec![b'x'; 2_048]).unwrap();
+    fs::write(site.path("javascript:alert(1)"), "").unwrap();
+    let answer = site.get("/");
+    assert_eq!(answer.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert!(answer.field("Content-Security-Policy").unwrap().starts_with("default-src 'none'"));
+    let html = answer.text();
+    assert!(html.contains("<a href=\"a%20b%26c%3Cd%3E.txt\">a b&amp;c&lt;d&gt;.txt</a>"));
+    assert!(html.contains("<a href=\"javascript%3Aalert%281%29\">"));
+    assert!(html.contains("2.0 KiB") && html.contains("1994-11-06 08:49"));
+    assert!(!html.contains("../"));
+    let order = ["bare/", "indexed/", "data.bin", "empty", "hello.txt", "photo.JPG", "Zebra.txt"];
+    let places: Vec<_> =
+        order.iter().map(|name| html.find(&format!("\"{name}\"")).unwrap()).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    assert!(site.get("/bare/").text().contains("href=\"../\""));
+}
+
+#[test]
+fn long_listing_is_cut() {
+    let mut site = Site::new();
+    for number in 0..5_010 {
+        fs::write(site.path(&format!("bare/{number}")), "").unwrap();
+    }
+    let html = site.get("/bare/").text();
+    assert!(html.contains("There is more"));
+    assert!(html.matches("<tr>").count() <= 5_002);
+}
+
+#[test]
+fn ranges_select_part_of_the_file() {
+    let mut site = Site::new();
+    site.check_range(&[("Range", "bytes=2-5")], 206, Some("bytes 2-5/10"), "2345");
+    site.check_range(&[("Range", "bytes=-3")], 206, Some("bytes 7-9/10"), "789");
+    site.check_range(&[("Range", "bytes=7-")], 206, Some("bytes 7-9/10"), "789");
+    site.check_range(&[("Range", "bytes=10-")], 416, Some("bytes */10"), "");
+    site.check_range(&[("Range", "bytes=0-1,3-4")], 200, None, "0123456789");
+    site.check_range(&[("Range", "lines=1")], 200, None, "0123456789");
+    site.check_range(&[("Range", "bytes=0-1"), ("Range", "bytes=0-1")], 200, None, "0123456789");
+    let answer = site.ask("HEAD", "/data.bin", &[("Range", "bytes=2-5")]);
+    assert_eq!((answer.code, answer.length), (200, Some(10)));
+}
+
+#[test]
+fn range_of_another_version_is_the_whole_file() {
+    let mut site = Site::new();
+    let answer = site.get("/data.bin");
+    let (tag, date) = (answer.field("ETag").unwrap(), answer.field("Last-Modified").unwrap());
+    let range = ("Range", "bytes=2-5");
+    site.check_range(&[range, ("If-Range", tag)], 206, Some("bytes 2-5/10"), "2345");
+    site.check_range(&[range, ("If-Range", date)], 206, Some("bytes 2-5/10"), "2345");
+    site.check_range(&[range, ("If-Range", "\"other\"")], 200, None, "0123456789");
+    site.check_range(&[range, ("If-Range", MODIFIED)], 200, None, "0123456789");
+}
+
+#[test]
+fn known_version_is_not_sent_again() {
+    let mut site = Site::new();
+    let tag = site.get("/hello.txt").field("ETag").unwrap().to_string();
+    for fields in [
+        [("If-None-Match", tag.as_str())],
+        [("If-None-Match", "*")],
+        [("If-Modified-Since", MODIFIED)],
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = site.ask(method, "/hello.txt", &fields);
+            assert_eq!((answer.code, answer.content.len()), (304, 0), "{fields:?}");
+            assert_eq!(answer.field("ETag"), Some(tag.as_str()));
+        }
+    }
+    let fields = [("If-None-Match", tag.as_str()), ("Range", "bytes=0-1")];
+    assert_eq!(site.ask("GET", "/hello.txt", &fields).code, 304);
+    assert_eq!(site.ask("GET", "/hello.txt", &[("If-None-Match", "\"x\"")]).code, 200);
+    assert_eq!(site.ask("GET", "/hello.txt", &[("If-Match", "\"x\"")]).code, 412);
+}
+
+#[test]
+fn changed_file_has_another_tag() {
+    let mut site = Site::new();
+    let before = site.get("/data.bin").field("ETag").unwrap().to_string();
+    fs::write(site.path("data.bin"), "01234567890").unwrap();
+    assert_ne!(site.get("/data.bin").field("ETag"), Some(before.as_str()));
+}
+
+#[test]
+fn vanished_file_is_not_found() {
+    let mut site = Site::new();
+    site.check("/data.bin", 200, "0123456789");
+    fs::remove_file(site.path("data.bin")).unwrap();
+    site.check("/data.bin", 404, "");
+}
+
+/// For root nothing is unreadable, so that this checks the translation, not the disk.
+#[test]
+fn errors_of_the_system_become_statuses() {
+    use std::io::ErrorKind;
+    for (kind, expected) in [
+        (ErrorKind::NotFound, Some(404)),
+        (ErrorKind::NotADirectory, Some(404)),
+        (ErrorKind::InvalidFilename, Some(404)),
+        (ErrorKind::PermissionDenied, Some(403)),
+        (ErrorKind::OutOfMemory, None),
+    ] {
+        assert_eq!(super::status_of(&kind.into()), expected, "{kind}");
+    }
+}
+
+#[test]
+fn what_is_no_folder_cannot_be_served() {
+    let site = Site::new();
+    assert!(StaticFiles::new(site.path("none")).is_err());
+    assert!(StaticFiles::new(site.path("hello.txt")).is_err());
+    assert!(StaticFiles::new(Path::new("")).is_err());
+}
