@@ -22,11 +22,12 @@
 //!
 //! ```no_run
 //! use tidegate::adapters::StaticFiles;
-//! use tidegate::{Server, gateway::Gateway};
+//! use tidegate::{ListenAddress, Server};
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let files = StaticFiles::new("public")?;
-//! Server::new().bind()?.run(files)
+//! let address = ListenAddress::Tcp(([127, 0, 0, 1], 8000).into());
+//! Server::new().listen(address).bind()?.run(files)
 //! # }
 //! ```
 
