@@ -1,6 +1,15 @@
-//! The shortest application.
+//! The shortest application: one closure.
+//!
+//! ```text
+//! cargo run --release --example hello
+//! curl -i http://127.0.0.1:8000/you
+//! ```
+
+use tidegate::serve;
+
 fn main() -> std::io::Result<()> {
-    tidegate::serve("127.0.0.1:8765", |_environ, start_response| {
-        start_response.status(200).field("Content-Type", "text/plain").send("Hello, World!")
+    serve("127.0.0.1:8000", |environ, start_response| {
+        let greeting = format!("Hello, {}!\n", environ.path().trim_start_matches('/'));
+        start_response.status(200).field("Content-Type", "text/plain").send(greeting)
     })
 }
