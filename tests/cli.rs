@@ -1,0 +1,369 @@
+//! The program: its command line, its signals, its logs, and how it fails.
+#![cfg(all(feature = "cli", unix))]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use support::process::{Answer, Ended, Program, TempFolder, ask_over, eventually, run, tidegate};
+
+/// A start that fails: its exit status, and one line on stderr with these words.
+fn check_failure(arguments: &[&str], code: i32, words: &[&str]) {
+    let Ended { code: found, stdout, stderr } = run(arguments);
+    assert_eq!((found, stdout.as_str()), (Some(code), ""), "{arguments:?}: {stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{arguments:?}: no {word:?} in {stderr}");
+    }
+    if code == 1 {
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
+}
+
+#[test]
+fn program_without_command_serves_the_welcome_application() {
+    let program = Program::start(&[]);
+    let answer = program.get("/");
+    assert_eq!(answer.code, 200);
+    assert!(answer.text().contains("<title>Welcome to tidegate</title>"));
+}
+
+#[test]
+fn help_tells_every_option_with_its_default() {
+    let Ended { code, stdout, stderr } = run(&["--help"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for word in [
+        "--listen <ADDR>",
+        "[default: 127.0.0.1:8000]",
+        "--log-level",
+        "--access-log",
+        "--request-line-max",
+        "--head-max",
+        "--fields-max",
+        "--body-max",
+        "[default: 1GiB]",
+        "--body-memory-max",
+        "--connections-max",
+        "--output-max",
+        "--head-timeout",
+        "[default: 20s]",
+        "--body-timeout",
+        "--body-rate-min",
+        "--idle-timeout",
+        "--write-timeout",
+        "--linger-timeout",
+        "--drain-timeout",
+        "static",
+    ] {
+        assert!(stdout.contains(word), "no {word} in {stdout}");
+    }
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    let Ended { code, stdout, .. } = run(&["--version"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(stdout.trim(), concat!("tidegate ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_command_line_is_refused_with_status_2() {
+    check_failure(&["--no-such-flag"], 2, &["--no-such-flag", "--help"]);
+    check_failure(&["no-such-command"], 2, &["no-such-command"]);
+    check_failure(&["static"], 2, &["<DIR>"]);
+    check_failure(&["--listen", "nonsense"], 2, &["nonsense", "--listen"]);
+    check_failure(&["--listen", "127.0.0.1:99999"], 2, &["127.0.0.1:99999"]);
+    check_failure(&["--body-max", "1.5x"], 2, &["1.5x", "--body-max", "a size is"]);
+    check_failure(&["--head-timeout", "5"], 2, &["--head-timeout", "30s"]);
+    check_failure(&["--log-level", "loud"], 2, &["loud", "warn"]);
+    check_failure(&["--access-log", "xml"], 2, &["xml", "combined"]);
+    check_failure(&["--fields-max", "0"], 2, &["fields_max"]);
+    check_failure(&["--fields-max", "1000"], 2, &["fields_max", "128"]);
+    check_failure(&["--connections-max", "-1"], 2, &["-1"]);
+}
+
+#[test]
+fn busy_port_is_one_clear_line() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    check_failure(&["--listen", &address], 1, &["tidegate: ", &address, "in use"]);
+}
+
+#[test]
+fn folder_that_cannot_be_served_is_one_clear_line() {
+    let folder = TempFolder::new();
+    let file = folder.write("file", "");
+    let (file, missing) = (file.to_str().unwrap(), folder.path().join("missing"));
+    let missing = missing.to_str().unwrap();
+    check_failure(&["static", missing], 1, &["tidegate: ", missing, "No such file"]);
+    check_failure(&["static", file], 1, &["tidegate: ", file]);
+}
+
+#[test]
+fn unix_socket_in_a_missing_folder_is_one_clear_line() {
+    let address = "unix:/no/such/folder/socket";
+    check_failure(&["--listen", address], 1, &["tidegate: ", "/no/such/folder/socket"]);
+}
+
+#[test]
+fn every_address_is_announced_and_served() {
+    let folder = TempFolder::new();
+    folder.write("hello.txt", "hello");
+    let folder = folder.path().to_str().unwrap();
+    let arguments = ["-l", "127.0.0.1:0", "static", folder, "--listen", "127.0.0.1:0"];
+    let program = Program::start_command(tidegate().args(arguments), 2);
+    assert_ne!(program.addresses[0], program.addresses[1]);
+    for address in &program.addresses {
+        let authority = address.strip_prefix("http://").unwrap().trim_end_matches('/');
+        let stream = TcpStream::connect(authority).unwrap();
+        assert_eq!(ask_over(stream, "GET", "/hello.txt", &[], b"").text(), "hello");
+    }
+}
+
+#[test]
+fn unix_socket_is_served() {
+    let folder = TempFolder::new();
+    let path = folder.path().join("socket");
+    let address = format!("unix:{}", path.display());
+    let command = &mut tidegate();
+    command.args(["--access-log", "combined", "--listen", &address]);
+    let program = Program::start_command(command, 1);
+    assert_eq!(program.addresses, [address]);
+    let answer = ask_over(UnixStream::connect(&path).unwrap(), "GET", "/", &[], b"");
+    assert_eq!(answer.code, 200);
+    assert!(program.stdout.next().starts_with("- - - ["));
+}
+
+#[test]
+fn limits_on_the_command_line_hold() {
+    let limits = ["--request-line-max", "100", "--head-max", "1k", "--fields-max=6"];
+    let more = ["--body-max", "10", "--head-timeout", "300ms"];
+    let program = Program::start(&[&limits[..], &more[..]].concat());
+    assert_eq!(program.get(&format!("/{}", "x".repeat(200))).code, 414);
+    let long = format!("X: {}", "x".repeat(2_000));
+    assert_eq!(program.ask("GET", "/", &[&long], b"").code, 431);
+    assert_eq!(program.ask("GET", "/", &["A: 1", "B: 2", "C: 3", "D: 4", "E: 5"], b"").code, 431);
+    assert_eq!(program.ask("POST", "/upload", &[], b"more than ten").code, 413);
+    assert_eq!(program.ask("POST", "/upload", &[], b"ten").code, 200);
+    let mut stream = program.connect();
+    stream.write_all(b"GET / HT").unwrap();
+    assert_eq!(Answer::read(&mut stream).code, 408);
+}
+
+/// An upload of which half has arrived.
+fn half_upload(program: &Program) -> TcpStream {
+    let mut stream = program.connect();
+    let head = "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(b"Expect: 100-continue\r\n\r\n").unwrap();
+    // Once the server says "continue", it has the head, and the exchange is in flight.
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"01234").unwrap();
+    stream
+}
+
+#[test]
+fn first_signal_lets_finish_what_is_in_flight() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut program = Program::start(&[]);
+        let mut stream = half_upload(&program);
+        program.signal(signal);
+        program.stderr.next_with("finishes what it is serving");
+        // The listener is closed soon after.
+        eventually(|| match TcpStream::connect(program.authority()) {
+            Ok(_) => Err(std::io::Error::other("still listening")),
+            Err(_) => Ok(()),
+        });
+        stream.write_all(b"56789").unwrap();
+        let answer = Answer::read(&mut stream);
+        assert_eq!(answer.code, 200);
+        assert!(answer.text().contains("10 bytes"));
+        assert_eq!(program.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn second_signal_stops_at_once() {
+    let mut program = Program::start(&["--drain-timeout", "1h", "--body-timeout", "1h"]);
+    let mut stream = half_upload(&program);
+    program.interrupt();
+    program.stderr.next_with("finishes what it is serving");
+    program.interrupt();
+    program.stderr.next_with("stops");
+    assert_eq!(program.wait().code(), Some(0));
+    // Closed or reset, but without an answer.
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert_eq!(rest, b"");
+}
+
+#[test]
+fn idle_program_ends_at_the_first_signal() {
+    let mut program = Program::start(&[]);
+    assert_eq!(program.get("/").code, 200);
+    let _idle = program.connect();
+    program.interrupt();
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
+fn drain_is_cut_at_its_deadline() {
+    let mut program = Program::start(&["--drain-timeout", "200ms", "--body-timeout", "1h"]);
+    let _stream = half_upload(&program);
+    program.interrupt();
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
+fn combined_access_log_has_one_line_for_each_exchange() {
+    let program = Program::start(&["--access-log", "combined"]);
+    program.ask("GET", "/none?a=\"b", &["Referer: http://r/", "User-Agent: a \"b\\\u{e9}"], b"");
+    let line = program.stdout.next();
+    let (start, rest) = line.split_once(" [").unwrap();
+    assert_eq!(start, "127.0.0.1 - -");
+    let (time, rest) = rest.split_once("] ").unwrap();
+    assert!(time.ends_with(" +0000") && time.len() == 26, "{time}");
+    let (request, rest) = rest.split_once(" 404 ").unwrap();
+    assert_eq!(request, "\"GET /none?a=\\x22b HTTP/1.1\"");
+    let (bytes, rest) = rest.split_once(' ').unwrap();
+    assert!(bytes.parse::<u64>().unwrap() > 100);
+    assert_eq!(rest, "\"http://r/\" \"a \\x22b\\x5C\\xC3\\xA9\"");
+}
+
+#[test]
+fn json_access_log_has_one_object_for_each_exchange() {
+    let program = Program::start(&["--access-log", "json"]);
+    let length = program.get("/").content.len();
+    let record: serde_json::Value = serde_json::from_str(&program.stdout.next()).unwrap();
+    assert_eq!(record["peer"], "127.0.0.1");
+    assert_eq!(record["method"], "GET");
+    assert_eq!(record["target"], "/");
+    assert_eq!(record["version"], "HTTP/1.1");
+    assert_eq!(record["status"], 200);
+    assert_eq!(record["bytes"], length);
+    assert_eq!(record["aborted"], false);
+    assert!(record["user_agent"].is_null() && record["duration"].is_f64());
+    assert!(record["time"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn access_log_is_off_by_default() {
+    let mut program = Program::start(&[]);
+    program.get("/");
+    program.interrupt();
+    program.wait();
+    assert_eq!(program.stdout.rest(), "");
+}
+
+#[test]
+fn access_log_that_nobody_reads_ends_and_the_server_lives() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let command = &mut tidegate();
+    command.args(["--listen", "127.0.0.1:0", "--access-log", "combined"]);
+    let program = Program::start_with_stdout(command, writer.into(), 1);
+    for _ in 0..3 {
+        assert_eq!(program.get("/").code, 200);
+    }
+    let warning = program.stderr.next_with("access log");
+    assert!(warning.contains(" WARN "), "{warning}");
+    assert_eq!(program.stderr.next_within(Duration::from_millis(300)), None);
+}
+
+#[test]
+fn program_serves_on_when_stderr_is_closed() {
+    let folder = TempFolder::new();
+    let path = folder.path().join("socket");
+    let mut child = tidegate()
+        .args(["--log-level", "trace", "--listen", &format!("unix:{}", path.display())])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    let ask = |target: &str| {
+        ask_over(eventually(|| UnixStream::connect(&path)), "GET", target, &[], b"").code
+    };
+    assert_eq!((ask("/"), ask("/fail"), ask("/")), (200, 500, 200));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn help_survives_a_closed_stdout() {
+    let mut child =
+        tidegate().arg("--help").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn too_few_descriptors_are_told_and_respected() {
+    let sh = &mut std::process::Command::new("sh");
+    let binary = env!("CARGO_BIN_EXE_tidegate");
+    sh.args(["-c", &format!("ulimit -n 64; exec '{binary}' -l 127.0.0.1:0")]);
+    let mut child = sh.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut first = [0; 200];
+    let count = child.stderr.as_mut().unwrap().read(&mut first).unwrap();
+    let line = String::from_utf8_lossy(&first[..count]).into_owned();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.contains("64 descriptors") && line.contains("32 connections"), "{line}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+    let sh = &mut std::process::Command::new("sh");
+    let binary = env!("CARGO_BIN_EXE_tidegate");
+    sh.args(["-c", &format!("ulimit -Sn 64; exec '{binary}' -l 127.0.0.1:0")]);
+    let program = Program::start_command(sh, 1);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(numbers[3], numbers[4], "{line}");
+}
+
+#[test]
+fn log_has_time_level_and_message() {
+    let program = Program::start(&["--log-level", "trace"]);
+    program.get("/");
+    let line = program.stderr.next_with(" TRACE ");
+    let (time, _) = line.split_once(' ').unwrap();
+    assert!(time.len() == 24 && time.ends_with('Z'), "{line}");
+}
+
+#[test]
+fn failing_application_is_logged_and_harms_nobody() {
+    let program = Program::start(&[]);
+    assert_eq!(program.get("/fail").code, 500);
+    let line = program.stderr.next_with("Z ERROR ");
+    assert!(line.contains("this is what /fail is for"), "{line}");
+    assert_eq!(program.get("/").code, 200);
+}
+
+#[test]
+fn many_clients_at_once_are_served() {
+    let program = Program::start(&[]);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    assert_eq!(program.get("/").code, 200);
+                }
+            });
+        }
+    });
+}

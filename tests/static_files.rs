@@ -1,0 +1,224 @@
+//! `tidegate static DIR`, asked over sockets with requests that no well-meaning client sends.
+#![cfg(all(feature = "cli", unix))]
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use support::process::{Answer, Program, TempFolder};
+
+/// A folder of this shape, being served:
+///
+/// ```text
+/// secret.txt
+/// public/  hello.txt  data.bin  long.bin  .hidden  bare/<i>.txt  indexed/index.html
+/// ```
+struct Site {
+    folder: TempFolder,
+    program: Program,
+}
+
+fn long_content() -> Vec<u8> {
+    (0..5_000_000_u32).map(|number| (number % 251) as u8).collect()
+}
+
+impl Site {
+    fn new() -> Site {
+        let folder = TempFolder::new();
+        folder.write("secret.txt", "secret");
+        folder.write("public/hello.txt", "Hello, tide!");
+        folder.write("public/data.bin", "0123456789");
+        folder.write("public/long.bin", long_content());
+        folder.write("public/.hidden", "hidden");
+        folder.write("public/bare/<i>.txt", "odd");
+        folder.write("public/indexed/index.html", "<p>index");
+        let program = Program::start(&["static", folder.path().join("public").to_str().unwrap()]);
+        Site { folder, program }
+    }
+
+    fn check(&self, target: &str, code: u16, content: &str) {
+        let answer = self.program.get(target);
+        assert_eq!(answer.code, code, "{target}");
+        if code < 300 {
+            assert_eq!(answer.text(), content, "{target}");
+        }
+        assert!(!answer.text().contains("secret"), "{target}");
+    }
+
+    fn check_range(&self, fields: &[&str], code: u16, range: Option<&str>, content: &str) {
+        let answer = self.program.ask("GET", "/data.bin", fields, b"");
+        assert_eq!((answer.code, answer.field("Content-Range")), (code, range), "{fields:?}");
+        if code < 300 {
+            assert_eq!(answer.text(), content, "{fields:?}");
+        }
+    }
+}
+
+#[test]
+fn file_arrives_whole_with_its_type() {
+    let site = Site::new();
+    let answer = site.program.get("/hello.txt");
+    assert_eq!((answer.code, answer.text().as_str()), (200, "Hello, tide!"));
+    assert_eq!(answer.field("Content-Type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(answer.field("Content-Length"), Some("12"));
+    assert_eq!(answer.field("Accept-Ranges"), Some("bytes"));
+    assert!(site.program.get("/long.bin").content == long_content());
+    site.check("/indexed/", 200, "<p>index");
+    site.check("/none", 404, "");
+}
+
+#[test]
+fn head_says_the_same_without_content() {
+    let site = Site::new();
+    let (get, head) =
+        (site.program.get("/long.bin"), site.program.ask("HEAD", "/long.bin", &[], b""));
+    assert_eq!((head.code, head.content.len()), (200, 0));
+    for name in ["Content-Length", "Content-Type", "ETag", "Last-Modified"] {
+        assert_eq!(head.field(name), get.field(name), "{name}");
+        assert!(head.field(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn no_path_leads_out_of_the_folder() {
+    let site = Site::new();
+    symlink("../secret.txt", site.folder.path().join("public/link")).unwrap();
+    symlink("..", site.folder.path().join("public/up")).unwrap();
+    symlink("/", site.folder.path().join("public/root")).unwrap();
+    for target in [
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/.%2E/secret.txt",
+        "/..%2fsecret.txt",
+        "/..%5Csecret.txt",
+        "/..\\secret.txt",
+        "/bare/../../secret.txt",
+        "/bare%2f..%2f..%2fsecret.txt",
+        "//../secret.txt",
+        "/%2e%2e%2fsecret.txt",
+        "/%252e%252e/secret.txt",
+        "/link",
+        "/up/secret.txt",
+        "/root/etc/hostname",
+        "/hello.txt%00",
+        "/hello.txt%00.html",
+        "http://host/../secret.txt",
+        "/.hidden",
+    ] {
+        site.check(target, 404, "");
+    }
+    assert!(site.program.get("/").text().contains("hello.txt"));
+}
+
+#[test]
+fn links_inside_the_folder_are_followed() {
+    let site = Site::new();
+    let public = site.folder.path().join("public");
+    symlink("../hello.txt", public.join("bare/relative")).unwrap();
+    symlink(public.join("hello.txt"), public.join("absolute")).unwrap();
+    site.check("/bare/relative", 200, "Hello, tide!");
+    site.check("/absolute", 200, "Hello, tide!");
+}
+
+#[test]
+fn pipe_holds_nobody() {
+    let site = Site::new();
+    let pipe = site.folder.path().join("public/pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    site.check("/pipe", 403, "");
+    site.check("/hello.txt", 200, "Hello, tide!");
+}
+
+/// Root may read everything, so the check needs another user.
+#[test]
+fn unreadable_file_is_forbidden() {
+    let site = Site::new();
+    let path = site.folder.path().join("public/data.bin");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    let code = site.program.get("/data.bin").code;
+    assert_eq!(code, if fs::File::open(&path).is_ok() { 200 } else { 403 });
+}
+
+#[test]
+fn folder_without_its_slash_is_redirected() {
+    let site = Site::new();
+    let answer = site.program.get("/indexed?a=b");
+    assert_eq!((answer.code, answer.field("Location")), (301, Some("/indexed/?a=b")));
+    let answer = site.program.get("//indexed");
+    assert_eq!((answer.code, answer.field("Location")), (301, Some("/indexed/")));
+}
+
+#[test]
+fn listing_shows_what_can_be_opened() {
+    let site = Site::new();
+    let page = site.program.get("/").text();
+    assert!(page.contains("href=\"bare/\"") && page.contains("href=\"hello.txt\""));
+    assert!(page.find("indexed/").unwrap() < page.find("data.bin").unwrap());
+    assert!(page.contains("4.7 MiB") && !page.contains("hidden"));
+    let page = site.program.get("/bare/").text();
+    assert!(page.contains("href=\"%3Ci%3E.txt\">&lt;i&gt;.txt<") && page.contains("href=\"../\""));
+    site.check("/bare/%3Ci%3E.txt", 200, "odd");
+}
+
+#[test]
+fn ranges_are_obeyed() {
+    let site = Site::new();
+    site.check_range(&["Range: bytes=2-5"], 206, Some("bytes 2-5/10"), "2345");
+    site.check_range(&["Range: bytes=-3"], 206, Some("bytes 7-9/10"), "789");
+    site.check_range(&["Range: bytes=7-"], 206, Some("bytes 7-9/10"), "789");
+    site.check_range(&["Range: bytes=10-"], 416, Some("bytes */10"), "");
+    site.check_range(&["Range: bytes=0-1,3-4"], 200, None, "0123456789");
+    site.check_range(&["Range: nonsense"], 200, None, "0123456789");
+    site.check_range(&["Range: bytes=2-5", "If-Range: \"other\""], 200, None, "0123456789");
+    let tag = site.program.get("/data.bin").field("ETag").unwrap().to_string();
+    let if_range = format!("If-Range: {tag}");
+    site.check_range(&["Range: bytes=2-5", &if_range], 206, Some("bytes 2-5/10"), "2345");
+    let answer = site.program.ask("GET", "/long.bin", &["Range: bytes=1000000-3999999"], b"");
+    assert!(answer.content == long_content()[1_000_000..4_000_000]);
+}
+
+#[test]
+fn known_version_is_not_sent_again() {
+    let site = Site::new();
+    let answer = site.program.get("/hello.txt");
+    let tag = format!("If-None-Match: {}", answer.field("ETag").unwrap());
+    let date = format!("If-Modified-Since: {}", answer.field("Last-Modified").unwrap());
+    for field in [&tag, &date] {
+        let answer = site.program.ask("GET", "/hello.txt", &[field], b"");
+        assert_eq!((answer.code, answer.content.len()), (304, 0), "{field}");
+    }
+    let answer = site.program.ask("GET", "/hello.txt", &["If-Match: \"x\""], b"");
+    assert_eq!(answer.code, 412);
+}
+
+#[test]
+fn other_methods_are_refused_and_the_connection_goes_on() {
+    let site = Site::new();
+    let answer = site.program.ask("POST", "/hello.txt", &[], b"content");
+    assert_eq!((answer.code, answer.field("Allow")), (405, Some("GET, HEAD")));
+    assert_eq!(site.program.ask("OPTIONS", "*", &[], b"").code, 405);
+    let mut stream = site.program.connect();
+    let requests = "PUT /hello.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\
+                    GET /hello.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all(requests.as_bytes()).unwrap();
+    let both = Answer::read(&mut stream);
+    assert_eq!(both.code, 405);
+    assert!(both.text().ends_with("Hello, tide!"));
+}
+
+#[test]
+fn empty_path_is_the_folder_itself() {
+    let site = Site::new();
+    assert!(site.program.get("http://host").text().contains("Index of /<"));
+}
+
+#[test]
+fn vanished_file_is_not_found() {
+    let site = Site::new();
+    site.check("/hello.txt", 200, "Hello, tide!");
+    fs::remove_file(site.folder.path().join("public/hello.txt")).unwrap();
+    site.check("/hello.txt", 404, "");
+}
