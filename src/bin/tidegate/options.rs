@@ -287,7 +287,9 @@ impl fmt::Display for Span {
         let millis = self.0.as_millis();
         match millis {
             _ if !millis.is_multiple_of(1_000) => write!(f, "{millis}ms"),
-            _ if millis >= 120_000 && millis.is_multiple_of(60_000) => write!(f, "{}m", millis / 60_000),
+            _ if millis >= 120_000 && millis.is_multiple_of(60_000) => {
+                write!(f, "{}m", millis / 60_000)
+            }
             _ => write!(f, "{}s", millis / 1_000),
         }
     }
