@@ -25,10 +25,7 @@ fn main() -> io::Result<()> {
     tidegate::serve("127.0.0.1:8000", application)
 }
 
-fn application(
-    environ: &mut Environ<'_>,
-    start_response: StartResponse<'_>,
-) -> Result<Body, GatewayError> {
+fn application(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     let to = environ.query().strip_prefix("to=").and_then(|to| to.parse().ok());
     let Some(to) = to.filter(|to| *to <= TO_MAX) else {
         return start_response.status(400).send("Ask for /sum?to=N or /primes?to=N\n");
@@ -59,11 +56,7 @@ fn sum(to: u64, wakeup: Wakeup, start_response: StartResponse<'_>) -> Result<Bod
 }
 
 /// An answer that grows: its status is sent at once, and its content as it is found.
-fn primes(
-    to: u64,
-    wakeup: Wakeup,
-    start_response: StartResponse<'_>,
-) -> Result<Body, GatewayError> {
+fn primes(to: u64, wakeup: Wakeup, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     let (feeder, stream) = feed(wakeup);
     thread::Builder::new().spawn(move || {
         let mut piece = Vec::with_capacity(PIECE_BYTES + 32);
@@ -80,9 +73,7 @@ fn primes(
 }
 
 fn is_prime(number: u64) -> bool {
-    (2..)
-        .take_while(|divisor| divisor * divisor <= number)
-        .all(|divisor| !number.is_multiple_of(divisor))
+    (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 /// What goes from the thread to the stream.

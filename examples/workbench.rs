@@ -25,9 +25,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidegate::gateway::{
-    BodyStream, Gateway, Later, OwnedContent, Piece, SpoolFile, StartResponse,
-};
+use tidegate::gateway::{BodyStream, Gateway, Later, OwnedContent, Piece, SpoolFile, StartResponse};
 use tidegate::message::Method;
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, GatewayError, ListenAddress, Server};
@@ -107,9 +105,7 @@ impl Gateway for Workbench {
                 .field("Allow", "GET, HEAD")
                 .field("Content-Type", TEXT)
                 .send("Method Not Allowed\n"),
-            "/plaintext" => {
-                start_response.status(200).field("Content-Type", TEXT).send("Hello, World!")
-            }
+            "/plaintext" => start_response.status(200).field("Content-Type", TEXT).send("Hello, World!"),
             "/json" => {
                 self.json.clear();
                 write_json_object(&mut self.json, [("message", "Hello, World!")])?;
@@ -148,10 +144,7 @@ impl Workbench {
     }
 }
 
-fn echo(
-    environ: &mut Environ<'_>,
-    start_response: StartResponse<'_>,
-) -> Result<Body, GatewayError> {
+fn echo(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     let content_type = environ.field("Content-Type").unwrap_or(b"application/octet-stream");
     let head = start_response.status(200).field("Content-Type", content_type);
     if let Some(short) = environ.content().as_slice().filter(|slice| slice.len() <= PIECE_BYTES) {

@@ -9,3 +9,5 @@ mod reactor;
 pub mod server;
 pub use gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
 pub use server::{AccessLog, BoundServer, ListenAddress, Server, ServerHandle, serve};
+pub mod access_log;
+pub mod adapters;

@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 
 use support::process::{Lines, PATIENCE, Program, TempFolder};
 
-const INSTALL: [&str; 5] =
-    ["install", "-y", "--no-install-recommends", "chromium", "chromium-driver"];
+const INSTALL: [&str; 5] = ["install", "-y", "--no-install-recommends", "chromium", "chromium-driver"];
 
 /// The key under which WebDriver hands out elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -46,12 +45,8 @@ impl Browser {
             .build()
             .new_agent();
         let profile = TempFolder::new();
-        let mut browser = Browser {
-            driver,
-            agent,
-            session: format!("http://127.0.0.1:{port}/session"),
-            _profile: profile,
-        };
+        let mut browser =
+            Browser { driver, agent, session: format!("http://127.0.0.1:{port}/session"), _profile: profile };
         let flags = [
             "--headless".to_string(),
             "--no-sandbox".to_string(),
@@ -139,8 +134,7 @@ fn programs() -> (PathBuf, PathBuf) {
     if let Some(apt_get) = find("apt-get").filter(|_| is_root) {
         eprintln!("chromium or chromedriver is missing, so this test runs: {command}");
         let update = Command::new(&apt_get).arg("update").status();
-        let install =
-            Command::new(&apt_get).args(INSTALL).env("DEBIAN_FRONTEND", "noninteractive").status();
+        let install = Command::new(&apt_get).args(INSTALL).env("DEBIAN_FRONTEND", "noninteractive").status();
         eprintln!("update: {update:?}, install: {install:?}");
     }
     find_both().unwrap_or_else(|| {
@@ -188,9 +182,7 @@ fn check_upload(browser: &Browser, program: &Program, file: &Path) {
     browser.wait_for("document.readyState === 'complete'");
     let text = browser.evaluate("document.body.innerText");
     let text = text.as_str().unwrap();
-    for word in
-        ["multipart/form-data", "tide & time.bin", "9 bytes", "cbf43926", "Grüße <vom> Deich"]
-    {
+    for word in ["multipart/form-data", "tide & time.bin", "9 bytes", "cbf43926", "Grüße <vom> Deich"] {
         // The beginning of a part is shown byte by byte.
         let escaped = word.as_bytes().escape_ascii().to_string();
         assert!(text.contains(word) || text.contains(&escaped), "no {word} in {text}");

@@ -73,8 +73,7 @@ fn file_arrives_whole_with_its_type() {
 #[test]
 fn head_says_the_same_without_content() {
     let site = Site::new();
-    let (get, head) =
-        (site.program.get("/long.bin"), site.program.ask("HEAD", "/long.bin", &[], b""));
+    let (get, head) = (site.program.get("/long.bin"), site.program.ask("HEAD", "/long.bin", &[], b""));
     assert_eq!((head.code, head.content.len()), (200, 0));
     for name in ["Content-Length", "Content-Type", "ETag", "Last-Modified"] {
         assert_eq!(head.field(name), get.field(name), "{name}");

@@ -3,10 +3,10 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use crate::gateway::{
-    BodyKind, Client, Content, ContentLength, Environ, Gateway, GatewayError, Misuse, NoWake,
-    RequestContent, ResponseSink, ServerInfo, StartResponse,
+    BodyKind, Client, Content, Environ, Gateway, GatewayError, Misuse, NoWake, RequestContent, ResponseSink,
+    ServerInfo, StartResponse,
 };
-use crate::message::{Fields, Method, RequestHead, RequestTarget, Version};
+use crate::message::{ContentLength, Fields, Method, RequestHead, RequestTarget, Version};
 use crate::now::Moment;
 
 /// A response as a gateway gave it.

@@ -48,8 +48,7 @@ pub fn run(arguments: &[&str]) -> Ended {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let (stdout, stderr) =
-        (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
+    let (stdout, stderr) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
     let Some(status) = wait(&mut child) else {
         let _ = child.kill();
         panic!("tidegate {arguments:?} does not end");
@@ -69,13 +68,8 @@ impl Program {
     }
 
     /// The same, with a stdout that is not ours.
-    pub fn start_with_stdout(
-        command: &mut Command,
-        stdout: Stdio,
-        announcements: usize,
-    ) -> Program {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    pub fn start_with_stdout(command: &mut Command, stdout: Stdio, announcements: usize) -> Program {
+        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().map_or_else(|| Lines::of(io::empty()), Lines::of);
         let stderr = Lines::of(child.stderr.take().unwrap());
         let mut program = Program { child, addresses: Vec::new(), stdout, stderr };

@@ -95,11 +95,7 @@ impl Folder {
 
     /// Tries a path as it is, and if that may refuse too much, with all links followed.
     #[cfg(all(feature = "sockets", target_os = "linux"))]
-    fn beneath<T>(
-        &self,
-        relative: &Path,
-        attempt: impl Fn(&Path) -> io::Result<T>,
-    ) -> io::Result<T> {
+    fn beneath<T>(&self, relative: &Path, attempt: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         match attempt(relative) {
             Err(error) if beneath::may_stay_inside(&error) => attempt(&self.resolve(relative)?),
             result => result,
@@ -156,13 +152,7 @@ mod beneath {
     /// A descriptor of the folder; none if the kernel is older than 5.6, or a sandbox forbids the
     /// call.
     pub fn descriptor(path: &Path) -> io::Result<Option<OwnedFd>> {
-        match openat2(
-            CWD,
-            ".",
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH,
-        ) {
+        match openat2(CWD, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH) {
             Err(Errno::NOSYS | Errno::PERM) => Ok(None),
             _ => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -39,8 +39,7 @@ struct Entry {
 pub fn page(folder: &Folder, relative: &Path) -> io::Result<String> {
     let (names, is_cut) = folder.names(relative, ENTRIES_MAX)?;
     let shown = names.into_iter().filter(|name| !is_hidden(name));
-    let mut entries: Vec<_> =
-        shown.filter_map(|name| Entry::look(folder, relative, name)).collect();
+    let mut entries: Vec<_> = shown.filter_map(|name| Entry::look(folder, relative, name)).collect();
     entries.sort_by_cached_key(|entry| {
         (!entry.is_folder, entry.name.to_string_lossy().to_lowercase(), entry.name.clone())
     });
@@ -94,11 +93,7 @@ fn render(html: &mut String, relative: &Path, entries: &[Entry], is_cut: bool) -
 fn render_entry(html: &mut String, entry: &Entry) -> fmt::Result {
     let (href, text) = (UriSegment(name_bytes(&entry.name)), entry.name.to_string_lossy());
     let slash = if entry.is_folder { "/" } else { "" };
-    write!(
-        html,
-        "<tr><td><a href=\"{href}{slash}\">{}{slash}</a><td class=\"size\"",
-        Escaped(&text)
-    )?;
+    write!(html, "<tr><td><a href=\"{href}{slash}\">{}{slash}</a><td class=\"size\"", Escaped(&text))?;
     if entry.is_folder {
         html.push('>');
     } else {
@@ -139,8 +134,7 @@ struct Minute(SystemTime);
 impl fmt::Display for Minute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since_1970 = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let Calendar { year, month, day, hour, minute, .. } =
-            Calendar::from_unix(since_1970.as_secs());
+        let Calendar { year, month, day, hour, minute, .. } = Calendar::from_unix(since_1970.as_secs());
         write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
     }
 }

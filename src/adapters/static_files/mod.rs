@@ -49,9 +49,7 @@ use std::time::SystemTime;
 use self::folder::{Folder, Node};
 use self::range::Selection;
 use self::validators::{Validators, Verdict};
-use crate::gateway::{
-    Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
-};
+use crate::gateway::{Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse};
 use crate::message::{HttpDate, Method, StatusCode};
 
 const INDEX_NAME: &str = "index.html";
@@ -101,9 +99,7 @@ impl StaticFiles {
         let path = folder_path.join(INDEX_NAME);
         match self.folder.find(&path) {
             Ok(Node::File(file, metadata)) => Ok(Found::File(file, metadata, path)),
-            Ok(Node::Folder | Node::Other) => {
-                Ok(Found::Listing(listing::page(&self.folder, folder_path)?))
-            }
+            Ok(Node::Folder | Node::Other) => Ok(Found::Listing(listing::page(&self.folder, folder_path)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(Found::Listing(listing::page(&self.folder, folder_path)?))
             }
@@ -131,9 +127,7 @@ impl Gateway for StaticFiles {
                 .field("Content-Security-Policy", listing::CONTENT_SECURITY_POLICY)
                 .field("X-Content-Type-Options", "nosniff")
                 .send(html),
-            Ok(Found::Moved(location)) => {
-                refuse(start_response.status(301).field("Location", location), 301)
-            }
+            Ok(Found::Moved(location)) => refuse(start_response.status(301).field("Location", location), 301),
             Err(error) => match status_of(&error) {
                 Some(code) => refuse(start_response.status(code), code),
                 None => Err(error.into()),
@@ -156,9 +150,7 @@ fn send_file(
     // Only GET knows ranges, and two Range fields are none (RFC 9110 §14.2, §5.3).
     let mut ranges = fields.all("Range");
     let selection = match (ranges.next(), ranges.next()) {
-        (Some(range), None)
-            if environ.method() == Method::GET && validators.allows_range(fields) =>
-        {
+        (Some(range), None) if environ.method() == Method::GET && validators.allows_range(fields) => {
             range::select(range, length)
         }
         _ => Selection::Whole,

@@ -173,8 +173,7 @@ fn links_are_followed_inside_and_refused_outside() {
     site.check("/indexed/relative", 200, "Hello, tide!");
     site.check("/absolute", 200, "Hello, tide!");
     site.check("/folder/", 200, "<p>index");
-    for target in ["/out-relative", "/out-absolute", "/out-folder/secret.txt", "/circle", "/broken"]
-    {
+    for target in ["/out-relative", "/out-absolute", "/out-folder/secret.txt", "/circle", "/broken"] {
         site.check(target, 404, "");
     }
     let listing = site.get("/").text();
@@ -200,13 +199,9 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
 #[test]
 fn other_methods_are_refused_with_the_ones_allowed() {
     let mut site = Site::new();
-    for (method, target) in [
-        ("POST", "/hello.txt"),
-        ("DELETE", "/"),
-        ("OPTIONS", "*"),
-        ("CONNECT", "a:1"),
-        ("get", "/"),
-    ] {
+    for (method, target) in
+        [("POST", "/hello.txt"), ("DELETE", "/"), ("OPTIONS", "*"), ("CONNECT", "a:1"), ("get", "/")]
+    {
         let answer = site.ask(method, target, &[]);
         assert_eq!((answer.code, answer.field("Allow")), (405, Some("GET, HEAD")), "{method}");
     }
@@ -247,8 +242,7 @@ fn listing_is_sorted_escaped_and_linked() {
     assert!(html.contains("2.0 KiB") && html.contains("1994-11-06 08:49"));
     assert!(!html.contains("../"));
     let order = ["bare/", "indexed/", "data.bin", "empty", "hello.txt", "photo.JPG", "Zebra.txt"];
-    let places: Vec<_> =
-        order.iter().map(|name| html.find(&format!("\"{name}\"")).unwrap()).collect();
+    let places: Vec<_> = order.iter().map(|name| html.find(&format!("\"{name}\"")).unwrap()).collect();
     assert!(places.is_sorted(), "{places:?}");
     assert!(site.get("/bare/").text().contains("href=\"../\""));
 }
@@ -294,11 +288,9 @@ fn range_of_another_version_is_the_whole_file() {
 fn known_version_is_not_sent_again() {
     let mut site = Site::new();
     let tag = site.get("/hello.txt").field("ETag").unwrap().to_string();
-    for fields in [
-        [("If-None-Match", tag.as_str())],
-        [("If-None-Match", "*")],
-        [("If-Modified-Since", MODIFIED)],
-    ] {
+    for fields in
+        [[("If-None-Match", tag.as_str())], [("If-None-Match", "*")], [("If-Modified-Since", MODIFIED)]]
+    {
         for method in ["GET", "HEAD"] {
             let answer = site.ask(method, "/hello.txt", &fields);
             assert_eq!((answer.code, answer.content.len()), (304, 0), "{fields:?}");

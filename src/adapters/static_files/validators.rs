@@ -34,9 +34,8 @@ impl Validators {
     /// For a file of this age and length. A time that lies ahead of `now` is reported as `now`: a
     /// server must not claim to know what was modified in the future (§8.8.2.1).
     pub fn new(modified: SystemTime, length: u64, now: SystemTime) -> Validators {
-        let since_1970 = |time: SystemTime| {
-            time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO)
-        };
+        let since_1970 =
+            |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Validators {
             etag: format!("\"{:x}-{length:x}\"", since_1970(modified).as_nanos()),
             modified: since_1970(modified.min(now)).as_secs(),
@@ -79,9 +78,7 @@ impl Validators {
         fields.all(name).any(|value| {
             value.trim_ascii() == b"*"
                 || entity_tags(value).any(|tag| match (comparison, tag.strip_prefix(b"W/")) {
-                    (Comparison::Strong, _) | (Comparison::Weak, None) => {
-                        tag == self.etag.as_bytes()
-                    }
+                    (Comparison::Strong, _) | (Comparison::Weak, None) => tag == self.etag.as_bytes(),
                     (Comparison::Weak, Some(opaque)) => opaque == self.etag.as_bytes(),
                 })
         })

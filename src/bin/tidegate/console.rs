@@ -28,8 +28,7 @@ pub fn log_to_stderr(level: LevelFilter) {
 /// RFC 3339, in UTC, to the millisecond.
 fn timestamp(time: SystemTime) -> String {
     let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let Calendar { year, month, day, hour, minute, second, .. } =
-        Calendar::from_unix(since_1970.as_secs());
+    let Calendar { year, month, day, hour, minute, second, .. } = Calendar::from_unix(since_1970.as_secs());
     let millis = since_1970.subsec_millis();
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }

@@ -77,8 +77,7 @@ fn serve(options: &Options, mut limits: Limits) -> Result<(), String> {
 }
 
 fn open_folder(folder: &Path) -> Result<StaticFiles, String> {
-    StaticFiles::new(folder)
-        .map_err(|error| format!("cannot serve the folder {}: {error}", folder.display()))
+    StaticFiles::new(folder).map_err(|error| format!("cannot serve the folder {}: {error}", folder.display()))
 }
 
 fn bind(options: &Options, limits: Limits) -> io::Result<BoundServer> {

@@ -218,8 +218,7 @@ impl LimitOptions {
 pub struct Size(u64);
 
 /// From the longest, so that the first that divides a size is its unit.
-const SIZE_UNITS: [(&str, u64); 4] =
-    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+const SIZE_UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 impl Size {
     fn of(limit: impl Fn(&Limits) -> usize) -> Size {
@@ -245,8 +244,7 @@ impl FromStr for Size {
             "t" | "tb" | "tib" => 1 << 40,
             _ => return Err("a size is a whole number of bytes, or with a unit: 64k, 1MiB".into()),
         };
-        scale(number, factor, "a size is a whole number of bytes, or with a unit: 64k, 1MiB")
-            .map(Size)
+        scale(number, factor, "a size is a whole number of bytes, or with a unit: 64k, 1MiB").map(Size)
     }
 }
 
@@ -332,8 +330,7 @@ mod tests {
         check_size("1MiB", Some(1 << 20));
         check_size("2G", Some(2 << 30));
         check_size("16777215t", Some(16_777_215 << 40));
-        for bad in ["", "k", "-1", "+1", "1.5M", "1x", "1 M B", "16777216t", "99999999999999999999"]
-        {
+        for bad in ["", "k", "-1", "+1", "1.5M", "1x", "1 M B", "16777216t", "99999999999999999999"] {
             check_size(bad, None);
         }
     }
@@ -375,9 +372,7 @@ mod tests {
             ["tidegate", "--head-timeout", "3s", "static", "--listen", "[::1]:0", "x"],
         ] {
             let options = Options::try_parse_from(arguments).unwrap();
-            let Some(Command::Static { folder, .. }) = &options.command else {
-                panic!("{options:?}")
-            };
+            let Some(Command::Static { folder, .. }) = &options.command else { panic!("{options:?}") };
             assert_eq!(folder.to_str(), Some("x"));
             let limits = options.settings.limits.to_limits().unwrap();
             assert_eq!(limits.head_timeout, Duration::from_secs(3));

@@ -49,9 +49,7 @@ impl Gateway for Welcome {
         let path = environ.get("PATH_INFO").unwrap_or_default();
         let is_get = matches!(environ.method(), Method::GET | Method::HEAD);
         match (&*path, environ.method()) {
-            (b"/upload", Method::POST | Method::PUT) => {
-                self.uploads.receive(environ, start_response)
-            }
+            (b"/upload", Method::POST | Method::PUT) => self.uploads.receive(environ, start_response),
             (b"/upload", _) if !is_get => refuse(start_response, "GET, HEAD, POST, PUT"),
             _ if !is_get => refuse(start_response, "GET, HEAD"),
             (b"" | b"/", _) => page_head(start_response, 200).send(page::home(environ)),
@@ -71,9 +69,7 @@ impl Gateway for Welcome {
 
 /// Begins a page. It shows what this very request was, so nobody may keep it.
 fn page_head(start_response: StartResponse<'_>, code: u16) -> ResponseHead<'_> {
-    page::FIELDS
-        .iter()
-        .fold(start_response.status(code), |head, (name, value)| head.field(name, value))
+    page::FIELDS.iter().fold(start_response.status(code), |head, (name, value)| head.field(name, value))
 }
 
 fn asset(

@@ -116,16 +116,12 @@ pub fn not_found(path: &[u8]) -> String {
 
 /// Something is at this path, but not for this method.
 pub fn wrong_method(allowed: &str) -> String {
-    let main =
-        format!("<h1>Not this way</h1>\n<p>This path answers to {allowed} only.</p>\n{BACK}");
+    let main = format!("<h1>Not this way</h1>\n<p>This path answers to {allowed} only.</p>\n{BACK}");
     whole("Method not allowed", &main)
 }
 
-const END: &str = concat!(
-    "</main>\n<footer>tidegate ",
-    env!("CARGO_PKG_VERSION"),
-    "</footer>\n</body>\n</html>\n"
-);
+const END: &str =
+    concat!("</main>\n<footer>tidegate ", env!("CARGO_PKG_VERSION"), "</footer>\n</body>\n</html>\n");
 
 fn start(title: &str) -> String {
     format!(
@@ -163,11 +159,8 @@ fn push_row(html: &mut String, name: &str, value: impl fmt::Display) {
 
 fn push_part(html: &mut String, part: &PartReport) {
     html.push_str("<div class=\"part\"><table>\n");
-    let texts = [
-        ("field", &part.head.name),
-        ("file name", &part.head.filename),
-        ("type", &part.head.content_type),
-    ];
+    let texts =
+        [("field", &part.head.name), ("file name", &part.head.filename), ("type", &part.head.content_type)];
     for (name, text) in texts {
         if let Some(text) = text {
             push_row(html, name, Bytes(text.as_bytes()));

@@ -139,9 +139,9 @@ impl PartReport {
 
     fn append(&mut self, piece: &[u8]) {
         self.bytes += piece.len() as u64;
-        self.checksum = piece.iter().fold(self.checksum, |crc, &byte| {
-            CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8)
-        });
+        self.checksum = piece
+            .iter()
+            .fold(self.checksum, |crc, &byte| CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8));
         let missing = FIRST_BYTES - self.first_bytes.len();
         self.first_bytes.extend_from_slice(&piece[..missing.min(piece.len())]);
     }
