@@ -88,7 +88,8 @@ pub struct Settings {
 
     /// Log every exchange on stdout
     ///
-    /// Off by default: it costs speed, and a reader of stdout that stalls would stall the server.
+    /// Off by default: a server in the background should be quiet, and a reader of stdout that
+    /// stalls would stall the server.
     #[arg(long, value_name = "FORMAT", global = true, default_value = "off")]
     pub access_log: AccessLogFormat,
 
