@@ -35,7 +35,7 @@ use super::persistence::{CloseReason, Persistence};
 use super::response_encoder::{CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms};
 use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
 use crate::limits::Limits;
-use crate::message::{ContentLength, InvalidResponse, Method, StatusCode, Version};
+use crate::message::{ContentLength, InvalidResponse, Method, StatusCode};
 
 /// One connection's protocol state; idle it is a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Http1 {
             request: RequestState::Idle,
             response: ResponseState::Unstarted,
             persistence: Persistence::KeepAlive,
-            terms: Terms { version: Version::Http11, content: ContentWish::Wanted },
+            terms: Terms::UNTOLD,
         }
     }
 
@@ -249,6 +249,7 @@ impl Http1 {
     pub fn next_exchange(&mut self) {
         self.on_request(RequestEvent::NextExchange);
         self.on_response(ResponseEvent::NextExchange);
+        self.terms = Terms::UNTOLD;
     }
 
     fn on_request(&mut self, event: RequestEvent) {

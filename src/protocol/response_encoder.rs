@@ -59,6 +59,11 @@ pub struct Terms {
     pub content: ContentWish,
 }
 
+impl Terms {
+    /// Of a request whose head has not been read, and may never be: a refusal has content.
+    pub const UNTOLD: Terms = Terms { version: Version::Http11, content: ContentWish::Wanted };
+}
+
 /// Whether the response to a request may have content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentWish {
