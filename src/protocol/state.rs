@@ -11,7 +11,7 @@
 //! | Idle | Head | Complete | Body | – | Refused | – |
 //! | Head | Head | Complete | Body | – | Refused | – |
 //! | Body | – | – | – | Complete | Refused | – |
-//! | Complete | – | – | – | – | – | Idle |
+//! | Complete | – | – | – | – | Refused | Idle |
 //! | Refused | – | – | – | – | Refused | – |
 //!
 //! The response:
@@ -102,16 +102,14 @@ impl RequestState {
             (S::Idle | S::Head, E::HeadEnded) => Some(S::Complete),
             (S::Idle | S::Head, E::ContentAwaited(decoder)) => Some(S::Body(decoder)),
             (S::Body(_), E::ContentEnded) => Some(S::Complete),
-            (S::Idle | S::Head | S::Body(_), E::Refused(error)) => Some(S::Refused(error)),
+            // Even a complete one: there may be no place for the last of its content.
+            (S::Idle | S::Head | S::Body(_) | S::Complete, E::Refused(error)) => Some(S::Refused(error)),
             // The first error is the one that is answered.
             (S::Refused(first), E::Refused(_)) => Some(S::Refused(first)),
             (S::Complete, E::NextExchange) => Some(S::Idle),
             (S::Idle | S::Head, E::ContentEnded | E::NextExchange)
             | (S::Body(_), E::HeadBegun | E::HeadEnded | E::ContentAwaited(_) | E::NextExchange)
-            | (
-                S::Complete,
-                E::HeadBegun | E::HeadEnded | E::ContentAwaited(_) | E::ContentEnded | E::Refused(_),
-            )
+            | (S::Complete, E::HeadBegun | E::HeadEnded | E::ContentAwaited(_) | E::ContentEnded)
             | (
                 S::Refused(_),
                 E::HeadBegun | E::HeadEnded | E::ContentAwaited(_) | E::ContentEnded | E::NextExchange,
