@@ -109,6 +109,8 @@ pub fn parse_head<'s, 'b>(
     match request.parse_with_uninit_headers(input, &mut slots.0[..fields_max]) {
         Ok(httparse::Status::Complete(length)) => complete_head(length, request, limits).map(Some),
         Ok(httparse::Status::Partial) => check_partial(input, limits).map(|()| None),
+        // httparse gives up on `HTTP/2` before its line is complete: which version it is comes later.
+        Err(httparse::Error::Version) if !has_line_end(input) => check_partial(input, limits).map(|()| None),
         // After an error the header slice looks filled, with empty entries: it is not read.
         Err(error) => Err(refusal(error, input, limits)),
     }
@@ -221,15 +223,25 @@ impl<'b> Control<'b> {
 /// A head without its end must still be able to become one within the limits.
 #[cold]
 fn check_partial(input: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
-    let first = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
-    let line_is_open = !input[first..].contains(&b'\n');
-    if line_is_open && input.len() - first >= limits.request_line_bytes_max {
+    let line = from_request_line(input);
+    if !line.contains(&b'\n') && line.len() >= limits.request_line_bytes_max {
         return Err(ProtocolError::RequestLineTooLong);
     }
     if input.len() >= limits.head_bytes_max {
         return Err(ProtocolError::HeadTooLarge);
     }
     Ok(())
+}
+
+/// The input without the empty lines before the request line.
+fn from_request_line(input: &[u8]) -> &[u8] {
+    let first = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
+    &input[first..]
+}
+
+#[cold]
+fn has_line_end(input: &[u8]) -> bool {
+    from_request_line(input).contains(&b'\n')
 }
 
 #[cold]
