@@ -143,6 +143,7 @@ impl Active {
 
     pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.http.request() {
+            RequestState::Head if self.is_blank() => self.work = Work::End(Farewell::Clean),
             RequestState::Head | RequestState::Body(_) => {
                 self.refuse(ProtocolError::IncompleteRequest, turn, out)
             }
@@ -153,6 +154,7 @@ impl Active {
 
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.http.request() {
+            RequestState::Head if self.is_blank() => self.work = Work::End(Farewell::Clean),
             RequestState::Head => self.refuse(ProtocolError::HeadTimeout, turn, out),
             RequestState::Body(_) => self.refuse(ProtocolError::BodyTimeout, turn, out),
             RequestState::Idle | RequestState::Complete | RequestState::Refused(_) => {
@@ -160,6 +162,11 @@ impl Active {
                 self.receive(&[], turn, out);
             }
         }
+    }
+
+    /// Whether all that has come of a head is an empty line, or half of one: that is no request.
+    fn is_blank(&self) -> bool {
+        self.input.as_slice().0.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// The application is to be asked again.
