@@ -1,3 +1,8 @@
-//! What the integration tests share.
+//! What several test crates share: a strict reader of responses, a raw client, a server in a
+//! thread, and the program as a child process.
+// Each test crate compiles all of it and uses a part.
+#![allow(dead_code)]
 
+pub mod loopback;
 pub mod process;
+pub mod response;

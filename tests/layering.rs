@@ -1,0 +1,333 @@
+//! Who may know whom, stated as absences and enforced by reading `src/`.
+//!
+//! An item imports only from layers below its own, and only the reactor knows the operating
+//! system's network. The table [`ABSENCES`] says which words a folder never names; comments,
+//! string literals and `#[cfg(test)]` modules do not count. The last tests feed the same check
+//! with bad snippets, to show that it can fail.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A function that is longer is two functions.
+const FUNCTION_LINES_MAX: usize = 75;
+
+/// Every part of the crate, and every package that it knows.
+const ALL: &[&str] = &[
+    "limits",
+    "now",
+    "message",
+    "protocol",
+    "gateway",
+    "conversation",
+    "reactor",
+    "server",
+    "adapters",
+    "mio",
+    "slab",
+    "httparse",
+    "log",
+    "rustix",
+];
+
+/// Clocks and sockets of the standard library, and what only the top may do.
+const SYSTEM: &[&str] = &[
+    "Instant",
+    "SystemTime",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "UnixListener",
+    "ToSocketAddrs",
+];
+
+/// What all of `src/` does without.
+const NOWHERE: &[&str] = &["unsafe", ".unwrap()", ".expect(", "panic!(", "todo!(", "dbg!("];
+
+/// One line of the table.
+struct Absence {
+    /// Where: a path below `src/` begins with this.
+    place: &'static str,
+    /// What it may name of [`ALL`]; the rest it must not.
+    knows: &'static [&'static str],
+    /// What else it must not name.
+    nor: &'static [&'static [&'static str]],
+}
+
+const ABSENCES: &[Absence] = &[
+    Absence { place: "limits.rs", knows: &["limits"], nor: &[SYSTEM, &["std::net", "std::io"]] },
+    Absence { place: "now.rs", knows: &["now"], nor: &[SYSTEM, &["std::net", "std::io"]] },
+    Absence { place: "message/", knows: &["message"], nor: &[SYSTEM, &["std::net", "std::io"]] },
+    Absence {
+        place: "protocol/",
+        knows: &["protocol", "message", "limits", "now", "httparse"],
+        nor: &[SYSTEM, &["std::net", "std::io", "std::fs", "std::thread"]],
+    },
+    Absence { place: "gateway/", knows: &["gateway", "message", "now"], nor: &[SYSTEM, &["std::thread"]] },
+    Absence {
+        place: "conversation/",
+        knows: &["conversation", "gateway", "protocol", "message", "limits", "now"],
+        nor: &[SYSTEM, &["std::thread"]],
+    },
+    Absence {
+        place: "reactor/",
+        knows: &[
+            "reactor",
+            "conversation",
+            "gateway",
+            "protocol",
+            "message",
+            "limits",
+            "now",
+            "mio",
+            "slab",
+            "log",
+            "rustix",
+        ],
+        nor: &[],
+    },
+    Absence {
+        place: "server.rs",
+        knows: &["server", "reactor", "conversation", "gateway", "message", "limits", "now", "log"],
+        nor: &[SYSTEM],
+    },
+    Absence {
+        place: "adapters/",
+        knows: &["adapters", "gateway", "message", "limits", "now", "log", "rustix"],
+        nor: &[],
+    },
+    Absence {
+        place: "bin/",
+        knows: &["server", "adapters", "gateway", "message", "limits", "now", "log", "rustix"],
+        nor: &[],
+    },
+];
+
+/// What a file with this path and this text does that it must not.
+fn violations(path: &str, source: &str) -> Vec<String> {
+    let code = without_tests(&without_comments(source));
+    let mut found = Vec::new();
+    for absence in ABSENCES.iter().filter(|absence| path.starts_with(absence.place)) {
+        let unknown = ALL.iter().filter(|word| !absence.knows.contains(word));
+        let forbidden = unknown.chain(absence.nor.iter().copied().flatten());
+        let named = forbidden.filter(|word| names(&code, word));
+        found.extend(named.map(|word| format!("{path} names {word}")));
+    }
+    found
+        .extend(NOWHERE.iter().filter(|text| contains(&code, text)).map(|text| format!("{path} has {text}")));
+    found.extend(long_functions(&code).into_iter().map(|what| format!("{path}: {what}")));
+    found
+}
+
+/// Whether code names a module or type: the word beside a `::`, or anywhere in a `use`.
+fn names(code: &str, path: &str) -> bool {
+    occurrences(code, path).any(|at| {
+        let before = code[..at].trim_end();
+        let after = code[at + path.len()..].trim_start();
+        let statement = &code[code[..at].rfind([';', '{', '}']).map_or(0, |end| end + 1)..at];
+        let is_in_use = used(code).iter().any(|range| range.contains(&at));
+        before.ends_with("::") || after.starts_with("::") || is_in_use || statement.contains("extern crate")
+    })
+}
+
+/// Where the `use` statements are.
+fn used(code: &str) -> Vec<std::ops::Range<usize>> {
+    occurrences(code, "use").map(|at| at..at + code[at..].find(';').unwrap_or(0)).collect()
+}
+
+/// Whether code contains a text; where the text begins or ends with a letter, as whole words.
+fn contains(code: &str, text: &str) -> bool {
+    occurrences(code, text).next().is_some()
+}
+
+fn occurrences<'c>(code: &'c str, text: &'c str) -> impl Iterator<Item = usize> + 'c {
+    let is_word = |char: Option<char>| char.is_some_and(|char| char.is_alphanumeric() || char == '_');
+    code.match_indices(text).map(|(at, _)| at).filter(move |&at| {
+        let starts_free = !is_word(text.chars().next()) || !is_word(code[..at].chars().next_back());
+        let ends_free =
+            !is_word(text.chars().next_back()) || !is_word(code[at + text.len()..].chars().next());
+        starts_free && ends_free
+    })
+}
+
+/// Code with comments and the insides of literals blanked out; every line keeps its number.
+fn without_comments(source: &str) -> String {
+    let mut code = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(char) = rest.chars().next() {
+        let length = match char {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            'r' if rest.starts_with("r\"") => rest[2..].find('"').map_or(rest.len(), |end| end + 3),
+            'r' if rest.starts_with("r#\"") => rest.find("\"#").map_or(rest.len(), |end| end + 2),
+            '"' => quoted(rest, '"'),
+            '\'' if rest[1..].starts_with('\\') => quoted(rest, '\''),
+            '\'' if rest.chars().nth(2) == Some('\'') => quoted(rest, '\''),
+            char => {
+                code.push(char);
+                rest = &rest[char.len_utf8()..];
+                continue;
+            }
+        };
+        code.extend(rest[..length].chars().map(|char| if char == '\n' { '\n' } else { ' ' }));
+        rest = &rest[length..];
+    }
+    code
+}
+
+/// Bytes of a literal, its quotes included.
+fn quoted(rest: &str, quote: char) -> usize {
+    let mut is_escaped = false;
+    for (at, char) in rest.char_indices().skip(1) {
+        match char {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            _ if char == quote => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// Code without its test modules.
+fn without_tests(code: &str) -> String {
+    let mut code = code.to_string();
+    while let Some(start) = code.find("#[cfg(test)]") {
+        let end = start + block(&code[start..]).unwrap_or(code.len() - start);
+        let blank: String = code[start..end].chars().filter(|char| *char == '\n').collect();
+        code.replace_range(start..end, &blank);
+    }
+    code
+}
+
+/// Bytes up to the end of the first block in braces, unless a semicolon comes first (one that is
+/// not in brackets, as that of an array's type is).
+fn block(code: &str) -> Option<usize> {
+    let (mut depth, mut brackets) = (0, 0);
+    for (at, char) in code.char_indices() {
+        match char {
+            '[' => brackets += 1,
+            ']' => brackets -= 1,
+            ';' if depth == 0 && brackets == 0 => return Some(at + 1),
+            '{' => depth += 1,
+            '}' if depth == 1 => return Some(at + 1),
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn long_functions(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for at in occurrences(code, "fn") {
+        let function = &code[at..at + block(&code[at..]).unwrap_or(0)];
+        let lines = function.lines().count();
+        if lines > FUNCTION_LINES_MAX {
+            let name = function["fn".len()..].split(['(', '<']).next().unwrap_or_default().trim();
+            found.push(format!("function {name} has {lines} lines"));
+        }
+    }
+    found
+}
+
+fn source_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Path below `src/` and text of every source file.
+fn sources() -> Vec<(String, String)> {
+    let (mut folders, mut files) = (vec![source_root()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let below = path.strip_prefix(source_root()).unwrap().to_string_lossy().into_owned();
+                files.push((below, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// A snippet at a place, and how many things are wrong with it.
+fn check(place: &str, snippet: &str, expected: &[&str]) {
+    assert_eq!(violations(place, snippet), expected, "in {snippet:?}");
+}
+
+#[test]
+fn every_layer_names_only_what_lies_below_it() {
+    let sources = sources();
+    let found: Vec<String> = sources.iter().flat_map(|(path, source)| violations(path, source)).collect();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn every_folder_has_a_line_in_the_table() {
+    for (path, _) in sources() {
+        let has_line = ABSENCES.iter().any(|absence| path.starts_with(absence.place));
+        assert!(has_line || path == "lib.rs", "{path} belongs to no layer");
+    }
+    for absence in ABSENCES.iter().filter(|absence| absence.place != "adapters/") {
+        assert!(source_root().join(absence.place).exists(), "{} is gone", absence.place);
+    }
+}
+
+/// `adapters/cgi.rs` and `adapters/cgi/…` are one adapter.
+#[test]
+fn adapters_do_not_know_each_other() {
+    let of_adapter = |path: &str| -> Option<String> {
+        let below = path.strip_prefix("adapters/")?.trim_end_matches(".rs");
+        below.split('/').next().map(str::to_string).filter(|name| name != "mod")
+    };
+    let sources = sources();
+    let all: Vec<String> = sources.iter().filter_map(|(path, _)| of_adapter(path)).collect();
+    for (path, source) in &sources {
+        let Some(own) = of_adapter(path) else { continue };
+        let code = without_tests(&without_comments(source));
+        let named = all.iter().filter(|other| **other != own).find(|other| {
+            names(&code, &format!("adapters::{other}")) || names(&code, &format!("super::{other}"))
+        });
+        assert!(named.is_none(), "{path} names {named:?}");
+    }
+}
+
+#[test]
+fn forbidden_names_are_found_in_every_spelling() {
+    check("message/a.rs", "use crate::limits::Limits;", &["message/a.rs names limits"]);
+    check("protocol/a.rs", "use crate::{message::X, gateway::{Y, Z}};", &["protocol/a.rs names gateway"]);
+    check("protocol/a.rs", "fn f() { crate :: reactor :: run() }", &["protocol/a.rs names reactor"]);
+    check("gateway/a.rs", "use crate::protocol;", &["gateway/a.rs names protocol"]);
+    check("gateway/a.rs", "use std::time::{Duration, Instant};", &["gateway/a.rs names Instant"]);
+    check("conversation/a.rs", "fn f() { log::warn!(\"x\") }", &["conversation/a.rs names log"]);
+    check(
+        "conversation/a.rs",
+        "use std::net::{SocketAddr, TcpStream};",
+        &["conversation/a.rs names TcpStream"],
+    );
+    check("server.rs", "use mio::Poll;", &["server.rs names mio"]);
+    check("adapters/a.rs", "use crate::conversation::Turn;", &["adapters/a.rs names conversation"]);
+    check("now.rs", "fn f() { let _ = SystemTime::now(); }", &["now.rs names SystemTime"]);
+}
+
+#[test]
+fn what_stands_nowhere_is_found() {
+    check("reactor/a.rs", "fn f() { x.unwrap(); }", &["reactor/a.rs has .unwrap()"]);
+    check("reactor/a.rs", "fn f() { x\n.expect(\"y\"); }", &["reactor/a.rs has .expect("]);
+    check("lib.rs", "fn f() { unsafe { g() } }", &["lib.rs has unsafe"]);
+    let long = format!("fn long(a: [u8; 2]) {{\n{}}}", "x();\n".repeat(FUNCTION_LINES_MAX));
+    check("lib.rs", &long, &["lib.rs: function long has 77 lines"]);
+}
+
+#[test]
+fn words_that_only_look_like_it_do_not_count() {
+    check("protocol/a.rs", "//! [`gateway`](crate::gateway)\nfn f() {} // mio::Poll", &[]);
+    check("protocol/a.rs", "fn f() { g(\"crate::gateway::X\", '\"', \"unsafe\") }", &[]);
+    check("conversation/a.rs", "fn f(server: &S) { server.x(); turn.reactor_like(); }", &[]);
+    check("gateway/a.rs", "fn f() { x.unwrap_or(1); my_protocol::f(); }", &[]);
+    check("message/a.rs", "#[cfg(test)]\nmod tests { use crate::limits::L; fn f() { x.unwrap() } }", &[]);
+    check("protocol/a.rs", "fn f<'a>(x: &'a str) -> &'a str { x }", &[]);
+}

@@ -1,0 +1,213 @@
+//! Reads responses as strictly as the standard writes them, so that a server which is merely
+//! understood by lenient clients does not pass.
+//!
+//! [`read_one`] takes one response from the front of some bytes; [`read_all`] takes everything that
+//! a connection has sent. What a lenient client would forgive (a bare LF, a size with a blank, two
+//! lengths, bytes left over) is an `Err` with a sentence.
+
+use std::fmt;
+
+/// How the end of the content is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none: HEAD, 1xx, 204, 304.
+    None,
+    /// Content-Length.
+    Length,
+    /// The chunked coding.
+    Chunked,
+    /// The end of the connection.
+    UntilClose,
+}
+
+/// One response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub code: u16,
+    pub reason: String,
+    pub fields: Vec<(String, String)>,
+    pub framing: Framing,
+    pub content: Vec<u8>,
+    /// The connection ended before the content did.
+    pub is_cut: bool,
+}
+
+impl Response {
+    /// The value of the only field of this name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        let first = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} stands twice in {self:?}");
+        first
+    }
+
+    /// Whether it announces the end of the connection.
+    pub fn says_close(&self) -> bool {
+        self.field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
+    /// The content as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.content).into_owned()
+    }
+
+    /// What matters of the content: of the server's own error texts, the middle of
+    /// `400 Bad Request: what is wrong (RFC …).`
+    fn gist(&self) -> String {
+        let text = self.text();
+        let start = format!("{} {}: ", self.code, self.reason);
+        match text.strip_prefix(&start).and_then(|text| text.strip_suffix(".\n")) {
+            Some(what) => what.split(" (RFC ").next().unwrap_or(what).to_string(),
+            None => text,
+        }
+    }
+}
+
+/// One line: `200 length: content`, `400 length close: what is wrong`, `200 chunked cut: half`.
+impl fmt::Display for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let framing = match self.framing {
+            Framing::None => "none",
+            Framing::Length => "length",
+            Framing::Chunked => "chunked",
+            Framing::UntilClose => "until-close",
+        };
+        write!(f, "{} {framing}", self.code)?;
+        if self.says_close() {
+            f.write_str(" close")?;
+        }
+        if self.is_cut {
+            f.write_str(" cut")?;
+        }
+        match self.gist() {
+            content if content.is_empty() => Ok(()),
+            content => write!(f, ": {content}"),
+        }
+    }
+}
+
+/// Takes one response to a request with this method from the front; none if bytes are missing and
+/// the connection `has_ended` not yet. How many bytes it took.
+pub fn read_one(bytes: &[u8], method: &str, has_ended: bool) -> Result<Option<(Response, usize)>, String> {
+    let Some(head_bytes) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return match has_ended && !bytes.is_empty() {
+            true => Err(format!("the connection ended within a head: {:?}", String::from_utf8_lossy(bytes))),
+            false => Ok(None),
+        };
+    };
+    let mut response = read_head(&bytes[..head_bytes])?;
+    let start = head_bytes + 4;
+    response.framing = framing(&response, method)?;
+    let rest = &bytes[start..];
+    let (content, used, is_whole) = match response.framing {
+        Framing::None => (Vec::new(), 0, true),
+        Framing::Length => read_length(&response, rest)?,
+        Framing::Chunked => read_chunks(rest)?,
+        Framing::UntilClose => (rest.to_vec(), rest.len(), has_ended),
+    };
+    if !is_whole && !has_ended {
+        return Ok(None);
+    }
+    (response.content, response.is_cut) = (content, !is_whole);
+    Ok(Some((response, start + used)))
+}
+
+/// Takes all responses of an ended connection. `methods` are those of the final responses, in
+/// order; GET where there are more.
+pub fn read_all(mut bytes: &[u8], methods: &[&str]) -> Result<Vec<Response>, String> {
+    let mut responses: Vec<Response> = Vec::new();
+    while !bytes.is_empty() {
+        let finals = responses.iter().filter(|response| response.code >= 200).count();
+        let method = methods.get(finals).copied().unwrap_or("GET");
+        let (response, used) = read_one(bytes, method, true)?.ok_or("an incomplete response")?;
+        bytes = &bytes[used..];
+        responses.push(response);
+    }
+    Ok(responses)
+}
+
+fn read_head(head: &[u8]) -> Result<Response, String> {
+    let text = std::str::from_utf8(head).map_err(|_| "a head that is no text")?;
+    let mut lines = text.split("\r\n");
+    let status_line = lines.next().unwrap_or_default();
+    let rest = status_line.strip_prefix("HTTP/1.1 ").ok_or(format!("status line {status_line:?}"))?;
+    let (code, reason) = rest.split_once(' ').ok_or(format!("no blank after the code: {status_line:?}"))?;
+    if code.len() != 3 {
+        return Err(format!("code {code:?}"));
+    }
+    let mut fields = Vec::new();
+    for line in lines {
+        let (name, value) = line.split_once(": ").ok_or(format!("field line {line:?}"))?;
+        if name.is_empty() || line.contains(['\r', '\n', '\0']) {
+            return Err(format!("field line {line:?}"));
+        }
+        fields.push((name.to_string(), value.to_string()));
+    }
+    Ok(Response {
+        code: code.parse().map_err(|_| format!("code {code:?}"))?,
+        reason: reason.to_string(),
+        fields,
+        framing: Framing::None,
+        content: Vec::new(),
+        is_cut: false,
+    })
+}
+
+/// RFC 9112 §6.3, for a client.
+fn framing(response: &Response, method: &str) -> Result<Framing, String> {
+    let length = response.field("Content-Length");
+    let coding = response.field("Transfer-Encoding");
+    if length.is_some() && coding.is_some() {
+        return Err("both Content-Length and Transfer-Encoding".to_string());
+    }
+    if let 100..=199 | 204 = response.code {
+        return match (length, coding) {
+            (None, None) => Ok(Framing::None),
+            _ => Err(format!("a {} with a framing field", response.code)),
+        };
+    }
+    if method == "HEAD" || response.code == 304 {
+        return Ok(Framing::None);
+    }
+    match (length, coding) {
+        (Some(_), _) => Ok(Framing::Length),
+        (None, Some("chunked")) => Ok(Framing::Chunked),
+        (None, Some(other)) => Err(format!("coding {other:?}")),
+        (None, None) => Ok(Framing::UntilClose),
+    }
+}
+
+fn read_length(response: &Response, rest: &[u8]) -> Result<(Vec<u8>, usize, bool), String> {
+    let value = response.field("Content-Length").unwrap_or_default();
+    let length: usize = match value.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => value.parse().map_err(|_| format!("length {value:?}"))?,
+        false => return Err(format!("length {value:?}")),
+    };
+    let used = length.min(rest.len());
+    Ok((rest[..used].to_vec(), used, used == length))
+}
+
+/// `size CRLF data CRLF`, a size without leading zeros or extensions, no trailers.
+fn read_chunks(rest: &[u8]) -> Result<(Vec<u8>, usize, bool), String> {
+    let (mut content, mut at) = (Vec::new(), 0);
+    loop {
+        let Some(line) = rest[at..].windows(2).position(|window| window == b"\r\n") else {
+            return Ok((content, rest.len(), false));
+        };
+        let digits = &rest[at..at + line];
+        let is_size = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+        if !is_size || (digits.len() > 1 && digits[0] == b'0') {
+            return Err(format!("chunk size {:?}", String::from_utf8_lossy(digits)));
+        }
+        let size = usize::from_str_radix(&String::from_utf8_lossy(digits), 16).map_err(|e| e.to_string())?;
+        at += line + 2;
+        let data = &rest[at..rest.len().min(at + size)];
+        content.extend_from_slice(data);
+        match rest.get(at + size..at + size + 2) {
+            Some(b"\r\n") if size == 0 => return Ok((content, at + 2, true)),
+            Some(b"\r\n") => at += size + 2,
+            Some(other) => return Err(format!("{other:?} after a chunk")),
+            None => return Ok((content, rest.len(), false)),
+        }
+    }
+}
