@@ -4,5 +4,7 @@
 #![allow(dead_code)]
 
 pub mod loopback;
+// Of the program, which exists only with this feature.
+#[cfg(feature = "cli")]
 pub mod process;
 pub mod response;
