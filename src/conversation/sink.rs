@@ -4,7 +4,7 @@ use super::output_queue::OutputQueue;
 use crate::gateway::{Body, BodyKind, Content, Misuse, ResponseSink};
 use crate::message::ContentLength;
 use crate::now::Moment;
-use crate::protocol::{Http1, ResponseEncoder, ServerFields};
+use crate::protocol::{BodyEncoder, Http1, ResponseEncoder, ResponseState, ServerFields};
 
 /// What is counted of a response, for the journal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,12 +58,19 @@ impl<'a> Sink<'a> {
         let kind = body.into_kind();
         match (&kind, &self.stage) {
             (BodyKind::Later { .. }, Stage::Unbegun) => Ok(kind),
-            (
-                BodyKind::Complete | BodyKind::Stream(_) | BodyKind::File(_),
-                Stage::Ended { .. } | Stage::Content,
-            ) => Ok(kind),
+            (BodyKind::Complete | BodyKind::Stream(_), Stage::Ended { .. } | Stage::Content) => Ok(kind),
+            (BodyKind::File(range), Stage::Ended { .. }) if self.declares(range.length) => Ok(kind),
             // A body kept from another call: the only way to come here.
             _ => Err(Misuse::NotStarted),
+        }
+    }
+
+    /// Whether the head that has ended announces so many bytes, or that there will be none at all.
+    fn declares(&self, bytes: u64) -> bool {
+        match self.http.response() {
+            ResponseState::Body(BodyEncoder::Length(length)) => length == bytes,
+            ResponseState::Body(BodyEncoder::Discard) => true,
+            _ => false,
         }
     }
 }
