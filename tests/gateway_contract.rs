@@ -1,0 +1,993 @@
+//! What an application may do wrong, and what it may rely on.
+//!
+//! The first part drives a conversation by hand: an application misbehaves, and [`check`] says what
+//! is on the wire afterwards, one line a response and then the fate of the connection. The second
+//! part needs real sockets: other threads, clients that leave or do not read, resets.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::loopback::{Answer, End, noise, serve, wait_until};
+use support::response::{Framing, read_all};
+use tidegate::conversation::{ByHand, Farewell, Wants};
+use tidegate::gateway::{BodyStream, FileRange, OwnedContent, Piece, Responder, Response, Wakeup, deferred};
+use tidegate::limits::Limits;
+use tidegate::now::Moment;
+use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OLD_GET: &str = "GET / HTTP/1.0\r\n\r\n";
+const FAILED: &str = "500 length close: the application failed";
+
+/// A stream that does what a closure says, by the number of the call.
+struct Script<F>(usize, F);
+
+impl<F: FnMut(usize) -> Result<Piece<'static>, GatewayError>> BodyStream for Script<F> {
+    fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
+        self.0 += 1;
+        (self.1)(self.0)
+    }
+}
+
+fn script<F: FnMut(usize) -> Result<Piece<'static>, GatewayError>>(pieces: F) -> Script<F> {
+    Script(0, pieces)
+}
+
+/// What is on the wire, one line a response, and then the fate of the connection.
+fn told(hand: &mut ByHand<impl Gateway>) -> Vec<String> {
+    let sent = hand.transmit_all();
+    let fate = match hand.wants() {
+        Wants::Close(Farewell::Reset) => "reset",
+        Wants::Close(_) => "closed",
+        Wants::Application => "waiting",
+        Wants::Read => "open",
+        Wants::Write | Wants::Turn => "stuck",
+    };
+    let responses = read_all(&sent, &[]).expect("responses by the book");
+    responses.iter().map(ToString::to_string).chain([fate.to_string()]).collect()
+}
+
+/// Lets an application answer one request of HTTP/1.1 by hand.
+fn check(gateway: impl FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer, expected: &[&str]) {
+    check_request(GET, gateway, expected);
+}
+
+fn check_request(
+    request: &str,
+    gateway: impl FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer,
+    expected: &[&str],
+) {
+    let mut hand = ByHand::new(gateway);
+    hand.receive(request.as_bytes());
+    assert_eq!(told(&mut hand), expected);
+}
+
+// Failing
+
+#[test]
+fn failure_before_the_head_is_a_500() {
+    check(|_, _| Err(GatewayError::new("secret")), &[FAILED, "closed"]);
+    check(|_, _| panic!("secret"), &[FAILED, "closed"]);
+    check(|_, _| Err(io::Error::other("secret").into()), &[FAILED, "closed"]);
+}
+
+#[test]
+fn failure_before_content_takes_the_head_back() {
+    check(
+        |_, start_response| {
+            let _writer = start_response.start(200, &[("X-Secret", "1")])?;
+            Err(GatewayError::new("secret"))
+        },
+        &[FAILED, "closed"],
+    );
+    check(
+        |_, start_response| {
+            let _writer = start_response.start(200, &[("Content-Length", "100")])?;
+            panic!("secret")
+        },
+        &[FAILED, "closed"],
+    );
+    check(
+        |_, start_response| {
+            let _head = start_response.status(200).field("X", "y");
+            panic!("secret")
+        },
+        &[FAILED, "closed"],
+    );
+}
+
+#[test]
+fn failure_after_content_breaks_the_response_off() {
+    check(
+        |_, start_response| {
+            let mut writer = start_response.start(200, &[])?;
+            writer.write("half")?;
+            panic!("secret")
+        },
+        &["200 chunked cut: half", "closed"],
+    );
+    check(
+        |_, start_response| {
+            let mut writer = start_response.start(200, &[("Content-Length", "8")])?;
+            writer.write("half")?;
+            Err(GatewayError::new("secret"))
+        },
+        &["200 length cut: half", "closed"],
+    );
+}
+
+/// A piece, and then nothing good.
+fn half_then(end: fn() -> Result<Piece<'static>, GatewayError>) -> impl BodyStream {
+    script(move |call| if call == 1 { Ok(Piece::Data(b"half")) } else { end() })
+}
+
+#[test]
+fn stream_that_fails_midway_is_broken_off_in_every_framing() {
+    for end in [|| Err(GatewayError::new("secret")), || panic!("secret")] {
+        check(
+            move |_, start_response| start_response.status(200).stream(half_then(end)),
+            &["200 chunked cut: half", "closed"],
+        );
+        check(
+            move |_, start_response| {
+                start_response.status(200).field("Content-Length", "8").stream(half_then(end))
+            },
+            &["200 length cut: half", "closed"],
+        );
+        check_request(
+            OLD_GET,
+            move |_, start_response| start_response.status(200).stream(half_then(end)),
+            &["200 until-close close: half", "reset"],
+        );
+    }
+}
+
+#[test]
+fn failure_reaches_the_client_without_a_word_of_its_text() {
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, _: StartResponse<'_>| -> Answer { panic!("secret") });
+    hand.receive(GET.as_bytes());
+    assert!(!String::from_utf8_lossy(&hand.transmit_all()).contains("secret"));
+}
+
+#[test]
+fn nothing_is_asked_after_a_failure() {
+    let calls = Cell::new(0);
+    check_request(
+        &GET.repeat(3),
+        |_, _| {
+            calls.set(calls.get() + 1);
+            Err(GatewayError::new("secret"))
+        },
+        &[FAILED, "closed"],
+    );
+    assert_eq!(calls.get(), 1);
+}
+
+// Counting
+
+#[test]
+fn content_beyond_its_declared_length_is_cut_off() {
+    let declared = [("Content-Length", "3")];
+    check(
+        move |_, start_response| {
+            let mut writer = start_response.start(200, &declared)?;
+            writer.write("ab")?;
+            writer.write("cdef")?;
+            writer.finish()
+        },
+        &["200 length: abc", "open"],
+    );
+    check(
+        |_, start_response| {
+            start_response.status(200).field("Content-Length", "3").pieces(["ab", "cd", "ef"])
+        },
+        &["200 length: abc", "open"],
+    );
+    check_request(
+        &GET.repeat(2),
+        |_, start_response| start_response.status(200).field("Content-Length", "0").pieces(["ab"]),
+        &["200 length", "200 length", "open"],
+    );
+}
+
+#[test]
+fn content_short_of_its_declared_length_is_cut() {
+    check(
+        |_, start_response| {
+            let mut writer = start_response.start(200, &[("Content-Length", "5")])?;
+            writer.write("abc")?;
+            writer.finish()
+        },
+        &["200 length cut: abc", "closed"],
+    );
+    check(
+        |_, start_response| start_response.status(200).field("Content-Length", "5").pieces(["a", "bc"]),
+        &["200 length cut: abc", "closed"],
+    );
+}
+
+#[test]
+fn content_at_hand_of_another_length_than_declared_is_a_500() {
+    for length in ["2", "4", "0"] {
+        check(
+            move |_, start_response| start_response.status(200).field("Content-Length", length).send("abc"),
+            &[FAILED, "closed"],
+        );
+    }
+    check(
+        |_, start_response| start_response.status(200).field("content-length", "3").send("abc"),
+        &["200 length: abc", "open"],
+    );
+}
+
+// Heads
+
+/// Nothing of a bad head is on the wire, not even of what was right in it.
+fn check_bad_head(code: u16, fields: &[(&str, &[u8])]) {
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let head = start_response.status(code).field("X-Evil", "1");
+        fields
+            .iter()
+            .fold(head, |head, (name, value)| head.field(name, value))
+            .field("X-Evil", "2")
+            .send("evil")
+    });
+    hand.receive(GET.as_bytes());
+    let sent = String::from_utf8_lossy(&hand.transmit_all()).into_owned();
+    assert!(sent.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{fields:?}: {sent}");
+    assert!(!sent.to_lowercase().contains("evil"), "{fields:?}: {sent}");
+    assert!(matches!(hand.wants(), Wants::Close(_)));
+}
+
+#[test]
+fn field_that_would_split_the_response_is_a_500() {
+    for value in [&b"a\r\nEvil: 1"[..], b"a\nEvil: 1", b"a\rEvil", b"evil\0", b"evil\x1b", b"evil\x7f"] {
+        check_bad_head(200, &[("X", value)]);
+    }
+    for name in ["", "Evil Name", "Evil:", "Evil\r\nEvil", "Ev\u{ef}l", "Evil\0"] {
+        check_bad_head(200, &[(name, b"x")]);
+    }
+}
+
+#[test]
+fn field_of_the_connection_is_a_500() {
+    for name in ["Transfer-Encoding", "keep-alive", "Upgrade", "Trailer", "TE", "Proxy-Connection"] {
+        check_bad_head(200, &[(name, b"evil")]);
+    }
+    check_bad_head(200, &[("Connection", b"upgrade")]);
+    check_bad_head(200, &[("Content-Length", b"4"), ("Content-Length", b"4")]);
+    check_bad_head(200, &[("Content-Length", b"+4")]);
+}
+
+#[test]
+fn status_that_ends_no_exchange_is_a_500() {
+    for code in [0, 99, 100, 101, 199, 600, 999] {
+        check_bad_head(code, &[]);
+    }
+    for code in [200, 299, 599] {
+        let expected = format!("{code} length: x");
+        check(move |_, start_response| start_response.status(code).send("x"), &[&expected, "open"]);
+    }
+}
+
+#[test]
+fn reason_that_would_split_the_response_is_a_500() {
+    check(
+        |_, start_response| start_response.status_with_reason(200, "OK\r\nEvil: 1").send("evil"),
+        &[FAILED, "closed"],
+    );
+}
+
+#[test]
+fn connection_close_is_obeyed() {
+    check_request(
+        &GET.repeat(2),
+        |_, start_response| start_response.status(200).field("Connection", "close").send("x"),
+        &["200 length close: x", "closed"],
+    );
+}
+
+// Starting over
+
+#[test]
+fn response_is_replaced_until_content_has_followed() {
+    check(
+        |_, start_response| {
+            let head = start_response.status(200).field("X-First", "1");
+            let writer = head.replace()?.start(201, &[("Content-Length", "100")])?;
+            writer.replace()?.status(404).send("third")
+        },
+        &["404 length: third", "open"],
+    );
+    check(
+        |_, start_response| {
+            let mut writer = start_response.start(200, &[])?;
+            writer.write("first")?;
+            writer.replace()?.status(500).send("second")
+        },
+        &["200 chunked cut: first", "closed"],
+    );
+}
+
+#[test]
+fn replaced_head_leaves_no_trace_and_no_framing() {
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let fields = [("X-First", "1"), ("Connection", "close")];
+        start_response.start(200, &fields)?.replace()?.status(200).send("second")
+    });
+    hand.receive(GET.repeat(2).as_bytes());
+    let sent = hand.transmit_all();
+    assert!(!String::from_utf8_lossy(&sent).contains("X-First"));
+    let responses = read_all(&sent, &[]).unwrap();
+    let texts: Vec<_> = responses.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["200 length: second", "200 length: second"]);
+}
+
+// Bodies kept from an earlier call
+
+/// The first call keeps the body that `keep` makes and fails; the second does `then` with it.
+fn check_kept(
+    keep: impl Fn(StartResponse<'_>) -> Answer,
+    then: impl Fn(StartResponse<'_>) -> Result<(), GatewayError>,
+    expected: &[&str],
+) {
+    let kept: Rc<RefCell<Option<Body>>> = Rc::default();
+    let gateway = |_: &mut Environ<'_>, start_response: StartResponse<'_>| -> Answer {
+        if kept.borrow().is_none() {
+            *kept.borrow_mut() = Some(keep(start_response)?);
+            return Err(GatewayError::new("kept"));
+        }
+        then(start_response)?;
+        Ok(kept.take().expect("a body"))
+    };
+    let mut gateway = gateway;
+    let mut first =
+        ByHand::new(&mut gateway as &mut dyn FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer);
+    first.receive(GET.as_bytes());
+    drop(first);
+    let mut second =
+        ByHand::new(&mut gateway as &mut dyn FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer);
+    second.receive(GET.as_bytes());
+    assert_eq!(told(&mut second), expected);
+}
+
+fn nothing(_: StartResponse<'_>) -> Result<(), GatewayError> {
+    Ok(())
+}
+
+fn start(start_response: StartResponse<'_>) -> Result<(), GatewayError> {
+    start_response.start(200, &[]).map(drop)
+}
+
+#[test]
+fn body_of_an_earlier_call_without_a_start_is_a_500() {
+    check_kept(|start_response| start_response.status(200).send("old"), nothing, &[FAILED, "closed"]);
+    check_kept(|start_response| start_response.status(200).pieces(["old"]), nothing, &[FAILED, "closed"]);
+    check_kept(
+        |start_response| start_response.status(200).file(file_range(b"old", 0, 3)),
+        nothing,
+        &[FAILED, "closed"],
+    );
+}
+
+#[test]
+fn body_of_an_earlier_call_that_does_not_go_with_the_head_is_a_500() {
+    let later = |start_response: StartResponse<'_>| {
+        Ok(start_response
+            .later(None, |start_response: StartResponse<'_>| start_response.status(200).send("x")))
+    };
+    check_kept(later, start, &[FAILED, "closed"]);
+    check_kept(
+        |start_response| start_response.status(200).file(file_range(b"old", 0, 3)),
+        start,
+        &[FAILED, "closed"],
+    );
+}
+
+// Files
+
+/// A file without a name, with this content.
+fn temporary_file(content: &[u8]) -> File {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("tidegate-test-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let path: PathBuf = std::env::temp_dir().join(name);
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    file.write_all(content).unwrap();
+    file
+}
+
+fn file_range(content: &[u8], offset: u64, length: u64) -> FileRange {
+    FileRange { file: temporary_file(content), offset, length }
+}
+
+#[test]
+fn file_range_is_sent_as_it_stands() {
+    let range = |offset, length| {
+        move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            start_response.status(206).file(file_range(b"0123456789", offset, length))
+        }
+    };
+    check(range(0, 10), &["206 length: 0123456789", "open"]);
+    check(range(3, 4), &["206 length: 3456", "open"]);
+    check(range(9, 1), &["206 length: 9", "open"]);
+    check(range(5, 0), &["206 length", "open"]);
+    check(range(5, 6), &["206 length cut: 56789", "closed"]);
+    check_request("HEAD / HTTP/1.0\r\n\r\n", range(0, 10), &["206 length close cut", "closed"]);
+}
+
+#[test]
+fn long_file_arrives_whole_behind_and_before_other_responses() {
+    let content = noise(7, 300_000);
+    let file = temporary_file(&content);
+    let mut hand =
+        ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| match environ.path() {
+            "/file" => {
+                let file = file.try_clone()?;
+                start_response.status(200).file(FileRange { file, offset: 1, length: 299_999 })
+            }
+            _ => start_response.status(200).send("between"),
+        });
+    let file_request = GET.replace("GET /", "GET /file");
+    hand.receive([GET, &file_request, GET, &file_request].concat().as_bytes());
+    let responses = read_all(&hand.transmit_all(), &[]).unwrap();
+    let contents: Vec<_> = responses.into_iter().map(|response| response.content).collect();
+    assert_eq!(contents.len(), 4);
+    assert!(contents[0] == b"between" && contents[2] == b"between");
+    assert!(contents[1] == content[1..] && contents[3] == content[1..]);
+}
+
+#[test]
+fn file_that_shrinks_midway_cuts_its_response() {
+    let file = temporary_file(&[b'x'; 300_000]);
+    let shared = file.try_clone().unwrap();
+    let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let file = shared.try_clone()?;
+        start_response.status(200).file(FileRange { file, offset: 0, length: 300_000 })
+    });
+    hand.receive(GET.repeat(2).as_bytes());
+    assert!(hand.owed() >= hand.limits.output_bytes_high);
+    assert!(hand.owed() < 200_000, "{} bytes owed at once", hand.owed());
+    file.set_len(250_000).unwrap();
+    let sent = hand.transmit_all();
+    let responses = read_all(&sent, &[]).unwrap();
+    assert_eq!(responses.len(), 1);
+    assert!(responses[0].is_cut && responses[0].content.len() == 250_000);
+    assert!(matches!(hand.wants(), Wants::Close(_)));
+}
+
+// Back-pressure
+
+#[test]
+fn pieces_are_drawn_only_below_the_high_water_mark() {
+    let drawn = Rc::new(Cell::new(0));
+    let count = drawn.clone();
+    let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let count = count.clone();
+        let piece: &'static [u8] = &[b'x'; 1000];
+        start_response.status(200).stream(script(move |_| {
+            count.set(count.get() + 1);
+            Ok(Piece::Data(piece))
+        }))
+    });
+    hand.limits.output_bytes_high = 10_000;
+    hand.receive(GET.as_bytes());
+    for _ in 0..10 {
+        hand.advance();
+    }
+    assert_eq!(hand.wants(), Wants::Write);
+    assert!((9..=10).contains(&drawn.get()), "{} pieces", drawn.get());
+    let owed = hand.owed();
+    assert!((10_000..11_500).contains(&owed), "{owed} bytes");
+    assert_eq!(hand.transmit().len(), owed);
+    hand.advance();
+    assert!((18..=20).contains(&drawn.get()), "{} pieces", drawn.get());
+}
+
+#[test]
+fn requests_behind_much_output_wait_for_room() {
+    let calls = Rc::new(Cell::new(0));
+    let count = calls.clone();
+    let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        count.set(count.get() + 1);
+        start_response.status(200).send(vec![b'x'; 30_000])
+    });
+    hand.limits.output_bytes_high = 50_000;
+    hand.receive(GET.repeat(10).as_bytes());
+    hand.advance();
+    assert_eq!((calls.get(), hand.wants()), (2, Wants::Write));
+    let sent = hand.transmit_all();
+    assert_eq!((calls.get(), read_all(&sent, &[]).unwrap().len()), (10, 10));
+}
+
+#[test]
+fn nothing_is_drawn_for_a_head_request() {
+    let drawn = Rc::new(Cell::new(0));
+    let count = drawn.clone();
+    check_request(
+        &GET.replace("GET", "HEAD"),
+        move |_, start_response| {
+            let count = count.clone();
+            start_response.status(204).stream(script(move |_| {
+                count.set(count.get() + 1);
+                Ok(Piece::End)
+            }))
+        },
+        &["204 none", "open"],
+    );
+    assert_eq!(drawn.get(), 0);
+}
+
+#[test]
+fn stream_of_empty_pieces_gives_others_their_turn() {
+    let drawn = Rc::new(Cell::new(0));
+    let count = drawn.clone();
+    let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let count = count.clone();
+        start_response.status(200).stream(script(move |_| {
+            count.set(count.get() + 1);
+            Ok(Piece::Data(b""))
+        }))
+    });
+    hand.receive(GET.as_bytes());
+    assert_eq!(hand.wants(), Wants::Turn);
+    assert!((1..10_000).contains(&drawn.get()), "{} pieces in a turn", drawn.get());
+    let before = drawn.get();
+    hand.advance();
+    assert!(drawn.get() > before);
+}
+
+// Answers that come later
+
+/// A gateway that promises, and where the promises go.
+fn promising() -> (impl Gateway, Rc<RefCell<Vec<Responder>>>) {
+    let responders: Rc<RefCell<Vec<Responder>>> = Rc::default();
+    let promised = responders.clone();
+    let gateway = move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let (responder, answer) = deferred(environ.wakeup());
+        promised.borrow_mut().push(responder);
+        Ok(start_response.later(None, answer))
+    };
+    (gateway, responders)
+}
+
+#[test]
+fn promise_that_is_dropped_is_a_500() {
+    let (gateway, responders) = promising();
+    let mut hand = ByHand::new(gateway);
+    hand.receive(GET.as_bytes());
+    assert_eq!(told(&mut hand), ["waiting"]);
+    responders.borrow_mut().clear();
+    hand.wake();
+    assert_eq!(told(&mut hand), [FAILED, "closed"]);
+}
+
+#[test]
+fn wakeups_may_be_spurious_and_late() {
+    let (gateway, responders) = promising();
+    let mut hand = ByHand::new(gateway);
+    hand.wake();
+    hand.receive(GET.repeat(2).as_bytes());
+    for _ in 0..3 {
+        hand.wake();
+        assert_eq!(told(&mut hand), ["waiting"]);
+    }
+    responders.borrow_mut().remove(0).respond(Response::new(200).content("first"));
+    assert_eq!(told(&mut hand), ["waiting"]);
+    hand.wake();
+    assert_eq!(told(&mut hand), ["200 length: first", "waiting"]);
+    responders.borrow_mut().remove(0).respond(Response::new(200).content("second"));
+    hand.wake();
+    assert_eq!(told(&mut hand), ["200 length: second", "open"]);
+    hand.wake();
+    assert_eq!(told(&mut hand), ["open"]);
+}
+
+#[test]
+fn next_request_is_asked_only_after_the_answer_before_it() {
+    let (gateway, responders) = promising();
+    let mut hand = ByHand::new(gateway);
+    hand.receive(GET.repeat(3).as_bytes());
+    assert_eq!(responders.borrow().len(), 1);
+}
+
+#[test]
+fn answer_by_the_clock_comes_at_its_moment() {
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let until = start_response.now() + Duration::from_secs(3);
+        let resume = move |start_response: StartResponse<'_>| {
+            let is_time = start_response.now() >= until;
+            start_response.status(200).send(format!("{is_time}"))
+        };
+        Ok(start_response.later(Some(until), resume))
+    });
+    hand.receive(GET.as_bytes());
+    hand.pass(Duration::from_millis(2999));
+    assert_eq!(told(&mut hand), ["waiting"]);
+    hand.pass(Duration::from_millis(1));
+    assert_eq!(told(&mut hand), ["200 length: true", "open"]);
+}
+
+#[test]
+fn stream_that_waits_is_asked_again_when_woken_or_at_its_moment() {
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let until = start_response.now() + Duration::from_secs(1);
+        start_response.status(200).stream(script(move |call| match call {
+            1 | 3 => Ok(Piece::Data(b"x")),
+            2 => Ok(Piece::Pending { until: None }),
+            4 => Ok(Piece::Pending { until: Some(until) }),
+            _ => Ok(Piece::End),
+        }))
+    });
+    hand.receive(GET.as_bytes());
+    assert!(hand.transmit_all().ends_with(b"1\r\nx\r\n"));
+    assert_eq!((hand.wants(), hand.deadline()), (Wants::Application, None));
+    hand.wake();
+    assert_eq!(hand.transmit_all(), b"1\r\nx\r\n");
+    hand.pass(Duration::from_millis(999));
+    assert_eq!(hand.transmit_all(), b"");
+    hand.pass(Duration::from_millis(1));
+    assert_eq!((hand.transmit_all(), hand.wants()), (b"0\r\n\r\n".to_vec(), Wants::Read));
+}
+
+#[test]
+fn resumed_answer_that_fails_is_a_500() {
+    fn panics(_: StartResponse<'_>) -> Answer {
+        panic!("secret")
+    }
+    fn starts_and_panics(start_response: StartResponse<'_>) -> Answer {
+        let _writer = start_response.start(200, &[("X-Evil", "1")])?;
+        panic!("secret")
+    }
+    for resume in [panics, starts_and_panics] {
+        let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            Ok(start_response.later(None, resume))
+        });
+        hand.receive(GET.as_bytes());
+        hand.wake();
+        assert_eq!(told(&mut hand), [FAILED, "closed"]);
+    }
+}
+
+// Request content
+
+#[test]
+fn content_is_a_slice_in_memory_and_a_reader_everywhere() {
+    let seen: Rc<RefCell<Vec<(bool, usize, u64)>>> = Rc::default();
+    let noted = seen.clone();
+    let mut hand = ByHand::new(move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let slice = environ.content().as_slice().map(<[u8]>::to_vec);
+        let length = environ.content().len();
+        let mut read = Vec::new();
+        environ.content().read_to_end(&mut read)?;
+        assert!(slice.as_ref().is_none_or(|slice| *slice == read), "both see the same");
+        noted.borrow_mut().push((slice.is_some(), read.len(), length));
+        start_response.status(200).send(read)
+    });
+    hand.limits.body_memory_bytes_max = 100;
+    for (length, is_split, is_slice) in
+        [(0, false, true), (100, true, true), (101, true, false), (101, false, true)]
+    {
+        let content = noise(3, length);
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        match is_split {
+            true => {
+                hand.receive(head.as_bytes());
+                content.chunks(9).for_each(|piece| hand.receive(piece));
+            }
+            false => hand.receive(&[head.as_bytes(), &content].concat()),
+        }
+        let responses = read_all(&hand.transmit_all(), &[]).unwrap();
+        assert!(responses[0].content == content);
+        assert_eq!(seen.borrow_mut().pop(), Some((is_slice, length, length as u64)), "{length} {is_split}");
+    }
+}
+
+#[test]
+fn content_that_was_not_read_does_not_disturb_the_next_request() {
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /";
+    check_request(
+        &request.repeat(3),
+        |_, start_response| start_response.status(200).send("x"),
+        &["200 length: x", "200 length: x", "200 length: x", "open"],
+    );
+}
+
+// Over real sockets
+
+fn quick() -> Limits {
+    Limits { drain_timeout: Duration::from_secs(5), ..Limits::default() }
+}
+
+#[test]
+fn panic_of_one_request_leaves_the_server_running() {
+    let server = serve(
+        |environ, start_response| match environ.path() {
+            // As a panic, only without the message on the terminal.
+            "/panic" => std::panic::resume_unwind(Box::new("on purpose")),
+            _ => start_response.status(200).send("fine"),
+        },
+        quick(),
+    );
+    for _ in 0..10 {
+        let mut client = server.connect();
+        assert_eq!(client.get("/").text(), "fine");
+        assert_eq!(client.get("/panic").code, 500);
+        assert_eq!(client.read_end(), End::Fin);
+    }
+    assert_eq!(server.connect().get("/").text(), "fine");
+}
+
+/// Without length, an ordinary end would pass for the end of the content.
+#[cfg(feature = "sockets")]
+#[test]
+fn http10_response_that_fails_midway_ends_with_a_reset() {
+    let fail = Arc::new(AtomicBool::new(false));
+    let fails = fail.clone();
+    let server = serve(
+        move |environ, start_response| {
+            let (fails, wakeup, is_bad) = (fails.clone(), environ.wakeup(), environ.path() == "/bad");
+            start_response.status(200).stream(script(move |call| match call {
+                1 => Ok(Piece::Data(b"half")),
+                _ if !fails.load(Ordering::SeqCst) => {
+                    let wakeup = wakeup.clone();
+                    thread::spawn(move || {
+                        thread::sleep(Duration::from_millis(5));
+                        wakeup.wake();
+                    });
+                    Ok(Piece::Pending { until: None })
+                }
+                _ if is_bad => Err(GatewayError::new("on purpose")),
+                _ => Ok(Piece::End),
+            }))
+        },
+        quick(),
+    );
+    for (path, expected) in [("/good", End::Fin), ("/bad", End::Reset)] {
+        fail.store(false, Ordering::SeqCst);
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.0\r\n\r\n"));
+        while !client.received.ends_with(b"half") {
+            client.read_bytes(client.received.len() + 1);
+        }
+        fail.store(true, Ordering::SeqCst);
+        let (received, end) = client.read_to_end();
+        assert!(received.ends_with(b"half"));
+        assert_eq!(end, expected, "{path}");
+    }
+}
+
+#[test]
+fn answers_from_threads_keep_the_order_of_their_requests() {
+    let server = serve(
+        |environ, start_response| {
+            let (responder, answer) = deferred(environ.wakeup());
+            let path = environ.path().to_string();
+            // Earlier ones take longer.
+            let pause = Duration::from_millis(if path.ends_with('0') { 20 } else { 0 });
+            thread::spawn(move || {
+                thread::sleep(pause);
+                responder.respond(Response::new(200).field("X-Path", &path).content(path.clone()));
+            });
+            Ok(start_response.later(None, answer))
+        },
+        quick(),
+    );
+    let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let requests: String =
+            (0..30).map(|n| format!("GET /{number}/{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+        client.send(requests);
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        for n in 0..30 {
+            assert_eq!(client.read("GET").text(), format!("/{number}/{n}"));
+        }
+    }
+}
+
+/// Promises an answer to `/later`, and passes the promise on; answers all others at once.
+fn serve_promises() -> (support::loopback::Running, mpsc::Receiver<(Responder, Wakeup)>) {
+    let (sender, promises) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let gateway = move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        if environ.path() != "/later" {
+            return start_response.status(200).send("at once");
+        }
+        let (responder, answer) = deferred(environ.wakeup());
+        sender.lock().unwrap().send((responder, environ.wakeup()))?;
+        Ok(start_response.later(None, answer))
+    };
+    (serve(gateway, quick()), promises)
+}
+
+#[test]
+fn late_answer_to_a_client_that_left_reaches_nobody_else() {
+    let (server, promises) = serve_promises();
+    let mut leaving = server.connect();
+    leaving.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (responder, wakeup) = promises.recv().unwrap();
+    leaving.leave_unread();
+    wait_until("the promise learns that its client has left", || responder.is_abandoned());
+    // One of these has the place of the one that left.
+    let mut others: Vec<_> = (0..5).map(|_| server.connect()).collect();
+    others.iter_mut().for_each(|other| assert_eq!(other.get("/").text(), "at once"));
+    responder.respond(Response::new(200).content("stray"));
+    for _ in 0..10 {
+        wakeup.wake();
+    }
+    others.iter_mut().for_each(|other| {
+        assert_eq!(other.get("/").text(), "at once");
+        assert!(other.is_quiet_for(Duration::from_millis(5)));
+    });
+}
+
+#[test]
+fn owned_environ_is_the_same_request_in_another_thread() {
+    let server = serve(
+        |environ, start_response| {
+            let (responder, answer) = deferred(environ.wakeup());
+            let mut owned = environ.to_owned();
+            thread::spawn(move || {
+                let text = owned.with(|environ| {
+                    let mut content = String::new();
+                    environ.content().read_to_string(&mut content).unwrap();
+                    let query = environ.get("QUERY_STRING").unwrap_or_default().into_owned();
+                    let agent = environ.field("user-agent").unwrap_or_default().to_vec();
+                    let (query, agent) =
+                        (String::from_utf8(query).unwrap(), String::from_utf8(agent).unwrap());
+                    format!("{} {} {query} {agent} {content}", environ.method(), environ.path())
+                });
+                responder.respond(Response::new(200).content(text));
+            });
+            Ok(start_response.later(None, answer))
+        },
+        Limits { body_memory_bytes_max: 10, ..quick() },
+    );
+    let mut client = server.connect();
+    for content in ["short", "much longer than memory allows"] {
+        for is_split in [false, true] {
+            let head = format!(
+                "PUT /x?y=z HTTP/1.1\r\nHost: a\r\nUser-Agent: me\r\nContent-Length: {}\r\n\r\n",
+                content.len()
+            );
+            client.send(&head[..if is_split { 20 } else { 0 }]);
+            client.send(head[if is_split { 20 } else { 0 }..].to_string() + content);
+            assert_eq!(client.read("PUT").text(), format!("PUT /x y=z me {content}"));
+        }
+    }
+}
+
+#[test]
+fn owned_content_is_the_content_wherever_it_was() {
+    let server = serve(
+        |environ, start_response| {
+            let mut owned = environ.content().detach();
+            assert_eq!(environ.content().len(), 0);
+            let mut bytes = Vec::new();
+            match &mut owned {
+                OwnedContent::Memory(memory) => bytes.append(memory),
+                OwnedContent::Spooled { file, .. } => _ = file.read_to_end(&mut bytes)?,
+            }
+            start_response.status(200).send(bytes)
+        },
+        Limits { body_memory_bytes_max: 1000, ..quick() },
+    );
+    let mut client = server.connect();
+    for length in [0, 1, 1000, 1001, 300_000] {
+        let content = noise(length as u64 + 1, length);
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+        client.send(&content);
+        assert!(client.read("POST").content == content, "{length} bytes");
+    }
+}
+
+#[test]
+fn stream_of_empty_pieces_does_not_starve_other_clients() {
+    let server = serve(
+        |environ, start_response| match environ.path() {
+            "/empty" => start_response.status(200).stream(script(|_| Ok(Piece::Data(b"")))),
+            _ => start_response.status(200).send("alive"),
+        },
+        Limits { drain_timeout: Duration::from_millis(100), ..Limits::default() },
+    );
+    let mut greedy = server.connect();
+    greedy.send("GET /empty HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut other = server.connect();
+    for _ in 0..50 {
+        assert_eq!(other.get("/").text(), "alive");
+    }
+}
+
+/// Streams that say how many pieces were drawn of them, and whether they are gone.
+#[derive(Clone, Default)]
+struct Watch {
+    drawn: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+}
+
+struct Watched(Watch, Vec<u8>);
+
+impl BodyStream for Watched {
+    fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
+        self.0.drawn.fetch_add(1, Ordering::SeqCst);
+        Ok(Piece::Data(&self.1))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn serve_endless(watch: &Watch, limits: Limits) -> support::loopback::Running {
+    let watch = watch.clone();
+    serve(
+        move |_, start_response| {
+            start_response.status(200).stream(Watched(watch.clone(), vec![b'x'; 16 * 1024]))
+        },
+        limits,
+    )
+}
+
+/// What the sockets of both sides hold is the system's business; it is some megabytes at most.
+#[test]
+fn client_that_reads_nothing_has_nothing_more_produced_for_it() {
+    let watch = Watch::default();
+    let server =
+        serve_endless(&watch, Limits { drain_timeout: Duration::from_millis(100), ..Limits::default() });
+    let mut client = server.connect();
+    client.send(GET);
+    let mut seen = 0;
+    wait_until("the stream stands still", || {
+        let before = seen;
+        thread::sleep(Duration::from_millis(100));
+        seen = watch.drawn.load(Ordering::SeqCst);
+        seen > 0 && seen == before
+    });
+    assert!(seen * 16 * 1024 < 64 << 20, "{seen} pieces of 16 KiB");
+    client.read_bytes(seen * 16 * 1024 / 2);
+    wait_until("the stream goes on once the client reads", || watch.drawn.load(Ordering::SeqCst) > seen);
+}
+
+#[test]
+fn stream_is_dropped_soon_after_its_client_has_left() {
+    let watch = Watch::default();
+    let server = serve_endless(&watch, Limits::default());
+    let mut client = server.connect();
+    client.send(GET);
+    client.read_bytes(100_000);
+    let left = Instant::now();
+    drop(client);
+    wait_until("the stream is dropped", || watch.dropped.load(Ordering::SeqCst) == 1);
+    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+}
+
+#[test]
+fn framing_is_the_same_over_a_socket_as_by_hand() {
+    let server = serve(
+        |environ, start_response| match environ.path() {
+            "/pieces" => start_response.status(200).pieces(vec![vec![b'y'; 10_000]; 30]),
+            _ => start_response.status(200).send(vec![b'y'; 300_000]),
+        },
+        quick(),
+    );
+    let mut client = server.connect();
+    for (path, framing) in
+        [("/pieces", Framing::Chunked), ("/", Framing::Length), ("/pieces", Framing::Chunked)]
+    {
+        let response = client.get(path);
+        assert_eq!((response.framing, response.content.len()), (framing, 300_000));
+    }
+}
