@@ -67,11 +67,21 @@ impl Default for Segment {
 
 impl OutputQueue {
     /// The buffer at the end of the queue, to append to.
+    #[inline]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
-        if let Segment::Content(_) = self.rest.back().unwrap_or(&self.front) {
-            self.rest.push_back(Segment::default());
+        match (&mut self.front, self.rest.is_empty()) {
+            // As always, unless much is owed.
+            (Segment::Buffer(bytes), true) => bytes,
+            (front, _) => Self::last_buffer(front, &mut self.rest),
         }
-        match self.rest.back_mut().unwrap_or(&mut self.front) {
+    }
+
+    #[cold]
+    fn last_buffer<'q>(front: &'q mut Segment, rest: &'q mut VecDeque<Segment>) -> &'q mut Vec<u8> {
+        if let Segment::Content(_) = rest.back().unwrap_or(front) {
+            rest.push_back(Segment::default());
+        }
+        match rest.back_mut().unwrap_or(front) {
             Segment::Buffer(bytes) => bytes,
             Segment::Content(_) => unreachable!("a buffer was just put behind it"),
         }
@@ -95,12 +105,17 @@ impl OutputQueue {
     }
 
     /// How many bytes have not left.
+    #[inline]
     pub fn owed(&self) -> usize {
-        let rest: usize = self.rest.iter().map(|segment| segment.as_slice().len()).sum();
-        self.front.as_slice().len() - self.sent + rest
+        let front = self.front.as_slice().len() - self.sent;
+        if self.rest.is_empty() {
+            return front;
+        }
+        self.rest.iter().fold(front, |sum, segment| sum + segment.as_slice().len())
     }
 
     /// Whether everything has left.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.owed() == 0
     }

@@ -75,20 +75,15 @@ impl<'a> RequestTarget<'a> {
     }
 }
 
-/// One pass over the bytes, because every request comes through here.
+/// A fragment is refused wherever it begins.
 fn split_query(raw: &str) -> Result<(&str, Option<&str>), InvalidTarget> {
-    let mut question = None;
-    for (index, byte) in raw.bytes().enumerate() {
-        match byte {
-            b'#' => return Err(InvalidTarget),
-            b'?' if question.is_none() => question = Some(index),
-            _ => {}
+    match raw.bytes().position(|byte| matches!(byte, b'?' | b'#')) {
+        None => Ok((raw, None)),
+        Some(at) if raw.as_bytes()[at] == b'?' && !raw[at..].contains('#') => {
+            Ok((&raw[..at], Some(&raw[at + 1..])))
         }
+        Some(_) => Err(InvalidTarget),
     }
-    Ok(match question {
-        Some(index) => (&raw[..index], Some(&raw[index + 1..])),
-        None => (raw, None),
-    })
 }
 
 #[cold]
@@ -122,9 +117,8 @@ fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
 /// target has no authority.
 pub fn is_host(value: &[u8]) -> bool {
     let Some(after_bracket) = value.strip_prefix(b"[") else {
-        let name_end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-        return value[..name_end].iter().all(|&byte| is_reg_name_byte(byte))
-            && is_port_suffix(&value[name_end..]);
+        let name_end = value.iter().position(|&byte| !is_reg_name_byte(byte)).unwrap_or(value.len());
+        return is_port_suffix(&value[name_end..]);
     };
     let Some(end) = after_bracket.iter().position(|&byte| byte == b']') else {
         return false;
@@ -141,10 +135,23 @@ fn is_port_suffix(suffix: &[u8]) -> bool {
     }
 }
 
-/// unreserved, sub-delims and the `%` of percent-encoding (RFC 3986 §3.2.2).
 fn is_reg_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte)
+    REG_NAME[byte as usize]
 }
+
+/// unreserved, sub-delims and the `%` of percent-encoding (RFC 3986 §3.2.2), by byte: every request
+/// has a host to be looked at.
+static REG_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(byte as u8,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~'
+            | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%');
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
