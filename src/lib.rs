@@ -1,4 +1,66 @@
-#![doc = "temporary"]
+//! # tidegate
+//!
+//! A hand-rolled event-loop HTTP/1.1 server. One thread waits for sockets, parses what arrives,
+//! calls the application through one trait, and writes what the socket takes.
+//!
+//! ```no_run
+//! use tidegate::serve;
+//!
+//! fn main() -> std::io::Result<()> {
+//!     serve("127.0.0.1:8000", |environ, start_response| {
+//!         let greeting = format!("Hello, {}!\n", environ.path());
+//!         start_response.status(200).field("Content-Type", "text/plain").send(greeting)
+//!     })
+//! }
+//! ```
+//!
+//! # The picture
+//!
+//! ```text
+//!           fill                                    call                      next piece
+//!  socket ───────▶ bytes ─▶ head ─▶ Environ ──────────────▶ Gateway ─▶ start_response + Body
+//!  (reactor)       (protocol)       (gateway)               (application)        │
+//!                                                                                ▼
+//!  socket ◀─────── OutputQueue ◀─── ResponseEncoder · BodyEncoder ◀───── status, fields, pieces
+//!           flush  (conversation)   (protocol)
+//! ```
+//!
+//! One way round, no call back up. A connection's turn is always the same four steps: *fill* reads,
+//! *advance* parses, calls the application and draws its pieces, *flush* writes, *settle* asks the
+//! conversation what it wants now.
+//!
+//! # The layers
+//!
+//! A module imports only from those above it in this table, and a test sees to it.
+//!
+//! | layer | modules | knows |
+//! |---|---|---|
+//! | words | [`limits`], [`now`], [`message`] | HTTP's nouns (RFC 9110) |
+//! | protocol | [`protocol`] | RFC 9112: bytes to requests, responses to bytes |
+//! | gateway | [`gateway`] | what an application sees; not the protocol |
+//! | conversation | [`conversation`] | protocol and gateway for one connection, still without a socket |
+//! | reactor | (private) | epoll and kqueue through mio; the only place with sockets and clocks |
+//! | facade | [`server`], [`adapters`], [`access_log`] | the server, ready to use |
+//!
+//! Read them in this order to learn how an event-loop server works; each opens with what it is for
+//! and an example that runs. Where nothing is waited for, nothing is a state; where something is,
+//! it has a deadline.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `cli` | yes | the program `tidegate` |
+//! | `static-files` | with `cli` | [`adapters`]: a folder as an application |
+//! | `sockets` | with `cli` | faster or safer system calls where there are some; no API |
+//!
+//! Without features the library has four dependencies: mio, slab, httparse and log.
+
+#[cfg(not(unix))]
+compile_error!("tidegate runs on Unix: Linux, macOS and the BSDs");
+
+pub mod access_log;
+pub mod adapters;
 pub mod conversation;
 pub mod gateway;
 pub mod limits;
@@ -7,7 +69,6 @@ pub mod now;
 pub mod protocol;
 mod reactor;
 pub mod server;
+
 pub use gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
 pub use server::{AccessLog, BoundServer, ListenAddress, Server, ServerHandle, serve};
-pub mod access_log;
-pub mod adapters;

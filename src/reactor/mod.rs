@@ -1,4 +1,30 @@
 //! The event loop: the only place that touches the operating system's network.
+//!
+//! ```text
+//! EventLoop ── waits, reads the clocks, gives turns
+//!   ├── Listener ×n ────────── accepts; pauses when the means are exhausted
+//!   ├── Connections ────────── slab + generation ↔ token
+//!   │     └── Connection ───── Stream + Conversation + readiness; one turn()
+//!   ├── Timers ─────────────── ordered set of (moment, connection)
+//!   ├── WakeupQueue ────────── filled by other threads
+//!   ├── ServerHandle ───────── drain, stop
+//!   └── Shared ─────────────── application, limits, clock, scratches, disk, journal
+//! ```
+//!
+//! # Readiness, in ten sentences
+//!
+//! The system says when a socket *becomes* readable or writable, once: an edge, not a level. It
+//! says so again only after a call has found nothing left (`WouldBlock`), or something new has
+//! come. So whoever stops before that must remember that there is more: nobody else will. Every
+//! event is a hint: a socket that is said to be readable may have nothing, and every call must be
+//! ready for `WouldBlock`, which is no error. Here it is met in two functions only, one that reads
+//! and one that writes, and becomes a bit of the connection's readiness. On epoll and kqueue a read
+//! that brings less than it had room for has found nothing left, too, unless the peer has ended;
+//! that saves one system call in four. Writing is tried at once, and asked for only when the socket
+//! has taken less than it was given: most never do. A place in the slab is used again at once, so
+//! tokens, timers and wake-ups carry a generation. Whoever may close a connection does it by
+//! saying so ([`Verdict::Gone`](connection::Verdict)); only the loop removes it.
+
 mod address;
 mod connection;
 mod connections;
