@@ -147,6 +147,14 @@ impl Conversation {
         }
     }
 
+    /// Everything that was owed to the peer has left, later than it was queued: only now does it have
+    /// its answer, and the time for its next request begins.
+    pub fn delivered(&mut self, now: Moment) {
+        if let Phase::Kept(since) = &mut self.phase {
+            *since = now;
+        }
+    }
+
     /// The connection is gone. Reports an exchange that was under way; dropping does the rest.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) {
         if let Phase::Active(active) = &mut self.phase {

@@ -199,6 +199,8 @@ impl Connection {
         }
         let of_output = self.backlog.as_ref().map(|backlog| of_output(backlog.progressed, limits));
         match (self.conversation.deadline(limits), of_output) {
+            // The wait for the next request begins when the last response has left.
+            (_, Some(of_output)) if self.conversation.is_idle() => Some(of_output),
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         }
@@ -246,6 +248,9 @@ impl Connection {
                 if self.steps(cause, &mut turn, scratch, &mut backlog.queue)? > 0 {
                     backlog.progressed = now;
                 }
+                if backlog.queue.is_empty() {
+                    self.conversation.delivered(now);
+                }
                 Some(backlog).filter(|backlog| !backlog.queue.is_empty())
             }
         };
@@ -264,6 +269,7 @@ impl Connection {
         let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= turn.now.moment);
         match cause {
             Cause::Wake => self.conversation.wake(turn, out),
+            Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
             Cause::Timer if is_due(self.conversation.deadline(turn.limits)) => {
                 self.conversation.expire(turn, out)
             }
