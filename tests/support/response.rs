@@ -6,6 +6,7 @@
 //! lengths, bytes left over) is an `Err` with a sentence.
 
 use std::fmt;
+use std::ops::Range;
 
 /// How the end of the content is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,16 +100,17 @@ pub fn read_one(bytes: &[u8], method: &str, has_ended: bool) -> Result<Option<(R
     let start = head_bytes + 4;
     response.framing = framing(&response, method)?;
     let rest = &bytes[start..];
-    let (content, used, is_whole) = match response.framing {
+    let (pieces, used, is_whole) = match response.framing {
         Framing::None => (Vec::new(), 0, true),
-        Framing::Length => read_length(&response, rest)?,
-        Framing::Chunked => read_chunks(rest)?,
-        Framing::UntilClose => (rest.to_vec(), rest.len(), has_ended),
+        Framing::Length => find_length(&response, rest)?,
+        Framing::Chunked => find_chunks(rest)?,
+        Framing::UntilClose => (vec![0..rest.len()], rest.len(), has_ended),
     };
     if !is_whole && !has_ended {
         return Ok(None);
     }
-    (response.content, response.is_cut) = (content, !is_whole);
+    response.is_cut = !is_whole;
+    response.content = pieces.into_iter().flat_map(|piece| &rest[piece]).copied().collect();
     Ok(Some((response, start + used)))
 }
 
@@ -177,37 +179,44 @@ fn framing(response: &Response, method: &str) -> Result<Framing, String> {
     }
 }
 
-fn read_length(response: &Response, rest: &[u8]) -> Result<(Vec<u8>, usize, bool), String> {
+/// Where content lies in the bytes behind a head, how many of them belong to it with its framing,
+/// and whether it is all there. Nothing is copied: this is asked again with every read.
+type Found = (Vec<Range<usize>>, usize, bool);
+
+fn find_length(response: &Response, rest: &[u8]) -> Result<Found, String> {
     let value = response.field("Content-Length").unwrap_or_default();
     let length: usize = match value.bytes().all(|byte| byte.is_ascii_digit()) {
         true => value.parse().map_err(|_| format!("length {value:?}"))?,
         false => return Err(format!("length {value:?}")),
     };
     let used = length.min(rest.len());
-    Ok((rest[..used].to_vec(), used, used == length))
+    Ok((vec![0..used], used, used == length))
 }
 
 /// `size CRLF data CRLF`, a size without leading zeros or extensions, no trailers.
-fn read_chunks(rest: &[u8]) -> Result<(Vec<u8>, usize, bool), String> {
-    let (mut content, mut at) = (Vec::new(), 0);
+fn find_chunks(rest: &[u8]) -> Result<Found, String> {
+    let (mut pieces, mut at) = (Vec::new(), 0);
     loop {
         let Some(line) = rest[at..].windows(2).position(|window| window == b"\r\n") else {
-            return Ok((content, rest.len(), false));
+            return Ok((pieces, rest.len(), false));
         };
-        let digits = &rest[at..at + line];
-        let is_size = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
-        if !is_size || (digits.len() > 1 && digits[0] == b'0') {
-            return Err(format!("chunk size {:?}", String::from_utf8_lossy(digits)));
-        }
-        let size = usize::from_str_radix(&String::from_utf8_lossy(digits), 16).map_err(|e| e.to_string())?;
+        let size = chunk_size(&rest[at..at + line])?;
         at += line + 2;
-        let data = &rest[at..rest.len().min(at + size)];
-        content.extend_from_slice(data);
+        pieces.push(at..rest.len().min(at + size));
         match rest.get(at + size..at + size + 2) {
-            Some(b"\r\n") if size == 0 => return Ok((content, at + 2, true)),
+            Some(b"\r\n") if size == 0 => return Ok((pieces, at + 2, true)),
             Some(b"\r\n") => at += size + 2,
             Some(other) => return Err(format!("{other:?} after a chunk")),
-            None => return Ok((content, rest.len(), false)),
+            None => return Ok((pieces, rest.len(), false)),
         }
     }
+}
+
+fn chunk_size(digits: &[u8]) -> Result<usize, String> {
+    let text = String::from_utf8_lossy(digits);
+    let is_size = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    if !is_size || (digits.len() > 1 && digits[0] == b'0') {
+        return Err(format!("chunk size {text:?}"));
+    }
+    usize::from_str_radix(&text, 16).map_err(|error| format!("chunk size {text:?}: {error}"))
 }

@@ -1,0 +1,454 @@
+//! Every limit and every deadline by its name: just inside, and just beyond.
+//!
+//! Sizes and times are tested by hand, where the clock is an argument and a second costs nothing;
+//! [`check`] feeds a request and compares what comes back. What only a socket can show (a client
+//! that does not read, a refused upload, one connection too many) is tested over one, with small
+//! limits and much patience.
+
+mod support;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::loopback::{End, noise, serve, wait_until};
+use support::response::read_all;
+use tidegate::conversation::{ByHand, Farewell, Wants};
+use tidegate::limits::{FIELDS_CAPACITY, Limits};
+use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn ok(_: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    start_response.status(200).send("ok")
+}
+
+/// A conversation with these limits.
+fn hand(limits: &Limits) -> ByHand<impl Gateway + use<>> {
+    let mut hand = ByHand::new(ok);
+    hand.limits = limits.clone();
+    hand
+}
+
+/// Status codes on the wire, and whether the connection lives on.
+fn told(hand: &mut ByHand<impl Gateway>) -> (Vec<u16>, bool) {
+    let responses = read_all(&hand.transmit_all(), &[]).expect("responses by the book");
+    (responses.iter().map(|response| response.code).collect(), !matches!(hand.wants(), Wants::Close(_)))
+}
+
+/// A request, whole and in two halves, and the code of its answer; none if more is awaited.
+fn check(limits: &Limits, input: &str, expected: Option<u16>) {
+    let half = input.len() / 2;
+    for pieces in [vec![input], vec![&input[..half], &input[half..]]] {
+        let mut hand = hand(limits);
+        pieces.iter().for_each(|piece| hand.receive(piece.as_bytes()));
+        let is_kept = expected.is_none_or(|code| code == 200);
+        let expected = (expected.into_iter().collect(), is_kept);
+        assert_eq!(told(&mut hand), expected, "{} bytes, {:?}…", input.len(), &input[..half.min(60)]);
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+// Sizes
+
+#[test]
+fn request_line_at_its_limit_passes_beyond_is_414() {
+    let limits = Limits { request_line_bytes_max: 50, ..Limits::default() };
+    // 16 bytes of the line are not the path.
+    let line = |bytes: usize| format!("GET /{} HTTP/1.1\r\n", "a".repeat(bytes - 16));
+    assert_eq!(line(50).len(), 50);
+    check(&limits, &(line(50) + "Host: a\r\n\r\n"), Some(200));
+    check(&limits, &(line(51) + "Host: a\r\n\r\n"), Some(414));
+    check(&limits, &("GET /".to_string() + &"a".repeat(44)), None);
+    check(&limits, &("GET /".to_string() + &"a".repeat(45)), Some(414));
+    check(&limits, &("\r\n\r\n".to_string() + &line(50) + "Host: a\r\n\r\n"), Some(200));
+}
+
+#[test]
+fn request_line_of_8000_bytes_passes_by_default() {
+    check(&Limits::default(), &format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(8000)), Some(200));
+}
+
+#[test]
+fn head_at_its_limit_passes_beyond_is_431() {
+    let limits = Limits { head_bytes_max: 100, ..Limits::default() };
+    let head = |bytes: usize| {
+        let start = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
+        format!("{start}{}\r\n\r\n", "x".repeat(bytes - start.len() - 4))
+    };
+    assert_eq!(head(100).len(), 100);
+    check(&limits, &head(100), Some(200));
+    check(&limits, &head(101), Some(431));
+    check(&limits, &head(103)[..99], None);
+    check(&limits, &head(200)[..100], Some(431));
+}
+
+#[test]
+fn content_does_not_count_as_head() {
+    let limits = Limits { head_bytes_max: 100, ..Limits::default() };
+    let content = "x".repeat(500);
+    check(&limits, &format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n{content}"), Some(200));
+}
+
+#[test]
+fn fields_at_their_limit_pass_beyond_are_431() {
+    let head = |fields: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: x\r\n".repeat(fields - 1));
+    for fields_max in [1, 5, 100, FIELDS_CAPACITY] {
+        let limits = Limits { fields_max, ..Limits::default() };
+        check(&limits, &head(fields_max), Some(200));
+        check(&limits, &head(fields_max + 1), Some(431));
+    }
+}
+
+#[test]
+fn body_at_its_limit_passes_beyond_is_413() {
+    let limits = Limits { body_bytes_max: 10, ..Limits::default() };
+    let with_length = |bytes: usize| {
+        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n{}", "x".repeat(bytes))
+    };
+    check(&limits, &with_length(10), Some(200));
+    check(&limits, &with_length(11), Some(413));
+    let chunked = |bytes: usize| {
+        let chunks = "1\r\nx\r\n".repeat(bytes) + "0\r\n\r\n";
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
+    };
+    check(&limits, &chunked(10), Some(200));
+    check(&limits, &chunked(11), Some(413));
+    check(&Limits { body_bytes_max: 0, ..Limits::default() }, &with_length(0), Some(200));
+    check(&Limits { body_bytes_max: 0, ..Limits::default() }, &with_length(1), Some(413));
+}
+
+#[test]
+fn body_beyond_its_limit_is_refused_before_it_is_sent() {
+    let limits = Limits { body_bytes_max: 10, ..Limits::default() };
+    check(&limits, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", Some(413));
+}
+
+#[test]
+fn body_in_memory_beyond_its_limit_is_no_slice() {
+    for (length, is_slice) in [(50, true), (51, false)] {
+        let was_slice = Rc::new(Cell::new(None));
+        let noted = was_slice.clone();
+        let mut hand = ByHand::new(move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            noted.set(Some(environ.content().as_slice().is_some()));
+            start_response.status(200).send("ok")
+        });
+        hand.limits.body_memory_bytes_max = 50;
+        hand.receive(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        hand.receive("x".repeat(length).as_bytes());
+        assert_eq!(was_slice.get(), Some(is_slice), "{length} bytes");
+    }
+}
+
+#[test]
+fn output_beyond_its_mark_stops_reading() {
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        start_response.status(200).send(vec![b'x'; 900])
+    });
+    hand.limits.output_bytes_high = 3000;
+    for _ in 0..2 {
+        hand.receive(GET.as_bytes());
+        assert_eq!(hand.wants(), Wants::Read, "{} bytes owed", hand.owed());
+    }
+    hand.receive(GET.as_bytes());
+    assert_eq!(hand.wants(), Wants::Write, "{} bytes owed", hand.owed());
+    hand.transmit();
+    assert_eq!(hand.wants(), Wants::Read);
+}
+
+#[test]
+fn limits_that_forbid_everything_do_not_bind() {
+    let default = Limits::default;
+    for (limits, name) in [
+        (Limits { head_bytes_max: 0, ..default() }, "head_bytes_max"),
+        (Limits { connections_max: 0, ..default() }, "connections_max"),
+        (Limits { output_bytes_high: 0, ..default() }, "output_bytes_high"),
+        (Limits { fields_max: FIELDS_CAPACITY + 1, ..default() }, "fields_max"),
+        (Limits { head_timeout: Duration::ZERO, ..default() }, "head_timeout"),
+    ] {
+        let server = tidegate::Server::new().listen("127.0.0.1:0".parse().unwrap()).limits(limits);
+        let error = server.bind().err().expect("no server").to_string();
+        assert!(error.contains(name), "{error}");
+    }
+}
+
+// Times, by hand
+
+#[test]
+fn head_timeout_is_absolute_from_accept_on() {
+    let mut hand = hand(&Limits { head_timeout: seconds(20), ..Limits::default() });
+    hand.pass(seconds(5));
+    for byte in b"GET / HTTP/1.1" {
+        hand.receive(&[*byte]);
+        hand.pass(seconds(1));
+        assert_eq!(told(&mut hand), (vec![], true));
+    }
+    hand.pass(seconds(1) - MOMENT);
+    assert_eq!(told(&mut hand), (vec![], true));
+    hand.pass(MOMENT);
+    assert_eq!(told(&mut hand), (vec![408], false));
+}
+
+#[test]
+fn head_timeout_of_a_later_head_begins_with_its_first_byte() {
+    let mut hand =
+        hand(&Limits { head_timeout: seconds(20), idle_timeout: seconds(75), ..Limits::default() });
+    hand.receive(GET.as_bytes());
+    hand.transmit_all();
+    hand.pass(seconds(70));
+    hand.receive(b"G");
+    for byte in b"ET / HTTP/1.1\r\nHost" {
+        hand.pass(seconds(1));
+        hand.receive(&[*byte]);
+    }
+    hand.pass(seconds(1) - MOMENT);
+    assert_eq!(told(&mut hand), (vec![], true));
+    hand.pass(MOMENT);
+    assert_eq!(told(&mut hand), (vec![408], false));
+}
+
+#[test]
+fn head_that_ends_in_time_is_answered_and_the_next_has_its_own_time() {
+    let mut hand = hand(&Limits { head_timeout: seconds(20), ..Limits::default() });
+    for _ in 0..3 {
+        hand.receive(&GET.as_bytes()[..10]);
+        hand.pass(seconds(20) - MOMENT);
+        hand.receive(&GET.as_bytes()[10..]);
+        assert_eq!(told(&mut hand), (vec![200], true));
+    }
+}
+
+#[test]
+fn connection_without_a_byte_is_closed_without_a_word() {
+    let mut hand = hand(&Limits { head_timeout: seconds(20), ..Limits::default() });
+    hand.receive(b"\r\n");
+    hand.pass(seconds(20) - MOMENT);
+    assert_eq!(hand.wants(), Wants::Read);
+    hand.pass(MOMENT);
+    assert_eq!((hand.transmit_all(), hand.wants()), (vec![], Wants::Close(Farewell::Clean)));
+}
+
+#[test]
+fn idle_timeout_closes_without_a_word_and_blank_lines_do_not_extend_it() {
+    let mut hand = hand(&Limits { idle_timeout: seconds(75), ..Limits::default() });
+    hand.receive(GET.as_bytes());
+    assert_eq!(told(&mut hand), (vec![200], true));
+    for _ in 0..74 {
+        hand.pass(seconds(1));
+        hand.receive(b"\r\n");
+    }
+    hand.pass(seconds(1) - MOMENT);
+    assert_eq!(told(&mut hand), (vec![], true));
+    hand.pass(MOMENT);
+    assert_eq!((hand.transmit_all(), hand.wants()), (vec![], Wants::Close(Farewell::Clean)));
+}
+
+/// The head of an upload of a million bytes, and a conversation that has taken it.
+fn uploading(limits: &Limits) -> ByHand<impl Gateway + use<>> {
+    let mut hand = hand(limits);
+    hand.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    hand
+}
+
+#[test]
+fn body_timeout_is_a_stall_and_every_byte_extends_it() {
+    let mut hand = uploading(&Limits { body_timeout: seconds(30), body_rate_min: 0, ..Limits::default() });
+    for _ in 0..100 {
+        hand.pass(seconds(30) - MOMENT);
+        hand.receive(b"x");
+        assert_eq!(told(&mut hand), (vec![], true));
+    }
+    hand.pass(seconds(30));
+    assert_eq!(told(&mut hand), (vec![408], false));
+}
+
+#[test]
+fn body_rate_below_its_minimum_is_cut_although_bytes_come() {
+    let limits = Limits { body_timeout: seconds(30), body_rate_min: 500, ..Limits::default() };
+    let mut slow = uploading(&limits);
+    let survived = (1..200).find(|_| {
+        slow.pass(seconds(1));
+        slow.receive(&[b'x'; 250]);
+        told(&mut slow) != (vec![], true)
+    });
+    // 30 s, and half a second for each second that bytes came at half the rate: 60 s, less what
+    // counting in whole seconds takes away.
+    assert!((58..=60).contains(&survived.expect("a cut")), "{survived:?}");
+    let mut fast = uploading(&limits);
+    for _ in 0..200 {
+        fast.pass(seconds(1));
+        fast.receive(&[b'x'; 500]);
+        assert_eq!(told(&mut fast), (vec![], true));
+    }
+}
+
+#[test]
+fn chunked_content_has_the_same_deadlines() {
+    let mut hand = hand(&Limits { body_timeout: seconds(30), ..Limits::default() });
+    hand.receive(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc");
+    hand.pass(seconds(30) - MOMENT);
+    assert_eq!(told(&mut hand), (vec![], true));
+    hand.pass(MOMENT);
+    assert_eq!(told(&mut hand), (vec![408], false));
+}
+
+#[test]
+fn application_has_all_the_time_it_wants() {
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        Ok(start_response.later(None, ok_later))
+    });
+    hand.receive(GET.as_bytes());
+    hand.pass(seconds(100_000));
+    assert_eq!((hand.transmit_all(), hand.wants()), (vec![], Wants::Application));
+}
+
+fn ok_later(start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    start_response.status(200).send("ok")
+}
+
+// Times, over sockets
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn head_timeout_over_a_socket_is_a_408_that_arrives() {
+    let server =
+        serve(ok, Limits { head_timeout: millis(150), linger_timeout: millis(200), ..Limits::default() });
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHo");
+    let response = client.read("GET");
+    assert_eq!((response.code, response.says_close()), (408, true));
+    assert_eq!(client.read_end(), End::Fin);
+}
+
+#[test]
+fn dripping_over_a_socket_does_not_extend_the_head_timeout() {
+    let server = serve(ok, Limits { head_timeout: millis(300), ..Limits::default() });
+    let mut client = server.connect();
+    let begun = Instant::now();
+    for byte in "GET /".bytes().chain(std::iter::repeat(b'a')) {
+        client.send([byte]);
+        if !client.is_quiet_for(millis(10)) {
+            break;
+        }
+        assert!(begun.elapsed() < seconds(20), "still waiting");
+    }
+    assert_eq!(client.read("GET").code, 408);
+}
+
+#[test]
+fn body_timeout_over_a_socket_is_a_408_that_arrives() {
+    let server =
+        serve(ok, Limits { body_timeout: millis(150), linger_timeout: millis(200), ..Limits::default() });
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc");
+    assert_eq!(client.read("POST").code, 408);
+    assert_eq!(client.read_end(), End::Fin);
+}
+
+#[test]
+fn idle_timeout_over_a_socket_is_an_ordinary_end() {
+    let limits = Limits { idle_timeout: millis(150), head_timeout: millis(150), ..Limits::default() };
+    let server = serve(ok, limits);
+    let mut kept = server.connect();
+    assert_eq!(kept.get("/").code, 200);
+    assert_eq!(kept.read_end(), End::Fin);
+    assert_eq!(server.connect().read_end(), End::Fin);
+}
+
+/// As large as no pair of sockets holds.
+const LARGE: usize = 48 << 20;
+
+fn serve_large(limits: Limits) -> support::loopback::Running {
+    serve(|_, start_response| start_response.status(200).send(vec![b'x'; LARGE]), limits)
+}
+
+#[test]
+fn write_timeout_cuts_a_client_that_takes_nothing() {
+    let server = serve_large(Limits { write_timeout: millis(200), ..Limits::default() });
+    let mut client = server.connect();
+    client.send(GET);
+    // Long enough for the cut to have come; if it has not, everything arrives.
+    thread::sleep(seconds(2));
+    let (received, end) = client.read_to_end();
+    assert!(received.len() < LARGE, "all of it arrived");
+    assert_eq!(end, if cfg!(feature = "sockets") { End::Reset } else { end });
+}
+
+#[test]
+fn write_timeout_does_not_cut_a_client_that_is_only_slow() {
+    let server = serve_large(Limits { write_timeout: seconds(2), ..Limits::default() });
+    let mut client = server.connect();
+    client.send(GET);
+    let begun = Instant::now();
+    while client.received.len() < LARGE {
+        client.read_bytes(LARGE.min(client.received.len() + LARGE / 50));
+        thread::sleep(millis(60));
+    }
+    assert!(begun.elapsed() > seconds(2), "slower than the timeout in all");
+    assert_eq!(client.read("GET").content.len(), LARGE);
+}
+
+#[test]
+fn idle_timeout_begins_when_the_response_has_left() {
+    let server = serve_large(Limits { idle_timeout: millis(1500), ..Limits::default() });
+    let mut client = server.connect();
+    client.send(GET);
+    thread::sleep(millis(2500));
+    assert_eq!(client.read("GET").content.len(), LARGE);
+    client.send(GET);
+    assert_eq!(client.read("GET").content.len(), LARGE);
+    assert_eq!(client.read_end(), End::Fin);
+}
+
+#[test]
+fn refused_upload_reads_its_error_although_it_goes_on_sending() {
+    let server = serve(ok, Limits { body_bytes_max: 1000, ..Limits::default() });
+    for _ in 0..5 {
+        let mut client = server.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");
+        client.send(noise(1, 8_000_000));
+        let response = client.read("POST");
+        assert_eq!(response.to_string(), "413 length close: the content is too large");
+        client.end_sending();
+        assert_eq!(client.read_end(), End::Fin);
+    }
+}
+
+#[test]
+fn linger_timeout_ends_a_refused_upload_that_never_ends() {
+    let server = serve(ok, Limits { body_bytes_max: 10, linger_timeout: millis(200), ..Limits::default() });
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");
+    assert_eq!(client.read("POST").code, 413);
+    wait_until("the server closes", || {
+        thread::sleep(millis(10));
+        client.try_send(b"x").is_err()
+    });
+}
+
+#[test]
+fn connections_beyond_their_limit_wait_until_one_leaves() {
+    let server = serve(ok, Limits { connections_max: 2, ..Limits::default() });
+    let (mut first, mut second) = (server.connect(), server.connect());
+    assert_eq!((first.get("/").code, second.get("/").code), (200, 200));
+    let mut third = server.connect();
+    third.send(GET);
+    assert!(third.is_quiet_for(millis(100)), "a third is served");
+    assert_eq!((first.get("/").code, second.get("/").code), (200, 200));
+    drop(first);
+    assert_eq!(third.read("GET").code, 200);
+    let mut fourth = server.connect();
+    fourth.send(GET);
+    assert!(fourth.is_quiet_for(millis(100)), "a fourth is served");
+    drop(second);
+    assert_eq!(fourth.read("GET").code, 200);
+}
