@@ -285,9 +285,6 @@ impl Active {
         out: &mut OutputQueue,
     ) -> usize {
         turn.budget.requests = turn.budget.requests.saturating_sub(1);
-        if turn.life == Life::Draining {
-            self.http.close_after(CloseReason::ShuttingDown);
-        }
         self.begun = turn.now.moment;
         let behind = &rest[parsed.length..];
         let (content_length, content_bytes) = match parsed.framing {
@@ -373,6 +370,7 @@ impl Active {
         if turn.journal.wants_exchanges() {
             self.report = Some(Report::new(head));
         }
+        self.close_if_draining(turn);
         let mut environ =
             Environ::new(head, content, content_length, turn.client, turn.server, turn.now.moment);
         let gateway = &mut *turn.gateway;
@@ -389,6 +387,13 @@ impl Active {
                 }
             }
             Err(error) => self.fail(Some(line), &error, turn, out),
+        }
+    }
+
+    /// A response whose head is still to be written can say that it is the last one.
+    fn close_if_draining(&mut self, turn: &Turn<'_>) {
+        if turn.life == Life::Draining {
+            self.http.close_after(CloseReason::ShuttingDown);
         }
     }
 
@@ -417,6 +422,7 @@ impl Active {
         let Work::Wait { answer, .. } = mem::replace(&mut self.work, Work::None) else {
             return;
         };
+        self.close_if_draining(turn);
         let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, turn.now.moment);
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
         match conclude(result, &mut sink) {
