@@ -1,0 +1,565 @@
+//! Whole servers over real sockets: order, fairness, slow and leaving clients, listeners, shutting
+//! down, and running out of descriptors.
+//!
+//! Each test binds free ports of this machine. Times are bounds that only a failure reaches; where
+//! the order of events matters, it is brought about by channels, not by sleeping.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::loopback::{Answer, Client, End, Running, noise, serve, serve_on, wait_until};
+use support::response::Response;
+use tidegate::gateway::{BodyStream, Piece, Responder, deferred};
+use tidegate::limits::Limits;
+use tidegate::now::Moment;
+use tidegate::{Environ, GatewayError, ListenAddress, Server, StartResponse};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Answers with the path.
+fn echo(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
+    start_response.status(200).send(environ.path())
+}
+
+/// So many requests for `/0`, `/1`, …, in one piece.
+fn pipeline(count: usize) -> String {
+    (0..count).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect()
+}
+
+/// The next responses of a client are those to [`pipeline`].
+fn check(client: &mut Client, count: usize) {
+    for n in 0..count {
+        assert_eq!(client.read("GET").text(), format!("/{n}"));
+    }
+}
+
+// Order and fairness
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = serve(echo, Limits::default());
+    let mut client = server.connect();
+    client.send(pipeline(1000));
+    check(&mut client, 1000);
+    assert_eq!(client.get("/after").text(), "/after");
+}
+
+#[test]
+fn pipelined_requests_in_ragged_pieces_are_answered_in_order() {
+    let server = serve(echo, Limits::default());
+    let mut client = server.connect();
+    let requests = pipeline(200);
+    for (step, piece) in requests.as_bytes().chunks(97).enumerate() {
+        client.send(piece);
+        if step % 16 == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    check(&mut client, 200);
+}
+
+#[test]
+fn responses_to_a_pipeline_leave_together() {
+    let server = serve(echo, Limits::default());
+    let mut client = server.connect();
+    client.send(pipeline(16));
+    check(&mut client, 16);
+    assert!(client.reads <= 2, "16 responses in {} reads", client.reads);
+}
+
+#[test]
+fn head_and_short_content_leave_together() {
+    let server = serve(echo, Limits::default());
+    for _ in 0..20 {
+        let mut client = server.connect();
+        client.get("/x");
+        assert_eq!(client.reads, 1);
+    }
+}
+
+#[test]
+fn greedy_pipeline_does_not_starve_another_client() {
+    const GREEDY: usize = 5000;
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = answered.clone();
+    let server = serve(
+        move |environ, start_response| {
+            if environ.path() != "/other" {
+                count.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_micros(200));
+            }
+            echo(environ, start_response)
+        },
+        Limits::default(),
+    );
+    let mut other = server.connect();
+    assert_eq!(other.get("/other").code, 200);
+    let mut greedy = server.connect();
+    let reader = thread::spawn(move || {
+        greedy.send(pipeline(GREEDY));
+        check(&mut greedy, GREEDY);
+    });
+    wait_until("the greedy one has begun", || answered.load(Ordering::SeqCst) > 0);
+    for _ in 0..10 {
+        assert_eq!(other.get("/other").text(), "/other");
+    }
+    let meanwhile = answered.load(Ordering::SeqCst);
+    assert!(meanwhile < GREEDY, "ten requests had to wait for all of the {GREEDY}");
+    reader.join().unwrap();
+}
+
+// Slow and leaving clients
+
+/// Counts what it has given, in pieces of 10,000 bytes.
+struct Counting {
+    given: Arc<AtomicUsize>,
+    content: Arc<[u8]>,
+    at: usize,
+}
+
+impl BodyStream for Counting {
+    fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
+        let piece = &self.content[self.at..self.content.len().min(self.at + 10_000)];
+        self.at += piece.len();
+        self.given.fetch_add(piece.len(), Ordering::SeqCst);
+        Ok(if piece.is_empty() { Piece::End } else { Piece::Data(piece) })
+    }
+}
+
+/// A writable event, a full socket, and a writable event again, many times over: none of the
+/// `WouldBlock`s between them is the end of the connection.
+#[test]
+fn trap_slow_reader_of_a_long_stream_gets_all_of_it() {
+    let given = Arc::new(AtomicUsize::new(0));
+    let content: Arc<[u8]> = noise(11, 10_000_000).into();
+    let (count, shared) = (given.clone(), content.clone());
+    let server = serve(
+        move |_, start_response| {
+            start_response.status(200).stream(Counting {
+                given: count.clone(),
+                content: shared.clone(),
+                at: 0,
+            })
+        },
+        Limits::default(),
+    );
+    let mut client = server.connect();
+    client.send(GET);
+    for part in 1..=100 {
+        client.read_bytes(part * 100_000);
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert!(client.read("GET").content == *content);
+    assert_eq!(given.load(Ordering::SeqCst), content.len());
+}
+
+#[test]
+fn client_that_has_ended_its_side_gets_its_answers() {
+    let server = serve(echo, Limits::default());
+    for count in [1, 10, 100, 1000] {
+        let mut client = server.connect();
+        client.send(pipeline(count));
+        client.end_sending();
+        check(&mut client, count);
+        assert_eq!(client.read_end(), End::Fin);
+    }
+}
+
+#[test]
+fn client_that_has_ended_its_side_gets_a_late_answer_and_a_long_one() {
+    let server = serve(
+        |environ, start_response| match environ.path() {
+            "/late" => {
+                let (responder, answer) = deferred(environ.wakeup());
+                thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(50));
+                    responder.respond(tidegate::gateway::Response::new(200).content("late"));
+                });
+                Ok(start_response.later(None, answer))
+            }
+            _ => start_response.status(200).send(vec![b'x'; 5_000_000]),
+        },
+        Limits::default(),
+    );
+    for (path, bytes) in [("/late", 4), ("/long", 5_000_000)] {
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.end_sending();
+        assert_eq!(client.read("GET").content.len(), bytes);
+        assert_eq!(client.read_end(), End::Fin);
+    }
+}
+
+#[test]
+fn thousand_connections_come_and_go() {
+    let server = serve(echo, Limits::default());
+    for round in 0..20 {
+        let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            let last = ["", "Connection: close\r\n"][number % 2];
+            client.send(format!("GET /{round}/{number} HTTP/1.1\r\nHost: a\r\n{last}\r\n"));
+        }
+        for (number, mut client) in clients.into_iter().enumerate() {
+            assert_eq!(client.read("GET").text(), format!("/{round}/{number}"));
+            if number % 2 == 1 {
+                assert_eq!(client.read_end(), End::Fin);
+            }
+        }
+    }
+}
+
+#[test]
+fn clients_that_break_off_anywhere_harm_nobody() {
+    let server =
+        serve(|_, start_response| start_response.status(200).send(vec![b'x'; 100_000]), Limits::default());
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789";
+    for at in 0..=request.len() {
+        server.connect().send(&request[..at]);
+    }
+    assert_eq!(server.connect().get("/").content.len(), 100_000);
+}
+
+// Uploads
+
+#[test]
+fn long_upload_reads_back_identical() {
+    let server = serve(
+        |environ, start_response| {
+            let is_in_memory = environ.content().as_slice().is_some();
+            let mut content = Vec::new();
+            environ.content().read_to_end(&mut content)?;
+            let place = if is_in_memory { "memory" } else { "file" };
+            start_response.status(200).field("X-Place", place).send(content)
+        },
+        Limits { body_memory_bytes_max: 100_000, ..Limits::default() },
+    );
+    let mut client = server.connect();
+    for (seed, length) in [(1, 50_000), (2, 3_000_000), (3, 100_001), (4, 10)] {
+        let content = noise(seed, length);
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+        client.send(&content);
+        let response = client.read("POST");
+        assert!(response.content == content, "seed {seed}, {length} bytes");
+        assert_eq!(response.field("X-Place"), Some(if length > 100_000 { "file" } else { "memory" }));
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for piece in content.chunks(70_001) {
+            client.send(format!("{:X}\r\n", piece.len()));
+            client.send(piece);
+            client.send("\r\n");
+        }
+        client.send("0\r\n\r\n");
+        assert!(client.read("POST").content == content, "chunked, seed {seed}, {length} bytes");
+    }
+}
+
+#[test]
+fn client_that_waits_for_continue_is_asked_for_its_content() {
+    let server = serve(echo, Limits::default());
+    let mut client = server.connect();
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.read("POST").code, 100);
+    client.send("ok");
+    assert_eq!(client.read("POST").text(), "/x");
+}
+
+// Listeners
+
+#[test]
+fn several_listeners_serve_one_application() {
+    let path = socket_path();
+    let unix = format!("unix:{}", path.display());
+    let server = serve_on(&["127.0.0.1:0", "127.0.0.1:0", &unix], echo, Limits::default());
+    let mut clients: Vec<Client> = server.addresses.iter().map(connect_to).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.get(&format!("/{number}")).text(), format!("/{number}"));
+    }
+    assert_eq!(clients.len(), 3);
+}
+
+fn connect_to(address: &ListenAddress) -> Client {
+    match address {
+        ListenAddress::Tcp(address) => Client::connect(*address),
+        ListenAddress::Unix(path) => Client::connect_unix(path),
+    }
+}
+
+#[test]
+fn every_address_of_the_machine_means_ipv4_and_ipv6() {
+    let server = serve_on(
+        &["[::]:0"],
+        |environ, start_response| {
+            let peer = environ.get("REMOTE_ADDR").unwrap_or_default().into_owned();
+            start_response.status(200).send(peer)
+        },
+        Limits::default(),
+    );
+    let port = server.address().port();
+    let mut client = Client::connect(SocketAddr::from(([127, 0, 0, 1], port)));
+    assert_eq!(client.get("/").text(), "127.0.0.1");
+    if server.address().is_ipv6() {
+        let mut client = Client::connect(format!("[::1]:{port}").parse().unwrap());
+        assert_eq!(client.get("/").text(), "::1");
+    }
+}
+
+/// A path that nobody uses.
+fn socket_path() -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("tidegate-test-{}-{number}.sock", process::id()))
+}
+
+#[test]
+fn unix_socket_left_behind_is_replaced_and_removed_at_the_end() {
+    let path = socket_path();
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists(), "left behind");
+    let server = serve_on(&[&format!("unix:{}", path.display())], echo, Limits::default());
+    let mut client = Client::connect_unix(&path);
+    client.send(pipeline(100));
+    check(&mut client, 100);
+    drop(client);
+    drop(server);
+    assert!(!path.exists(), "still there");
+}
+
+#[test]
+fn unix_socket_in_use_and_other_files_are_left_alone() {
+    let path = socket_path();
+    let address = format!("unix:{}", path.display());
+    let server = serve_on(&[&address], echo, Limits::default());
+    assert!(Server::new().listen(address.parse().unwrap()).bind().is_err());
+    assert_eq!(Client::connect_unix(&path).get("/alive").text(), "/alive");
+    drop(server);
+    std::fs::write(&path, "precious").unwrap();
+    assert!(Server::new().listen(address.parse().unwrap()).bind().is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn address_in_use_is_an_error_that_names_it() {
+    let server = serve(echo, Limits::default());
+    let address = server.address().to_string();
+    let error = Server::new().listen(address.parse().unwrap()).bind().err().expect("in use").to_string();
+    assert!(error.contains(&address), "{error}");
+}
+
+// Shutting down
+
+/// Promises an answer to `/later`, and passes the promise on; answers all others at once.
+fn serve_promises(limits: Limits) -> (Running, mpsc::Receiver<Responder>) {
+    let (sender, promises) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let gateway = move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        if environ.path() != "/later" {
+            return echo(environ, start_response);
+        }
+        let (responder, answer) = deferred(environ.wakeup());
+        sender.lock().unwrap().send(responder)?;
+        Ok(start_response.later(None, answer))
+    };
+    (serve(gateway, limits), promises)
+}
+
+fn respond(responder: Responder) {
+    responder.respond(tidegate::gateway::Response::new(200).content("late"));
+}
+
+#[test]
+fn drain_finishes_what_is_in_flight_and_closes_the_rest() {
+    let (mut server, promises) = serve_promises(Limits::default());
+    let mut waiting = server.connect();
+    waiting.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+    let promise = promises.recv().unwrap();
+    let (mut kept, mut fresh) = (server.connect(), server.connect());
+    assert_eq!(kept.get("/").code, 200);
+    server.handle.drain();
+    assert_eq!((kept.read_end(), fresh.read_end()), (End::Fin, End::Fin));
+    let address = server.address();
+    wait_until("no new connection is taken", || TcpStream::connect(address).is_err());
+    assert!(!server.has_ended(), "somebody still waits");
+    respond(promise);
+    let response = waiting.read("GET");
+    assert_eq!(response.to_string(), "200 length close: late");
+    assert_eq!(waiting.read_end(), End::Fin);
+    drop(waiting);
+    server.join();
+}
+
+#[test]
+fn drain_lets_an_upload_under_way_end() {
+    let mut server = serve(echo, Limits::default());
+    let mut client = server.connect();
+    client.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.read("POST").code, 100);
+    client.send("01234");
+    server.handle.drain();
+    let address = server.address();
+    wait_until("no new connection is taken", || TcpStream::connect(address).is_err());
+    client.send("56789");
+    assert_eq!(client.read("POST").to_string(), "200 length close: /up");
+    assert_eq!(client.read_end(), End::Fin);
+    drop(client);
+    server.join();
+}
+
+#[test]
+fn drain_answers_a_request_that_came_before_it() {
+    for _ in 0..20 {
+        let mut server = serve(echo, Limits::default());
+        let (mut old, mut new) = (server.connect(), server.connect());
+        assert_eq!(old.get("/").code, 200);
+        old.send(GET);
+        new.send(GET);
+        server.handle.drain();
+        for client in [&mut old, &mut new] {
+            assert_eq!(client.read("GET").code, 200);
+            assert_eq!(client.read_end(), End::Fin);
+        }
+        drop((old, new));
+        server.join();
+    }
+}
+
+#[test]
+fn drain_timeout_cuts_what_does_not_end() {
+    let (mut server, promises) =
+        serve_promises(Limits { drain_timeout: Duration::from_millis(200), ..Limits::default() });
+    let mut waiting = server.connect();
+    waiting.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+    let promise = promises.recv().unwrap();
+    let begun = Instant::now();
+    server.handle.drain();
+    server.join();
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert!(waiting.read_to_end().0.is_empty());
+    assert!(promise.is_abandoned());
+}
+
+#[test]
+fn drain_of_an_idle_server_ends_at_once() {
+    let mut server = serve(echo, Limits::default());
+    let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").code, 200));
+    let begun = Instant::now();
+    server.handle.drain();
+    server.join();
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    clients.iter_mut().for_each(|client| assert_eq!(client.read_end(), End::Fin));
+}
+
+#[test]
+fn stop_ends_at_once_whatever_is_under_way() {
+    let (mut server, promises) = serve_promises(Limits::default());
+    let (mut waiting, mut kept) = (server.connect(), server.connect());
+    waiting.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+    let promise = promises.recv().unwrap();
+    assert_eq!(kept.get("/").code, 200);
+    server.handle.drain();
+    server.handle.stop();
+    server.handle.drain();
+    server.join();
+    assert!(promise.is_abandoned());
+    assert!(waiting.read_to_end().0.is_empty());
+    kept.read_end();
+    respond(promise);
+    server.handle.stop();
+}
+
+// Running out of descriptors
+
+/// Says to the child of the test below that it is the child.
+const CHILD: &str = "TIDEGATE_TEST_FEW_DESCRIPTORS";
+
+#[test]
+fn running_out_of_descriptors_lets_clients_wait_their_turn() {
+    if std::env::var_os(CHILD).is_some() {
+        return serve_until_standard_input_ends();
+    }
+    let (mut child, address) = start_child();
+    let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(address)).collect();
+    clients.iter_mut().for_each(|client| client.send(GET));
+    // Those before the limit are served and stay; the others wait, and cost nothing.
+    clients[..30].iter_mut().for_each(|client| assert_eq!(client.read("GET").code, 200));
+    assert!(clients[99].is_quiet_for(Duration::from_millis(100)), "64 descriptors for 100 clients");
+    let before = cpu_ticks(&child);
+    thread::sleep(Duration::from_millis(500));
+    let spent = cpu_ticks(&child) - before;
+    assert!(spent < 20, "{spent} hundredths of a second of 50 spent on waiting");
+    // As some leave, the others are served, in the order in which they came.
+    let mut served = clients.drain(..30).map(drop).count();
+    for mut client in clients {
+        assert_eq!(client.read("GET").code, 200);
+        served += 1;
+    }
+    assert_eq!(served, 100);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+/// This test again, in a process that may open 64 files.
+fn start_child() -> (Child, SocketAddr) {
+    let script = "ulimit -n 64; exec \"$0\" --exact running_out_of_descriptors_lets_clients_wait_their_turn --nocapture";
+    let mut child = Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let address =
+        lines.find_map(|line| line.rsplit_once("listening on ")?.1.parse().ok()).expect("an address");
+    // What the test harness of the child prints at its end must find a reader.
+    thread::spawn(move || lines.for_each(drop));
+    (child, address)
+}
+
+fn serve_until_standard_input_ends() {
+    let server = serve(echo, Limits::default());
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "listening on {}", server.address()).and_then(|()| stdout.flush()).unwrap();
+    let mut nothing = Vec::new();
+    std::io::stdin().read_to_end(&mut nothing).unwrap();
+}
+
+/// Processor time of a child so far, in hundredths of a second; 0 where it cannot be known.
+fn cpu_ticks(child: &Child) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let of_field = |index: usize| after_name.split_whitespace().nth(index)?.parse::<u64>().ok();
+    of_field(11).unwrap_or(0) + of_field(12).unwrap_or(0)
+}
+
+// The environment over sockets
+
+#[test]
+fn variables_tell_both_ends_of_the_connection() {
+    let server = serve(
+        |environ, start_response| {
+            let value =
+                |name: &str| String::from_utf8_lossy(&environ.get(name).unwrap_or_default()).into_owned();
+            let names =
+                ["REMOTE_ADDR", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "PATH_INFO", "QUERY_STRING"];
+            let text: Vec<String> = names.iter().map(|name| value(name)).collect();
+            start_response.status(200).send(text.join(" "))
+        },
+        Limits::default(),
+    );
+    let mut client = server.connect();
+    client.send("GET /a%20b?c=d HTTP/1.1\r\nHost: tide.example:99\r\n\r\n");
+    let response: Response = client.read("GET");
+    let port = server.address().port();
+    assert_eq!(response.text(), format!("127.0.0.1 tide.example {port} HTTP/1.1 /a b c=d"));
+}
