@@ -303,6 +303,21 @@ fn refusal_after_a_head_request_has_its_content() {
     check(input, &["200 none", "408 length close: the head did not arrive in time", "closed"]);
 }
 
+/// RFC 9110 §9.3.2: whoever asks with HEAD reads no content, and takes none for the next response.
+#[test]
+fn refusal_of_a_head_request_has_no_content() {
+    for head in ["HEAD / HTTP/1.1\r\n\r\n", "\r\nHEAD / HTTP/3.0\r\nHost: a\r\n\r\n"] {
+        for at in 0..head.len() {
+            let (before, after) = head.as_bytes().split_at(at);
+            let (sent, wants, _) = converse(&[get("").as_bytes(), before, after], Finale::Nothing);
+            let responses = read_all(&sent, &["GET", "HEAD"]).expect("responses by the book");
+            assert_eq!(responses.len(), 2, "cut at {at}: {responses:?}");
+            assert!(responses[1].code >= 400 && responses[1].field("Content-Length").is_some());
+            assert_eq!(wants, Wants::Close(Farewell::Linger));
+        }
+    }
+}
+
 // Content (RFC 9112 §6.3, §7.1)
 
 #[test]

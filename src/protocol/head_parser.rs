@@ -234,7 +234,7 @@ fn check_partial(input: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
 }
 
 /// The input without the empty lines before the request line.
-fn from_request_line(input: &[u8]) -> &[u8] {
+pub(super) fn from_request_line(input: &[u8]) -> &[u8] {
     let first = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
     &input[first..]
 }

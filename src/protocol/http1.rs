@@ -30,7 +30,7 @@
 
 use super::error::ProtocolError;
 use super::framing::{BodyDecoder, Decoded};
-use super::head_parser::{FieldSlots, ParsedHead, parse_head};
+use super::head_parser::{FieldSlots, ParsedHead, from_request_line, parse_head};
 use super::persistence::{CloseReason, Persistence};
 use super::response_encoder::{CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms};
 use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
@@ -108,6 +108,10 @@ impl Http1 {
                 Ok(None)
             }
             Err(error) => {
+                // Not even its refusal has content (RFC 9110 §9.3.2).
+                if from_request_line(input).starts_with(b"HEAD ") {
+                    self.terms.content = ContentWish::HeadOnly;
+                }
                 self.refuse(error);
                 Err(error)
             }
