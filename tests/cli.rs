@@ -187,6 +187,8 @@ fn first_signal_lets_finish_what_is_in_flight() {
         let answer = Answer::read(&mut stream);
         assert_eq!(answer.code, 200);
         assert!(answer.text().contains("10 bytes"));
+        // As whoever is told "Connection: close" does.
+        drop(stream);
         assert_eq!(program.wait().code(), Some(0));
     }
 }
