@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -732,7 +732,7 @@ fn panic_of_one_request_leaves_the_server_running() {
 #[cfg(feature = "sockets")]
 #[test]
 fn http10_response_that_fails_midway_ends_with_a_reset() {
-    let fail = Arc::new(AtomicBool::new(false));
+    let fail = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let fails = fail.clone();
     let server = serve(
         move |environ, start_response| {
