@@ -384,7 +384,7 @@ fn body_of_an_earlier_call_without_a_start_is_a_500() {
 fn body_of_an_earlier_call_that_does_not_go_with_the_head_is_a_500() {
     let later = |start_response: StartResponse<'_>| {
         Ok(start_response
-            .later(None, |start_response: StartResponse<'_>| start_response.status(200).send("x")))
+            .at(Moment::START, |start_response: StartResponse<'_>| start_response.status(200).send("x")))
     };
     check_kept(later, start, &[FAILED, "closed"]);
     check_kept(
@@ -609,7 +609,7 @@ fn answer_by_the_clock_comes_at_its_moment() {
             let is_time = start_response.now() >= until;
             start_response.status(200).send(format!("{is_time}"))
         };
-        Ok(start_response.later(Some(until), resume))
+        Ok(start_response.at(until, resume))
     });
     hand.receive(GET.as_bytes());
     hand.pass(Duration::from_millis(2999));
@@ -651,7 +651,7 @@ fn resumed_answer_that_fails_is_a_500() {
     }
     for resume in [panics, starts_and_panics] {
         let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
-            Ok(start_response.later(None, resume))
+            Ok(start_response.at(Moment::START, resume))
         });
         hand.receive(GET.as_bytes());
         hand.wake();
@@ -837,7 +837,7 @@ fn owned_environ_is_the_same_request_in_another_thread() {
     let server = serve(
         |environ, start_response| {
             let (responder, answer) = deferred(environ.wakeup());
-            let mut owned = environ.to_owned();
+            let mut owned = environ.detach();
             thread::spawn(move || {
                 let text = owned.with(|environ| {
                     let mut content = String::new();

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use support::loopback::{End, noise, serve, wait_until};
 use support::response::read_all;
 use tidegate::conversation::{ByHand, Farewell, Wants};
+use tidegate::gateway::deferred;
 use tidegate::limits::{FIELDS_CAPACITY, Limits};
 use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
@@ -300,16 +301,15 @@ fn chunked_content_has_the_same_deadlines() {
 
 #[test]
 fn application_has_all_the_time_it_wants() {
-    let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
-        Ok(start_response.later(None, ok_later))
+    let mut responders = Vec::new();
+    let mut hand = ByHand::new(move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let (responder, answer) = deferred(environ.wakeup());
+        responders.push(responder);
+        Ok(answer.wait(start_response))
     });
     hand.receive(GET.as_bytes());
     hand.pass(seconds(100_000));
     assert_eq!((hand.transmit_all(), hand.wants()), (vec![], Wants::Application));
-}
-
-fn ok_later(start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
-    start_response.status(200).send("ok")
 }
 
 // Times, over sockets

@@ -4,31 +4,26 @@
 //! request and does the one thing that belongs to it: read a head, collect content, get on with the
 //! response. It stops when bytes are missing, or room, or the application, or its turn is over;
 //! which of them it was can be read off the state.
+//!
+//! This chapter takes requests in; [`answer`](super::answer) is about the responses.
 
-use std::any::Any;
+use std::borrow::Cow;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::deadline::{Arrival, of_body, of_head};
-use super::journal::{ExchangeRecord, Outcome, RequestLine};
+use super::foreign::Foreign;
 use super::output_queue::OutputQueue;
-use super::sink::{Sink, Tally, write_piece};
-use super::turn::{Life, Turn};
+use super::report::Report;
+use super::sink::Tally;
+use super::turn::Turn;
 use super::{Farewell, Phase, Wants};
-use crate::gateway::{
-    Body, BodyKind, BodyStream, Content, Environ, FileRange, GatewayError, Later, Misuse, OwnedContent,
-    Piece, RequestContent, ResponseSink, StartResponse,
-};
+use crate::gateway::{BodyKind, BodyStream, FileRange, GatewayError, Later, OwnedContent, RequestContent};
 use crate::limits::Limits;
-use crate::message::{InvalidResponse, RequestHead, StatusCode, Version};
 use crate::now::Moment;
 use crate::protocol::{
-    BodyEncoder, CloseReason, Expectation, FieldSlots, Http1, ParsedHead, Persistence, ProtocolError,
-    ReceiveBuffer, RequestFraming, RequestState, ResponseState,
+    Expectation, FieldSlots, Http1, ParsedHead, ProtocolError, ReceiveBuffer, RequestFraming, RequestState,
+    parse_head,
 };
-
-/// How much of a file is read at a time. 64 KiB: as much as a socket takes.
-const FILE_PIECE_BYTES: u64 = 64 * 1024;
 
 /// From where the present exchange set out, and where the conversation goes back to if nothing
 /// comes of it.
@@ -42,26 +37,36 @@ pub(super) enum Origin {
 
 /// One conversation in the middle of something.
 pub(super) struct Active {
-    http: Http1,
+    pub(super) http: Http1,
     input: ReceiveBuffer,
-    work: Work,
-    origin: Origin,
+    peer_side: PeerSide,
+    pub(super) work: Work,
+    pub(super) origin: Origin,
     /// When the head began, for its deadline; once it is complete, when that was, for the journal.
-    begun: Moment,
-    tally: Tally,
-    report: Option<Box<Report>>,
+    pub(super) begun: Moment,
+    pub(super) tally: Tally,
+    pub(super) report: Option<Box<Report>>,
+}
+
+/// Whether more can come from the peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PeerSide {
+    /// It can.
+    Open,
+    /// The peer has ended its side; it may still wait for answers.
+    Ended,
 }
 
 /// What is under way beyond what the protocol knows.
-enum Work {
+pub(super) enum Work {
     /// Nothing: a head is awaited, or the response has only to be ended.
     None,
     /// Content is being collected.
     Collect(Box<Incoming>),
     /// The application will answer later.
-    Wait { until: Option<Moment>, readiness: Readiness, answer: Box<dyn Later> },
+    Wait { readiness: Readiness, answer: Foreign<Box<dyn Later>> },
     /// Content is drawn from a stream.
-    Draw { until: Option<Moment>, readiness: Readiness, stream: Box<dyn BodyStream> },
+    Draw { readiness: Readiness, stream: Foreign<Box<dyn BodyStream>> },
     /// Content is read from a file.
     Read(FileRange),
     /// Nothing more will be said.
@@ -70,29 +75,30 @@ enum Work {
 
 /// Whether the application is to be asked again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Readiness {
+pub(super) enum Readiness {
     /// It is.
     Ready,
-    /// It has said that it would wake us.
-    Pending,
+    /// It has said that it would wake us, or to come back at this moment.
+    Pending { until: Option<Moment> },
 }
 
 /// A request whose content is not complete.
-struct Incoming {
+pub(super) struct Incoming {
     /// The head, which is parsed again in the end: that is cheaper to understand than to store
     /// where in the bytes everything was, and happens only to content that came in pieces.
-    head: Vec<u8>,
+    pub head: Vec<u8>,
     content: OwnedContent,
     arrival: Arrival,
 }
 
-/// What the journal wants to know of a request, kept until its response has ended.
-struct Report {
-    method: String,
-    target: String,
-    version: Version,
-    referer: Option<Vec<u8>>,
-    user_agent: Option<Vec<u8>>,
+/// What a round of the loop has come to.
+enum Round {
+    /// So many bytes of input were used up, or the state has changed; on with it.
+    Used(usize),
+    /// Nothing more can be done for now.
+    Stuck,
+    /// It is over. What else has come is thrown away.
+    Over,
 }
 
 impl Active {
@@ -101,6 +107,7 @@ impl Active {
         Active {
             http: Http1::new(),
             input: ReceiveBuffer::default(),
+            peer_side: PeerSide::Open,
             work: Work::None,
             origin,
             begun,
@@ -110,15 +117,12 @@ impl Active {
     }
 
     /// The phase without this box, if nothing remains for which it is needed.
-    pub fn rest(&mut self) -> Option<Phase> {
+    pub fn rest(&self) -> Option<Phase> {
         match (&self.work, self.http.request(), self.origin) {
             (Work::End(farewell), _, _) => Some(Phase::Finished(*farewell)),
-            (Work::None, RequestState::Idle, Origin::Accepted(at)) if self.input.is_empty() => {
-                Some(Phase::Fresh(at))
-            }
-            (Work::None, RequestState::Idle, Origin::Kept(since)) if self.input.is_empty() => {
-                Some(Phase::Kept(since))
-            }
+            (Work::None, RequestState::Idle, _) if !self.input.is_empty() => None,
+            (Work::None, RequestState::Idle, Origin::Accepted(at)) => Some(Phase::Fresh(at)),
+            (Work::None, RequestState::Idle, Origin::Kept(since)) => Some(Phase::Kept(since)),
             _ => None,
         }
     }
@@ -141,15 +145,10 @@ impl Active {
         self.input = input;
     }
 
+    /// The peer has ended its side: what has come is still answered.
     pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        match self.http.request() {
-            RequestState::Head if self.is_blank() => self.work = Work::End(Farewell::Clean),
-            RequestState::Head | RequestState::Body(_) => {
-                self.refuse(ProtocolError::IncompleteRequest, turn, out)
-            }
-            RequestState::Idle | RequestState::Complete => self.http.close_after(CloseReason::PeerEnded),
-            RequestState::Refused(_) => {}
-        }
+        self.peer_side = PeerSide::Ended;
+        self.receive(&[], turn, out);
     }
 
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
@@ -164,9 +163,15 @@ impl Active {
         }
     }
 
-    /// Whether all that has come of a head is an empty line, or half of one: that is no request.
-    fn is_blank(&self) -> bool {
-        self.input.as_slice().0.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+    /// The peer seems to have ended its side while the application is pending: it is told, and asked
+    /// again.
+    pub fn client_has_finished(&mut self) {
+        match &mut self.work {
+            Work::Wait { answer, .. } => answer.tell(|answer| answer.client_has_finished()),
+            Work::Draw { stream, .. } => stream.tell(|stream| stream.client_has_finished()),
+            Work::None | Work::Collect(_) | Work::Read(_) | Work::End(_) => {}
+        }
+        self.wake();
     }
 
     /// The application is to be asked again.
@@ -176,21 +181,12 @@ impl Active {
         }
     }
 
-    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
-        self.work = Work::End(Farewell::Clean);
-        self.report(Outcome::Aborted, turn);
-    }
-
     pub fn wants(&self, is_full: bool) -> Wants {
         let unless_full = |wants| if is_full { Wants::Write } else { wants };
         match (self.http.request(), &self.work) {
             (_, Work::End(farewell)) => unless_full(Wants::Close(*farewell)),
             (RequestState::Head | RequestState::Body(_), _) => unless_full(Wants::Read),
-            (
-                _,
-                Work::Wait { readiness: Readiness::Pending, .. }
-                | Work::Draw { readiness: Readiness::Pending, .. },
-            ) => Wants::Application,
+            (_, work) if work.pending().is_some() => Wants::Application,
             (RequestState::Idle | RequestState::Complete | RequestState::Refused(_), _) => {
                 unless_full(Wants::Turn)
             }
@@ -201,8 +197,7 @@ impl Active {
         match (self.http.request(), &self.work) {
             (RequestState::Head, _) => Some(of_head(self.begun, limits)),
             (_, Work::Collect(incoming)) => Some(of_body(incoming.arrival, limits)),
-            (_, Work::Wait { until, .. } | Work::Draw { until, .. }) => *until,
-            (_, Work::None | Work::Read(_) | Work::End(_)) => None,
+            (_, work) => work.pending().flatten(),
         }
     }
 
@@ -217,62 +212,92 @@ impl Active {
         let mut at = 0;
         loop {
             let rest = &input[at..];
-            let used = match self.http.request() {
-                _ if matches!(self.work, Work::End(_)) => return self.discard(rest, input.len()),
-                RequestState::Idle => self.begin(rest, 0, turn, out),
-                RequestState::Head => self.begin(rest, searched.saturating_sub(at), turn, out),
-                RequestState::Body(_) => self.collect(rest, turn, out),
-                RequestState::Complete if self.respond(turn, out) => continue,
-                RequestState::Complete => return at,
-                RequestState::Refused(error) => {
-                    self.refuse(error, turn, out);
-                    continue;
+            match self.round(rest, searched.saturating_sub(at), turn, out) {
+                Round::Used(count) => at += count,
+                Round::Stuck => return at,
+                Round::Over => {
+                    self.discard(rest);
+                    return input.len();
                 }
-            };
-            at += used;
-            let is_stuck = used == 0
-                && matches!(
-                    self.http.request(),
-                    RequestState::Idle | RequestState::Head | RequestState::Body(_)
-                );
-            if is_stuck {
-                return at;
+            }
+        }
+    }
+
+    fn round(&mut self, rest: &[u8], searched: usize, turn: &mut Turn<'_>, out: &mut OutputQueue) -> Round {
+        if let Work::End(_) = self.work {
+            return Round::Over;
+        }
+        match self.http.request() {
+            RequestState::Idle => self.begin(rest, turn, out),
+            RequestState::Head => self.read_head(rest, searched, turn, out),
+            RequestState::Body(_) => self.collect(rest, turn, out),
+            RequestState::Complete if self.respond(turn, out) => Round::Used(0),
+            RequestState::Complete => Round::Stuck,
+            RequestState::Refused(error) => {
+                self.refuse(error, turn, out);
+                Round::Over
             }
         }
     }
 
     /// Nothing that comes now is a request. A peer that has sent more than it should is still
     /// sending, perhaps: closing at once would reset the connection under its answer.
-    fn discard(&mut self, rest: &[u8], all: usize) -> usize {
+    fn discard(&mut self, rest: &[u8]) {
         if let (Work::End(farewell @ Farewell::Clean), false) = (&mut self.work, rest.is_empty()) {
             *farewell = Farewell::Linger;
         }
-        all
     }
 
-    /// Reads a head, and answers if the request is complete with it. How many bytes were used.
-    fn begin(&mut self, rest: &[u8], searched: usize, turn: &mut Turn<'_>, out: &mut OutputQueue) -> usize {
-        let is_first_look = self.http.request() == RequestState::Idle;
-        if is_first_look {
-            let blank = blank_lines(rest);
-            if blank > 0 || rest.is_empty() {
-                return blank;
-            }
-            if turn.budget.requests == 0 || out.owed() >= turn.limits.output_bytes_high {
-                return 0;
+    /// Between two requests: takes up the next one, if this connection may.
+    fn begin(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Round {
+        let blank = blank_lines(rest);
+        if blank > 0 {
+            return Round::Used(blank);
+        }
+        if rest.is_empty() {
+            return self.nothing_left();
+        }
+        if turn.budget.requests == 0 || out.owed() >= turn.limits.output_bytes_high {
+            return Round::Stuck;
+        }
+        let round = self.read_head(rest, 0, turn, out);
+        if let (RequestState::Head, Origin::Kept(_)) = (self.http.request(), self.origin) {
+            self.begun = turn.now.moment;
+        }
+        round
+    }
+
+    fn nothing_left(&mut self) -> Round {
+        match self.peer_side {
+            PeerSide::Open => Round::Stuck,
+            PeerSide::Ended => {
+                self.work = Work::End(Farewell::Clean);
+                Round::Over
             }
         }
+    }
+
+    /// Reads a head, and answers if the request is complete with it.
+    fn read_head(
+        &mut self,
+        rest: &[u8],
+        searched: usize,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Round {
         let mut slots = FieldSlots::new();
         match self.http.read_head(rest, searched, &mut slots, turn.limits) {
             Ok(Some(parsed)) => self.take_request(&parsed, rest, turn, out),
+            Ok(None) if self.peer_side == PeerSide::Open => Round::Stuck,
+            Ok(None) if is_blank(rest) => self.nothing_left(),
             Ok(None) => {
-                if let (true, Origin::Kept(_)) = (is_first_look, self.origin) {
-                    self.begun = turn.now.moment;
-                }
-                0
+                self.http.refuse(ProtocolError::IncompleteRequest);
+                Round::Used(0)
             }
-            // The state says so, too; it is answered where that is seen.
-            Err(_) => 0,
+            Err(_) => {
+                self.report_head(rest, turn);
+                Round::Used(0)
+            }
         }
     }
 
@@ -283,7 +308,7 @@ impl Active {
         rest: &[u8],
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
-    ) -> usize {
+    ) -> Round {
         turn.budget.requests = turn.budget.requests.saturating_sub(1);
         self.begun = turn.now.moment;
         let behind = &rest[parsed.length..];
@@ -299,43 +324,41 @@ impl Active {
             let arrival = Arrival { begun: self.begun, last_byte: self.begun, bytes: 0 };
             let head = rest[..parsed.length].to_vec();
             self.work = Work::Collect(Box::new(Incoming { head, content: OwnedContent::default(), arrival }));
-            return parsed.length;
+            return Round::Used(parsed.length);
         }
-        let content = match self.http.read_content(behind) {
-            Ok(decoded) => decoded.content,
-            Err(_) => return parsed.length,
-        };
-        self.answer(&parsed.head(), RequestContent::borrowed(content), content_length, turn, out);
-        parsed.length + content_bytes
+        if let Ok(decoded) = self.http.read_content(behind) {
+            let content = RequestContent::borrowed(decoded.content);
+            self.answer(&parsed.head(), content, content_length, turn, out);
+        }
+        Round::Used(parsed.length + content_bytes)
     }
 
-    /// Takes content in, and answers when it is complete. How many bytes were used.
-    fn collect(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> usize {
+    /// Takes content in, and answers when it is complete.
+    fn collect(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Round {
         let Work::Collect(incoming) = &mut self.work else {
-            return 0;
+            return Round::Stuck;
         };
-        let mut at = 0;
-        while let RequestState::Body(_) = self.http.request() {
-            let decoded = match self.http.read_content(&rest[at..]) {
-                Ok(decoded) if decoded.consumed > 0 => decoded,
-                Ok(_) | Err(_) => break,
-            };
-            at += decoded.consumed;
-            let kept = incoming.content.append(decoded.content, turn.limits.body_memory_bytes_max, turn.disk);
-            if let Err(error) = kept {
-                turn.journal.failure(None, &error.into());
-                self.refuse(ProtocolError::NoPlaceForContent, turn, out);
-                return at;
-            }
+        if rest.is_empty() && self.peer_side == PeerSide::Ended {
+            self.http.refuse(ProtocolError::IncompleteRequest);
+            return Round::Used(0);
         }
-        if at > 0 {
+        let (used, content) = decode_all(&mut self.http, rest);
+        let kept = incoming.content.append(&content, turn.limits.body_memory_bytes_max, turn.disk);
+        if let Err(error) = kept {
+            turn.journal.failure(None, &error.into());
+            self.http.refuse(ProtocolError::NoPlaceForContent);
+            return Round::Used(used);
+        }
+        if used > 0 {
             incoming.arrival.last_byte = turn.now.moment;
-            incoming.arrival.bytes += at as u64;
+            incoming.arrival.bytes += used as u64;
         }
-        if self.http.request() == RequestState::Complete {
-            self.answer_collected(turn, out);
+        match self.http.request() {
+            RequestState::Body(_) if used == 0 => return Round::Stuck,
+            RequestState::Complete => self.answer_collected(turn, out),
+            _ => {}
         }
-        at
+        Round::Used(used)
     }
 
     /// The content has ended: back to the head that it belongs to.
@@ -344,7 +367,7 @@ impl Active {
             return;
         };
         let mut slots = FieldSlots::new();
-        let parsed = crate::protocol::parse_head(&incoming.head, 0, &mut slots, turn.limits);
+        let parsed = parse_head(&incoming.head, 0, &mut slots, turn.limits);
         let (Ok(Some(parsed)), Ok(())) = (parsed, incoming.content.rewind()) else {
             return self.fail(
                 None,
@@ -358,259 +381,57 @@ impl Active {
         self.answer(&parsed.head(), content, content_length, turn, out);
     }
 
-    /// Calls the application.
-    fn answer(
-        &mut self,
-        head: &RequestHead<'_>,
-        content: RequestContent<'_>,
-        content_length: Option<u64>,
-        turn: &mut Turn<'_>,
-        out: &mut OutputQueue,
-    ) {
-        if turn.journal.wants_exchanges() {
-            self.report = Some(Report::new(head));
-        }
-        self.close_if_draining(turn);
-        let mut environ =
-            Environ::new(head, content, content_length, turn.client, turn.server, turn.now.moment);
-        let gateway = &mut *turn.gateway;
-        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, turn.now.moment);
-        let result = guard(|| gateway.call(&mut environ, StartResponse::new(&mut sink)));
-        let result = conclude(result, &mut sink);
-        let line =
-            RequestLine { method: head.method.as_str(), target: head.raw_target, version: head.version };
-        match result {
-            Ok(kind) => {
-                self.work = Work::after(kind);
-                if self.report.is_none() && !matches!(self.work, Work::None) {
-                    self.report = Some(Report::new(head));
-                }
-            }
-            Err(error) => self.fail(Some(line), &error, turn, out),
-        }
-    }
-
-    /// A response whose head is still to be written can say that it is the last one.
-    fn close_if_draining(&mut self, turn: &Turn<'_>) {
-        if turn.life == Life::Draining {
-            self.http.close_after(CloseReason::ShuttingDown);
-        }
-    }
-
-    /// Gets on with the response; whether the conversation can go on.
-    fn respond(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
-        let is_full = out.owed() >= turn.limits.output_bytes_high;
-        match &mut self.work {
-            Work::Wait { readiness: Readiness::Pending, .. }
-            | Work::Draw { readiness: Readiness::Pending, .. } => false,
-            Work::Draw { .. } | Work::Read(_) if is_full => false,
-            Work::Wait { .. } => {
-                self.resume(turn, out);
-                true
-            }
-            Work::Draw { .. } => self.draw(turn, out),
-            Work::Read(_) => self.read_file(turn, out),
-            Work::None | Work::Collect(_) | Work::End(_) => {
-                self.end_response(turn, out);
-                true
-            }
-        }
-    }
-
-    /// Asks for the answer that was to come later.
-    fn resume(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        let Work::Wait { answer, .. } = mem::replace(&mut self.work, Work::None) else {
-            return;
-        };
-        self.close_if_draining(turn);
-        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, turn.now.moment);
-        let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
-        match conclude(result, &mut sink) {
-            Ok(kind) => self.work = Work::after(kind),
-            Err(error) => self.fail(None, &error, turn, out),
-        }
-    }
-
-    /// Draws pieces while there is room for them; whether the conversation can go on.
-    fn draw(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
-        let Work::Draw { until, readiness, stream } = &mut self.work else {
-            return true;
-        };
-        while out.owed() < turn.limits.output_bytes_high {
-            if !self.http.wants_content() {
-                self.work = Work::None;
-                return true;
-            }
-            if turn.budget.pieces == 0 {
-                return false;
-            }
-            turn.budget.pieces -= 1;
-            match guard(|| stream.next_piece(turn.now.moment)) {
-                Ok(Piece::Data(bytes)) => {
-                    write_piece(&mut self.http, out, &mut self.tally, Content::Borrowed(bytes))
-                }
-                Ok(Piece::Pending { until: moment }) => {
-                    (*until, *readiness) = (moment, Readiness::Pending);
-                    return false;
-                }
-                Ok(Piece::End) => {
-                    self.work = Work::None;
-                    return true;
-                }
-                Err(error) => {
-                    self.fail(None, &error, turn, out);
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
-    /// Reads the next part of a file; whether the conversation can go on.
-    fn read_file(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
-        let Work::Read(range) = &mut self.work else {
-            return true;
-        };
-        if range.length == 0 || !self.http.wants_content() {
-            self.work = Work::None;
-            return true;
-        }
-        let wanted = range.length.min(FILE_PIECE_BYTES);
-        // The length was declared, so there is no framing around a piece: it can be read right to
-        // where it leaves from.
-        debug_assert!(matches!(self.http.response(), ResponseState::Body(BodyEncoder::Length(_))));
-        match turn.disk.read_at(&range.file, range.offset, wanted as usize, out.buffer()) {
-            Ok(0) => {
-                let missing = range.length;
-                self.fail(None, &InvalidResponse::TooShort { missing }.into(), turn, out);
-            }
-            Ok(read) => {
-                range.offset += read as u64;
-                range.length -= read as u64;
-                self.tally.content_bytes += self.http.open_piece(out.buffer(), read as u64);
-            }
-            Err(error) => self.fail(None, &error.into(), turn, out),
-        }
-        true
-    }
-
-    /// All content was handed over.
-    fn end_response(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        match self.http.end_response(out.buffer()) {
-            Ok(()) => self.end_exchange(turn),
-            Err(invalid) => self.fail(None, &invalid.into(), turn, out),
-        }
-    }
-
-    /// The application has failed: 500, or a broken connection if the head is gone.
-    fn fail(
-        &mut self,
-        line: Option<RequestLine<'_>>,
-        error: &GatewayError,
-        turn: &mut Turn<'_>,
-        out: &mut OutputQueue,
-    ) {
-        let known = self.report.as_ref().map(|report| report.line());
-        turn.journal.failure(line.or(known), error);
-        self.http.abort();
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        if !matches!(self.http.response(), ResponseState::Aborted(_)) {
-            self.tally.status = status.code();
-        }
-        let content = "500 Internal Server Error: the application failed.\n";
-        self.http.write_error(out.buffer(), turn.own_fields, status, content);
-        self.end_exchange(turn);
-    }
-
-    /// The peer has broken a rule, or a limit: it is told so, and nothing more is read as a request.
-    fn refuse(&mut self, error: ProtocolError, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        self.http.refuse(error);
-        self.tally.status = error.status().code();
-        self.http.write_error(out.buffer(), turn.own_fields, error.status(), &error.content());
-        self.work = Work::End(Farewell::Linger);
-        self.report(Outcome::Complete, turn);
-    }
-
-    /// The response has ended, well or not: on to the next request, or to the end.
-    fn end_exchange(&mut self, turn: &mut Turn<'_>) {
-        let outcome = match self.http.response() {
-            ResponseState::Aborted(_) => Outcome::Aborted,
-            _ => Outcome::Complete,
-        };
-        self.report(outcome, turn);
-        self.tally = Tally::default();
-        self.work = match (self.http.response(), self.http.persistence()) {
-            (ResponseState::Aborted(BodyEncoder::UntilClose), _) => Work::End(Farewell::Reset),
-            (ResponseState::Aborted(_), _) => Work::End(Farewell::Clean),
-            (_, Persistence::Close(reason)) => Work::End(farewell(reason)),
-            (_, Persistence::KeepAlive) => {
-                self.http.next_exchange();
-                self.origin = Origin::Kept(turn.now.moment);
-                Work::None
-            }
-        };
-    }
-
-    fn report(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
-        let report = self.report.take();
-        if !turn.journal.wants_exchanges() || (report.is_none() && self.tally.status == 0) {
-            return;
-        }
-        turn.journal.exchange(&ExchangeRecord {
-            peer: turn.client.peer,
-            request: report.as_ref().map(|report| report.line()),
-            status: self.tally.status,
-            content_bytes: self.tally.content_bytes,
-            referer: report.as_ref().and_then(|report| report.referer.as_deref()),
-            user_agent: report.as_ref().and_then(|report| report.user_agent.as_deref()),
-            duration: turn.now.moment.since(self.begun),
-            unix_seconds: turn.now.unix_seconds,
-            outcome,
-        });
+    /// Whether all that has come of a head is an empty line, or half of one: that is no request.
+    fn is_blank(&self) -> bool {
+        is_blank(self.input.as_slice().0)
     }
 }
 
 impl Work {
-    fn after(kind: BodyKind) -> Work {
+    /// Whether the application is pending, and until when, if it has said.
+    pub fn pending(&self) -> Option<Option<Moment>> {
+        match self {
+            Work::Wait { readiness: Readiness::Pending { until }, .. }
+            | Work::Draw { readiness: Readiness::Pending { until }, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    pub fn after(kind: BodyKind) -> Work {
         match kind {
             BodyKind::Complete => Work::None,
-            BodyKind::Stream(stream) => Work::Draw { until: None, readiness: Readiness::Ready, stream },
+            BodyKind::Stream(stream) => {
+                Work::Draw { readiness: Readiness::Ready, stream: Foreign::new(stream) }
+            }
             BodyKind::File(range) => Work::Read(range),
-            BodyKind::Later { until, answer } => Work::Wait { until, readiness: Readiness::Pending, answer },
+            BodyKind::Later { until, answer } => {
+                Work::Wait { readiness: Readiness::Pending { until }, answer: Foreign::new(answer) }
+            }
         }
     }
 }
 
-impl Report {
-    fn new(head: &RequestHead<'_>) -> Box<Report> {
-        Box::new(Report {
-            method: head.method.as_str().to_string(),
-            target: head.raw_target.to_string(),
-            version: head.version,
-            referer: head.fields.get("Referer").map(<[u8]>::to_vec),
-            user_agent: head.fields.get("User-Agent").map(<[u8]>::to_vec),
-        })
+/// Takes the framing off all of the input, or as much as there is: how many bytes were used, and
+/// the content among them. Gathered first, because a chunk can be a single byte, and each append a
+/// system call.
+fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> (usize, Cow<'i, [u8]>) {
+    let mut used = 0;
+    let mut content = Cow::Borrowed(&input[..0]);
+    while let RequestState::Body(_) = http.request() {
+        match http.read_content(&input[used..]) {
+            Ok(decoded) if decoded.consumed > 0 => {
+                used += decoded.consumed;
+                if content.is_empty() {
+                    content = Cow::Borrowed(decoded.content);
+                } else if !decoded.content.is_empty() {
+                    content.to_mut().extend_from_slice(decoded.content);
+                }
+            }
+            // More bytes are needed; or the state says what is wrong.
+            Ok(_) | Err(_) => break,
+        }
     }
-
-    fn line(&self) -> RequestLine<'_> {
-        RequestLine { method: &self.method, target: &self.target, version: self.version }
-    }
-}
-
-/// How to end a connection, by the reason for it. A client that has asked for the end, or whose
-/// version knows nothing else, sends no more; the others may be sending their next request already.
-fn farewell(reason: CloseReason) -> Farewell {
-    match reason {
-        CloseReason::ClientAsked
-        | CloseReason::Http10
-        | CloseReason::PeerEnded
-        | CloseReason::EndsContent
-        | CloseReason::Idle => Farewell::Clean,
-        CloseReason::ApplicationAsked
-        | CloseReason::Refused
-        | CloseReason::Failed
-        | CloseReason::ShuttingDown => Farewell::Linger,
-    }
+    (used, content)
 }
 
 /// Empty lines before a request line are skipped (RFC 9112 §2.2): how many bytes they are.
@@ -625,25 +446,6 @@ fn blank_lines(input: &[u8]) -> usize {
     }
 }
 
-/// Runs application code; a panic becomes an error. What the application leaves behind half done
-/// is its own: the server's part is only touched through checked calls.
-fn guard<T>(call: impl FnOnce() -> Result<T, GatewayError>) -> Result<T, GatewayError> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
-}
-
-#[cold]
-fn panicked(panic: &(dyn Any + Send)) -> GatewayError {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Misuse::Panicked(text.unwrap_or("no message").to_string()).into()
-}
-
-/// What the call has led to. After an error the response is taken back, if that is still possible.
-fn conclude(result: Result<Body, GatewayError>, sink: &mut Sink<'_>) -> Result<BodyKind, GatewayError> {
-    let concluded = result.and_then(|body| Ok(sink.accept(body)?));
-    if concluded.is_err() {
-        // Refused once content has followed; then the response is aborted instead.
-        let _ = sink.retract();
-    }
-    concluded
+fn is_blank(input: &[u8]) -> bool {
+    input.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }

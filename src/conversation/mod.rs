@@ -35,10 +35,13 @@
 //! ```
 
 mod active;
+mod answer;
 mod by_hand;
 mod deadline;
+mod foreign;
 mod journal;
 mod output_queue;
+mod report;
 mod sink;
 mod turn;
 
@@ -109,7 +112,7 @@ impl Conversation {
 
     /// The peer has ended its side. It may still wait for answers.
     pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        match &mut self.phase {
+        match self.phase {
             Phase::Fresh(_) | Phase::Kept(_) => self.phase = Phase::Finished(Farewell::Clean),
             Phase::Active(_) => self.act(turn, out, Active::receive_end),
             Phase::Finished(_) => {}
@@ -131,9 +134,18 @@ impl Conversation {
         }
     }
 
+    /// The peer seems to have ended its side. An application that is pending is told; everybody
+    /// else learns of it by reading.
+    pub fn client_has_finished(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.client_has_finished();
+            self.advance(turn, out);
+        }
+    }
+
     /// The deadline has come.
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        match &mut self.phase {
+        match self.phase {
             Phase::Fresh(_) | Phase::Kept(_) => self.phase = Phase::Finished(Farewell::Clean),
             Phase::Active(_) => self.act(turn, out, Active::expire),
             Phase::Finished(_) => {}
@@ -147,20 +159,23 @@ impl Conversation {
         }
     }
 
+    /// The connection is gone, or to be cut. Reports an exchange that was under way; dropping does
+    /// the rest. Says how to cut, so that the peer can tell.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>) -> Farewell {
+        let farewell = match &mut self.phase {
+            Phase::Active(active) => active.abandon(turn),
+            Phase::Fresh(_) | Phase::Kept(_) | Phase::Finished(_) => Farewell::Clean,
+        };
+        self.phase = Phase::Finished(farewell);
+        farewell
+    }
+
     /// Everything that was owed to the peer has left, later than it was queued: only now does it have
     /// its answer, and the time for its next request begins.
     pub fn delivered(&mut self, now: Moment) {
         if let Phase::Kept(since) = &mut self.phase {
             *since = now;
         }
-    }
-
-    /// The connection is gone. Reports an exchange that was under way; dropping does the rest.
-    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
-        if let Phase::Active(active) = &mut self.phase {
-            active.abandon(turn);
-        }
-        self.phase = Phase::Finished(Farewell::Clean);
     }
 
     /// What it needs in order to go on, while so many bytes are owed to the peer.

@@ -1,10 +1,12 @@
 //! The server's side of `start_response`: from the application's calls to bytes in the queue.
 
+use super::foreign::Foreign;
 use super::output_queue::OutputQueue;
+use super::turn::Life;
 use crate::gateway::{Body, BodyKind, Content, Misuse, ResponseSink};
 use crate::message::ContentLength;
 use crate::now::Moment;
-use crate::protocol::{BodyEncoder, Http1, ResponseEncoder, ResponseState, ServerFields};
+use crate::protocol::{BodyEncoder, CloseReason, Http1, ResponseEncoder, ResponseState, ServerFields};
 
 /// What is counted of a response, for the journal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,7 +23,7 @@ pub(super) struct Sink<'a> {
     out: &'a mut OutputQueue,
     own_fields: &'a ServerFields,
     tally: &'a mut Tally,
-    now: Moment,
+    pace: (Moment, Life),
     stage: Stage,
 }
 
@@ -48,9 +50,9 @@ impl<'a> Sink<'a> {
         out: &'a mut OutputQueue,
         own_fields: &'a ServerFields,
         tally: &'a mut Tally,
-        now: Moment,
+        pace: (Moment, Life),
     ) -> Sink<'a> {
-        Sink { http, out, own_fields, tally, now, stage: Stage::Unbegun }
+        Sink { http, out, own_fields, tally, pace, stage: Stage::Unbegun }
     }
 
     /// Whether the body that the application returned goes with what it did.
@@ -61,7 +63,10 @@ impl<'a> Sink<'a> {
             (BodyKind::Complete | BodyKind::Stream(_), Stage::Ended { .. } | Stage::Content) => Ok(kind),
             (BodyKind::File(range), Stage::Ended { .. }) if self.declares(range.length) => Ok(kind),
             // A body kept from another call: the only way to come here.
-            _ => Err(Misuse::NotStarted),
+            _ => {
+                drop(Foreign::new(kind));
+                Err(Misuse::NotStarted)
+            }
         }
     }
 
@@ -94,6 +99,9 @@ impl ResponseSink for Sink<'_> {
             return Err(Misuse::NotStarted);
         };
         let before = *self.http;
+        if self.pace.1 == Life::Draining {
+            self.http.close_after(CloseReason::ShuttingDown);
+        }
         self.http.end_head(head, self.out.buffer(), length)?;
         self.tally.status = head.status().code();
         self.stage = Stage::Ended { start: head.start(), before };
@@ -128,7 +136,7 @@ impl ResponseSink for Sink<'_> {
     }
 
     fn now(&self) -> Moment {
-        self.now
+        self.pace.0
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use super::journal::Journal;
 use crate::gateway::{Client, Gateway, ServerInfo, Spool};
 use crate::limits::Limits;
-use crate::now::Now;
+use crate::now::{Moment, Now};
 use crate::protocol::ServerFields;
 
 /// The disk, as the pure layers see it: a simulation can fill it, or let it fail.
@@ -60,6 +60,13 @@ pub struct Turn<'a> {
     pub life: Life,
     /// What may still be done in this turn.
     pub budget: Budget,
+}
+
+impl Turn<'_> {
+    /// The time, and whether the server is to go on.
+    pub(super) fn pace(&self) -> (Moment, Life) {
+        (self.now.moment, self.life)
+    }
 }
 
 /// Whether the server is to go on.

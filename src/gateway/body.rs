@@ -1,5 +1,6 @@
 //! The ways to answer: at once, piece by piece, from a file, or later.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
@@ -55,7 +56,8 @@ impl fmt::Debug for BodyKind {
 /// Response content that is drawn while the socket takes it.
 ///
 /// No piece is asked for while more than [`output_bytes_high`] is owed to the client: back-pressure
-/// needs no code. Dropping the stream is its end: when the client leaves, it is dropped at once.
+/// needs no code. Dropping the stream is its end, however it comes: when the connection is known to
+/// be broken, it is dropped at once.
 ///
 /// [`output_bytes_high`]: crate::limits::Limits::output_bytes_high
 pub trait BodyStream {
@@ -65,6 +67,11 @@ pub trait BodyStream {
     /// # Errors
     /// An error ends the connection in a way that the client can tell from an ending.
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError>;
+
+    /// The client has ended its side of the connection while this stream was pending, and the next
+    /// piece is asked for now. Whether the client has left, or still reads, cannot be told before
+    /// something is sent: a stream that may wait for long does well to send something, or to end.
+    fn client_has_finished(&mut self) {}
 }
 
 /// What a stream has to give at the moment.
@@ -115,7 +122,7 @@ pub struct FileRange {
 
 /// An answer that comes later, from another thread, a timer, a child process or a future.
 ///
-/// Dropped without having been resumed when the client leaves.
+/// Dropped without having been resumed when the connection is known to be broken.
 pub trait Later {
     /// Called once it was woken or its moment has come: answers now, or says
     /// [later](StartResponse::later) again with `self`. Wake-ups may be spurious.
@@ -123,14 +130,27 @@ pub trait Later {
     /// # Errors
     /// As [`super::Gateway::call`].
     fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError>;
+
+    /// The client has ended its side of the connection meanwhile, and the answer is resumed now. It
+    /// may have left, or still wait: both look the same.
+    fn client_has_finished(&mut self) {}
 }
 
-impl<F> Later for F
+/// An answer that is due at a moment; woken before, it waits on.
+pub(super) struct AtMoment<F> {
+    pub moment: Moment,
+    pub answer: F,
+}
+
+impl<F> Later for AtMoment<F>
 where
-    F: FnOnce(StartResponse<'_>) -> Result<Body, GatewayError>,
+    F: FnOnce(StartResponse<'_>) -> Result<Body, GatewayError> + 'static,
 {
     fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
-        self(start_response)
+        if start_response.now() < self.moment {
+            return Ok(start_response.later_boxed(Some(self.moment), self));
+        }
+        (self.answer)(start_response)
     }
 }
 
@@ -188,6 +208,19 @@ content_from! {
     Vec<u8>, bytes => Content::Owned(bytes);
     String, bytes => Content::Owned(bytes.into_bytes());
     Arc<[u8]>, bytes => Content::Shared(bytes);
+    Arc<str>, text => Content::Shared(text.into());
+}
+
+impl<'a, T: ToOwned + ?Sized> From<Cow<'a, T>> for Content<'a>
+where
+    Content<'a>: From<&'a T> + From<T::Owned>,
+{
+    fn from(content: Cow<'a, T>) -> Content<'a> {
+        match content {
+            Cow::Borrowed(borrowed) => borrowed.into(),
+            Cow::Owned(owned) => owned.into(),
+        }
+    }
 }
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Content<'a> {

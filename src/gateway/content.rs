@@ -143,7 +143,11 @@ impl<'a> RequestContent<'a> {
     pub fn detach(&mut self) -> OwnedContent {
         match &mut self.place {
             Place::Borrowed(bytes) => OwnedContent::Memory(std::mem::take(bytes).to_vec()),
-            Place::Owned(content) => std::mem::take(*content),
+            Place::Owned(content) => {
+                // From its start again, as what is in memory. Should seeking fail, reading will too.
+                let _ = content.rewind();
+                std::mem::take(*content)
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Body, GatewayError, Later, Misuse, StartResponse, Wakeup};
+use crate::now::Moment;
 
 /// A whole response that owns its parts, so that it can cross threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,10 @@ impl Response {
 /// What the two halves of a deferred answer share.
 enum Slot {
     /// Nobody has said anything yet.
-    Waiting,
+    Waiting {
+        /// The client sends nothing more; it may have left.
+        client_has_finished: bool,
+    },
     /// The response is there, and not yet collected.
     Answered(Response),
     /// The responder was dropped without a word.
@@ -54,7 +58,7 @@ enum Slot {
 }
 
 /// A promise of an answer in two halves: the [`Responder`] goes to another thread, the
-/// [`DeferredAnswer`] to [`StartResponse::later`].
+/// [`DeferredAnswer`] waits for it here.
 ///
 /// ```
 /// use tidegate::gateway::{Response, deferred};
@@ -63,14 +67,14 @@ enum Slot {
 /// fn gateway(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
 ///     let (responder, answer) = deferred(environ.wakeup());
 ///     std::thread::spawn(move || responder.respond(Response::new(200).content("slow")));
-///     Ok(start_response.later(None, answer))
+///     Ok(answer.wait(start_response))
 /// }
 /// # fn is_gateway(_: impl tidegate::Gateway) {}
 /// # is_gateway(gateway);
 /// ```
 pub fn deferred(wakeup: Wakeup) -> (Responder, DeferredAnswer) {
-    let slot = Arc::new(Mutex::new(Slot::Waiting));
-    (Responder { slot: slot.clone(), wakeup }, DeferredAnswer { slot })
+    let slot = Arc::new(Mutex::new(Slot::Waiting { client_has_finished: false }));
+    (Responder { slot: slot.clone(), wakeup }, DeferredAnswer { slot, until: None })
 }
 
 /// Opens the slot; a thread that panicked meanwhile left it whole.
@@ -88,21 +92,27 @@ impl Responder {
     /// Gives the answer. Whoever asked may be gone; then it is thrown away.
     pub fn respond(self, response: Response) {
         let mut slot = open(&self.slot);
-        if let Slot::Waiting = *slot {
+        if let Slot::Waiting { .. } = *slot {
             *slot = Slot::Answered(response);
         }
     }
 
-    /// Whether nobody waits for the answer any more: the connection is gone.
+    /// Whether nobody waits for the answer any more: the connection is broken, or it took too long.
     pub fn is_abandoned(&self) -> bool {
         matches!(*open(&self.slot), Slot::Closed)
+    }
+
+    /// Whether the client has ended its side of the connection: it has left, or still waits, which
+    /// cannot be told apart. Work that only this client wants may well be given up.
+    pub fn client_has_finished(&self) -> bool {
+        matches!(*open(&self.slot), Slot::Closed | Slot::Waiting { client_has_finished: true })
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
         let mut slot = open(&self.slot);
-        if let Slot::Waiting = *slot {
+        if let Slot::Waiting { .. } = *slot {
             *slot = Slot::Broken;
         }
         drop(slot);
@@ -113,20 +123,46 @@ impl Drop for Responder {
 /// The half that the server waits for.
 pub struct DeferredAnswer {
     slot: Arc<Mutex<Slot>>,
+    until: Option<Moment>,
+}
+
+impl DeferredAnswer {
+    /// Gives up at this moment: the client gets 504 (Gateway Timeout), and the responder is
+    /// abandoned.
+    pub fn until(mut self, moment: Moment) -> DeferredAnswer {
+        self.until = Some(moment);
+        self
+    }
+
+    /// Hands itself over as the answer of this request.
+    pub fn wait(self, start_response: StartResponse<'_>) -> Body {
+        start_response.later(self.until, self)
+    }
 }
 
 impl Later for DeferredAnswer {
     fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        let is_too_late = self.until.is_some_and(|until| until <= start_response.now());
         let mut slot = open(&self.slot);
-        let given = match *slot {
-            Slot::Waiting => None,
-            _ => Some(mem::replace(&mut *slot, Slot::Closed)),
-        };
+        if let (Slot::Waiting { .. }, false) = (&*slot, is_too_late) {
+            drop(slot);
+            return Ok(start_response.later_boxed(self.until, self));
+        }
+        let given = mem::replace(&mut *slot, Slot::Closed);
         drop(slot);
         match given {
-            None | Some(Slot::Waiting) => Ok(start_response.later_boxed(None, self)),
-            Some(Slot::Answered(response)) => response.send(start_response),
-            Some(Slot::Broken | Slot::Closed) => Err(Misuse::Abandoned.into()),
+            Slot::Answered(response) => response.send(start_response),
+            Slot::Waiting { .. } => start_response
+                .status(504)
+                .field("Content-Type", "text/plain; charset=utf-8")
+                .send("504 Gateway Timeout: the application took too long.\n"),
+            Slot::Broken | Slot::Closed => Err(Misuse::Abandoned.into()),
+        }
+    }
+
+    fn client_has_finished(&mut self) {
+        if let Slot::Waiting { client_has_finished } = &mut *open(&self.slot) {
+            *client_has_finished = true;
         }
     }
 }

@@ -233,8 +233,8 @@ impl<'a> Environ<'a> {
         fixed.chain(of_fields)
     }
 
-    /// A copy that owns its parts, for another thread. The content moves with it.
-    pub fn to_owned(&mut self) -> OwnedEnviron {
+    /// A copy that owns its parts, for another thread. The content moves there; here none is left.
+    pub fn detach(&mut self) -> OwnedEnviron {
         let fields = self.fields().iter().map(|(name, value)| (name.to_string(), value.to_vec()));
         OwnedEnviron {
             method: self.method().as_str().to_string(),
@@ -259,6 +259,10 @@ impl<'a> Environ<'a> {
         if matches!(suffix, "CONTENT_TYPE" | "CONTENT_LENGTH" | "TRANSFER_ENCODING" | "PROXY") {
             return None;
         }
+        // A target that names its host replaces the field (RFC 9112 §3.2.2).
+        if let (Some(authority), "HOST") = (self.head.target.authority(), suffix) {
+            return Some(authority.as_bytes().into());
+        }
         let mut lines = self.fields().iter().filter(|(name, _)| is_variable_of_field(suffix, name));
         let (_, first) = lines.next()?;
         let mut value = Cow::Borrowed(first);
@@ -272,7 +276,9 @@ impl<'a> Environ<'a> {
 
     fn server_name(&self) -> String {
         let asked = self.host().map(|host| split_port(host).0).filter(|name| !name.is_empty());
-        let own = || self.client.local.map(|local| local.ip().to_string());
+        // A listener on all addresses has no name of its own.
+        let local = self.client.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        let own = || local.map(|ip| ip.to_string());
         asked.map(str::to_string).or_else(own).unwrap_or_else(|| "localhost".to_string())
     }
 
@@ -448,6 +454,8 @@ mod tests {
     fn an_absolute_target_names_the_server() {
         check("http://b.example/x", &[("Host", "a")], "SERVER_NAME", Some("b.example"));
         check("http://b.example/x", &[("Host", "a")], "PATH_INFO", Some("/x"));
+        check("http://b.example/x", &[("Host", "a")], "HTTP_HOST", Some("b.example"));
+        check("http://b.example", &[("Host", "a")], "PATH_INFO", Some("/"));
     }
 
     #[test]
@@ -485,7 +493,7 @@ mod tests {
             let before = all(environ);
             assert!(before.contains(&("SCRIPT_NAME".into(), b"/m".into())));
             assert!(before.contains(&("PATH_INFO".into(), b"/p q".into())));
-            let mut owned = environ.to_owned();
+            let mut owned = environ.detach();
             owned.with(|copy| {
                 assert_eq!(all(copy), before);
                 let mut content = String::new();

@@ -43,6 +43,7 @@ impl fmt::Display for GatewayError {
 }
 
 /// A breach of the gateway's contract by the application.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Misuse {
     /// The response cannot be written.

@@ -86,12 +86,19 @@ where
     }
 }
 
-impl Gateway for Box<dyn Gateway> {
-    fn call(
-        &mut self,
-        environ: &mut Environ<'_>,
-        start_response: StartResponse<'_>,
-    ) -> Result<Body, GatewayError> {
-        (**self).call(environ, start_response)
-    }
+macro_rules! boxed_gateway {
+    ($($boxed:ty),*) => {
+        $(impl Gateway for $boxed {
+            fn call(
+                &mut self,
+                environ: &mut Environ<'_>,
+                start_response: StartResponse<'_>,
+            ) -> Result<Body, GatewayError> {
+                (**self).call(environ, start_response)
+            }
+        })*
+    };
 }
+
+// One by one: a general implementation for boxes would overlap with the one for closures.
+boxed_gateway!(Box<dyn Gateway>, Box<dyn Gateway + Send>, &mut dyn Gateway);

@@ -6,7 +6,7 @@
 //!       │                               ├── stream(…), pieces(…) ───▶ Body
 //!       │                               ├── file(…) ────────────────▶ Body
 //!       │                               └── start(…) ──▶ Writer ────▶ Body
-//!       └── later(…) ───────────────────────────────────────────────▶ Body
+//!       └── later(…), at(…) ────────────────────────────────────────▶ Body
 //! ```
 //!
 //! Each step uses up the one before it, so the order cannot be broken. To answer twice does not
@@ -29,7 +29,7 @@
 //! }
 //! ```
 
-use super::body::{BodyKind, BodyStream, Content, FileRange, Later, Pieces};
+use super::body::{AtMoment, BodyKind, BodyStream, Content, FileRange, Later, Pieces};
 use super::{Body, GatewayError, Misuse};
 use crate::message::ContentLength;
 use crate::now::Moment;
@@ -91,6 +91,14 @@ impl<'a> StartResponse<'a> {
         self.later_boxed(until, Box::new(answer))
     }
 
+    /// Answers at `moment`, with what `answer` then says.
+    pub fn at<F>(self, moment: Moment, answer: F) -> Body
+    where
+        F: FnOnce(StartResponse<'_>) -> Result<Body, GatewayError> + 'static,
+    {
+        self.later(Some(moment), AtMoment { moment, answer })
+    }
+
     /// As [`StartResponse::later`], for an answer that says "later" again.
     pub fn later_boxed(self, until: Option<Moment>, answer: Box<dyn Later>) -> Body {
         Body::new(BodyKind::Later { until, answer })
@@ -129,6 +137,9 @@ impl<'a> ResponseHead<'a> {
 
     /// Ends the head and hands over all of the content; its length goes into Content-Length.
     ///
+    /// Content that is there for as long as the program, and long, is best handed over as
+    /// [`Content::Static`]: a reference alone does not say that it is, and is copied.
+    ///
     /// # Errors
     /// [`Misuse`] of status or fields.
     pub fn send<'c>(self, content: impl Into<Content<'c>>) -> Result<Body, GatewayError> {
@@ -139,13 +150,15 @@ impl<'a> ResponseHead<'a> {
         Ok(Body::new(BodyKind::Complete))
     }
 
-    /// Ends a head that no content follows: for 204 and 304, or an answer to HEAD, where a
-    /// Content-Length field tells what GET would give.
+    /// Ends a head that no content follows: a redirect, 204, 304, or an answer to HEAD, where a
+    /// Content-Length field may tell what GET would give.
     ///
     /// # Errors
     /// [`Misuse`] of status or fields.
     pub fn finish(self) -> Result<Body, GatewayError> {
-        self.start()?.finish()
+        self.result?;
+        self.sink.end_head(ContentLength::Nothing)?;
+        Ok(Body::new(BodyKind::Complete))
     }
 
     /// Ends the head; content is drawn while the socket takes it.

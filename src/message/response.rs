@@ -10,9 +10,12 @@ pub enum ContentLength {
     Known(u64),
     /// As a Content-Length field says; without one, whatever comes until the end.
     Unknown,
+    /// None will follow, and none is missing: an answer to HEAD need not say how much GET would give.
+    Nothing,
 }
 
 /// A response that would be invalid, ambiguous or harmful on the wire.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidResponse {
     /// The status code is not between 200 and 599.

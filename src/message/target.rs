@@ -18,7 +18,7 @@ pub enum RequestTarget<'a> {
         scheme: &'a str,
         /// `host` or `host:port`. It counts, and the Host field does not (RFC 9112 §3.2.2).
         authority: &'a str,
-        /// From the first `/` after the authority; may be empty.
+        /// From the first `/` after the authority; `/` if there is none (RFC 9110 §4.2.3).
         path: &'a str,
         /// What follows the `?`, if there is one.
         query: Option<&'a str>,
@@ -100,6 +100,7 @@ fn parse_absolute(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
         return Err(InvalidTarget);
     }
     let (path, query) = split_query(rest)?;
+    let path = if path.is_empty() { "/" } else { path };
     Ok(RequestTarget::Absolute { scheme, authority, path, query })
 }
 
@@ -168,10 +169,10 @@ mod tests {
         check("GET", "/", Some(("/", None, None)));
         check("GET", "/a/b?c=d?e", Some(("/a/b", Some("c=d?e"), None)));
         check("GET", "//x//?", Some(("//x//", Some(""), None)));
-        check("GET", "http://a.example", Some(("", None, Some("a.example"))));
+        check("GET", "http://a.example", Some(("/", None, Some("a.example"))));
         check("GET", "HTTP://a:80/x?y", Some(("/x", Some("y"), Some("a:80"))));
         check("GET", "http://[::1]:8/x", Some(("/x", None, Some("[::1]:8"))));
-        check("GET", "http://a?q", Some(("", Some("q"), Some("a"))));
+        check("GET", "http://a?q", Some(("/", Some("q"), Some("a"))));
         check("CONNECT", "a.example:443", Some(("", None, Some("a.example:443"))));
         check("OPTIONS", "*", Some(("", None, None)));
     }

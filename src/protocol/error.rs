@@ -9,6 +9,7 @@ use std::fmt;
 use crate::message::StatusCode;
 
 /// A request that is refused.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProtocolError {
     /// The head follows no grammar: bad token, bad line end, blank before a colon, folded line.

@@ -108,8 +108,8 @@ impl Http1 {
                 Ok(None)
             }
             Err(error) => {
-                // Not even its refusal has content (RFC 9110 §9.3.2).
-                if from_request_line(input).starts_with(b"HEAD ") {
+                // Even a refused HEAD is answered without content, if it can be made out.
+                if input.starts_with(b"HEAD ") {
                     self.terms.content = ContentWish::HeadOnly;
                 }
                 self.refuse(error);

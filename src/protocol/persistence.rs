@@ -12,14 +12,13 @@ pub enum Persistence {
 }
 
 /// Why a connection is not kept.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// The client sent `Connection: close`.
     ClientAsked,
     /// The client speaks HTTP/1.0 and did not ask to keep it.
     Http10,
-    /// The client has ended its side.
-    PeerEnded,
     /// The application sent `Connection: close`.
     ApplicationAsked,
     /// The end of the connection is the end of the content (RFC 9112 §6.3).
@@ -30,8 +29,6 @@ pub enum CloseReason {
     Failed,
     /// The server is shutting down.
     ShuttingDown,
-    /// Nothing came for too long.
-    Idle,
 }
 
 /// The connection options that matter here (RFC 9110 §7.6.1).

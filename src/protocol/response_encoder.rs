@@ -164,13 +164,13 @@ impl ResponseEncoder {
 
     /// Ends the head; decides framing and persistence, and gives the encoder for the content.
     ///
-    /// | | Content-Length known | unknown |
-    /// |---|---|---|
-    /// | HTTP/1.1 | that length | chunked |
-    /// | HTTP/1.0 | that length | until the connection ends |
-    /// | HEAD | that length, no content | no content |
-    /// | 204, 304 | no content, no length (304: as declared) | the same |
-    /// | 205 | length 0 | the same |
+    /// | | Content-Length known | unknown | nothing |
+    /// |---|---|---|---|
+    /// | HTTP/1.1 | that length | chunked | length 0 |
+    /// | HTTP/1.0 | that length | until the connection ends | length 0 |
+    /// | HEAD | that length, no content | no content | no content |
+    /// | 204, 304 | no content, no length (304: as declared) | the same | the same |
+    /// | 205 | length 0 | the same | the same |
     ///
     /// # Errors
     /// Content at hand whose length is not the declared one. The head is not ended then.
@@ -220,9 +220,10 @@ impl ResponseEncoder {
             };
             return Ok((stated, BodyEncoder::Discard));
         }
-        let given = match length {
-            ContentLength::Known(given) => Some(given),
-            ContentLength::Unknown => None,
+        let given = match (length, terms.content) {
+            (ContentLength::Known(given), _) => Some(given),
+            (ContentLength::Nothing, ContentWish::Wanted) => Some(0),
+            (ContentLength::Nothing, ContentWish::HeadOnly) | (ContentLength::Unknown, _) => None,
         };
         let stated = self.declared_length.or(given);
         if terms.content == ContentWish::HeadOnly {
@@ -413,7 +414,7 @@ mod tests {
     #[test]
     fn framing_follows_the_table() {
         use BodyEncoder::*;
-        use ContentLength::{Known, Unknown};
+        use ContentLength::{Known, Nothing, Unknown};
         let declared = &[("content-length", "5")][..];
         for (code, fields, length, terms, head, body) in [
             (200, &[][..], Known(13), HTTP11, "Content-Length: 13||", Length(13)),
@@ -424,6 +425,9 @@ mod tests {
             (200, &[], Known(13), HEAD, "Content-Length: 13||", Discard),
             (200, declared, Known(0), HEAD, "Content-Length: 5||", Discard),
             (200, &[], Unknown, HEAD, "|", Discard),
+            (302, &[], Nothing, HTTP11, "Content-Length: 0||", Length(0)),
+            (200, &[], Nothing, HEAD, "|", Discard),
+            (200, declared, Nothing, HEAD, "Content-Length: 5||", Discard),
             (204, &[], Known(3), HTTP11, "|", Discard),
             (204, declared, Unknown, HTTP11, "|", Discard),
             (205, &[], Unknown, HTTP11, "Content-Length: 0||", Discard),

@@ -36,18 +36,23 @@ impl FromStr for ListenAddress {
             };
         }
         if let Some(port) = text.strip_prefix(':') {
-            let port = port.parse().map_err(|_| format!("{port:?} is no port (0 to 65535)"))?;
+            let port = parse_port(port).ok_or_else(|| format!("{port:?} is no port (0 to 65535)"))?;
             return Ok(ListenAddress::Tcp(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)));
         }
         let usage =
             || format!("{text:?} is no address: HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH is wanted");
         let (host, port) = text.rsplit_once(':').ok_or_else(usage)?;
-        if host.is_empty() || port.parse::<u16>().is_err() || host.contains(':') && !host.starts_with('[') {
+        if host.is_empty() || parse_port(port).is_none() || host.contains(':') && !host.starts_with('[') {
             return Err(usage());
         }
         let mut found = text.to_socket_addrs().map_err(|error| format!("{host:?} is not known: {error}"))?;
         found.next().map(ListenAddress::Tcp).ok_or_else(|| format!("{host:?} has no address"))
     }
+}
+
+/// Digits only: `parse` would take `+80`.
+fn parse_port(text: &str) -> Option<u16> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 impl fmt::Display for ListenAddress {
@@ -77,6 +82,8 @@ mod tests {
             ("fe80::1:80", Err("no address")),
             ("127.0.0.1:70000", Err("no address")),
             (":x", Err("no port")),
+            (":+80", Err("no port")),
+            ("127.0.0.1:+80", Err("no address")),
             ("unix:", Err("path")),
         ] {
             match (text.parse::<ListenAddress>(), expected) {

@@ -121,6 +121,8 @@ impl Readiness {
     const READ_CLOSED: u8 = 4;
     /// It is in the ready list.
     const QUEUED: u8 = 8;
+    /// A pending application was told that the peer may have ended its side.
+    const TOLD: u8 = 16;
 
     fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
@@ -194,43 +196,50 @@ impl Connection {
 
     /// When its timer is to go off.
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
-        if let SocketState::Lingering(until) = self.state {
-            return Some(until);
-        }
-        let of_output = self.backlog.as_ref().map(|backlog| of_output(backlog.progressed, limits));
-        match (self.conversation.deadline(limits), of_output) {
-            // The wait for the next request begins when the last response has left.
-            (_, Some(of_output)) if self.conversation.is_idle() => Some(of_output),
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
+        let of_conversation = self.conversation.deadline(limits);
+        match (&self.state, &self.backlog) {
+            (SocketState::Lingering(until), _) => Some(*until),
+            (SocketState::Open, None) => of_conversation,
+            // While the last answer is on its way nobody expects the next request.
+            (SocketState::Open, Some(backlog)) if self.conversation.is_idle() => {
+                Some(of_output(backlog.progressed, limits))
+            }
+            (SocketState::Open, Some(backlog)) => {
+                let of_output = of_output(backlog.progressed, limits);
+                Some(of_conversation.map_or(of_output, |deadline| deadline.min(of_output)))
+            }
         }
     }
 
     /// Does everything that can be done now.
     pub fn turn(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> Verdict {
+        log::trace!("connection {}: {cause:?}", id.number());
         if let SocketState::Lingering(until) = self.state {
             return self.linger(id, until, shared);
         }
         if cause == Cause::Timer && self.is_stalled(shared) {
-            log::debug!("connection {}: cut, its output has stalled", id.number());
-            self.stream.reset_on_close();
-            return self.abandon(id, shared);
+            // The system tells of room only when there is much. A slow peer may have made a little,
+            // and a peer that takes anything at all has not stalled.
+            self.readiness.set(Readiness::WRITABLE, true);
         }
-        match self.converse(id, cause, shared).and_then(|()| self.settle(id, shared)) {
-            Ok(verdict) => verdict,
-            Err(error) => {
-                log::debug!("connection {}: lost: {error}", id.number());
-                self.abandon(id, shared)
-            }
-        }
+        let verdict = self.converse(id, cause, shared).and_then(|()| match cause {
+            Cause::Timer if self.is_stalled(shared) => Err(io::ErrorKind::TimedOut.into()),
+            _ => self.settle(id, shared),
+        });
+        verdict.unwrap_or_else(|error| {
+            log::debug!("connection {}: lost: {error}", id.number());
+            self.abandon(id, shared)
+        })
     }
 
-    /// The connection is broken, or to be cut. What it owed is lost.
+    /// The connection is broken, or to be cut. What it owed is lost, and the peer must see that.
     pub fn abandon(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Verdict {
         let lent = shared.lend(id, self.asker(), Budget::TURN);
         lent.out.clear();
         let mut turn = lent.turn;
-        self.conversation.abandon(&mut turn);
+        if self.conversation.abandon(&mut turn) == Farewell::Reset || self.backlog.is_some() {
+            self.stream.reset_on_close();
+        }
         Verdict::Gone
     }
 
@@ -248,10 +257,11 @@ impl Connection {
                 if self.steps(cause, &mut turn, scratch, &mut backlog.queue)? > 0 {
                     backlog.progressed = now;
                 }
-                if backlog.queue.is_empty() {
+                let backlog = Some(backlog).filter(|backlog| !backlog.queue.is_empty());
+                if backlog.is_none() {
                     self.conversation.delivered(now);
                 }
-                Some(backlog).filter(|backlog| !backlog.queue.is_empty())
+                backlog
             }
         };
         Ok(())
@@ -266,41 +276,76 @@ impl Connection {
         scratch: &mut [u8],
         out: &mut OutputQueue,
     ) -> io::Result<usize> {
-        let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= turn.now.moment);
-        match cause {
-            Cause::Wake => self.conversation.wake(turn, out),
-            Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
-            Cause::Timer if is_due(self.conversation.deadline(turn.limits)) => {
-                self.conversation.expire(turn, out)
-            }
-            Cause::Timer | Cause::Event | Cause::Remainder => {}
-        }
+        self.begin(cause, turn, out);
         let (mut filled, mut flushed) = (0, 0);
         loop {
             match self.conversation.wants(out.owed(), turn.limits) {
                 Wants::Read if self.readiness.has(Readiness::READABLE) && filled < TURN_BYTES => {
-                    match fill(&mut self.stream, &mut self.readiness, scratch)? {
-                        Filled::Bytes(count) => {
-                            filled += count;
-                            self.conversation.receive(&scratch[..count], turn, out);
-                        }
-                        Filled::End => self.conversation.receive_end(turn, out),
-                        Filled::Nothing => {}
-                    }
-                    continue;
+                    filled += self.fill_and_advance(turn, scratch, out)?;
                 }
                 Wants::Turn if !turn.budget.is_spent() && flushed < TURN_BYTES => {
                     self.conversation.advance(turn, out);
-                    continue;
                 }
-                Wants::Read if turn.life == Life::Draining => self.conversation.finish_if_idle(),
-                Wants::Read | Wants::Turn | Wants::Write | Wants::Application | Wants::Close(_) => {}
+                Wants::Read | Wants::Turn | Wants::Write | Wants::Application | Wants::Close(_) => {
+                    let is_last = self.conversation.wants(0, turn.limits) == Wants::Close(Farewell::Clean);
+                    let count = flush(&mut self.stream, &mut self.readiness, out, is_last)?;
+                    flushed += count;
+                    if count == 0 || flushed >= TURN_BYTES || !out.is_empty() {
+                        return Ok(flushed);
+                    }
+                }
             }
-            let is_last = self.conversation.wants(0, turn.limits) == Wants::Close(Farewell::Clean);
-            let count = flush(&mut self.stream, &mut self.readiness, out, is_last)?;
-            flushed += count;
-            if count == 0 || flushed >= TURN_BYTES || !out.is_empty() {
-                return Ok(flushed);
+        }
+    }
+
+    /// What the cause of the turn means to the conversation.
+    fn begin(&mut self, cause: Cause, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= turn.now.moment);
+        match cause {
+            Cause::Wake => self.conversation.wake(turn, out),
+            // While something is owed, the deadline is that of the output.
+            Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
+            Cause::Timer if is_due(self.conversation.deadline(turn.limits)) => {
+                self.conversation.expire(turn, out)
+            }
+            Cause::Event if self.is_to_be_told(out.owed(), turn.limits) => {
+                self.readiness.set(Readiness::TOLD, true);
+                self.conversation.client_has_finished(turn, out);
+            }
+            Cause::Timer | Cause::Event | Cause::Remainder => {}
+        }
+    }
+
+    /// Whether the peer has ended its side and nobody will read it, because the application is
+    /// pending.
+    fn is_to_be_told(&self, owed_bytes: usize, limits: &Limits) -> bool {
+        self.readiness.has(Readiness::READ_CLOSED)
+            && !self.readiness.has(Readiness::TOLD)
+            && self.conversation.wants(owed_bytes, limits) == Wants::Application
+    }
+
+    /// One read, and all that follows from what it brings. How many bytes it brought.
+    fn fill_and_advance(
+        &mut self,
+        turn: &mut Turn<'_>,
+        scratch: &mut [u8],
+        out: &mut OutputQueue,
+    ) -> io::Result<usize> {
+        match fill(&mut self.stream, &mut self.readiness, scratch)? {
+            Filled::Bytes(count) => {
+                self.conversation.receive(&scratch[..count], turn, out);
+                Ok(count)
+            }
+            Filled::End => {
+                self.conversation.receive_end(turn, out);
+                Ok(0)
+            }
+            Filled::Nothing => {
+                // A last look has found no request.
+                if turn.life == Life::Draining {
+                    self.conversation.finish_if_idle();
+                }
+                Ok(0)
             }
         }
     }
@@ -310,15 +355,16 @@ impl Connection {
         let owed = self.backlog.as_ref().map_or(0, |backlog| backlog.queue.owed());
         let wants = self.conversation.wants(owed, &shared.limits);
         let is_again = match wants {
-            Wants::Close(Farewell::Clean) => {
-                self.stream.end();
-                return Ok(Verdict::Gone);
-            }
             Wants::Close(Farewell::Reset) => {
                 self.stream.reset_on_close();
                 return Ok(Verdict::Gone);
             }
-            Wants::Close(Farewell::Linger) => {
+            Wants::Close(Farewell::Clean) if !self.readiness.has(Readiness::READABLE) => {
+                self.stream.end();
+                return Ok(Verdict::Gone);
+            }
+            // Also where something unread may wait: closing upon it would reset the connection.
+            Wants::Close(Farewell::Linger | Farewell::Clean) => {
                 self.stream.end();
                 let until = shared.now.moment + shared.limits.linger_timeout;
                 self.state = SocketState::Lingering(until);
@@ -464,7 +510,8 @@ fn write(stream: &mut Stream, out: &OutputQueue, is_last: bool) -> io::Result<(u
         offered += slice.len();
     }
     let written = match &slices[..count] {
-        [slice] if is_last => stream.write_last(slice)?,
+        // Past mio, whose other back end would not learn that the socket is full.
+        [slice] if is_last && SHORT_READ_DRAINS => stream.write_last(slice)?,
         slices => stream.write(slices)?,
     };
     Ok((written, offered))

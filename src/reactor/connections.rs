@@ -24,9 +24,9 @@ impl ConnectionId {
         Token((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
     }
 
-    /// A number that no other connection of this server has, until 2^32 have come and gone.
+    /// Counts connections from 1; the same only after 2^32 of them.
     pub fn number(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
+        u64::from(self.generation)
     }
 }
 
@@ -34,7 +34,8 @@ impl ConnectionId {
 #[derive(Default)]
 pub(super) struct Connections {
     slots: Slab<(u32, Connection)>,
-    next_generation: u32,
+    /// Of the connection that came last.
+    generation: u32,
 }
 
 impl Connections {
@@ -47,8 +48,8 @@ impl Connections {
     }
 
     pub fn insert(&mut self, connection: Connection) -> ConnectionId {
-        let generation = self.next_generation;
-        self.next_generation = generation.wrapping_add(1);
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
         // Limits::check keeps the number of connections below 2^31.
         let index = self.slots.insert((generation, connection)) as u32;
         ConnectionId { index, generation }

@@ -38,7 +38,9 @@ use crate::now::{Moment, Now};
 const EVENTS_PER_TURN: usize = 256;
 /// Connections accepted from one listener in a turn. 32: some 200 µs.
 const ACCEPTS_PER_TURN: usize = 32;
-/// Remainders of earlier turns taken up in a turn.
+/// Connections that wait when a server begins to drain: as many as a listen queue holds.
+const LAST_ACCEPTS: usize = 4096;
+/// Wake-ups answered, and remainders of earlier turns taken up, in a turn.
 const REMAINDERS_PER_TURN: usize = 256;
 /// Timers that go off in a turn. 128: closing a connection takes some 10 µs, and 10,000 may expire
 /// in the same second.
@@ -74,7 +76,11 @@ struct Clock {
 impl Clock {
     fn read(&self) -> Now {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { moment: Moment::from_start(self.started.elapsed()), unix_seconds: since_1970.as_secs() }
+        Now { moment: self.moment(), unix_seconds: since_1970.as_secs() }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::from_start(self.started.elapsed())
     }
 }
 
@@ -167,7 +173,7 @@ impl Running<'_> {
     ) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
-            match poll.poll(&mut events, self.patience()) {
+            match poll.poll(&mut events, self.patience(clock)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
             }
@@ -194,9 +200,9 @@ impl Running<'_> {
 
     /// How long to wait for events: not at all if something can go on, else exactly until the next
     /// deadline, and for ever if there is none.
-    fn patience(&self) -> Option<Duration> {
+    fn patience(&self, clock: &Clock) -> Option<Duration> {
         let is_ready = |listener: &Listener| listener.accepting == Accepting::Ready;
-        if !self.ready.is_empty() || self.listeners.iter().any(is_ready) {
+        if !self.ready.is_empty() || !self.woken.is_empty() || self.listeners.iter().any(is_ready) {
             return Some(Duration::ZERO);
         }
         let pauses = self.listeners.iter().filter_map(|listener| match listener.accepting {
@@ -204,7 +210,8 @@ impl Running<'_> {
             Accepting::Ready | Accepting::Waiting => None,
         });
         let next = pauses.chain(self.timers.next()).chain(self.drain_until).min()?;
-        Some(next.since(self.shared.now.moment))
+        // Not from the beginning of the turn, which may have taken a while.
+        Some(next.since(clock.moment()))
     }
 
     fn dispatch(&mut self, event: &Event, queue: &WakeupQueue) {
@@ -275,18 +282,14 @@ impl Running<'_> {
 
     /// Gives a turn to the connections that other threads have woken.
     fn wake(&mut self) {
-        let mut woken = mem::take(&mut self.woken);
-        for id in woken.drain(..) {
+        for id in first(&mut self.woken, REMAINDERS_PER_TURN) {
             self.turn(id, Cause::Wake);
         }
-        self.woken = woken;
     }
 
     /// Gives a turn to the connections that stopped early.
     fn take_up_remainders(&mut self) {
-        let count = self.ready.len().min(REMAINDERS_PER_TURN);
-        let later = self.ready.split_off(count);
-        for id in mem::replace(&mut self.ready, later) {
+        for id in first(&mut self.ready, REMAINDERS_PER_TURN) {
             if let Some(connection) = self.connections.get(id) {
                 connection.dequeue();
                 self.turn(id, Cause::Remainder);
@@ -294,12 +297,12 @@ impl Running<'_> {
         }
     }
 
-    /// Gives a turn to the connections whose timer has gone off.
+    /// Gives a turn to the connections whose timer has gone off. They are all taken first: a timer
+    /// that is set again at once must wait for the next turn of the loop.
     fn expire(&mut self) {
-        for _ in 0..EXPIRIES_PER_TURN {
-            let Some(id) = self.timers.pop_due(self.shared.now.moment) else {
-                return;
-            };
+        let now = self.shared.now.moment;
+        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(EXPIRIES_PER_TURN).collect();
+        for id in due {
             if let Some(connection) = self.connections.get(id) {
                 connection.timer = None;
                 self.turn(id, Cause::Timer);
@@ -347,8 +350,10 @@ impl Running<'_> {
         self.drain_until = Some(self.shared.now.moment + self.shared.limits.drain_timeout);
         for index in 0..self.listeners.len() {
             self.listeners[index].accepting = Accepting::Ready;
-            while self.listeners[index].accepting == Accepting::Ready {
+            let mut budget = LAST_ACCEPTS;
+            while self.listeners[index].accepting == Accepting::Ready && budget > 0 {
                 self.accept_one(index);
+                budget -= 1;
             }
         }
         self.listeners.clear();
@@ -380,4 +385,10 @@ impl Running<'_> {
         self.shared.journal.flush();
         Ok(())
     }
+}
+
+/// Takes the first few; the others stay.
+fn first(ids: &mut Vec<ConnectionId>, count: usize) -> Vec<ConnectionId> {
+    let later = if ids.len() > count { ids.split_off(count) } else { Vec::new() };
+    mem::replace(ids, later)
 }

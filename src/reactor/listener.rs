@@ -117,7 +117,11 @@ impl Listener {
                 io::ErrorKind::Interrupted
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::PermissionDenied => Accepted::Nobody,
+                | io::ErrorKind::PermissionDenied
+                // Linux hands errors of the connection's network to whoever accepts it (accept(2)).
+                | io::ErrorKind::NetworkDown
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::HostUnreachable => Accepted::Nobody,
                 _ => Accepted::Exhausted(error),
             },
         }
@@ -164,8 +168,8 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// With a long queue, without Nagle's delay (inherited by each connection: that saves a system
-/// call), and for IPv4 as well where the address is `[::]`.
+/// With a long queue, and for IPv4 as well where the address is `[::]`. Without Nagle's delay, and
+/// with keep-alive probes: each connection inherits them, which saves system calls.
 #[cfg(feature = "sockets")]
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -178,6 +182,9 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
             sockopt::set_ipv6_v6only(&socket, false)?;
         }
         sockopt::set_tcp_nodelay(&socket, true)?;
+        // So that a client that has vanished without a word is noticed in the end, even while its
+        // answer is pending.
+        sockopt::set_socket_keepalive(&socket, true)?;
         bind(&socket, &address)?;
         listen(&socket, BACKLOG)?;
         Ok(TcpListener::from_std(socket.into()))

@@ -78,8 +78,7 @@ impl Stream {
     pub fn is_broken(&self) -> bool {
         match self {
             Stream::Tcp(stream) => !matches!(stream.take_error(), Ok(None)),
-            // The hang-up of a unix socket says that the peer has closed it altogether.
-            Stream::Unix(_) => true,
+            Stream::Unix(stream) => !matches!(stream.take_error(), Ok(None)),
         }
     }
 

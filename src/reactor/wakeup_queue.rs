@@ -16,7 +16,7 @@ use crate::gateway::WakeSource;
 pub(super) struct WakeupQueue {
     waker: mio::Waker,
     is_notified: AtomicBool,
-    woken: Mutex<Vec<ConnectionId>>,
+    woken: Mutex<Vec<Arc<ConnectionWaker>>>,
 }
 
 impl WakeupQueue {
@@ -32,15 +32,22 @@ impl WakeupQueue {
         }
     }
 
-    /// Empties the queue into `into`, which must be empty: the two change places.
+    /// Empties the queue, and appends the connections in it.
     pub fn drain(&self, into: &mut Vec<ConnectionId>) {
         self.is_notified.store(false, Ordering::Release);
-        mem::swap(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner), into);
+        let woken = mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
+        into.extend(woken.into_iter().map(|waker| {
+            waker.is_queued.store(false, Ordering::Release);
+            waker.id
+        }));
     }
 
-    fn push(&self, id: ConnectionId) {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-        self.notify();
+    fn push(&self, waker: &Arc<ConnectionWaker>) {
+        // Who wakes a thousand times a turn stands in the queue once.
+        if !waker.is_queued.swap(true, Ordering::AcqRel) {
+            self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(waker.clone());
+            self.notify();
+        }
     }
 }
 
@@ -52,21 +59,23 @@ pub(super) struct Wakes {
 
 impl WakeSource for Wakes {
     fn waker(&self) -> Waker {
-        Waker::from(Arc::new(ConnectionWaker { queue: self.queue.clone(), id: self.id }))
+        let is_queued = AtomicBool::new(false);
+        Waker::from(Arc::new(ConnectionWaker { queue: self.queue.clone(), id: self.id, is_queued }))
     }
 }
 
 struct ConnectionWaker {
     queue: Arc<WakeupQueue>,
     id: ConnectionId,
+    is_queued: AtomicBool,
 }
 
 impl Wake for ConnectionWaker {
     fn wake(self: Arc<Self>) {
-        self.queue.push(self.id);
+        self.queue.push(&self);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.queue.push(self.id);
+        self.queue.push(self);
     }
 }

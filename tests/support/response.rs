@@ -104,7 +104,7 @@ pub fn read_one(bytes: &[u8], method: &str, has_ended: bool) -> Result<Option<(R
         Framing::None => (Vec::new(), 0, true),
         Framing::Length => find_length(&response, rest)?,
         Framing::Chunked => find_chunks(rest)?,
-        Framing::UntilClose => (std::iter::once(0..rest.len()).collect(), rest.len(), has_ended),
+        Framing::UntilClose => (Vec::from([0..rest.len()]), rest.len(), has_ended),
     };
     if !is_whole && !has_ended {
         return Ok(None);
@@ -190,7 +190,7 @@ fn find_length(response: &Response, rest: &[u8]) -> Result<Found, String> {
         false => return Err(format!("length {value:?}")),
     };
     let used = length.min(rest.len());
-    Ok((std::iter::once(0..used).collect(), used, used == length))
+    Ok((Vec::from([0..used]), used, used == length))
 }
 
 /// `size CRLF data CRLF`, a size without leading zeros or extensions, no trailers.

@@ -59,7 +59,7 @@ impl UploadDesk {
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError> {
         let (responder, answer) = deferred(environ.wakeup());
-        let sent = self.clerk()?.send((environ.to_owned(), responder));
+        let sent = self.clerk()?.send((environ.detach(), responder));
         sent.map_err(|_| GatewayError::new("the thread that reads uploads has ended"))?;
         Ok(start_response.later(None, answer))
     }

@@ -1,0 +1,280 @@
+//! The other half of [`Active`](super::active::Active): calling the application, and getting its
+//! response out.
+
+use std::mem;
+
+use super::Farewell;
+use super::active::{Active, Origin, Readiness, Work};
+use super::foreign::guard;
+use super::journal::{ExchangeRecord, Outcome, RequestLine};
+use super::output_queue::OutputQueue;
+use super::report::Report;
+use super::sink::{Sink, Tally, write_piece};
+use super::turn::Turn;
+use crate::gateway::{
+    Body, BodyKind, Content, Environ, GatewayError, Piece, RequestContent, ResponseSink, StartResponse,
+};
+use crate::message::{InvalidResponse, RequestHead, StatusCode};
+use crate::protocol::{
+    BodyEncoder, CloseReason, FieldSlots, Persistence, ProtocolError, ResponseState, parse_head,
+};
+
+/// How much of a file is read at a time. 64 KiB: as much as a socket takes.
+const FILE_PIECE_BYTES: u64 = 64 * 1024;
+
+impl Active {
+    /// Calls the application.
+    pub fn answer(
+        &mut self,
+        head: &RequestHead<'_>,
+        content: RequestContent<'_>,
+        content_length: Option<u64>,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        if turn.journal.wants_exchanges() {
+            self.report = Some(Report::new(head));
+        }
+        let mut environ =
+            Environ::new(head, content, content_length, turn.client, turn.server, turn.now.moment);
+        let pace = turn.pace();
+        let gateway = &mut *turn.gateway;
+        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, pace);
+        let result = guard(|| gateway.call(&mut environ, StartResponse::new(&mut sink)));
+        let result = conclude(result, &mut sink);
+        let line =
+            RequestLine { method: head.method.as_str(), target: head.raw_target, version: head.version };
+        match result {
+            Ok(kind) => {
+                self.work = Work::after(kind);
+                if self.report.is_none() && !matches!(self.work, Work::None) {
+                    self.report = Some(Report::new(head));
+                }
+            }
+            Err(error) => self.fail(Some(line), &error, turn, out),
+        }
+    }
+
+    /// Gets on with the response; whether the conversation can go on.
+    pub fn respond(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
+        let is_full = out.owed() >= turn.limits.output_bytes_high;
+        match &mut self.work {
+            work if work.pending().is_some() => false,
+            Work::Draw { .. } | Work::Read(_) if is_full => false,
+            Work::Wait { .. } => {
+                self.resume(turn, out);
+                true
+            }
+            Work::Draw { .. } => self.draw(turn, out),
+            Work::Read(_) => self.read_file(turn, out),
+            Work::None | Work::Collect(_) | Work::End(_) => {
+                self.end_response(turn, out);
+                true
+            }
+        }
+    }
+
+    /// Asks for the answer that was to come later.
+    fn resume(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        let Work::Wait { answer, .. } = mem::replace(&mut self.work, Work::None) else {
+            return;
+        };
+        let Some(answer) = answer.take() else {
+            return;
+        };
+        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, turn.pace());
+        let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
+        match conclude(result, &mut sink) {
+            Ok(kind) => self.work = Work::after(kind),
+            Err(error) => self.fail(None, &error, turn, out),
+        }
+    }
+
+    /// Draws pieces while there is room for them; whether the conversation can go on.
+    fn draw(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
+        let Work::Draw { readiness, stream } = &mut self.work else {
+            return true;
+        };
+        let Some(stream) = stream.get() else {
+            return true;
+        };
+        while out.owed() < turn.limits.output_bytes_high {
+            if !self.http.wants_content() {
+                self.work = Work::None;
+                return true;
+            }
+            if turn.budget.pieces == 0 {
+                return false;
+            }
+            turn.budget.pieces -= 1;
+            match guard(|| stream.next_piece(turn.now.moment)) {
+                Ok(Piece::Data(bytes)) => {
+                    write_piece(&mut self.http, out, &mut self.tally, Content::Borrowed(bytes))
+                }
+                Ok(Piece::Pending { until }) => {
+                    *readiness = Readiness::Pending { until };
+                    return false;
+                }
+                Ok(Piece::End) => {
+                    self.work = Work::None;
+                    return true;
+                }
+                Err(error) => {
+                    self.fail(None, &error, turn, out);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Reads the next part of a file; whether the conversation can go on.
+    fn read_file(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
+        let Work::Read(range) = &mut self.work else {
+            return true;
+        };
+        if range.length == 0 || !self.http.wants_content() {
+            self.work = Work::None;
+            return true;
+        }
+        let wanted = range.length.min(FILE_PIECE_BYTES);
+        // The length was declared, so there is no framing around a piece: it can be read right to
+        // where it leaves from.
+        debug_assert!(matches!(self.http.response(), ResponseState::Body(BodyEncoder::Length(_))));
+        match turn.disk.read_at(&range.file, range.offset, wanted as usize, out.buffer()) {
+            Ok(0) => {
+                let missing = range.length;
+                self.fail(None, &InvalidResponse::TooShort { missing }.into(), turn, out);
+            }
+            Ok(read) => {
+                range.offset += read as u64;
+                range.length -= read as u64;
+                self.tally.content_bytes += self.http.open_piece(out.buffer(), read as u64);
+            }
+            Err(error) => self.fail(None, &error.into(), turn, out),
+        }
+        true
+    }
+
+    /// All content was handed over.
+    fn end_response(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        match self.http.end_response(out.buffer()) {
+            Ok(()) => self.end_exchange(turn),
+            Err(invalid) => self.fail(None, &invalid.into(), turn, out),
+        }
+    }
+
+    /// The application has failed: 500, or a broken connection if the head is gone.
+    pub fn fail(
+        &mut self,
+        line: Option<RequestLine<'_>>,
+        error: &GatewayError,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        let known = self.report.as_ref().map(|report| report.line());
+        turn.journal.failure(line.or(known), error);
+        self.http.abort();
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        if !matches!(self.http.response(), ResponseState::Aborted(_)) {
+            self.tally.status = status.code();
+        }
+        let content = "500 Internal Server Error: the application failed.\n";
+        self.http.write_error(out.buffer(), turn.own_fields, status, content);
+        self.end_exchange(turn);
+    }
+
+    /// The peer has broken a rule, or a limit: it is told so, and nothing more is read as a request.
+    pub fn refuse(&mut self, error: ProtocolError, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        self.http.refuse(error);
+        self.tally.status = error.status().code();
+        self.http.write_error(out.buffer(), turn.own_fields, error.status(), &error.content());
+        if let Work::Collect(incoming) = mem::replace(&mut self.work, Work::End(Farewell::Linger)) {
+            self.report_head(&incoming.head, turn);
+        }
+        self.report(Outcome::Complete, turn);
+    }
+
+    /// The response has ended, well or not: on to the next request, or to the end.
+    fn end_exchange(&mut self, turn: &mut Turn<'_>) {
+        let outcome = match self.http.response() {
+            ResponseState::Aborted(_) => Outcome::Aborted,
+            _ => Outcome::Complete,
+        };
+        self.report(outcome, turn);
+        self.tally = Tally::default();
+        self.work = match (self.http.response(), self.http.persistence()) {
+            (ResponseState::Aborted(BodyEncoder::UntilClose), _) => Work::End(Farewell::Reset),
+            (ResponseState::Aborted(_), _) => Work::End(Farewell::Clean),
+            (_, Persistence::Close(reason)) => Work::End(farewell(reason)),
+            (_, Persistence::KeepAlive) => {
+                self.http.next_exchange();
+                self.origin = Origin::Kept(turn.now.moment);
+                Work::None
+            }
+        };
+    }
+
+    /// The connection is gone, in the middle of this. How it should end, so that the peer can tell.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>) -> Farewell {
+        let is_open_ended = matches!(
+            self.http.response(),
+            ResponseState::Body(BodyEncoder::UntilClose) | ResponseState::Aborted(BodyEncoder::UntilClose)
+        );
+        self.work = Work::None;
+        self.report(Outcome::Aborted, turn);
+        if is_open_ended { Farewell::Reset } else { Farewell::Clean }
+    }
+
+    /// Notes what the journal wants to know of a request that is refused although its head can be
+    /// read.
+    pub fn report_head(&mut self, head: &[u8], turn: &mut Turn<'_>) {
+        if !turn.journal.wants_exchanges() {
+            return;
+        }
+        let mut slots = FieldSlots::new();
+        if let Ok(Some(parsed)) = parse_head(head, 0, &mut slots, turn.limits) {
+            self.report = Some(Report::new(&parsed.head()));
+        }
+    }
+
+    fn report(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
+        let report = self.report.take();
+        if !turn.journal.wants_exchanges() || (report.is_none() && self.tally.status == 0) {
+            return;
+        }
+        turn.journal.exchange(&ExchangeRecord {
+            peer: turn.client.peer,
+            request: report.as_ref().map(|report| report.line()),
+            status: self.tally.status,
+            content_bytes: self.tally.content_bytes,
+            referer: report.as_ref().and_then(|report| report.referer.as_deref()),
+            user_agent: report.as_ref().and_then(|report| report.user_agent.as_deref()),
+            duration: turn.now.moment.since(self.begun),
+            unix_seconds: turn.now.unix_seconds,
+            outcome,
+        });
+    }
+}
+
+/// How to end a connection, by the reason for it. A client that has asked for the end, or whose
+/// version knows nothing else, sends no more; the others may be sending their next request already.
+fn farewell(reason: CloseReason) -> Farewell {
+    match reason {
+        CloseReason::ClientAsked | CloseReason::Http10 | CloseReason::EndsContent => Farewell::Clean,
+        CloseReason::ApplicationAsked
+        | CloseReason::Refused
+        | CloseReason::Failed
+        | CloseReason::ShuttingDown => Farewell::Linger,
+    }
+}
+
+/// What the call has led to. After an error the response is taken back, if that is still possible.
+fn conclude(result: Result<Body, GatewayError>, sink: &mut Sink<'_>) -> Result<BodyKind, GatewayError> {
+    let concluded = result.and_then(|body| Ok(sink.accept(body)?));
+    if concluded.is_err() {
+        // Refused once content has followed; then the response is aborted instead.
+        let _ = sink.retract();
+    }
+    concluded
+}

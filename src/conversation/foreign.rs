@@ -1,0 +1,79 @@
+//! Application code, kept at arm's length: a panic in it is an error of one exchange.
+//!
+//! Calls go through [`guard`]. What an application leaves with the server is held as [`Foreign`],
+//! because dropping it runs the application's code, too.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::gateway::{GatewayError, Misuse};
+
+/// Runs application code; a panic becomes an error. What the application leaves behind half done
+/// is its own: the server's part is only touched through checked calls.
+pub(super) fn guard<T>(call: impl FnOnce() -> Result<T, GatewayError>) -> Result<T, GatewayError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+}
+
+#[cold]
+fn panicked(panic: &(dyn Any + Send)) -> GatewayError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Misuse::Panicked(text.unwrap_or("no message").to_string()).into()
+}
+
+/// Something of the application's that may panic when it is dropped.
+pub(super) struct Foreign<T>(Option<T>);
+
+impl<T> Foreign<T> {
+    pub fn new(thing: T) -> Foreign<T> {
+        Foreign(Some(thing))
+    }
+
+    /// To be called under guard.
+    pub fn get(&mut self) -> Option<&mut T> {
+        self.0.as_mut()
+    }
+
+    /// Lets it know something. A panic is no answer, and changes nothing.
+    pub fn tell(&mut self, tell: impl FnOnce(&mut T)) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().map(tell)));
+    }
+
+    /// Hands it out; whoever takes it drops it under guard.
+    pub fn take(mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T> Drop for Foreign<T> {
+    fn drop(&mut self) {
+        if let Some(thing) = self.0.take() {
+            // The panic hook has told of it; there is no exchange left to fail.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(thing)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Grenade;
+
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            panic!("boom");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error_with_its_message() {
+        let error = guard::<()>(|| panic!("low {}", "tide")).unwrap_err();
+        assert!(error.to_string().contains("low tide"));
+    }
+
+    #[test]
+    fn a_panic_while_dropping_ends_nothing() {
+        drop(Foreign::new(Box::new(Grenade)));
+    }
+}
