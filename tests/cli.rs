@@ -174,7 +174,7 @@ fn half_upload(program: &Program) -> TcpStream {
 #[test]
 fn first_signal_lets_finish_what_is_in_flight() {
     for signal in [Signal::INT, Signal::TERM] {
-        let mut program = Program::start(&[]);
+        let mut program = Program::start(&["--linger-timeout", "200ms"]);
         let mut stream = half_upload(&program);
         program.signal(signal);
         program.stderr.next_with("finishes what it is serving");
