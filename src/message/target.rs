@@ -77,7 +77,7 @@ impl<'a> RequestTarget<'a> {
 
 /// A fragment is refused wherever it begins.
 fn split_query(raw: &str) -> Result<(&str, Option<&str>), InvalidTarget> {
-    match raw.bytes().position(|byte| matches!(byte, b'?' | b'#')) {
+    match raw.as_bytes().iter().position(|&byte| byte == b'?' || byte == b'#') {
         None => Ok((raw, None)),
         Some(at) if raw.as_bytes()[at] == b'?' && !raw[at..].contains('#') => {
             Ok((&raw[..at], Some(&raw[at + 1..])))

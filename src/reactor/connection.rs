@@ -501,18 +501,22 @@ fn flush(
 
 /// One write: how many bytes were taken, and how many were offered.
 fn write(stream: &mut Stream, out: &OutputQueue, is_last: bool) -> io::Result<(usize, usize)> {
+    let mut all = out.slices();
+    let first = all.next().unwrap_or_default();
+    let Some(second) = all.next() else {
+        let written = match is_last && SHORT_READ_DRAINS {
+            // Past mio, whose other back end would not learn that the socket is full.
+            true => stream.write_last(first)?,
+            false => stream.write(first)?,
+        };
+        return Ok((written, first.len()));
+    };
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let mut count = 0;
-    let mut offered = 0;
-    for (slot, slice) in slices.iter_mut().zip(out.slices()) {
+    let (mut count, mut offered) = (0, 0);
+    for (slot, slice) in slices.iter_mut().zip([first, second].into_iter().chain(all)) {
         *slot = IoSlice::new(slice);
         count += 1;
         offered += slice.len();
     }
-    let written = match &slices[..count] {
-        // Past mio, whose other back end would not learn that the socket is full.
-        [slice] if is_last && SHORT_READ_DRAINS => stream.write_last(slice)?,
-        slices => stream.write(slices)?,
-    };
-    Ok((written, offered))
+    Ok((stream.write_slices(&slices[..count])?, offered))
 }

@@ -27,13 +27,18 @@ impl Stream {
         }
     }
 
-    /// Writes one slice, or several in one call.
-    pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match (self, slices) {
-            (Stream::Tcp(stream), [slice]) => stream.write(slice),
-            (Stream::Unix(stream), [slice]) => stream.write(slice),
-            (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
-            (Stream::Unix(stream), slices) => stream.write_vectored(slices),
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    /// Writes several slices in one call.
+    pub fn write_slices(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write_vectored(slices),
+            Stream::Unix(stream) => stream.write_vectored(slices),
         }
     }
 
@@ -52,7 +57,7 @@ impl Stream {
 
     #[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
     pub fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write(&[IoSlice::new(bytes)])
+        self.write(bytes)
     }
 
     /// Ends our side: the peer reads to the end of what was written, and can still write.

@@ -6,6 +6,7 @@
 //! lengths, bytes left over) is an `Err` with a sentence.
 
 use std::fmt;
+use std::iter;
 use std::ops::Range;
 
 /// How the end of the content is known.
@@ -104,7 +105,7 @@ pub fn read_one(bytes: &[u8], method: &str, has_ended: bool) -> Result<Option<(R
         Framing::None => (Vec::new(), 0, true),
         Framing::Length => find_length(&response, rest)?,
         Framing::Chunked => find_chunks(rest)?,
-        Framing::UntilClose => (Vec::from([0..rest.len()]), rest.len(), has_ended),
+        Framing::UntilClose => (iter::once(0..rest.len()).collect(), rest.len(), has_ended),
     };
     if !is_whole && !has_ended {
         return Ok(None);
@@ -190,7 +191,7 @@ fn find_length(response: &Response, rest: &[u8]) -> Result<Found, String> {
         false => return Err(format!("length {value:?}")),
     };
     let used = length.min(rest.len());
-    Ok((Vec::from([0..used]), used, used == length))
+    Ok((iter::once(0..used).collect(), used, used == length))
 }
 
 /// `size CRLF data CRLF`, a size without leading zeros or extensions, no trailers.
