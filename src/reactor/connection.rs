@@ -300,6 +300,10 @@ impl Connection {
 
     /// What the cause of the turn means to the conversation.
     fn begin(&mut self, cause: Cause, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if self.is_to_be_told(out.owed(), turn.limits) {
+            self.readiness.set(Readiness::TOLD, true);
+            self.conversation.client_has_finished(turn, out);
+        }
         let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= turn.now.moment);
         match cause {
             Cause::Wake => self.conversation.wake(turn, out),
@@ -307,10 +311,6 @@ impl Connection {
             Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
             Cause::Timer if is_due(self.conversation.deadline(turn.limits)) => {
                 self.conversation.expire(turn, out)
-            }
-            Cause::Event if self.is_to_be_told(out.owed(), turn.limits) => {
-                self.readiness.set(Readiness::TOLD, true);
-                self.conversation.client_has_finished(turn, out);
             }
             Cause::Timer | Cause::Event | Cause::Remainder => {}
         }
@@ -372,7 +372,8 @@ impl Connection {
             }
             Wants::Turn => true,
             Wants::Read => self.readiness.has(Readiness::READABLE),
-            Wants::Write | Wants::Application => false,
+            Wants::Application => self.is_to_be_told(owed, &shared.limits),
+            Wants::Write => false,
         };
         self.register(id, shared)?;
         let is_flushable = owed > 0 && self.readiness.has(Readiness::WRITABLE);
