@@ -36,9 +36,14 @@ pub struct Limits {
     /// Request content kept in memory; what is longer goes to an unlinked temporary file. 512 KiB:
     /// as waitress; forms fit, and a thousand uploads at a time cost at most half a gigabyte.
     pub body_memory_bytes_max: usize,
-    /// Connections at a time; beyond it new ones wait in the listen queue. 16,384: ten thousand
-    /// and room to spare, at about 100 bytes each while they idle.
+    /// Connections at a time; beyond it the longest idle one makes room for a new one, and if none
+    /// is idle, new ones wait in the listen queue. 16,384: ten thousand and room to spare, at about
+    /// 130 bytes each while they idle.
     pub connections_max: usize,
+    /// Bytes held for all connections together: heads in part, content in memory, output owed. Near
+    /// it, content goes to temporary files at once, and half a head waits to be read on until there
+    /// is room. 256 MiB: a small machine survives it.
+    pub memory_bytes_max: usize,
     /// Output owed to one peer above which nothing more is produced for it and nothing more read
     /// from it. 64 KiB: one write fills a socket's default send buffer.
     pub output_bytes_high: usize,
@@ -57,6 +62,10 @@ pub struct Limits {
     /// Longest time without the peer taking a byte that is owed to it; then the connection is cut.
     /// 30 s.
     pub write_timeout: Duration,
+    /// Least average rate at which a peer takes what it is owed, in bytes a second, once
+    /// [`Limits::write_timeout`] has passed; below it the connection is cut. 500: as for content.
+    /// Zero turns it off.
+    pub output_rate_min: u32,
     /// How long a connection that was refused is still read, and what it sends thrown away, so
     /// that the error response is not lost to a TCP reset (RFC 9112 §9.6). 5 s: as nginx.
     pub linger_timeout: Duration,
@@ -73,12 +82,14 @@ impl Default for Limits {
             body_bytes_max: 1 << 30,
             body_memory_bytes_max: 512 * 1024,
             connections_max: 16_384,
+            memory_bytes_max: 256 << 20,
             output_bytes_high: 64 * 1024,
             head_timeout: Duration::from_secs(20),
             body_timeout: Duration::from_secs(30),
             body_rate_min: 500,
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
+            output_rate_min: 500,
             linger_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
         }
@@ -88,12 +99,13 @@ impl Default for Limits {
 impl Limits {
     /// Says which limit makes no sense, in a sentence for an operator.
     pub fn check(&self) -> Result<(), String> {
-        let positive: [(&str, u64); 6] = [
+        let positive: [(&str, u64); 7] = [
             ("request_line_bytes_max", self.request_line_bytes_max as u64),
             ("head_bytes_max", self.head_bytes_max as u64),
             ("fields_max", self.fields_max as u64),
             ("connections_max", self.connections_max as u64),
             ("output_bytes_high", self.output_bytes_high as u64),
+            ("memory_bytes_max", self.memory_bytes_max as u64),
             ("head_timeout", self.head_timeout.as_nanos() as u64),
         ];
         for (name, value) in positive {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use support::response::{Response, read_all};
 use tidegate::conversation::{
-    Budget, ByHand, Conversation, Disk, Farewell, Life, NoJournal, OutputQueue, Turn, Wants,
+    Budget, ByHand, Conversation, Disk, Farewell, Life, Memory, NoJournal, OutputQueue, Turn, Wants,
 };
 use tidegate::gateway::{Client, NoWake, ServerInfo, Spool, SpoolFile};
 use tidegate::limits::Limits;
@@ -821,6 +821,7 @@ fn converse_with_full_disk(pieces: &[&[u8]], writes_left: usize) -> Vec<String> 
             disk: &mut disk,
             journal: &mut NoJournal,
             life: Life::Running,
+            memory: Memory::Ample,
             budget: Budget::TURN,
         };
         conversation.receive(piece, &mut turn, &mut out);

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::mem;
 
-use super::deadline::{Arrival, of_body, of_head};
+use super::deadline::{Flow, of_body, of_head};
 use super::foreign::Foreign;
 use super::output_queue::OutputQueue;
 use super::report::Report;
@@ -88,7 +88,7 @@ pub(super) struct Incoming {
     /// where in the bytes everything was, and happens only to content that came in pieces.
     pub head: Vec<u8>,
     content: OwnedContent,
-    arrival: Arrival,
+    arrival: Flow,
 }
 
 /// What a round of the loop has come to.
@@ -199,6 +199,18 @@ impl Active {
             (_, Work::Collect(incoming)) => Some(of_body(incoming.arrival, limits)),
             (_, work) => work.pending().flatten(),
         }
+    }
+
+    pub fn is_in_head(&self) -> bool {
+        self.http.request() == RequestState::Head
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        let collected = match &self.work {
+            Work::Collect(incoming) => incoming.head.len() + incoming.content.memory_bytes(),
+            Work::None | Work::Wait { .. } | Work::Draw { .. } | Work::Read(_) | Work::End(_) => 0,
+        };
+        mem::size_of::<Active>() + self.input.len() + collected
     }
 
     /// Does all that can be done with this input; how many bytes of it were used up.
@@ -321,7 +333,7 @@ impl Active {
             if parsed.expectation == Expectation::Continue && behind.is_empty() {
                 self.http.write_continue(out.buffer());
             }
-            let arrival = Arrival { begun: self.begun, last_byte: self.begun, bytes: 0 };
+            let arrival = Flow::new(self.begun);
             let head = rest[..parsed.length].to_vec();
             self.work = Work::Collect(Box::new(Incoming { head, content: OwnedContent::default(), arrival }));
             return Round::Used(parsed.length);
@@ -343,16 +355,13 @@ impl Active {
             return Round::Used(0);
         }
         let (used, content) = decode_all(&mut self.http, rest);
-        let kept = incoming.content.append(&content, turn.limits.body_memory_bytes_max, turn.disk);
+        let kept = incoming.content.append(&content, turn.content_memory_bytes_max(), turn.disk);
         if let Err(error) = kept {
             turn.journal.failure(None, &error.into());
             self.http.refuse(ProtocolError::NoPlaceForContent);
             return Round::Used(used);
         }
-        if used > 0 {
-            incoming.arrival.last_byte = turn.now.moment;
-            incoming.arrival.bytes += used as u64;
-        }
+        incoming.arrival.moved(used as u64, turn.now.moment);
         match self.http.request() {
             RequestState::Body(_) if used == 0 => return Round::Stuck,
             RequestState::Complete => self.answer_collected(turn, out),

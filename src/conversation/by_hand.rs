@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use super::{Budget, Conversation, Disk, Life, NoJournal, OutputQueue, Turn, Wants};
+use super::{Budget, Conversation, Disk, Life, Memory, NoJournal, OutputQueue, Turn, Wants};
 use crate::gateway::{Client, Gateway, NoWake, ServerInfo, Spool, SpoolFile};
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
@@ -121,9 +121,10 @@ impl<G: Gateway> ByHand<G> {
                 has_finished_sending: false,
                 wake_source: &NoWake,
             },
-            disk: &mut Memory,
+            disk: &mut MemoryDisk,
             journal: &mut NoJournal,
             life: self.life,
+            memory: Memory::Ample,
             budget: Budget::TURN,
         };
         act(&mut self.conversation, &mut turn, &mut self.out);
@@ -131,15 +132,15 @@ impl<G: Gateway> ByHand<G> {
 }
 
 /// Temporary files that are none.
-struct Memory;
+struct MemoryDisk;
 
-impl Spool for Memory {
+impl Spool for MemoryDisk {
     fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
         Ok(Box::new(Cursor::new(Vec::new())))
     }
 }
 
-impl Disk for Memory {
+impl Disk for MemoryDisk {
     fn read_at(
         &mut self,
         mut file: &File,

@@ -17,31 +17,50 @@ pub fn of_idle(since: Moment, limits: &Limits) -> Moment {
     since + limits.idle_timeout
 }
 
-/// How request content has come so far.
+/// How something long has moved so far: request content on its way in, or output on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
-    /// When the head had ended.
+pub struct Flow {
+    /// When it began.
     pub begun: Moment,
-    /// When the last byte came.
+    /// When the last byte moved.
     pub last_byte: Moment,
-    /// How many bytes came, framing included.
+    /// How many bytes have moved, framing included.
     pub bytes: u64,
 }
 
-/// More content must come then: neither may it stall, nor may its average rate be too low. Each
-/// byte buys `1 / body_rate_min` seconds, from `body_timeout` after the beginning on.
-pub fn of_body(arrival: Arrival, limits: &Limits) -> Moment {
-    let stalled = arrival.last_byte + limits.body_timeout;
-    let Some(bought) = arrival.bytes.checked_div(limits.body_rate_min.into()) else {
-        return stalled;
-    };
-    let too_slow = arrival.begun + limits.body_timeout + Duration::from_secs(bought);
-    stalled.min(too_slow)
+impl Flow {
+    /// One that begins now.
+    pub fn new(now: Moment) -> Flow {
+        Flow { begun: now, last_byte: now, bytes: 0 }
+    }
+
+    /// Bytes have moved; none change nothing.
+    pub fn moved(&mut self, bytes: u64, now: Moment) {
+        if bytes > 0 {
+            self.last_byte = now;
+            self.bytes += bytes;
+        }
+    }
+
+    /// It must move again then: neither may it stall for longer than `timeout`, nor may its average
+    /// rate be too low. Each byte buys `1 / rate_min` seconds, from `timeout` after the beginning on.
+    fn deadline(self, timeout: Duration, rate_min: u32) -> Moment {
+        let stalled = self.last_byte + timeout;
+        let Some(bought) = self.bytes.checked_div(rate_min.into()) else {
+            return stalled;
+        };
+        stalled.min(self.begun + timeout + Duration::from_secs(bought))
+    }
 }
 
-/// The peer must take something of what it is owed then.
-pub fn of_output(progressed: Moment, limits: &Limits) -> Moment {
-    progressed + limits.write_timeout
+/// More content must come then.
+pub fn of_body(arrival: Flow, limits: &Limits) -> Moment {
+    arrival.deadline(limits.body_timeout, limits.body_rate_min)
+}
+
+/// The peer must take more of what it is owed then.
+pub fn of_output(departure: Flow, limits: &Limits) -> Moment {
+    departure.deadline(limits.write_timeout, limits.output_rate_min)
 }
 
 #[cfg(test)]
@@ -56,7 +75,7 @@ mod tests {
     fn content_may_neither_stall_nor_drip() {
         let limits = Limits::default();
         let check = |begun, last, bytes, expected| {
-            let arrival = Arrival { begun: at(begun), last_byte: at(last), bytes };
+            let arrival = Flow { begun: at(begun), last_byte: at(last), bytes };
             assert_eq!(of_body(arrival, &limits), at(expected), "{bytes} bytes");
         };
         check(10, 10, 0, 40);
@@ -64,7 +83,7 @@ mod tests {
         check(10, 30, 5_000, 50);
         check(10, 300, 1_000_000, 330);
         let unlimited = Limits { body_rate_min: 0, ..limits };
-        let dripping = Arrival { begun: at(0), last_byte: at(1000), bytes: 1000 };
+        let dripping = Flow { begun: at(0), last_byte: at(1000), bytes: 1000 };
         assert_eq!(of_body(dripping, &unlimited), at(1030));
     }
 }

@@ -46,10 +46,10 @@ mod sink;
 mod turn;
 
 pub use by_hand::ByHand;
-pub use deadline::{Arrival, of_body, of_head, of_idle, of_output};
+pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use journal::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine};
 pub use output_queue::OutputQueue;
-pub use turn::{Budget, Disk, Life, Turn};
+pub use turn::{Budget, Disk, Life, Memory, Turn};
 
 use active::{Active, Origin};
 
@@ -198,6 +198,27 @@ impl Conversation {
             Phase::Kept(since) => Some(of_idle(*since, limits)),
             Phase::Active(active) => active.deadline(limits),
             Phase::Finished(_) => None,
+        }
+    }
+
+    /// How many bytes it holds, other than its own few words: half a head, content in memory.
+    pub fn held_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Active(active) => active.held_bytes(),
+            Phase::Fresh(_) | Phase::Kept(_) | Phase::Finished(_) => 0,
+        }
+    }
+
+    /// Whether a head has begun and not ended.
+    pub fn is_in_head(&self) -> bool {
+        matches!(&self.phase, Phase::Active(active) if active.is_in_head())
+    }
+
+    /// Since when it waits for its next request, if it does; none if it has never had one.
+    pub fn kept_since(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Kept(since) => Some(since),
+            Phase::Fresh(_) | Phase::Active(_) | Phase::Finished(_) => None,
         }
     }
 

@@ -58,15 +58,34 @@ pub struct Turn<'a> {
     pub journal: &'a mut dyn Journal,
     /// Whether each connection is to end after its exchange.
     pub life: Life,
+    /// Whether there is room for more.
+    pub memory: Memory,
     /// What may still be done in this turn.
     pub budget: Budget,
 }
 
 impl Turn<'_> {
+    /// How much of a request's content may stay in memory.
+    pub(super) fn content_memory_bytes_max(&self) -> usize {
+        match self.memory {
+            Memory::Ample => self.limits.body_memory_bytes_max,
+            Memory::Scarce => 0,
+        }
+    }
+
     /// The time, and whether the server is to go on.
     pub(super) fn pace(&self) -> (Moment, Life) {
         (self.now.moment, self.life)
     }
+}
+
+/// How much is held for all connections together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// There is room.
+    Ample,
+    /// [`memory_bytes_max`](Limits::memory_bytes_max) is near: content goes to the disk.
+    Scarce,
 }
 
 /// Whether the server is to go on.

@@ -46,6 +46,14 @@ impl OwnedContent {
         self.len() == 0
     }
 
+    /// Bytes of it that are in memory.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            OwnedContent::Memory(bytes) => bytes.len(),
+            OwnedContent::Spooled { .. } => 0,
+        }
+    }
+
     /// Appends bytes; moves all to a temporary file once more than `memory_bytes_max` are there.
     ///
     /// # Errors

@@ -14,7 +14,9 @@ use mio::event::Event;
 use super::connections::ConnectionId;
 use super::shared::{Asker, Lent, Shared};
 use super::stream::Stream;
-use crate::conversation::{Budget, Conversation, Farewell, Life, OutputQueue, Turn, Wants, of_output};
+use crate::conversation::{
+    Budget, Conversation, Farewell, Flow, Life, Memory, OutputQueue, Turn, Wants, of_output,
+};
 use crate::limits::Limits;
 use crate::now::Moment;
 
@@ -62,6 +64,8 @@ pub(super) enum Verdict {
     Keep,
     /// It could go on at once: no event will tell.
     Again,
+    /// It could go on as soon as there is memory.
+    Starved,
     /// It has ended.
     Gone,
 }
@@ -80,13 +84,15 @@ pub(super) struct Connection {
     peer: Peer,
     /// For when its timer is set.
     pub timer: Option<Moment>,
+    /// Bytes held for it that the account of all connections knows of.
+    accounted: u32,
 }
 
 /// Output that waits for the socket.
 struct Backlog {
     queue: OutputQueue,
-    /// When the socket last took something of it.
-    progressed: Moment,
+    /// How the socket has taken it so far.
+    departure: Flow,
 }
 
 /// What the socket is for.
@@ -158,6 +164,7 @@ impl Connection {
                 Some(SocketAddr::V6(address)) => Peer::V6(Box::new(address)),
             },
             timer: None,
+            accounted: 0,
         }
     }
 
@@ -202,13 +209,33 @@ impl Connection {
             (SocketState::Open, None) => of_conversation,
             // While the last answer is on its way nobody expects the next request.
             (SocketState::Open, Some(backlog)) if self.conversation.is_idle() => {
-                Some(of_output(backlog.progressed, limits))
+                Some(of_output(backlog.departure, limits))
             }
             (SocketState::Open, Some(backlog)) => {
-                let of_output = of_output(backlog.progressed, limits);
+                let of_output = of_output(backlog.departure, limits);
                 Some(of_conversation.map_or(of_output, |deadline| deadline.min(of_output)))
             }
         }
+    }
+
+    /// Since when it does nothing but wait for its next request; none if there may be one already.
+    pub fn idle_since(&self) -> Option<Moment> {
+        let is_quiet = self.backlog.is_none() && !self.readiness.has(Readiness::READABLE);
+        self.conversation.kept_since().filter(|_| is_quiet)
+    }
+
+    /// Brings the account of all connections up to date.
+    pub fn account(&mut self, held: &mut usize) {
+        let owed = self.backlog.as_ref().map_or(0, |backlog| backlog.queue.owed());
+        let now_held = u32::try_from(self.conversation.held_bytes() + owed).unwrap_or(u32::MAX);
+        *held = (*held + now_held as usize).saturating_sub(self.accounted as usize);
+        self.accounted = now_held;
+    }
+
+    /// Takes itself out of the account: it is about to be dropped.
+    pub fn close_account(&mut self, held: &mut usize) {
+        *held = held.saturating_sub(self.accounted as usize);
+        self.accounted = 0;
     }
 
     /// Does everything that can be done now.
@@ -251,12 +278,11 @@ impl Connection {
             None => {
                 self.steps(cause, &mut turn, scratch, out)?;
                 let is_short = !out.is_empty();
-                is_short.then(|| Box::new(Backlog { queue: out.split_off(), progressed: now }))
+                is_short.then(|| Box::new(Backlog { queue: out.split_off(), departure: Flow::new(now) }))
             }
             Some(mut backlog) => {
-                if self.steps(cause, &mut turn, scratch, &mut backlog.queue)? > 0 {
-                    backlog.progressed = now;
-                }
+                let flushed = self.steps(cause, &mut turn, scratch, &mut backlog.queue)?;
+                backlog.departure.moved(flushed as u64, now);
                 let backlog = Some(backlog).filter(|backlog| !backlog.queue.is_empty());
                 if backlog.is_none() {
                     self.conversation.delivered(now);
@@ -280,7 +306,11 @@ impl Connection {
         let (mut filled, mut flushed) = (0, 0);
         loop {
             match self.conversation.wants(out.owed(), turn.limits) {
-                Wants::Read if self.readiness.has(Readiness::READABLE) && filled < TURN_BYTES => {
+                Wants::Read
+                    if self.readiness.has(Readiness::READABLE)
+                        && filled < TURN_BYTES
+                        && !self.must_wait_for_memory(turn.memory) =>
+                {
                     filled += self.fill_and_advance(turn, scratch, out)?;
                 }
                 Wants::Turn if !turn.budget.is_spent() && flushed < TURN_BYTES => {
@@ -314,6 +344,11 @@ impl Connection {
             }
             Cause::Timer | Cause::Event | Cause::Remainder => {}
         }
+    }
+
+    /// Half a head is not read on while memory is scarce. (Content is: that moves it to the disk.)
+    fn must_wait_for_memory(&self, memory: Memory) -> bool {
+        memory == Memory::Scarce && self.conversation.is_in_head()
     }
 
     /// Whether the peer has ended its side and nobody will read it, because the application is
@@ -371,6 +406,10 @@ impl Connection {
                 return Ok(self.linger(id, until, shared));
             }
             Wants::Turn => true,
+            Wants::Read if self.must_wait_for_memory(shared.memory()) => {
+                self.register(id, shared)?;
+                return Ok(Verdict::Starved);
+            }
             Wants::Read => self.readiness.has(Readiness::READABLE),
             Wants::Application => self.is_to_be_told(owed, &shared.limits),
             Wants::Write => false,
@@ -423,7 +462,7 @@ impl Connection {
     }
 
     fn is_stalled(&self, shared: &Shared<'_>) -> bool {
-        let deadline = self.backlog.as_ref().map(|backlog| of_output(backlog.progressed, &shared.limits));
+        let deadline = self.backlog.as_ref().map(|backlog| of_output(backlog.departure, &shared.limits));
         deadline.is_some_and(|deadline| deadline <= shared.now.moment)
     }
 

@@ -9,6 +9,7 @@ use mio::Token;
 use slab::Slab;
 
 use super::connection::Connection;
+use crate::now::Moment;
 
 /// Names a connection: its place, and how many connections there were before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,12 +31,17 @@ impl ConnectionId {
     }
 }
 
+/// Places looked at for one idle connection. 256: a microsecond.
+const IDLE_LOOKS: usize = 256;
+
 /// The slab.
 #[derive(Default)]
 pub(super) struct Connections {
     slots: Slab<(u32, Connection)>,
     /// Of the connection that came last.
     generation: u32,
+    /// The place that was last looked at for an idle connection.
+    looked_at: usize,
 }
 
 impl Connections {
@@ -71,6 +77,26 @@ impl Connections {
     pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         self.get(id)?;
         self.slots.try_remove(id.index as usize).map(|(_, connection)| connection)
+    }
+
+    /// Of the next few connections, one after the other, the one that has been idle the longest.
+    /// Looking at all of them for each that is to make room would cost more than it is worth.
+    pub fn longest_idle(&mut self) -> Option<ConnectionId> {
+        let places = self.slots.capacity().max(1);
+        let mut longest: Option<(Moment, ConnectionId)> = None;
+        for _ in 0..IDLE_LOOKS.min(places) {
+            self.looked_at = (self.looked_at + 1) % places;
+            let Some((generation, connection)) = self.slots.get(self.looked_at) else {
+                continue;
+            };
+            let id = ConnectionId { index: self.looked_at as u32, generation: *generation };
+            if let Some(since) = connection.idle_since()
+                && longest.is_none_or(|(longest, _)| since < longest)
+            {
+                longest = Some((since, id));
+            }
+        }
+        longest.map(|(_, id)| id)
     }
 
     pub fn ids(&self) -> Vec<ConnectionId> {

@@ -29,7 +29,7 @@ use super::shared::{Settings, Shared};
 use super::shutdown::{Command, ServerHandle};
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
-use crate::conversation::{AccessLog, Life};
+use crate::conversation::{AccessLog, Life, Memory};
 use crate::gateway::{Gateway, ServerInfo};
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
@@ -138,6 +138,7 @@ impl EventLoop {
             connections: Connections::default(),
             timers: Timers::default(),
             ready: Vec::new(),
+            starved: Vec::new(),
             woken: Vec::new(),
             complained: None,
             drain_until: None,
@@ -154,6 +155,8 @@ struct Running<'g> {
     timers: Timers,
     /// Connections that can go on without an event.
     ready: Vec<ConnectionId>,
+    /// Connections that wait for memory.
+    starved: Vec<ConnectionId>,
     /// Connections that were woken; empty between turns, kept for its memory.
     woken: Vec<ConnectionId>,
     /// When the operator was last told that accepting has failed.
@@ -202,7 +205,8 @@ impl Running<'_> {
     /// deadline, and for ever if there is none.
     fn patience(&self, clock: &Clock) -> Option<Duration> {
         let is_ready = |listener: &Listener| listener.accepting == Accepting::Ready;
-        if !self.ready.is_empty() || !self.woken.is_empty() || self.listeners.iter().any(is_ready) {
+        let is_fed = !self.starved.is_empty() && self.shared.memory() == Memory::Ample;
+        if is_fed || !self.ready.is_empty() || !self.woken.is_empty() || self.listeners.iter().any(is_ready) {
             return Some(Duration::ZERO);
         }
         let pauses = self.listeners.iter().filter_map(|listener| match listener.accepting {
@@ -252,8 +256,8 @@ impl Running<'_> {
     fn accept_one(&mut self, index: usize) {
         let now = self.shared.now.moment;
         let limit = self.shared.limits.connections_max;
-        if self.connections.len() >= limit {
-            self.complain(format_args!("all {limit} connections are in use: new ones wait"));
+        if self.connections.len() >= limit && !self.shed() {
+            self.complain(format_args!("all {limit} connections are busy: new ones wait"));
             return self.listeners[index].pause(now);
         }
         match self.listeners[index].accept() {
@@ -264,11 +268,20 @@ impl Running<'_> {
             }
             Accepted::Nobody => {}
             Accepted::Empty => self.listeners[index].accepting = Accepting::Waiting,
+            // The next attempt finds what this has made free.
+            Accepted::Exhausted(_) if self.shed() => {}
             Accepted::Exhausted(error) => {
                 self.complain(format_args!("cannot accept, new connections wait: {error}"));
                 self.listeners[index].pause(now);
             }
         }
+    }
+
+    /// Makes room: closes a connection that waits for its next request. Whether there was one.
+    fn shed(&mut self) -> bool {
+        let idle = self.connections.longest_idle();
+        idle.into_iter().for_each(|id| self.reap(id));
+        idle.is_some()
     }
 
     /// Tells the operator, but not a thousand times a second.
@@ -289,6 +302,9 @@ impl Running<'_> {
 
     /// Gives a turn to the connections that stopped early.
     fn take_up_remainders(&mut self) {
+        if self.shared.memory() == Memory::Ample {
+            self.ready.append(&mut self.starved);
+        }
         for id in first(&mut self.ready, REMAINDERS_PER_TURN) {
             if let Some(connection) = self.connections.get(id) {
                 connection.dequeue();
@@ -316,11 +332,12 @@ impl Running<'_> {
             return;
         };
         let verdict = connection.turn(id, cause, &mut self.shared);
-        if verdict == Verdict::Gone {
-            return self.reap(id);
-        }
-        if verdict == Verdict::Again && connection.enqueue() {
-            self.ready.push(id);
+        connection.account(&mut self.shared.held);
+        match verdict {
+            Verdict::Gone => return self.reap(id),
+            Verdict::Again if connection.enqueue() => self.ready.push(id),
+            Verdict::Starved if connection.enqueue() => self.starved.push(id),
+            Verdict::Again | Verdict::Starved | Verdict::Keep => {}
         }
         let deadline = connection.deadline(&self.shared.limits);
         self.timers.arm(id, &mut connection.timer, deadline);
@@ -337,6 +354,7 @@ impl Running<'_> {
     fn reap(&mut self, id: ConnectionId) {
         if let Some(mut connection) = self.connections.remove(id) {
             self.timers.disarm(id, &mut connection.timer);
+            connection.close_account(&mut self.shared.held);
             self.listeners.iter_mut().for_each(Listener::resume);
         }
     }

@@ -9,7 +9,7 @@ use super::connections::ConnectionId;
 use super::disk::RealDisk;
 use super::journal::LoopJournal;
 use super::wakeup_queue::{Wakes, WakeupQueue};
-use crate::conversation::{Budget, Life, OutputQueue, Turn};
+use crate::conversation::{Budget, Life, Memory, OutputQueue, Turn};
 use crate::gateway::{Client, Gateway, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Now;
@@ -30,6 +30,8 @@ pub(super) struct Shared<'g> {
     pub registry: Registry,
     pub scratch: Box<[u8]>,
     pub journal: LoopJournal,
+    /// Bytes held for all connections together.
+    pub held: usize,
     /// The address of each listener, as applications know it.
     locals: Vec<Option<SocketAddr>>,
     output: OutputQueue,
@@ -77,6 +79,7 @@ impl<'g> Shared<'g> {
             registry,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             journal,
+            held: 0,
             locals,
             output: OutputQueue::default(),
             disk: RealDisk::new(),
@@ -84,9 +87,16 @@ impl<'g> Shared<'g> {
         }
     }
 
+    /// Whether there is room for more. Scarce from three quarters of the limit on: each connection
+    /// may still add a scratch before it has its next turn.
+    pub fn memory(&self) -> Memory {
+        if self.held < self.limits.memory_bytes_max / 4 * 3 { Memory::Ample } else { Memory::Scarce }
+    }
+
     /// Everything that a conversation needs for a turn.
     pub fn lend(&mut self, id: ConnectionId, asker: Asker, budget: Budget) -> Lent<'_> {
         self.wakes.id = id;
+        let memory = self.memory();
         let client = Client {
             connection_id: id.number(),
             peer: asker.peer,
@@ -104,6 +114,7 @@ impl<'g> Shared<'g> {
             disk: &mut self.disk,
             journal: &mut self.journal,
             life: self.life,
+            memory,
             budget,
         };
         Lent { turn, scratch: &mut self.scratch, out: &mut self.output }

@@ -158,9 +158,12 @@ pub struct LimitOptions {
     /// Request content kept in memory; beyond it in a temporary file
     #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.body_memory_bytes_max))]
     body_memory_max: Size,
-    /// Connections at a time; beyond it new ones wait
+    /// Connections at a time; beyond it idle ones make room, or new ones wait
     #[arg(long, value_name = "COUNT", global = true, default_value_t = Limits::default().connections_max)]
     connections_max: usize,
+    /// Bytes held for all connections together; near it, content goes to temporary files
+    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size(Limits::default().memory_bytes_max as u64))]
+    memory_max: Size,
     /// Output owed to a client; beyond it no more is produced for it until it reads
     #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.output_bytes_high))]
     output_max: Size,
@@ -179,6 +182,9 @@ pub struct LimitOptions {
     /// Longest time without the client reading what it is owed; then it is cut off
     #[arg(long, value_name = "TIME", global = true, default_value_t = Span(Limits::default().write_timeout))]
     write_timeout: Span,
+    /// Least rate at which a client reads what it is owed, in bytes a second, 0 for any; below it cut off
+    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size(Limits::default().output_rate_min.into()))]
+    output_rate_min: Size,
     /// How long a refused client is still listened to, so that it gets its error response
     #[arg(long, value_name = "TIME", global = true, default_value_t = Span(Limits::default().linger_timeout))]
     linger_timeout: Span,
@@ -194,6 +200,7 @@ impl LimitOptions {
     /// A sentence about the one that makes no sense.
     pub fn to_limits(&self) -> Result<Limits, String> {
         let rate = u32::try_from(self.body_rate_min.0);
+        let output_rate = u32::try_from(self.output_rate_min.0);
         let limits = Limits {
             request_line_bytes_max: self.request_line_max.in_memory(),
             head_bytes_max: self.head_max.in_memory(),
@@ -201,12 +208,14 @@ impl LimitOptions {
             body_bytes_max: self.body_max.0,
             body_memory_bytes_max: self.body_memory_max.in_memory(),
             connections_max: self.connections_max,
+            memory_bytes_max: self.memory_max.in_memory(),
             output_bytes_high: self.output_max.in_memory(),
             head_timeout: self.head_timeout.0,
             body_timeout: self.body_timeout.0,
             body_rate_min: rate.map_err(|_| "body_rate_min can be at most 4G-1".to_string())?,
             idle_timeout: self.idle_timeout.0,
             write_timeout: self.write_timeout.0,
+            output_rate_min: output_rate.map_err(|_| "output_rate_min can be at most 4G-1".to_string())?,
             linger_timeout: self.linger_timeout.0,
             drain_timeout: self.drain_timeout.0,
         };
