@@ -440,16 +440,60 @@ fn linger_timeout_ends_a_refused_upload_that_never_ends() {
 fn connections_beyond_their_limit_wait_until_one_leaves() {
     let server = serve(ok, Limits { connections_max: 2, ..Limits::default() });
     let (mut first, mut second) = (server.connect(), server.connect());
-    assert_eq!((first.get("/").code, second.get("/").code), (200, 200));
+    // Neither is idle: half a head is on its way.
+    first.send("GET / HTTP/1.1\r\n");
+    second.send("GET / HTTP/1.1\r\n");
     let mut third = server.connect();
     third.send(GET);
     assert!(third.is_quiet_for(millis(100)), "a third is served");
-    assert_eq!((first.get("/").code, second.get("/").code), (200, 200));
     drop(first);
     assert_eq!(third.read("GET").code, 200);
+    second.send("Host: a\r\n\r\n");
+    assert_eq!(second.read("GET").code, 200);
+}
+
+#[test]
+fn connections_beyond_their_limit_take_the_place_of_the_longest_idle() {
+    let server = serve(ok, Limits { connections_max: 3, ..Limits::default() });
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    // The first is idle the longest, the last is busy.
+    for client in &mut clients {
+        assert_eq!(client.get("/").code, 200);
+        thread::sleep(millis(20));
+    }
+    clients[2].send("GET / HTTP/1.1\r\n");
+    thread::sleep(millis(50));
     let mut fourth = server.connect();
-    fourth.send(GET);
-    assert!(fourth.is_quiet_for(millis(100)), "a fourth is served");
-    drop(second);
-    assert_eq!(fourth.read("GET").code, 200);
+    assert_eq!(fourth.get("/").code, 200);
+    assert_eq!(clients[0].read_end(), End::Fin);
+    clients[2].send("Host: a\r\n\r\n");
+    assert_eq!(clients[2].read("GET").code, 200);
+}
+
+#[test]
+fn memory_limit_lets_heads_wait_and_everybody_else_be_served() {
+    let server = serve(ok, Limits { memory_bytes_max: 100_000, ..Limits::default() });
+    // Half heads until three quarters are held; they are not read on.
+    let mut hoarders: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for hoarder in &mut hoarders {
+        hoarder.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+        hoarder.send("x".repeat(12_000));
+        thread::sleep(millis(20));
+        // The rest comes too late for those that find the memory taken.
+        hoarder.send("\r\n\r");
+    }
+    let mut other = server.connect();
+    assert_eq!(other.get("/").code, 200);
+    // What is uploaded meanwhile goes to the disk, and arrives.
+    let mut uploader = server.connect();
+    uploader.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
+    uploader.send("x".repeat(200_000));
+    assert_eq!(uploader.read("POST").code, 200);
+    // Those who wait go on once others have left.
+    let last = hoarders.pop().into_iter();
+    drop(hoarders);
+    for mut hoarder in last {
+        hoarder.send("\n");
+        assert_eq!(hoarder.read("GET").code, 200);
+    }
 }

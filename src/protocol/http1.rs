@@ -109,7 +109,7 @@ impl Http1 {
             }
             Err(error) => {
                 // Even a refused HEAD is answered without content, if it can be made out.
-                if input.starts_with(b"HEAD ") {
+                if from_request_line(input).starts_with(b"HEAD ") {
                     self.terms.content = ContentWish::HeadOnly;
                 }
                 self.refuse(error);

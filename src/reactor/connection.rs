@@ -346,9 +346,12 @@ impl Connection {
         }
     }
 
-    /// Half a head is not read on while memory is scarce. (Content is: that moves it to the disk.)
+    /// Half a head is not read on while memory is scarce. Content is: that moves it to the disk. And
+    /// so is a peer that has ended, which makes room.
     fn must_wait_for_memory(&self, memory: Memory) -> bool {
-        memory == Memory::Scarce && self.conversation.is_in_head()
+        memory == Memory::Scarce
+            && self.conversation.is_in_head()
+            && !self.readiness.has(Readiness::READ_CLOSED)
     }
 
     /// Whether the peer has ended its side and nobody will read it, because the application is
