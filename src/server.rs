@@ -60,7 +60,7 @@ pub struct Server {
     addresses: Vec<ListenAddress>,
     limits: Limits,
     info: ServerInfo,
-    access_log: Option<Box<dyn AccessLog>>,
+    access_log: Option<Box<dyn AccessLog + Send>>,
 }
 
 impl Server {
@@ -88,7 +88,7 @@ impl Server {
     }
 
     /// Sets who is told of each exchange.
-    pub fn access_log(mut self, log: impl AccessLog + 'static) -> Server {
+    pub fn access_log(mut self, log: impl AccessLog + Send + 'static) -> Server {
         self.access_log = Some(Box::new(log));
         self
     }
@@ -136,5 +136,27 @@ impl BoundServer {
     /// What waiting for events says; nothing that a client or the application does ends a server.
     pub fn run(self, mut gateway: impl Gateway) -> io::Result<()> {
         self.event_loop.run(&mut gateway)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bound_server_can_run_in_another_thread() {
+        fn check<T: Send>() {}
+        check::<BoundServer>();
+        check::<ServerHandle>();
+    }
+
+    #[test]
+    fn server_without_an_address_or_with_senseless_limits_says_so() {
+        let error = Server::new().bind().err().map(|error| error.to_string());
+        assert!(error.is_some_and(|text| text.contains("addresses")));
+        let limits = Limits { connections_max: 0, ..Limits::default() };
+        let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let error = Server::new().listen(address).limits(limits).bind().err();
+        assert!(error.is_some_and(|error| error.to_string().contains("connections_max")));
     }
 }

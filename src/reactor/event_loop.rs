@@ -90,7 +90,7 @@ impl EventLoop {
         mut listeners: Vec<Listener>,
         limits: Limits,
         server: ServerInfo,
-        access_log: Option<Box<dyn AccessLog>>,
+        access_log: Option<Box<dyn AccessLog + Send>>,
     ) -> io::Result<EventLoop> {
         let poll = Poll::new()?;
         let queue = Arc::new(WakeupQueue::new(Waker::new(poll.registry(), WAKER)?));

@@ -6,13 +6,13 @@ use crate::gateway::GatewayError;
 /// The journal of one event loop.
 #[derive(Default)]
 pub(super) struct LoopJournal {
-    access_log: Option<Box<dyn AccessLog>>,
+    access_log: Option<Box<dyn AccessLog + Send>>,
     /// Records that the access log has not flushed.
     unflushed: usize,
 }
 
 impl LoopJournal {
-    pub fn new(access_log: Option<Box<dyn AccessLog>>) -> LoopJournal {
+    pub fn new(access_log: Option<Box<dyn AccessLog + Send>>) -> LoopJournal {
         LoopJournal { access_log, unflushed: 0 }
     }
 
