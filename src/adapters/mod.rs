@@ -11,7 +11,7 @@
 //! 1. Translate the [`Environ`](crate::Environ) into the words of the other side: look variables
 //!    up with `get`, or pass all of them on with `variables`.
 //! 2. Never block in `call`. What takes time goes to a thread or a child process as an
-//!    [owned copy](crate::Environ::to_owned), and the answer comes back through
+//!    [owned copy](crate::Environ::detach), and the answer comes back through
 //!    [`deferred`](crate::gateway::deferred), or any [`Later`](crate::gateway::Later).
 //! 3. Hand long content over as a [`BodyStream`](crate::gateway::BodyStream) or a
 //!    [`FileRange`](crate::gateway::FileRange): back-pressure and framing are the server's.
