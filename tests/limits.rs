@@ -452,6 +452,19 @@ fn connections_beyond_their_limit_wait_until_one_leaves() {
     assert_eq!(second.read("GET").code, 200);
 }
 
+/// As long as nobody waits for a place, nobody loses one.
+#[test]
+fn connections_at_their_limit_are_all_kept() {
+    let server = serve(ok, Limits { connections_max: 3, ..Limits::default() });
+    let mut clients: Vec<_> = Vec::new();
+    for _ in 0..3 {
+        clients.push(server.connect());
+        for client in &mut clients {
+            assert_eq!(client.get("/").code, 200);
+        }
+    }
+}
+
 #[test]
 fn connections_beyond_their_limit_take_the_place_of_the_longest_idle() {
     let server = serve(ok, Limits { connections_max: 3, ..Limits::default() });

@@ -256,12 +256,16 @@ impl Running<'_> {
     fn accept_one(&mut self, index: usize) {
         let now = self.shared.now.moment;
         let limit = self.shared.limits.connections_max;
-        if self.connections.len() >= limit && !self.shed() {
+        let is_full = self.connections.len() >= limit;
+        // Who makes room, if anybody is waiting: nobody may be.
+        let idle = if is_full { self.connections.longest_idle() } else { None };
+        if is_full && idle.is_none() {
             self.complain(format_args!("all {limit} connections are busy: new ones wait"));
             return self.listeners[index].pause(now);
         }
         match self.listeners[index].accept() {
             Accepted::Connection(stream, peer) => {
+                idle.into_iter().for_each(|id| self.reap(id));
                 let connection = Connection::new(stream, peer, index as u16, now);
                 let id = self.connections.insert(connection);
                 self.turn(id, Cause::Event);
