@@ -653,6 +653,12 @@ fn malformed_heads_are_refused() {
 }
 
 #[test]
+fn malformed_head_is_not_called_too_large_for_what_follows_it() {
+    let input = get("X : x\r\n") + &"x".repeat(500);
+    check(&input, &["400 length close: the head of the request is malformed", "closed"]);
+}
+
+#[test]
 fn heads_beyond_their_limits_are_refused() {
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(100));
     check(&long, &["414 length close: the request line is too long", "closed"]);

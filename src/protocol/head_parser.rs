@@ -249,6 +249,8 @@ fn refusal(error: httparse::Error, input: &[u8], limits: &Limits) -> ProtocolErr
     match error {
         httparse::Error::TooManyHeaders => ProtocolError::TooManyFields,
         httparse::Error::Version if has_other_version(input) => ProtocolError::UnsupportedVersion,
+        // What follows the head is not the head's fault.
+        _ if has_head_end(input, 0) => ProtocolError::MalformedHead,
         // A limit that was passed first is the better answer.
         _ => check_partial(input, limits).err().unwrap_or(ProtocolError::MalformedHead),
     }
