@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use support::loopback::{Answer, Client, End, Running, serve, serve_on, wait_until};
 use support::response::{Framing, read_all};
 use tidegate::conversation::{
-    Budget, ByHand, Conversation, Disk, Farewell, Life, NoJournal, OutputQueue, Turn, Wants,
+    Budget, ByHand, Conversation, Disk, Farewell, Life, Memory, NoJournal, OutputQueue, Turn, Wants,
 };
 use tidegate::gateway::{
     self, BodyStream, DeferredAnswer, Later, NoWake, Piece, Responder, Response, ServerInfo, Spool,
@@ -473,6 +473,7 @@ impl<G: Gateway> Bench<G> {
             disk: &mut self.disk,
             journal: &mut NoJournal,
             life: Life::Running,
+            memory: Memory::Ample,
             budget: Budget::TURN,
         };
         self.conversation.receive(bytes, &mut turn, &mut self.out);
@@ -695,6 +696,23 @@ fn promise_knows_that_its_client_has_finished_and_can_still_be_kept() {
     assert!(!promise.is_abandoned());
     promise.respond(late());
     assert_eq!(client.read("GET").text(), "late");
+    assert_eq!(client.read_end(), End::Fin);
+}
+
+/// Also where the end has come together with the requests, or before the second of them is asked.
+#[test]
+fn every_promise_of_a_client_that_has_finished_knows_it() {
+    let (server, promises) = serve_promises(quick());
+    let mut client = server.connect();
+    assert_eq!(client.get("/").text(), "ok");
+    client.send(get("/later").repeat(3));
+    client.end_sending();
+    for promise in promises.iter().take(3) {
+        wait_until("the promise knows", || promise.client_has_finished());
+        assert!(!promise.is_abandoned());
+        promise.respond(late());
+        assert_eq!(client.read("GET").text(), "late");
+    }
     assert_eq!(client.read_end(), End::Fin);
 }
 

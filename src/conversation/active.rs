@@ -40,6 +40,8 @@ pub(super) struct Active {
     pub(super) http: Http1,
     input: ReceiveBuffer,
     peer_side: PeerSide,
+    /// The application of this exchange was told that the peer seems to have ended its side.
+    pub(super) is_told: bool,
     pub(super) work: Work,
     pub(super) origin: Origin,
     /// When the head began, for its deadline; once it is complete, when that was, for the journal.
@@ -108,6 +110,7 @@ impl Active {
             http: Http1::new(),
             input: ReceiveBuffer::default(),
             peer_side: PeerSide::Open,
+            is_told: false,
             work: Work::None,
             origin,
             begun,
@@ -166,6 +169,7 @@ impl Active {
     /// The peer seems to have ended its side while the application is pending: it is told, and asked
     /// again.
     pub fn client_has_finished(&mut self) {
+        self.is_told = true;
         match &mut self.work {
             Work::Wait { answer, .. } => answer.tell(|answer| answer.client_has_finished()),
             Work::Draw { stream, .. } => stream.tell(|stream| stream.client_has_finished()),

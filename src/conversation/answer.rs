@@ -203,6 +203,7 @@ impl Active {
         };
         self.report(outcome, turn);
         self.tally = Tally::default();
+        self.is_told = false;
         self.work = match (self.http.response(), self.http.persistence()) {
             (ResponseState::Aborted(BodyEncoder::UntilClose), _) => Work::End(Farewell::Reset),
             (ResponseState::Aborted(_), _) => Work::End(Farewell::Clean),

@@ -143,6 +143,11 @@ impl Conversation {
         }
     }
 
+    /// Whether an application is pending that was not [told](Conversation::client_has_finished) yet.
+    pub fn is_to_be_told_of_end(&self) -> bool {
+        matches!(&self.phase, Phase::Active(active) if active.work.pending().is_some() && !active.is_told)
+    }
+
     /// The deadline has come.
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {

@@ -127,8 +127,6 @@ impl Readiness {
     const READ_CLOSED: u8 = 4;
     /// It is in the ready list.
     const QUEUED: u8 = 8;
-    /// A pending application was told that the peer may have ended its side.
-    const TOLD: u8 = 16;
 
     fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
@@ -330,8 +328,7 @@ impl Connection {
 
     /// What the cause of the turn means to the conversation.
     fn begin(&mut self, cause: Cause, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        if self.is_to_be_told(out.owed(), turn.limits) {
-            self.readiness.set(Readiness::TOLD, true);
+        if self.is_to_be_told() {
             self.conversation.client_has_finished(turn, out);
         }
         let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= turn.now.moment);
@@ -356,10 +353,8 @@ impl Connection {
 
     /// Whether the peer has ended its side and nobody will read it, because the application is
     /// pending.
-    fn is_to_be_told(&self, owed_bytes: usize, limits: &Limits) -> bool {
-        self.readiness.has(Readiness::READ_CLOSED)
-            && !self.readiness.has(Readiness::TOLD)
-            && self.conversation.wants(owed_bytes, limits) == Wants::Application
+    fn is_to_be_told(&self) -> bool {
+        self.readiness.has(Readiness::READ_CLOSED) && self.conversation.is_to_be_told_of_end()
     }
 
     /// One read, and all that follows from what it brings. How many bytes it brought.
@@ -414,7 +409,7 @@ impl Connection {
                 return Ok(Verdict::Starved);
             }
             Wants::Read => self.readiness.has(Readiness::READABLE),
-            Wants::Application => self.is_to_be_told(owed, &shared.limits),
+            Wants::Application => self.is_to_be_told(),
             Wants::Write => false,
         };
         self.register(id, shared)?;
