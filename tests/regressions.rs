@@ -6,6 +6,8 @@
 mod support;
 
 use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
@@ -17,7 +19,8 @@ use std::time::{Duration, Instant};
 use support::loopback::{Answer, Client, End, Running, serve, serve_on, wait_until};
 use support::response::{Framing, read_all};
 use tidegate::conversation::{
-    Budget, ByHand, Conversation, Disk, Farewell, Life, Memory, NoJournal, OutputQueue, Turn, Wants,
+    Budget, ByHand, Conversation, Disk, ExchangeRecord, Farewell, Journal, Life, Memory, OutputQueue,
+    RequestLine, Turn, Wants,
 };
 use tidegate::gateway::{
     self, BodyStream, DeferredAnswer, Later, NoWake, Piece, Responder, Response, ServerInfo, Spool,
@@ -296,6 +299,7 @@ fn last_response_arrives_whole_although_the_client_says_something_meanwhile() {
 // What applications leave behind
 
 /// Goes off when it is dropped, and says so before. As a panic, only without its message.
+#[derive(Debug)]
 struct Grenade(mpsc::Sender<()>);
 
 impl Drop for Grenade {
@@ -382,6 +386,52 @@ fn panic_in_the_drop_of_a_rejected_body_is_a_500() {
     check(GET, &[], call, &[FAILED, "closed"]);
     check(GET, &[], call, &[FAILED, "closed"]);
     assert!(dropped.try_recv().is_ok());
+}
+
+/// An error that cannot be printed, and goes off when it is dropped.
+#[derive(Debug)]
+struct Unspeakable {
+    _grenade: Grenade,
+}
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::panic::resume_unwind(Box::new("on purpose"))
+    }
+}
+
+impl Error for Unspeakable {}
+
+/// Prints what it is given, as the log of a server does.
+struct Printing;
+
+impl Journal for Printing {
+    fn wants_exchanges(&self) -> bool {
+        false
+    }
+
+    fn exchange(&mut self, _: &ExchangeRecord<'_>) {}
+
+    fn failure(&mut self, _: Option<RequestLine<'_>>, error: &GatewayError) {
+        _ = error.to_string();
+    }
+}
+
+#[test]
+fn panic_of_an_error_that_is_printed_or_dropped_is_a_500() {
+    let (sender, dropped) = mpsc::channel();
+    let grenade = || Grenade(sender.clone());
+    let mut fails = Bench::new(|_: &mut Environ<'_>, _: StartResponse<'_>| -> Answer {
+        Err(GatewayError::new(Unspeakable { _grenade: grenade() }))
+    });
+    fails.receive(GET.as_bytes());
+    assert_eq!(fails.response().to_string(), FAILED);
+    let mut panics = Bench::new(|_: &mut Environ<'_>, _: StartResponse<'_>| -> Answer {
+        std::panic::resume_unwind(Box::new(grenade()))
+    });
+    panics.receive(GET.as_bytes());
+    assert_eq!(panics.response().to_string(), FAILED);
+    assert_eq!(dropped.try_iter().count(), 2);
 }
 
 // Uploads
@@ -471,7 +521,7 @@ impl<G: Gateway> Bench<G> {
                 wake_source: &NoWake,
             },
             disk: &mut self.disk,
-            journal: &mut NoJournal,
+            journal: &mut Printing,
             life: Life::Running,
             memory: Memory::Ample,
             budget: Budget::TURN,

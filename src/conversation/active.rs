@@ -384,7 +384,7 @@ impl Active {
         let (Ok(Some(parsed)), Ok(())) = (parsed, incoming.content.rewind()) else {
             return self.fail(
                 None,
-                &GatewayError::new("the collected request cannot be read back"),
+                GatewayError::new("the collected request cannot be read back"),
                 turn,
                 out,
             );

@@ -5,7 +5,7 @@ use std::mem;
 
 use super::Farewell;
 use super::active::{Active, Origin, Readiness, Work};
-use super::foreign::guard;
+use super::foreign::{Foreign, guard};
 use super::journal::{ExchangeRecord, Outcome, RequestLine};
 use super::output_queue::OutputQueue;
 use super::report::Report;
@@ -51,7 +51,7 @@ impl Active {
                     self.report = Some(Report::new(head));
                 }
             }
-            Err(error) => self.fail(Some(line), &error, turn, out),
+            Err(error) => self.fail(Some(line), error, turn, out),
         }
     }
 
@@ -86,7 +86,7 @@ impl Active {
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
         match conclude(result, &mut sink) {
             Ok(kind) => self.work = Work::after(kind),
-            Err(error) => self.fail(None, &error, turn, out),
+            Err(error) => self.fail(None, error, turn, out),
         }
     }
 
@@ -120,7 +120,7 @@ impl Active {
                     return true;
                 }
                 Err(error) => {
-                    self.fail(None, &error, turn, out);
+                    self.fail(None, error, turn, out);
                     return true;
                 }
             }
@@ -144,14 +144,14 @@ impl Active {
         match turn.disk.read_at(&range.file, range.offset, wanted as usize, out.buffer()) {
             Ok(0) => {
                 let missing = range.length;
-                self.fail(None, &InvalidResponse::TooShort { missing }.into(), turn, out);
+                self.fail(None, InvalidResponse::TooShort { missing }.into(), turn, out);
             }
             Ok(read) => {
                 range.offset += read as u64;
                 range.length -= read as u64;
                 self.tally.content_bytes += self.http.open_piece(out.buffer(), read as u64);
             }
-            Err(error) => self.fail(None, &error.into(), turn, out),
+            Err(error) => self.fail(None, error.into(), turn, out),
         }
         true
     }
@@ -160,7 +160,7 @@ impl Active {
     fn end_response(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.http.end_response(out.buffer()) {
             Ok(()) => self.end_exchange(turn),
-            Err(invalid) => self.fail(None, &invalid.into(), turn, out),
+            Err(invalid) => self.fail(None, invalid.into(), turn, out),
         }
     }
 
@@ -168,12 +168,13 @@ impl Active {
     pub fn fail(
         &mut self,
         line: Option<RequestLine<'_>>,
-        error: &GatewayError,
+        error: GatewayError,
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
         let known = self.report.as_ref().map(|report| report.line());
-        turn.journal.failure(line.or(known), error);
+        // Even to print an error, and to drop it, is the application's code.
+        Foreign::new(error).tell(|error| turn.journal.failure(line.or(known), error));
         self.http.abort();
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         if !matches!(self.http.response(), ResponseState::Aborted(_)) {

@@ -11,7 +11,11 @@ use crate::gateway::{GatewayError, Misuse};
 /// Runs application code; a panic becomes an error. What the application leaves behind half done
 /// is its own: the server's part is only touched through checked calls.
 pub(super) fn guard<T>(call: impl FnOnce() -> Result<T, GatewayError>) -> Result<T, GatewayError> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let error = panicked(panic.as_ref());
+        drop(Foreign::new(panic));
+        Err(error)
+    })
 }
 
 #[cold]
