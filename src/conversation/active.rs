@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::now::Moment;
 use crate::protocol::{
     Expectation, FieldSlots, Http1, ParsedHead, ProtocolError, ReceiveBuffer, RequestFraming, RequestState,
-    parse_head,
+    blank_lines, parse_head,
 };
 
 /// From where the present exchange set out, and where the conversation goes back to if nothing
@@ -245,6 +245,8 @@ impl Active {
         }
         match self.http.request() {
             RequestState::Idle => self.begin(rest, turn, out),
+            // The rest of a line that began with half an empty one.
+            RequestState::Head if blank_lines(rest) > 0 => Round::Used(blank_lines(rest)),
             RequestState::Head => self.read_head(rest, searched, turn, out),
             RequestState::Body(_) => self.collect(rest, turn, out),
             RequestState::Complete if self.respond(turn, out) => Round::Used(0),
@@ -445,18 +447,6 @@ fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> (usize, Cow<'i, [u8]>) {
         }
     }
     (used, content)
-}
-
-/// Empty lines before a request line are skipped (RFC 9112 §2.2): how many bytes they are.
-fn blank_lines(input: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        match &input[at..] {
-            [b'\n', ..] => at += 1,
-            [b'\r', b'\n', ..] => at += 2,
-            _ => return at,
-        }
-    }
 }
 
 fn is_blank(input: &[u8]) -> bool {

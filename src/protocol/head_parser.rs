@@ -13,7 +13,9 @@ use super::error::ProtocolError;
 use super::framing::{FramingFields, RequestFraming};
 use super::persistence::{ConnectionOption, Persistence};
 use crate::limits::{FIELDS_CAPACITY, Limits};
-use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Version, is_host};
+use crate::message::{
+    FieldLines, Fields, Method, RequestHead, RequestTarget, Version, is_field_name, is_host,
+};
 
 /// Room for the field lines of one head, on the stack of the caller. Making one costs nothing: the
 /// slots are filled by the parser, and only as many as there are lines.
@@ -102,17 +104,19 @@ pub fn parse_head<'s, 'b>(
     limits: &Limits,
 ) -> Result<Option<ParsedHead<'s, 'b>>, ProtocolError> {
     if searched > 0 && !has_head_end(input, searched) {
-        return check_partial(input, limits).map(|()| None);
+        return check_lines(input, searched, limits).map(|()| None);
     }
     let mut request = httparse::Request::new(&mut []);
     let fields_max = limits.fields_max.min(FIELDS_CAPACITY);
     match request.parse_with_uninit_headers(input, &mut slots.0[..fields_max]) {
         Ok(httparse::Status::Complete(length)) => complete_head(length, request, limits).map(Some),
-        Ok(httparse::Status::Partial) => check_partial(input, limits).map(|()| None),
-        // httparse gives up on `HTTP/2` before its line is complete: which version it is comes later.
-        Err(httparse::Error::Version) if !has_line_end(input) => check_partial(input, limits).map(|()| None),
-        // After an error the header slice looks filled, with empty entries: it is not read.
-        Err(error) => Err(refusal(error, input, limits)),
+        Ok(httparse::Status::Partial) => check_lines(input, 0, limits).map(|()| None),
+        // After an error the header slice looks filled, with empty entries: it is not read. What is
+        // wrong with a line is said when the line is complete.
+        Err(_) => match check_lines(input, 0, limits) {
+            Ok(()) if has_head_end(&input[blank_lines(input)..], 0) => Err(ProtocolError::MalformedHead),
+            checked => checked.map(|()| None),
+        },
     }
 }
 
@@ -220,48 +224,79 @@ impl<'b> Control<'b> {
     }
 }
 
-/// A head without its end must still be able to become one within the limits.
+/// Judges a head without its end, line by line: what is wrong with it does not depend on where a
+/// read happens to end. A line is judged when it is complete, its length as soon as it is too long;
+/// of the request line the first byte is judged at once, since it tells other protocols apart. Lines
+/// that ended in the first `searched` bytes have been judged before.
 #[cold]
-fn check_partial(input: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
-    let line = from_request_line(input);
-    if !line.contains(&b'\n') && line.len() >= limits.request_line_bytes_max {
-        return Err(ProtocolError::RequestLineTooLong);
+fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), ProtocolError> {
+    let blank = blank_lines(input);
+    let (head, searched) = (&input[blank..], searched.saturating_sub(blank));
+    if head.first().is_some_and(|&byte| byte != b'\r' && !is_field_name(&[byte])) {
+        return Err(ProtocolError::MalformedHead);
     }
-    if input.len() >= limits.head_bytes_max {
-        return Err(ProtocolError::HeadTooLarge);
+    let is_end = |byte: &u8| *byte == b'\n';
+    if !head[searched..].iter().any(is_end) {
+        return check_length(head.contains(&b'\n'), head.len() + 1, limits);
     }
-    Ok(())
+    let mut start = head[..searched].iter().rposition(is_end).map_or(0, |at| at + 1);
+    let mut before = head[..start].iter().filter(|byte| is_end(byte)).count();
+    while let Some(at) = head[start..].iter().position(is_end) {
+        let end = start + at + 1;
+        check_length(before > 0, end, limits)?;
+        check_line(&head[start..end], before, limits)?;
+        (start, before) = (end, before + 1);
+    }
+    check_length(true, head.len() + 1, limits)
 }
 
-/// The input without the empty lines before the request line.
-pub(super) fn from_request_line(input: &[u8]) -> &[u8] {
-    let first = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
-    &input[first..]
-}
-
-#[cold]
-fn has_line_end(input: &[u8]) -> bool {
-    from_request_line(input).contains(&b'\n')
-}
-
-#[cold]
-fn refusal(error: httparse::Error, input: &[u8], limits: &Limits) -> ProtocolError {
-    match error {
-        httparse::Error::TooManyHeaders => ProtocolError::TooManyFields,
-        httparse::Error::Version if has_other_version(input) => ProtocolError::UnsupportedVersion,
-        // What follows the head is not the head's fault.
-        _ if has_head_end(input, 0) => ProtocolError::MalformedHead,
-        // A limit that was passed first is the better answer.
-        _ => check_partial(input, limits).err().unwrap_or(ProtocolError::MalformedHead),
+/// A line that ends there, or not before, must be within the limits.
+fn check_length(is_field: bool, end: usize, limits: &Limits) -> Result<(), ProtocolError> {
+    match end {
+        _ if !is_field && end > limits.request_line_bytes_max => Err(ProtocolError::RequestLineTooLong),
+        _ if end > limits.head_bytes_max => Err(ProtocolError::HeadTooLarge),
+        _ => Ok(()),
     }
 }
 
-/// Whether the first line ends like one of HTTP, only of a version that is not spoken here.
-fn has_other_version(input: &[u8]) -> bool {
-    let line = input.trim_ascii_start().split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let version = line.trim_ascii_end().rsplit(|&byte| byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+/// A complete line, after so many others.
+fn check_line(line: &[u8], before: usize, limits: &Limits) -> Result<(), ProtocolError> {
+    if before == 0 {
+        return match httparse::Request::new(&mut []).parse(line) {
+            Ok(_) => Ok(()),
+            Err(httparse::Error::Version) if has_other_version(line) => {
+                Err(ProtocolError::UnsupportedVersion)
+            }
+            Err(_) => Err(ProtocolError::MalformedHead),
+        };
+    }
+    if httparse::parse_headers(line, &mut [httparse::EMPTY_HEADER]).is_err() {
+        return Err(ProtocolError::MalformedHead);
+    }
+    if before > limits.fields_max { Err(ProtocolError::TooManyFields) } else { Ok(()) }
+}
+
+/// Empty lines before a request line are skipped (RFC 9112 §2.2): how many bytes they are.
+pub fn blank_lines(input: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        match &input[at..] {
+            [b'\n', ..] => at += 1,
+            [b'\r', b'\n', ..] => at += 2,
+            _ => return at,
+        }
+    }
+}
+
+/// Whether a line is method, target and version, as one of HTTP is, only of a version that is not
+/// spoken here.
+fn has_other_version(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut parts = line.strip_suffix(b"\r").unwrap_or(line).split(|&byte| byte == b' ');
+    let (_method, target, version) = (parts.next(), parts.next(), parts.next());
+    let is_other = matches!(version, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+        if major.is_ascii_digit() && minor.is_ascii_digit());
+    is_other && parts.next().is_none() && target.is_some_and(|target| !target.is_empty())
 }
 
 /// Whether a head can end in the input, looking only at the bytes from `from` on and the few before
@@ -353,10 +388,50 @@ mod tests {
         refused("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", ProtocolError::InvalidTarget);
     }
 
+    /// Bytes of the same head that were offered before, or not, must make no difference.
+    #[test]
+    fn verdict_does_not_depend_on_where_reads_end() {
+        let limits = Limits { request_line_bytes_max: 30, head_bytes_max: 60, ..Limits::default() };
+        let verdict = |cuts: &mut dyn Iterator<Item = usize>, input: &[u8]| {
+            let mut searched = 0;
+            for end in cuts {
+                let mut slots = FieldSlots::new();
+                match parse_head(&input[..end], searched, &mut slots, &limits) {
+                    Ok(None) => searched = end,
+                    judged => return judged.map(|_| true),
+                }
+            }
+            Ok(false)
+        };
+        for input in [
+            "GET /\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\nX: 0123456789012345678901234567890123456789",
+            "GET / HTTP/1.1\r\nHost : a",
+            "GET /0123456789012345678901234567890123456789 HTTP/1.1\r\nHost : a\r\n",
+            "GET /  HTTP/1.1\r\nX: 0123456789012345678901234567890123456789\r\n\r\n",
+            "GET / HTTP/1.1\r\nX: 0123456789012345678901234567890123456789\0\r\n\r\n",
+            "GET / HTTP/7.7\r\nX: \0\r\n",
+            "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\r\rGET / HTTP/1.1\r\n",
+            "\0",
+        ] {
+            let input = input.as_bytes();
+            let expected = verdict(&mut [input.len()].into_iter(), input);
+            assert_eq!(verdict(&mut (1..=input.len()), input), expected, "{}", input.escape_ascii());
+            for at in 1..input.len() {
+                let told = verdict(&mut [at, input.len()].into_iter(), input);
+                assert_eq!(told, expected, "{} cut at {at}", input.escape_ascii());
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_spoken_here_is_said_so() {
         refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ProtocolError::UnsupportedVersion);
         refused("GET / HTTP/1.2\r\n\r\n", ProtocolError::UnsupportedVersion);
+        refused("GET /  HTTP/1.1\r\n\r\n", ProtocolError::MalformedHead);
+        refused("GET /a b HTTP/1.1\r\n\r\n", ProtocolError::MalformedHead);
         refused("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", ProtocolError::TunnelUnsupported);
         refused("GET / HTTP/1.1\r\nHost: a\r\nExpect: teapot\r\n\r\n", ProtocolError::UnknownExpectation);
         refused("POST / HTTP/1.0\r\n\r\n", ProtocolError::LengthRequired);

@@ -30,7 +30,7 @@
 
 use super::error::ProtocolError;
 use super::framing::{BodyDecoder, Decoded};
-use super::head_parser::{FieldSlots, ParsedHead, from_request_line, parse_head};
+use super::head_parser::{FieldSlots, ParsedHead, blank_lines, parse_head};
 use super::persistence::{CloseReason, Persistence};
 use super::response_encoder::{CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms};
 use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
@@ -109,7 +109,7 @@ impl Http1 {
             }
             Err(error) => {
                 // Even a refused HEAD is answered without content, if it can be made out.
-                if from_request_line(input).starts_with(b"HEAD ") {
+                if input[blank_lines(input)..].starts_with(b"HEAD ") {
                     self.terms.content = ContentWish::HeadOnly;
                 }
                 self.refuse(error);
