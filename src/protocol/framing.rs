@@ -28,8 +28,6 @@ enum TransferCoding {
     /// There was no such field.
     #[default]
     Absent,
-    /// There was one, and it named nothing.
-    Empty,
     /// The last coding is not chunked.
     Other,
     /// Chunked is last, and the only coding.
@@ -55,18 +53,20 @@ impl FramingFields {
     /// Takes in a Transfer-Encoding field; several are one list.
     ///
     /// # Errors
-    /// A coding after chunked, or chunked twice.
+    /// A coding after chunked, or chunked twice; or a field that names no coding at all, even beside
+    /// one that does: who reads only the first of them, or the last, would see another framing.
     pub fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), ProtocolError> {
-        if self.transfer_coding == TransferCoding::Absent {
-            self.transfer_coding = TransferCoding::Empty;
+        let mut items = list_items(value).peekable();
+        if items.peek().is_none() {
+            return Err(ProtocolError::InvalidTransferEncoding);
         }
-        for item in list_items(value) {
+        for item in items {
             let is_chunked = item.eq_ignore_ascii_case(b"chunked");
             self.transfer_coding = match (self.transfer_coding, is_chunked) {
                 (TransferCoding::Chunked | TransferCoding::ChunkedOther, _) => {
                     return Err(ProtocolError::InvalidTransferEncoding);
                 }
-                (TransferCoding::Absent | TransferCoding::Empty, true) => TransferCoding::Chunked,
+                (TransferCoding::Absent, true) => TransferCoding::Chunked,
                 (TransferCoding::Other, true) => TransferCoding::ChunkedOther,
                 (_, false) => TransferCoding::Other,
             };
@@ -85,9 +85,7 @@ impl FramingFields {
             (_, Some(_)) => Err(ProtocolError::AmbiguousLength),
             (TransferCoding::Chunked, None) => Ok(RequestFraming::Chunked),
             (TransferCoding::ChunkedOther, None) => Err(ProtocolError::UnknownTransferCoding),
-            (TransferCoding::Empty | TransferCoding::Other, None) => {
-                Err(ProtocolError::InvalidTransferEncoding)
-            }
+            (TransferCoding::Other, None) => Err(ProtocolError::InvalidTransferEncoding),
         }
     }
 
@@ -193,7 +191,7 @@ mod tests {
     fn the_fields_decide_which_length_wins() {
         use ProtocolError::*;
         type Lines<'a> = &'a [(&'a str, &'a str)];
-        let cases: [(Lines<'_>, Result<RequestFraming, ProtocolError>); 14] = [
+        let cases: [(Lines<'_>, Result<RequestFraming, ProtocolError>); 15] = [
             (&[], Ok(RequestFraming::None)),
             (&[("l", "5")], Ok(RequestFraming::Length(5))),
             (&[("l", "5"), ("l", "5")], Err(RepeatedContentLength)),
@@ -207,6 +205,7 @@ mod tests {
             (&[("t", "chunked"), ("t", "chunked")], Err(InvalidTransferEncoding)),
             (&[("t", "identity")], Err(InvalidTransferEncoding)),
             (&[("t", "")], Err(InvalidTransferEncoding)),
+            (&[("t", "chunked"), ("t", ",")], Err(InvalidTransferEncoding)),
             (&[("t", "chunked;q=1")], Err(InvalidTransferEncoding)),
         ];
         for (lines, expected) in cases {
