@@ -34,8 +34,16 @@ pub enum RequestTarget<'a> {
 pub struct InvalidTarget;
 
 impl<'a> RequestTarget<'a> {
-    /// Takes a request target apart. A fragment (`#…`) never belongs to one.
+    /// Takes a request target apart. A fragment (`#…`) never belongs to one, and neither do bytes
+    /// beyond ASCII (RFC 3986 §2): whether they mean UTF-8, and whether what is forwarded must be
+    /// encoded, is where servers differ.
+    ///
+    /// A path must be decodable in one way: a `%` begins an escape, and none stands for NUL, where
+    /// many a reader ends (RFC 3986 §2.1, §7.3). A query is left to those who know its format.
     pub fn parse(method: Method<'_>, raw: &'a str) -> Result<RequestTarget<'a>, InvalidTarget> {
+        if !raw.is_ascii() {
+            return Err(InvalidTarget);
+        }
         if method == Method::CONNECT {
             return parse_authority(raw);
         }
@@ -77,13 +85,33 @@ impl<'a> RequestTarget<'a> {
 
 /// A fragment is refused wherever it begins.
 fn split_query(raw: &str) -> Result<(&str, Option<&str>), InvalidTarget> {
-    match raw.as_bytes().iter().position(|&byte| byte == b'?' || byte == b'#') {
+    // One look at a path that has nothing of all that.
+    let end = match raw.bytes().position(|byte| matches!(byte, b'?' | b'#' | b'%')) {
+        Some(at) if raw.as_bytes()[at] == b'%' => end_of_path(raw, at)?,
+        end => end,
+    };
+    match end {
         None => Ok((raw, None)),
         Some(at) if raw.as_bytes()[at] == b'?' && !raw[at..].contains('#') => {
             Ok((&raw[..at], Some(&raw[at + 1..])))
         }
         Some(_) => Err(InvalidTarget),
     }
+}
+
+/// Where a path ends that has an escape there, if it ends; all of its escapes must be ones.
+fn end_of_path(raw: &str, first: usize) -> Result<Option<usize>, InvalidTarget> {
+    let end = raw[first..].bytes().position(|byte| matches!(byte, b'?' | b'#')).map(|at| first + at);
+    let path = &raw.as_bytes()[first..end.unwrap_or(raw.len())];
+    if has_valid_escapes(path) { Ok(end) } else { Err(InvalidTarget) }
+}
+
+/// Whether each `%` is followed by two hexadecimal digits, and not by `00`.
+fn has_valid_escapes(encoded: &[u8]) -> bool {
+    encoded.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(at, _)| {
+        matches!(encoded.get(at + 1..at + 3), Some(digits)
+            if digits.iter().all(u8::is_ascii_hexdigit) && digits != b"00")
+    })
 }
 
 #[cold]
@@ -119,7 +147,7 @@ fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
 pub fn is_host(value: &[u8]) -> bool {
     let Some(after_bracket) = value.strip_prefix(b"[") else {
         let name_end = value.iter().position(|&byte| !is_reg_name_byte(byte)).unwrap_or(value.len());
-        return is_port_suffix(&value[name_end..]);
+        return has_valid_escapes(&value[..name_end]) && is_port_suffix(&value[name_end..]);
     };
     let Some(end) = after_bracket.iter().position(|&byte| byte == b']') else {
         return false;
@@ -193,6 +221,22 @@ mod tests {
         {
             check("GET", raw, None);
         }
+        for raw in ["/\u{e9}", "/?\u{e9}", "http://\u{e9}/", "http://a/\u{e9}"] {
+            check("GET", raw, None);
+        }
+    }
+
+    #[test]
+    fn path_is_decoded_in_one_way_or_refused() {
+        for good in ["/%41%e9%FF", "/%01", "/%2500", "/%25zz"] {
+            check("GET", good, Some((good, None, None)));
+        }
+        check("GET", "/%20?100%&%zz&%00", Some(("/%20", Some("100%&%zz&%00"), None)));
+        for bad in ["/%", "/%4", "/%zz", "/%4g", "/%%41", "/a%41%", "/%?41", "/%00", "/a%00?b", "/%4\u{661}"]
+        {
+            check("GET", bad, None);
+            check("GET", &format!("http://a{bad}"), None);
+        }
     }
 
     #[test]
@@ -200,8 +244,10 @@ mod tests {
         for good in ["", "a", "a.example:80", "a:", "[::1]", "[::1]:80", "127.0.0.1:8", "x_y", "%41"] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
-        for bad in ["a b", "a/b", "u@a", "a:b", "a:80:90", "[::1", "[]", "[::1]x", "a,b c", "a\"", "a:123456"]
-        {
+        for bad in [
+            "a b", "a/b", "u@a", "a:b", "a:80:90", "[::1", "[]", "[::1]x", "a,b c", "a\"", "a:123456", "%zz",
+            "%", "%00",
+        ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
     }
