@@ -3,6 +3,7 @@
 // Each test crate compiles all of it and uses a part.
 #![allow(dead_code)]
 
+pub mod differential;
 pub mod loopback;
 // Of the program, which exists only with this feature.
 #[cfg(feature = "cli")]
