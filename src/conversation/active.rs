@@ -449,18 +449,6 @@ fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> (usize, Cow<'i, [u8]>) {
     (used, content)
 }
 
-/// Empty lines before a request line are skipped (RFC 9112 §2.2): how many bytes they are.
-fn blank_lines(input: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        match &input[at..] {
-            [b'\n', ..] => at += 1,
-            [b'\r', b'\n', ..] => at += 2,
-            _ => return at,
-        }
-    }
-}
-
 /// Whether it is empty lines and nothing else, the last of them perhaps only half there.
 fn is_blank(input: &[u8]) -> bool {
     matches!(&input[blank_lines(input)..], [] | [b'\r'])

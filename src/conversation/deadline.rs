@@ -46,10 +46,10 @@ impl Flow {
     /// rate be too low. Each byte buys `1 / rate_min` seconds, from `timeout` after the beginning on.
     fn deadline(self, timeout: Duration, rate_min: u32) -> Moment {
         let stalled = self.last_byte + timeout;
-        let Some(bought) = self.bytes.checked_div(rate_min.into()) else {
+        let Some(bought_millis) = self.bytes.saturating_mul(1_000).checked_div(rate_min.into()) else {
             return stalled;
         };
-        stalled.min(self.begun + timeout + Duration::from_secs(bought))
+        stalled.min(self.begun + timeout + Duration::from_millis(bought_millis))
     }
 }
 
@@ -74,14 +74,15 @@ mod tests {
     #[test]
     fn content_may_neither_stall_nor_drip() {
         let limits = Limits::default();
-        let check = |begun, last, bytes, expected| {
+        let check = |begun, last, bytes, expected_millis| {
             let arrival = Flow { begun: at(begun), last_byte: at(last), bytes };
-            assert_eq!(of_body(arrival, &limits), at(expected), "{bytes} bytes");
+            let expected = Moment::START + Duration::from_millis(expected_millis);
+            assert_eq!(of_body(arrival, &limits), expected, "{bytes} bytes");
         };
-        check(10, 10, 0, 40);
-        check(10, 30, 499, 40);
-        check(10, 30, 5_000, 50);
-        check(10, 300, 1_000_000, 330);
+        check(10, 10, 0, 40_000);
+        check(10, 30, 499, 40_998);
+        check(10, 30, 5_000, 50_000);
+        check(10, 300, 1_000_000, 330_000);
         let unlimited = Limits { body_rate_min: 0, ..limits };
         let dripping = Flow { begun: at(0), last_byte: at(1000), bytes: 1000 };
         assert_eq!(of_body(dripping, &unlimited), at(1030));

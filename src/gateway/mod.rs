@@ -22,7 +22,8 @@
 //! 4. The framing is the server's: no application sees chunks, and none can break the framing.
 //! 5. Too many bytes for a declared Content-Length are cut off; too few, or a failure midway, end
 //!    the connection in a way that the client can tell.
-//! 6. An error or a panic before the first byte of content is a 500; the next request works.
+//! 6. An error or a panic in the call is a 500, unless content was handed over before; later than
+//!    that it breaks the response off. Either way the next connection does not notice.
 //! 7. A gateway must not block: it holds the only thread. What takes time answers [later](Later).
 //!
 //! A closure is an application:

@@ -341,6 +341,10 @@ impl Running<'_> {
             Verdict::Gone => return self.reap(id),
             Verdict::Again if connection.enqueue() => self.ready.push(id),
             Verdict::Starved if connection.enqueue() => self.starved.push(id),
+            // A connection that has become idle can make room for one that waits.
+            Verdict::Keep if connection.idle_since().is_some() => {
+                self.listeners.iter_mut().for_each(Listener::resume);
+            }
             Verdict::Again | Verdict::Starved | Verdict::Keep => {}
         }
         let deadline = connection.deadline(&self.shared.limits);
