@@ -176,17 +176,17 @@ impl Running<'_> {
     ) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
-            match poll.poll(&mut events, self.patience(clock)) {
+            match poll.poll(&mut events, self.patience(clock, queue)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
             }
             self.shared.now = clock.read();
             self.shared.own_fields.refresh(&self.shared.now);
             for event in &events {
-                self.dispatch(event, queue);
+                self.dispatch(event);
             }
             self.accept();
-            self.wake();
+            self.wake(queue);
             self.take_up_remainders();
             self.expire();
             self.shared.journal.flush();
@@ -203,10 +203,15 @@ impl Running<'_> {
 
     /// How long to wait for events: not at all if something can go on, else exactly until the next
     /// deadline, and for ever if there is none.
-    fn patience(&self, clock: &Clock) -> Option<Duration> {
+    fn patience(&self, clock: &Clock, queue: &WakeupQueue) -> Option<Duration> {
         let is_ready = |listener: &Listener| listener.accepting == Accepting::Ready;
         let is_fed = !self.starved.is_empty() && self.shared.memory() == Memory::Ample;
-        if is_fed || !self.ready.is_empty() || !self.woken.is_empty() || self.listeners.iter().any(is_ready) {
+        if is_fed
+            || queue.is_notified()
+            || !self.ready.is_empty()
+            || !self.woken.is_empty()
+            || self.listeners.iter().any(is_ready)
+        {
             return Some(Duration::ZERO);
         }
         let pauses = self.listeners.iter().filter_map(|listener| match listener.accepting {
@@ -218,10 +223,10 @@ impl Running<'_> {
         Some(next.since(clock.moment()))
     }
 
-    fn dispatch(&mut self, event: &Event, queue: &WakeupQueue) {
+    fn dispatch(&mut self, event: &Event) {
         let token = event.token();
         if token == WAKER {
-            queue.drain(&mut self.woken);
+            // It has ended the wait, and that is all that it is for.
         } else if let Some(id) = self.connections.find(token) {
             let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(event));
             if is_alive {
@@ -298,7 +303,10 @@ impl Running<'_> {
     }
 
     /// Gives a turn to the connections that other threads have woken.
-    fn wake(&mut self) {
+    fn wake(&mut self, queue: &WakeupQueue) {
+        if queue.is_notified() {
+            queue.drain(&mut self.woken);
+        }
         for id in first(&mut self.woken, REMAINDERS_PER_TURN) {
             self.turn(id, Cause::Wake);
         }

@@ -32,6 +32,13 @@ impl WakeupQueue {
         }
     }
 
+    /// Whether the loop has been woken and not looked yet. Its flag tells, and the event in the
+    /// selector is only there to end the wait: mio's poll(2) back end can lose one to a registration
+    /// at the same moment.
+    pub fn is_notified(&self) -> bool {
+        self.is_notified.load(Ordering::Acquire)
+    }
+
     /// Empties the queue, and appends the connections in it.
     pub fn drain(&self, into: &mut Vec<ConnectionId>) {
         self.is_notified.store(false, Ordering::Release);
