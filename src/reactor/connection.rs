@@ -5,13 +5,14 @@
 //! *settle* asks the conversation what it wants now and arranges for it. Nothing of what it wants
 //! is stored: registration, timer and place in the ready list follow from the answer.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use mio::Interest;
 use mio::event::Event;
 
 use super::connections::ConnectionId;
+use super::readiness::{Filled, Readiness, fill, flush};
 use super::shared::{Asker, Lent, Shared};
 use super::stream::Stream;
 use crate::conversation::{
@@ -20,30 +21,9 @@ use crate::conversation::{
 use crate::limits::Limits;
 use crate::now::Moment;
 
-/// Whether a read that did not fill its buffer has drained the socket, so that the read that would
-/// only say `WouldBlock` can be saved (a tenth of the CPU of a request). True on epoll and kqueue,
-/// unless the event has said that the peer has ended: then the end is still to be read, and no
-/// further event will tell. mio does not promise it; where its poll(2) backend is forced, which arms an
-/// event again only on `WouldBlock`, the draining path runs.
-const SHORT_READ_DRAINS: bool = cfg!(all(
-    not(mio_unsupported_force_poll_poll),
-    any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        target_os = "dragonfly",
-        target_vendor = "apple",
-    )
-));
-
 /// Bytes read, and bytes written, for one connection before others have their turn. 256 KiB: four
 /// buffers full, some 100 µs.
 const TURN_BYTES: usize = 256 * 1024;
-/// Slices given to one vectored write. 16: more would not fit a socket's buffer.
-const SLICES_MAX: usize = 16;
-
 /// Why a connection has its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -114,29 +94,6 @@ enum Registration {
     ReadWrite,
 }
 
-/// What events and system calls have said. Hints, all of them.
-#[derive(Clone, Copy, Default)]
-struct Readiness(u8);
-
-impl Readiness {
-    /// There may be something to read.
-    const READABLE: u8 = 1;
-    /// The socket may take something.
-    const WRITABLE: u8 = 2;
-    /// The peer may have ended its side: a short read proves nothing.
-    const READ_CLOSED: u8 = 4;
-    /// It is in the ready list.
-    const QUEUED: u8 = 8;
-
-    fn has(self, bit: u8) -> bool {
-        self.0 & bit != 0
-    }
-
-    fn set(&mut self, bit: u8, is_set: bool) {
-        self.0 = if is_set { self.0 | bit } else { self.0 & !bit };
-    }
-}
-
 /// Who is at the other end; half the size of an `Option<SocketAddr>`.
 enum Peer {
     Unix,
@@ -153,7 +110,7 @@ impl Connection {
             conversation: Conversation::new(now),
             backlog: None,
             state: SocketState::Open,
-            readiness: Readiness(Readiness::READABLE | Readiness::WRITABLE),
+            readiness: Readiness::UNKNOWN,
             registration: Registration::None,
             listener,
             peer: match peer {
@@ -475,86 +432,4 @@ impl Connection {
             has_finished_sending: self.readiness.has(Readiness::READ_CLOSED),
         }
     }
-}
-
-/// What a read has brought.
-enum Filled {
-    /// So many bytes in the scratch.
-    Bytes(usize),
-    /// The peer has ended its side.
-    End,
-    /// Nothing is there.
-    Nothing,
-}
-
-/// One read. The only place that learns of `WouldBlock` on reading.
-fn fill(stream: &mut Stream, readiness: &mut Readiness, scratch: &mut [u8]) -> io::Result<Filled> {
-    match stream.read(scratch) {
-        Ok(0) => {
-            readiness.set(Readiness::READABLE, false);
-            Ok(Filled::End)
-        }
-        Ok(count) => {
-            let is_drained =
-                SHORT_READ_DRAINS && count < scratch.len() && !readiness.has(Readiness::READ_CLOSED);
-            readiness.set(Readiness::READABLE, !is_drained);
-            Ok(Filled::Bytes(count))
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            readiness.set(Readiness::READABLE, false);
-            Ok(Filled::Nothing)
-        }
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Filled::Nothing),
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes until everything has left, or the socket takes no more. The only place that learns of
-/// `WouldBlock` on writing. How many bytes have left.
-fn flush(
-    stream: &mut Stream,
-    readiness: &mut Readiness,
-    out: &mut OutputQueue,
-    is_last: bool,
-) -> io::Result<usize> {
-    let mut flushed = 0;
-    while readiness.has(Readiness::WRITABLE) && !out.is_empty() {
-        match write(stream, out, is_last) {
-            Ok((0, _)) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok((written, offered)) => {
-                out.consume(written);
-                flushed += written;
-                // A short write means that the socket is full, under the same rule as a short read.
-                readiness.set(Readiness::WRITABLE, written == offered || !SHORT_READ_DRAINS);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                readiness.set(Readiness::WRITABLE, false);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(flushed)
-}
-
-/// One write: how many bytes were taken, and how many were offered.
-fn write(stream: &mut Stream, out: &OutputQueue, is_last: bool) -> io::Result<(usize, usize)> {
-    let mut all = out.slices();
-    let first = all.next().unwrap_or_default();
-    let Some(second) = all.next() else {
-        let written = match is_last && SHORT_READ_DRAINS {
-            // Past mio, whose other back end would not learn that the socket is full.
-            true => stream.write_last(first)?,
-            false => stream.write(first)?,
-        };
-        return Ok((written, first.len()));
-    };
-    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let (mut count, mut offered) = (0, 0);
-    for (slot, slice) in slices.iter_mut().zip([first, second].into_iter().chain(all)) {
-        *slot = IoSlice::new(slice);
-        count += 1;
-        offered += slice.len();
-    }
-    Ok((stream.write_slices(&slices[..count])?, offered))
 }

@@ -32,6 +32,7 @@ mod disk;
 mod event_loop;
 mod journal;
 mod listener;
+mod readiness;
 mod shared;
 mod shutdown;
 mod stream;
