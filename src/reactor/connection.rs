@@ -181,6 +181,9 @@ impl Connection {
 
     /// Brings the account of all connections up to date.
     pub fn account(&mut self, held: &mut usize) {
+        if self.accounted == 0 && self.backlog.is_none() && self.conversation.is_idle() {
+            return;
+        }
         let owed = self.backlog.as_ref().map_or(0, |backlog| backlog.queue.owed());
         let now_held = u32::try_from(self.conversation.held_bytes() + owed).unwrap_or(u32::MAX);
         *held = (*held + now_held as usize).saturating_sub(self.accounted as usize);

@@ -350,8 +350,10 @@ impl Running<'_> {
             Verdict::Again if connection.enqueue() => self.ready.push(id),
             Verdict::Starved if connection.enqueue() => self.starved.push(id),
             // A connection that has become idle can make room for one that waits.
-            Verdict::Keep if connection.idle_since().is_some() => {
-                self.listeners.iter_mut().for_each(Listener::resume);
+            Verdict::Keep if self.listeners.iter().any(Listener::is_paused) => {
+                if connection.idle_since().is_some() {
+                    self.listeners.iter_mut().for_each(Listener::resume);
+                }
             }
             Verdict::Again | Verdict::Starved | Verdict::Keep => {}
         }

@@ -132,7 +132,12 @@ impl Listener {
         self.accepting = Accepting::Paused(now + PAUSE);
     }
 
-    /// A connection has closed, or the pause is over.
+    /// Whether it waits for means.
+    pub fn is_paused(&self) -> bool {
+        matches!(self.accepting, Accepting::Paused(_))
+    }
+
+    /// A connection has closed or become idle, or the pause is over.
     pub fn resume(&mut self) {
         if let Accepting::Paused(_) = self.accepting {
             self.accepting = Accepting::Ready;
