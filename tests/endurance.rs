@@ -1,6 +1,7 @@
 //! What a server must survive: a million requests, ten thousand connections, the end under full
 //! load, and a machine that has nothing left to give. All over real sockets, most against the real
 //! program.
+#![cfg(feature = "cli")]
 
 mod support;
 
