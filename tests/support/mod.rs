@@ -4,8 +4,11 @@
 #![allow(dead_code)]
 
 pub mod differential;
+pub mod driver;
 pub mod loopback;
+pub mod naive;
 // Of the program, which exists only with this feature.
 #[cfg(feature = "cli")]
 pub mod process;
+pub mod random;
 pub mod response;
