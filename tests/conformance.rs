@@ -219,11 +219,11 @@ fn thousand_pipelined_requests_are_answered_up_to_a_bad_one_in_the_middle() {
     check(&last, 999, &["200 length close: GET /a", "closed"]);
 }
 
-/// Puts every byte in the place of `{}`; the message is to be taken where `is_good` says.
+/// Puts every byte between the two; the message is to be taken where `is_good` says.
 fn check_bytes(before: &str, after: &str, is_good: impl Fn(u8) -> bool) {
     for byte in 0..=u8::MAX {
         let input = [before.as_bytes(), &[byte], after.as_bytes()].concat();
-        let code = converse(&[&input], Finale::Nothing).finals().first().map(|response| response.code);
+        let code = converse(&[&input], Finale::End).finals().first().map(|response| response.code);
         let is_taken = code.expect("an answer") == 200;
         assert_eq!(is_taken, is_good(byte), "{}", input.escape_ascii());
     }
@@ -238,7 +238,6 @@ fn is_token(byte: u8) -> bool {
 #[test]
 fn every_byte_has_its_places() {
     let end = " HTTP/1.1\r\nHost: a\r\n\r\n";
-    // CR and LF are the beginning of an empty line, at the start.
     check_bytes("G", &format!("T /{end}"), is_token);
     // An escape wants its digits; `?` begins a query, `#` a fragment.
     check_bytes("GET /a", end, |byte| byte.is_ascii_graphic() && !b"%#".contains(&byte));
@@ -264,4 +263,25 @@ fn every_file_of_cases_is_run() {
         .collect();
     names.sort();
     assert_eq!(names, ["connections.txt", "fields.txt", "framing.txt", "messages.txt", "responses.txt"]);
+}
+
+/// The chapter on the failures of others names its guards; none of them may be gone.
+#[test]
+fn every_guard_that_is_named_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let chapter = fs::read_to_string(root.join("src/protocol/failures.rs")).unwrap().replace("\n//! ", " ");
+    let mut guards = 0;
+    for quoted in chapter.split('`').skip(1).step_by(2) {
+        let (file, text) = if let Some((file, name)) = quoted.split_once(".rs::") {
+            (root.join(format!("{file}.rs")), format!("fn {name}() {{"))
+        } else if let Some((file, title)) = quoted.split_once(".txt: ") {
+            (folder().join(format!("{file}.txt")), format!(" | {title}\n"))
+        } else {
+            continue;
+        };
+        let content = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert!(content.contains(&text), "{quoted} does not exist");
+        guards += 1;
+    }
+    assert!(guards > 30, "{guards}");
 }

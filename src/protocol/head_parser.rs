@@ -426,6 +426,21 @@ mod tests {
         }
     }
 
+    /// Else a head that drips would cost a step for each pair of its bytes.
+    #[test]
+    fn what_was_offered_before_is_not_judged_again() {
+        let bad = b"GET / HTTP/1.1\r\nHost : a\r\n";
+        for more in [&b""[..], b"X", b"X: y\r\n", b"X: y\r\nX: y\r\nX"] {
+            let input = [&bad[..], more].concat();
+            let judged = |searched| {
+                let mut slots = FieldSlots::new();
+                parse_head(&input, searched, &mut slots, &Limits::default()).map(|parsed| parsed.is_some())
+            };
+            assert_eq!(judged(0), Err(ProtocolError::MalformedHead));
+            assert_eq!(judged(bad.len()), Ok(false), "{}", more.escape_ascii());
+        }
+    }
+
     #[test]
     fn what_is_not_spoken_here_is_said_so() {
         refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ProtocolError::UnsupportedVersion);

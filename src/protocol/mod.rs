@@ -14,10 +14,12 @@
 //!
 //! Read in this order: [`error`](ProtocolError), [`parse_head`], [`RequestFraming`],
 //! [`ChunkedDecoder`], [`Persistence`], [`ResponseEncoder`], the tables of [`RequestState`] and
-//! [`ResponseState`], and [`Http1`], which ties them together and shows a dialogue by hand.
+//! [`ResponseState`], and [`Http1`], which ties them together and shows a dialogue by hand. Why it is as
+//! strict as it is stands in [`failures`].
 
 mod chunked;
 mod error;
+pub mod failures;
 mod framing;
 mod head_parser;
 mod http1;

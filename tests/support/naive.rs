@@ -194,7 +194,7 @@ fn check_meaning(request: &Request, limits: &Limits) -> Result<(), Wrong> {
     let hosts: Vec<_> = values(request, "host").collect();
     wrong(hosts.len() > 1 || (hosts.is_empty() && request.minor == 1), 400);
     wrong(hosts.iter().any(|host| !is_authority(host)), 400);
-    wrong(values(request, "expect").any(|value| value.to_ascii_lowercase() != b"100-continue"), 417);
+    wrong(values(request, "expect").any(|value| !value.eq_ignore_ascii_case(b"100-continue")), 417);
 
     let lengths: Vec<_> = values(request, "content-length").collect();
     let has_coding = values(request, "transfer-encoding").next().is_some();
