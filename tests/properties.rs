@@ -286,6 +286,20 @@ const TELLING: &[&[u8]] = &[
     b"9",
 ];
 
+/// What says once more, or otherwise, how long the content is.
+const SECOND_FRAMINGS: &[&str] = &[
+    "Content-Length: 5",
+    "content-length:0",
+    "Transfer-Encoding: chunked",
+    "transfer-ENCODING:\tChunked",
+    "Transfer-Encoding: gzip, chunked",
+    "Transfer-Encoding: identity",
+    "Transfer-Encoding: ,",
+    "Transfer-Encoding : chunked",
+    "Transfer_Encoding: chunked",
+    "Content-Length: 5\n",
+];
+
 /// Requests, most of them good up to a point.
 fn make_stream(random: &mut Random) -> Vec<u8> {
     let mut stream = Vec::new();
@@ -353,6 +367,7 @@ fn make_request(random: &mut Random, badness: usize, stream: &mut Vec<u8>) {
     ];
     let target =
         if method == "OPTIONS" && random.one_in(2) { "*" } else { choose(random, badness, &targets, &bad) };
+    let padding = if random.one_in(12) { "a".repeat(60 + random.below(40)) } else { String::new() };
     let version = choose(
         random,
         badness,
@@ -363,13 +378,22 @@ fn make_request(random: &mut Random, badness: usize, stream: &mut Vec<u8>) {
         choose(random, badness, &["\r\n", "\r\n", "\n"], &["\r", "\r\r\n", " \r\n", ""])
     };
     let blank_line = choose(random, badness, &["", "", "", "\r\n", "\n\r\n"], &["\r", "\r\r\n", " \r\n"]);
-    let mut head = format!("{blank_line}{method} {target} {version}{}", end(random));
+    let mut head = format!("{blank_line}{method} {target}{padding} {version}{}", end(random));
     let hosts = ["Host: a", "host:b.example:80", "HOST: [::1]", "Host: "];
     let bad = ["Host: a b", "Host: u@a", "X: y", "Host: a\r\nHost: a", "Host : a", "Host: a%zz", "Host: a:b"];
     head += choose(random, badness, &hosts, &bad);
     head += end(random);
     for _ in 0..random.below(4) {
         head += make_field(random, badness);
+        head += end(random);
+    }
+    if random.one_in(8) {
+        head += random.pick(SECOND_FRAMINGS);
+        head += end(random);
+    }
+    if random.one_in(12) {
+        // To where the limit of a head is, more or less.
+        head += &format!("X: {}", "y".repeat(220 + random.below(200)));
         head += end(random);
     }
     stream.extend_from_slice(head.as_bytes());
@@ -545,7 +569,7 @@ fn random_streams_end_in_every_way() {
             End::Refused(refused) => *codes.entry(refused[0]).or_insert(0) += 1,
         }
     }
-    assert!(answered > 2000 && open > 500 && closed > 200, "{answered} {open} {closed}");
+    assert!(answered > 1000 && open > 250 && closed > 150, "{answered} {open} {closed}");
     for code in [400, 411, 413, 414, 417, 431, 501, 505] {
         assert!(codes.get(&code).is_some_and(|count| *count >= 3), "{code} in {codes:?}");
     }
