@@ -22,6 +22,13 @@ fn bare_cr_is_no_empty_line_in_whatever_pieces_it_comes() {
     conversation(b"\r\n\r\r");
 }
 
+#[test]
+fn empty_lines_are_no_part_of_a_head_in_whatever_pieces_they_come() {
+    // 94 bytes of 100 that a head may have here, and 7 before them.
+    let head = format!("GET / HTTP/1.0\nHost: {}\n\n", "a".repeat(71));
+    conversation(format!("\r\n\r\n\r\n\n{head}").as_bytes());
+}
+
 /// What mutation begins with: one of each kind.
 const MESSAGES: [&[u8]; 9] = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",

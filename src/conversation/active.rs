@@ -245,7 +245,7 @@ impl Active {
         }
         match self.http.request() {
             RequestState::Idle => self.begin(rest, turn, out),
-            // The rest of a line that began with half an empty one.
+            // Half an empty line began it, and here is the other half: no part of any head.
             RequestState::Head if blank_lines(rest) > 0 => Round::Used(blank_lines(rest)),
             RequestState::Head => self.read_head(rest, searched, turn, out),
             RequestState::Body(_) => self.collect(rest, turn, out),
