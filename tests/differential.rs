@@ -5,6 +5,9 @@
 mod support;
 
 use support::differential::{check_chunked, check_conversation, check_head};
+use support::response::read_all;
+use tidegate::conversation::ByHand;
+use tidegate::{Environ, StartResponse};
 
 /// All limits and a few ways to cut, with these bytes behind them.
 fn conversation(input: &[u8]) {
@@ -27,6 +30,18 @@ fn empty_lines_are_no_part_of_a_head_in_whatever_pieces_they_come() {
     // 94 bytes of 100 that a head may have here, and 7 before them.
     let head = format!("GET / HTTP/1.0\nHost: {}\n\n", "a".repeat(71));
     conversation(format!("\r\n\r\n\r\n\n{head}").as_bytes());
+}
+
+#[test]
+fn head_request_that_is_given_up_is_answered_without_content() {
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        start_response.status(200).send("never")
+    });
+    hand.receive(b"\r\nHEAD / HT");
+    hand.pass(hand.limits.head_timeout);
+    let sent = hand.transmit_all();
+    let response = &read_all(&sent, &["HEAD"]).expect("a response without content")[0];
+    assert_eq!((response.code, response.says_close()), (408, true));
 }
 
 /// What mutation begins with: one of each kind.

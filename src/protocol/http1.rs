@@ -104,17 +104,23 @@ impl Http1 {
                 Ok(Some(parsed))
             }
             Ok(None) => {
+                self.note_method(input);
                 self.on_request(RequestEvent::HeadBegun);
                 Ok(None)
             }
             Err(error) => {
-                // Even a refused HEAD is answered without content, if it can be made out.
-                if input[blank_lines(input)..].starts_with(b"HEAD ") {
-                    self.terms.content = ContentWish::HeadOnly;
-                }
+                self.note_method(input);
                 self.refuse(error);
                 Err(error)
             }
+        }
+    }
+
+    /// Even a HEAD that is refused, or not completed in time, is answered without content, if it can
+    /// be made out.
+    fn note_method(&mut self, input: &[u8]) {
+        if input.starts_with(b"HEAD ") {
+            self.terms.content = ContentWish::HeadOnly;
         }
     }
 
