@@ -1,0 +1,108 @@
+//! Many conversations over simulated sockets and a simulated clock, from one number.
+//!
+//! ```text
+//!  plan ──▶ world: who is next, by chance ──▶ server: fill · advance · flush · settle ──▶ Conversation
+//!   │        clients, clock, disk, threads      a socket that takes and gives little            │
+//!   │                                                                                           ▼
+//!   └─────────────────▶ model: after each turn, and of every byte in the end ◀──────────── application
+//! ```
+//!
+//! A schedule is a function of its seed: what the clients send and how they read, what the application
+//! answers and when, short reads and writes, interruptions, resets, stalls, wake-ups too early and too
+//! late, a disk that fills up, files that shrink, panics, jumps of the clock, and shutdown at any
+//! moment. The model checks that each accepted request is answered once, in order, on its connection,
+//! whole or visibly cut; that nothing is kept, nobody waits for ever and every deadline holds.
+//!
+//! | variable | what it does |
+//! |---|---|
+//! | `TIDEGATE_SCHEDULES` | how many schedules; 100,000 without it |
+//! | `TIDEGATE_SEED` | the first seed; alone, it replays that one and tells what happens |
+
+#[path = "simulation/application.rs"]
+mod application;
+#[path = "simulation/model.rs"]
+mod model;
+#[path = "simulation/plan.rs"]
+mod plan;
+#[path = "simulation/rng.rs"]
+mod rng;
+#[path = "simulation/server.rs"]
+mod server;
+#[path = "simulation/socket.rs"]
+mod socket;
+mod support;
+#[path = "simulation/world.rs"]
+mod world;
+
+use std::env;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use world::World;
+
+/// How many schedules are run unless the environment says otherwise.
+const SCHEDULES: u64 = 100_000;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")))
+}
+
+/// Runs one schedule; what is wrong with it, if something is.
+fn run(seed: u64, is_traced: bool) -> Result<(), String> {
+    let result = panic::catch_unwind(|| {
+        let mut world = World::new(seed, is_traced);
+        if is_traced {
+            eprintln!("{}", world.describe());
+        }
+        world.run()
+    });
+    result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or(panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+    })
+}
+
+/// Applications panic on purpose here; nobody wants to read that.
+fn hush() {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if info.payload().downcast_ref::<&str>() != Some(&application::ON_PURPOSE) {
+            hook(info);
+        }
+    }));
+}
+
+#[test]
+fn every_schedule_ends_with_every_answer_whole_or_visibly_cut() {
+    hush();
+    let first = number("TIDEGATE_SEED");
+    let schedules = number("TIDEGATE_SCHEDULES").unwrap_or(if first.is_some() { 1 } else { SCHEDULES });
+    let first = first.unwrap_or(0);
+    let (next, failed) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+    let work = || {
+        // The one that failed first ends the search: the same one, however many threads there are.
+        let next = || next.fetch_add(1, Ordering::Relaxed);
+        let mut at = next();
+        while at < schedules.min(failed.load(Ordering::Relaxed)) {
+            if run(first + at, schedules == 1).is_err() {
+                failed.fetch_min(at, Ordering::Relaxed);
+            }
+            at = next();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, |count| count.get()) {
+            scope.spawn(AssertUnwindSafe(work));
+        }
+    });
+    let failed = failed.into_inner();
+    if failed < schedules {
+        let seed = first + failed;
+        let what = run(seed, false).expect_err("a schedule is a function of its seed");
+        panic!(
+            "after {failed} schedules: {what}\nreplay it: TIDEGATE_SEED={seed} cargo test --test simulation"
+        );
+    }
+}

@@ -1,0 +1,420 @@
+//! The application: does what the script says, and keeps a ledger of what was done to it.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Read;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, Wait, content};
+use tidegate::conversation::Outcome;
+use tidegate::gateway::{BodyStream, Content, FileRange, Later, Piece, ResponseHead, Wakeup, Writer};
+use tidegate::now::Moment;
+use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+
+/// What panics on purpose says.
+pub const ON_PURPOSE: &str = "on purpose";
+/// A file says by its offset whose it is: this much for a connection, and this for a request.
+pub const OF_CONNECTION: u64 = 1 << 40;
+pub const OF_REQUEST: u64 = 1 << 20;
+
+/// What is known of one connection from the application's side.
+#[derive(Default)]
+pub struct Account {
+    /// Requests that it was called for.
+    pub calls: usize,
+    /// Streams and late answers that exist.
+    pub alive: usize,
+    /// It has said that it would go on later, and until when.
+    pub pending: Option<Option<Moment>>,
+    /// It was woken, or told something, since then.
+    pub is_woken: bool,
+    /// Bytes owed when the conversation was last called, and drawn since.
+    pub owed: usize,
+    pub drawn: usize,
+    /// Exchanges in the journal, by the number of the request.
+    pub records: Vec<(usize, Outcome)>,
+}
+
+/// Somebody in another thread who will wake a connection.
+pub struct Job {
+    pub is_done: Arc<AtomicBool>,
+    pub wakeup: Wakeup,
+}
+
+/// What application and world both write down.
+pub struct Ledger {
+    pub accounts: Vec<Account>,
+    pub jobs: Vec<Job>,
+    /// What must not be, in sentences.
+    pub violations: Vec<String>,
+    pub output_bytes_high: usize,
+}
+
+pub type Shared = Rc<RefCell<Ledger>>;
+
+/// The application of all connections.
+pub struct Application {
+    pub scripts: Rc<Vec<Script>>,
+    pub ledger: Shared,
+}
+
+impl Gateway for Application {
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        let path = environ.path().to_string();
+        let mut numbers = path[1..].split('/').map(|number| number.parse().unwrap_or(usize::MAX));
+        let (connection, number) = (numbers.next().unwrap(), numbers.next().unwrap_or(usize::MAX));
+        self.check(connection, number, environ);
+        let promise = Promise {
+            scripts: self.scripts.clone(),
+            ledger: self.ledger.clone(),
+            connection,
+            number,
+            wakeup: environ.wakeup(),
+        };
+        promise.item().answer(&promise, start_response)
+    }
+}
+
+impl Application {
+    /// The right request, on the right connection, once, with the content that was sent.
+    fn check(&self, connection: usize, number: usize, environ: &mut Environ<'_>) {
+        let mut got = Vec::new();
+        let read = environ.content().read_to_end(&mut got);
+        let mut ledger = self.ledger.borrow_mut();
+        let expected = ledger.accounts[connection].calls;
+        let asker = environ.client().connection_id;
+        if asker != connection as u64 || number != expected || ledger.accounts[connection].pending.is_some() {
+            let what = format!("{asker} asks for {connection}/{number}, and {expected} was next");
+            ledger.violations.push(what);
+        }
+        ledger.accounts[connection].calls += 1;
+        let length = match self.scripts[connection].items[number].kind {
+            Kind::Good { body, .. } => body,
+            Kind::Bad(_) => return ledger.violations.push(format!("{connection}/{number} was accepted")),
+        };
+        if read.is_err() || got != content(connection, number, false, length) {
+            ledger.violations.push(format!("{connection}/{number}: other content, {} bytes", got.len()));
+        }
+    }
+}
+
+/// The answer to one request, and all it takes to give it.
+#[derive(Clone)]
+struct Promise {
+    scripts: Rc<Vec<Script>>,
+    ledger: Shared,
+    connection: usize,
+    number: usize,
+    wakeup: Wakeup,
+}
+
+impl Promise {
+    fn item(&self) -> &Item {
+        &self.scripts[self.connection].items[self.number]
+    }
+
+    fn account<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {
+        change(&mut self.ledger.borrow_mut().accounts[self.connection])
+    }
+
+    fn content(&self, length: usize) -> &'static [u8] {
+        content(self.connection, self.number, true, length)
+    }
+
+    fn head<'a>(
+        &self,
+        start_response: StartResponse<'a>,
+        declared: Option<usize>,
+    ) -> Result<ResponseHead<'a>, GatewayError> {
+        let Kind::Good { status, says_close, .. } = self.item().kind else {
+            return Err(GatewayError::new("a request that should have been refused"));
+        };
+        let id = format!("{}/{}", self.connection, self.number);
+        let mut head = start_response.status(status).field("X-Answer", id);
+        if says_close {
+            head = head.field("Connection", "close");
+        }
+        Ok(match declared {
+            Some(length) => head.field("Content-Length", length.to_string()),
+            None => head,
+        })
+    }
+
+    fn answer(&self, answer: &Answer, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        match answer {
+            Answer::Send(length, holding) => {
+                let content = self.content(*length);
+                self.head(start_response, None)?.send(match holding {
+                    0 => Content::Borrowed(content),
+                    1 => Content::Owned(content.to_vec()),
+                    2 => Content::Static(content),
+                    _ => Content::Shared(content.into()),
+                })
+            }
+            Answer::Write(lengths, declared, ending) => {
+                let declared = declared.length(lengths.iter().sum());
+                self.write(lengths, *ending, self.head(start_response, declared)?.start()?)
+            }
+            Answer::Stream(steps, declared, _) => {
+                let declared = declared.length(total(steps));
+                let admitted = declared.unwrap_or(usize::MAX);
+                let promise = self.begin();
+                let stream = Stream { promise, at: 0, drawn: 0, admitted, waiting: None, is_over: false };
+                self.head(start_response, declared)?.stream(stream)
+            }
+            Answer::File { length, .. } => {
+                let place = self.connection as u64 * OF_CONNECTION + self.number as u64 * OF_REQUEST;
+                let range =
+                    FileRange { file: File::open("/dev/null")?, offset: place, length: *length as u64 };
+                self.head(start_response, None)?.file(range)
+            }
+            Answer::Later(_, _) => {
+                let mut late = Late { promise: self.begin(), at: 0, waiting: None };
+                let until = late.wait(start_response.now()).unwrap_or(None);
+                Ok(start_response.later(until, late))
+            }
+            Answer::Fail { panics, begins } => {
+                let _begun = begins.then(|| self.head(start_response, None).and_then(|head| head.start()));
+                fail(*panics)
+            }
+        }
+    }
+
+    fn write(&self, lengths: &[usize], ending: Ending, mut writer: Writer<'_>) -> Result<Body, GatewayError> {
+        let mut rest = self.content(lengths.iter().sum());
+        for length in lengths {
+            writer.write(&rest[..*length])?;
+            rest = &rest[*length..];
+        }
+        match ending {
+            Ending::End => writer.finish(),
+            Ending::Error => fail(false),
+            Ending::Panic => fail(true),
+        }
+    }
+
+    /// Counted as long as it lives.
+    fn begin(&self) -> Alive {
+        self.account(|account| account.alive += 1);
+        Alive(self.clone())
+    }
+
+    /// Notes that it waits from now on, and lets somebody work on it.
+    fn wait(&self, wait: Wait, now: Moment) -> Waiting {
+        let waiting = Waiting {
+            until: wait.until.map(|millis| now + Duration::from_millis(millis)),
+            is_done: Arc::default(),
+        };
+        if wait.has_job {
+            let job = Job { is_done: waiting.is_done.clone(), wakeup: self.wakeup.clone() };
+            self.ledger.borrow_mut().jobs.push(job);
+        }
+        self.note_pending(waiting.until);
+        waiting
+    }
+
+    fn note_pending(&self, until: Option<Moment>) {
+        self.account(|account| {
+            account.pending = Some(until);
+            account.is_woken = false;
+        });
+    }
+
+    /// Somebody asks again: only if there is reason to.
+    fn note_asked(&self, waiting: Option<&Waiting>, now: Moment) {
+        let is_due = waiting.is_none_or(|waiting| waiting.until.is_some_and(|until| until <= now));
+        let is_right = self.account(|account| {
+            account.pending = None;
+            is_due || account.is_woken
+        });
+        if !is_right {
+            let what = format!("{}/{} was asked again unasked", self.connection, self.number);
+            self.ledger.borrow_mut().violations.push(what);
+        }
+    }
+}
+
+fn fail<T>(panics: bool) -> Result<T, GatewayError> {
+    if panics {
+        std::panic::panic_any(ON_PURPOSE);
+    }
+    Err(GatewayError::new(ON_PURPOSE))
+}
+
+fn total(steps: &[Step]) -> usize {
+    steps.iter().map(|step| if let Step::Data(length) = step { *length } else { 0 }).sum()
+}
+
+impl Declared {
+    /// What the field says for so many bytes.
+    pub fn length(self, total: usize) -> Option<usize> {
+        match self {
+            Declared::No => None,
+            Declared::Right => Some(total),
+            Declared::More => Some(total + 7),
+            Declared::Less => Some(total / 2),
+        }
+    }
+}
+
+/// Something the server holds; it must let go of it.
+struct Alive(Promise);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.account(|account| {
+            account.alive -= 1;
+            account.pending = None;
+        });
+    }
+}
+
+/// What is waited for.
+struct Waiting {
+    until: Option<Moment>,
+    is_done: Arc<AtomicBool>,
+}
+
+impl Waiting {
+    fn is_over(&self, now: Moment) -> bool {
+        self.is_done.load(Ordering::Relaxed) || self.until.is_some_and(|until| until <= now)
+    }
+}
+
+struct Late {
+    promise: Alive,
+    at: usize,
+    waiting: Option<Waiting>,
+}
+
+impl Late {
+    /// Begins the next wait: until when, or none if all are over.
+    fn wait(&mut self, now: Moment) -> Option<Option<Moment>> {
+        let promise = self.promise.0.clone();
+        let (waits, _) = promise.item().late();
+        let wait = waits.get(self.at)?;
+        self.at += 1;
+        self.waiting = Some(promise.wait(*wait, now));
+        self.waiting.as_ref().map(|waiting| waiting.until)
+    }
+}
+
+impl Later for Late {
+    fn resume(mut self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        let now = start_response.now();
+        let promise = self.promise.0.clone();
+        promise.note_asked(self.waiting.as_ref(), now);
+        if let Some(waiting) = &self.waiting
+            && !waiting.is_over(now)
+        {
+            promise.note_pending(waiting.until);
+            return Ok(start_response.later_boxed(waiting.until, self));
+        }
+        if let Some(until) = self.wait(now) {
+            return Ok(start_response.later_boxed(until, self));
+        }
+        drop(self);
+        promise.answer(promise.item().late().1, start_response)
+    }
+}
+
+struct Stream {
+    promise: Alive,
+    at: usize,
+    drawn: usize,
+    /// No more than so many bytes are sent.
+    admitted: usize,
+    waiting: Option<Waiting>,
+    is_over: bool,
+}
+
+impl BodyStream for Stream {
+    fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
+        let promise = &self.promise.0;
+        self.note_drawn(now);
+        if let Some(waiting) = self.waiting.take_if(|waiting| !waiting.is_over(now)) {
+            promise.note_pending(waiting.until);
+            let until = waiting.until;
+            self.waiting = Some(waiting);
+            return Ok(Piece::Pending { until });
+        }
+        self.waiting = None;
+        let (steps, ending) = promise.item().stream();
+        let Some(step) = steps.get(self.at) else {
+            self.is_over = true;
+            return match ending {
+                Ending::End => Ok(Piece::End),
+                Ending::Error => fail(false),
+                Ending::Panic => fail(true),
+            };
+        };
+        self.at += 1;
+        match *step {
+            Step::Data(length) => {
+                let piece = &promise.content(self.drawn + length)[self.drawn..];
+                let before = self.drawn.min(self.admitted);
+                self.drawn += length;
+                let admitted = self.drawn.min(self.admitted) - before;
+                promise.account(|account| account.drawn += admitted);
+                Ok(Piece::Data(piece))
+            }
+            Step::Wait(wait) => {
+                let waiting = promise.wait(wait, now);
+                let until = waiting.until;
+                self.waiting = Some(waiting);
+                Ok(Piece::Pending { until })
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Asked for a piece: not after the end, not unasked, not beyond the mark.
+    fn note_drawn(&self, now: Moment) {
+        let promise = &self.promise.0;
+        promise.note_asked(self.waiting.as_ref(), now);
+        let mut ledger = promise.ledger.borrow_mut();
+        let account = &ledger.accounts[promise.connection];
+        let owed = account.owed + account.drawn;
+        if self.is_over || owed >= ledger.output_bytes_high {
+            let what = format!("{}/{} drawn with {owed} owed", promise.connection, promise.number);
+            ledger.violations.push(what);
+        }
+    }
+}
+
+impl Item {
+    fn answer(&self, promise: &Promise, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        match &self.kind {
+            Kind::Good { answer, .. } => promise.answer(answer, start_response),
+            Kind::Bad(_) => fail(false),
+        }
+    }
+
+    fn late(&self) -> (&[Wait], &Answer) {
+        match &self.kind {
+            Kind::Good { answer: Answer::Later(waits, then), .. } => (waits, then),
+            _ => unreachable!("only late answers are resumed"),
+        }
+    }
+
+    /// What is drawn, perhaps after some waiting.
+    fn stream(&self) -> (&[Step], Ending) {
+        let Kind::Good { answer, .. } = &self.kind else { unreachable!("only good requests are answered") };
+        match answer {
+            Answer::Stream(steps, _, ending) => (steps, *ending),
+            Answer::Later(_, then) => match &**then {
+                Answer::Stream(steps, _, ending) => (steps, *ending),
+                _ => unreachable!("only streams are drawn"),
+            },
+            _ => unreachable!("only streams are drawn"),
+        }
+    }
+}

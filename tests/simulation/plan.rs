@@ -1,0 +1,276 @@
+//! What is to happen on one connection, decided before it happens: requests, answers, and how both
+//! sides behave. The application reads here what to answer, the model what must come of it.
+
+use super::rng::Rng;
+
+/// Content of requests and answers is cut from this: other places, other bytes.
+static NOISE: [u8; NOISE_BYTES] = noise();
+/// Enough for the longest, wherever it begins.
+const NOISE_BYTES: usize = 1 << 17;
+
+const fn noise() -> [u8; NOISE_BYTES] {
+    let (mut bytes, mut state, mut at) = ([0; NOISE_BYTES], 1_u32, 0);
+    while at < bytes.len() {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        bytes[at] = (state >> 24) as u8;
+        at += 1;
+    }
+    bytes
+}
+
+/// Content of so many bytes that belongs to this request of this connection, or to its answer.
+pub fn content(connection: usize, number: usize, is_answer: bool, length: usize) -> &'static [u8] {
+    let place = connection * 7919 + number * 997 + usize::from(is_answer) * 4001;
+    &NOISE[place % (1 << 15)..][..length]
+}
+
+/// All that one client will send, and how.
+#[derive(Debug)]
+pub struct Script {
+    pub items: Vec<Item>,
+    pub bytes: Vec<u8>,
+    pub pace: Pace,
+    pub reading: Reading,
+    pub farewell: Goodbye,
+    /// Whether each request waits for the answer to the one before.
+    pub is_patient: bool,
+    /// Sends nothing beyond this.
+    pub stalls_at: usize,
+    /// What the socket takes before the client has read it.
+    pub socket_bytes: usize,
+}
+
+/// How fast a client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Pieces of any size, at any time.
+    Any,
+    /// A few bytes a second.
+    Drip(usize),
+}
+
+/// How a client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    Fast,
+    /// So many bytes a second.
+    Slow(usize),
+    /// Nothing after so many bytes.
+    Until(usize),
+}
+
+/// What a client does once it has sent everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goodbye {
+    /// It ends its side, and reads on.
+    HalfClose,
+    /// It waits for the server to end.
+    Stay,
+    /// It breaks the connection.
+    Reset,
+}
+
+/// One request, or what passes for one.
+#[derive(Debug)]
+pub struct Item {
+    /// Where in the script it begins, where its head ends, where it ends.
+    pub start: usize,
+    pub head_end: usize,
+    pub end: usize,
+    pub method: &'static str,
+    pub is_http11: bool,
+    pub kind: Kind,
+}
+
+#[derive(Debug)]
+pub enum Kind {
+    Good {
+        body: usize,
+        answer: Answer,
+        status: u16,
+        says_close: bool,
+    },
+    /// To be refused with this status.
+    Bad(u16),
+}
+
+/// How the application answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// All at once; held in one of four ways.
+    Send(usize, usize),
+    /// In pieces within the call.
+    Write(Vec<usize>, Declared, Ending),
+    /// In pieces that are drawn.
+    Stream(Vec<Step>, Declared, Ending),
+    /// From a file of which so much is left when it is read.
+    File { length: usize, left: usize },
+    /// Once these waits are over.
+    Later(Vec<Wait>, Box<Answer>),
+    /// Not at all, with a head begun or not.
+    Fail { panics: bool, begins: bool },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    Data(usize),
+    Wait(Wait),
+}
+
+/// Until a moment, in milliseconds from then, or until somebody wakes, or either.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    pub until: Option<u64>,
+    pub has_job: bool,
+}
+
+/// What Content-Length says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declared {
+    No,
+    Right,
+    More,
+    Less,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    End,
+    Error,
+    Panic,
+}
+
+/// Refused, each with its status.
+const BAD: [(&str, u16); 6] = [
+    ("BAD\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\n\r\n", 400),
+    ("GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+    ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", 413),
+];
+
+impl Script {
+    /// A script for the connection with this number.
+    pub fn new(connection: usize, rng: &mut Rng) -> Script {
+        let (mut items, mut bytes) = (Vec::new(), Vec::new());
+        for number in 0..1 + rng.pick(&[0, 1, 2, 4, 8]) {
+            bytes.extend_from_slice(rng.pick(&["", "", "", "\r\n", "\n\r\n"]).as_bytes());
+            let item = if rng.once_in(24) {
+                bad_item(&mut bytes, rng)
+            } else {
+                good_item(connection, number, &mut bytes, rng)
+            };
+            items.push(item);
+        }
+        let stalls_at = if rng.once_in(4) { rng.below(bytes.len() + 1) } else { bytes.len() };
+        let drip = Pace::Drip(1 + rng.below(20));
+        let reading = match rng.below(8) {
+            0 => Reading::Slow(1 + rng.below(2_000)),
+            1 => Reading::Until(rng.below(3_000)),
+            _ => Reading::Fast,
+        };
+        Script {
+            items,
+            bytes,
+            pace: if rng.once_in(6) { drip } else { Pace::Any },
+            reading,
+            farewell: rng.pick(&[Goodbye::HalfClose, Goodbye::Stay, Goodbye::HalfClose, Goodbye::Reset]),
+            is_patient: rng.once_in(3),
+            stalls_at,
+            socket_bytes: rng.pick(&[1, 30, 300, 3_000, 100_000]),
+        }
+    }
+}
+
+fn bad_item(bytes: &mut Vec<u8>, rng: &mut Rng) -> Item {
+    let (text, code) = rng.pick(&BAD);
+    let start = bytes.len();
+    bytes.extend_from_slice(text.as_bytes());
+    let head_end = start + text.find("\r\n\r\n").expect("a head") + 4;
+    Item { start, head_end, end: bytes.len(), method: "GET", is_http11: true, kind: Kind::Bad(code) }
+}
+
+fn good_item(connection: usize, number: usize, bytes: &mut Vec<u8>, rng: &mut Rng) -> Item {
+    let start = bytes.len();
+    let method = rng.pick(&["GET", "GET", "POST", "POST", "HEAD"]);
+    let is_http11 = !rng.once_in(8);
+    let body = if method == "POST" { rng.length() } else { 0 };
+    let is_chunked = is_http11 && method == "POST" && rng.once_in(2);
+    let version = if is_http11 { "HTTP/1.1" } else { "HTTP/1.0" };
+    let mut head = format!("{method} /{connection}/{number} {version}\r\nHost: a\r\n");
+    let connection_field = match (is_http11, rng.below(12)) {
+        (_, 0) => "Connection: close\r\n",
+        (false, 1..8) => "Connection: keep-alive\r\n",
+        _ => "",
+    };
+    head.push_str(connection_field);
+    match (method, is_chunked) {
+        ("POST", true) => head.push_str("Transfer-Encoding: chunked\r\n"),
+        ("POST", false) => head.push_str(&format!("Content-Length: {body}\r\n")),
+        _ => {}
+    }
+    if method == "POST" && rng.once_in(4) {
+        head.push_str("Expect: 100-continue\r\n");
+    }
+    bytes.extend_from_slice(head.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+    let head_end = bytes.len();
+    let sent = content(connection, number, false, body);
+    if is_chunked {
+        encode_chunks(bytes, sent, rng);
+    } else {
+        bytes.extend_from_slice(sent);
+    }
+    let kind = Kind::Good {
+        body,
+        answer: answer(rng, 0),
+        status: rng.pick(&[200, 200, 200, 404, 204, 304]),
+        says_close: rng.once_in(16),
+    };
+    Item { start, head_end, end: bytes.len(), method, is_http11, kind }
+}
+
+fn encode_chunks(bytes: &mut Vec<u8>, mut content: &[u8], rng: &mut Rng) {
+    while !content.is_empty() {
+        let (chunk, rest) = content.split_at(1 + rng.below(content.len()));
+        bytes.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+        content = rest;
+    }
+    bytes.extend_from_slice(rng.pick(&["0\r\n\r\n", "0\r\n\r\n", "00;x\r\nA: b\r\n\r\n"]).as_bytes());
+}
+
+fn answer(rng: &mut Rng, depth: usize) -> Answer {
+    let declared = rng.pick(&[Declared::No, Declared::No, Declared::Right, Declared::More, Declared::Less]);
+    let ending = rng.pick(&[Ending::End, Ending::End, Ending::End, Ending::Error, Ending::Panic]);
+    let lengths = |rng: &mut Rng| (0..rng.below(5)).map(|_| rng.length()).collect::<Vec<_>>();
+    match rng.below(if depth == 0 { 13 } else { 9 }) {
+        0..3 => Answer::Send(rng.length(), rng.below(4)),
+        3 => Answer::Write(lengths(rng), declared, ending),
+        4..7 => Answer::Stream(steps(rng), declared, ending),
+        7 => {
+            let length = rng.length();
+            Answer::File { length, left: if rng.once_in(3) { rng.below(length + 1) } else { length } }
+        }
+        8 => Answer::Fail { panics: rng.once_in(2), begins: rng.once_in(2) },
+        _ => {
+            let waits = (0..1 + rng.below(3)).map(|_| wait(rng)).collect();
+            Answer::Later(waits, Box::new(answer(rng, depth + 1)))
+        }
+    }
+}
+
+fn steps(rng: &mut Rng) -> Vec<Step> {
+    let count = rng.pick(&[0, 1, 3, 8, 30]);
+    let step = |rng: &mut Rng| {
+        if rng.once_in(5) { Step::Wait(wait(rng)) } else { Step::Data(rng.length() / (1 + count / 4)) }
+    };
+    (0..count).map(|_| step(rng)).collect()
+}
+
+fn wait(rng: &mut Rng) -> Wait {
+    let until = rng.once_in(2).then(|| rng.pick(&[1, 500, 5_000, 60_000]));
+    Wait { until, has_job: until.is_none() || rng.once_in(2) }
+}
