@@ -20,6 +20,8 @@
 
 #[path = "simulation/application.rs"]
 mod application;
+#[path = "simulation/disk.rs"]
+mod disk;
 #[path = "simulation/model.rs"]
 mod model;
 #[path = "simulation/plan.rs"]

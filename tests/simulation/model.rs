@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::application::Account;
+use super::disk::ROOM_BYTES;
 use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, content};
 use super::server::{Cause, Served};
 use super::socket::End;
@@ -13,6 +14,15 @@ use crate::support::response::{Framing, Response, read_all};
 use tidegate::conversation::{Life, Outcome, Wants};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
+
+/// One connection after a turn.
+pub struct Scene<'a> {
+    pub served: &'a Served,
+    pub script: &'a Script,
+    pub account: &'a Account,
+    pub limits: &'a Limits,
+    pub now: Moment,
+}
 
 /// What was seen of one connection so far.
 #[derive(Default)]
@@ -35,18 +45,9 @@ enum Place {
 }
 
 impl Model {
-    /// What must hold after a turn.
-    #[allow(clippy::too_many_arguments)]
-    pub fn watch(
-        &mut self,
-        served: &Served,
-        cause: Option<Cause>,
-        script: &Script,
-        account: &mut Account,
-        limits: &Limits,
-        now: Moment,
-        violations: &mut Vec<String>,
-    ) {
+    /// What must hold after a turn; what does not, in sentences.
+    pub fn watch(&mut self, scene: &Scene<'_>, cause: Option<Cause>, violations: &mut Vec<String>) {
+        let Scene { served, script, account, limits, now } = *scene;
         let mut violate = |what: String| violations.push(format!("connection {}: {what}", served.number));
         if served.is_gone {
             if account.alive > 0 {
@@ -68,7 +69,7 @@ impl Model {
         }
         match served.wants(limits) {
             Wants::Read => match self.place(script, account.calls) {
-                Some(place) => self.check_deadline(place, deadline, served, script, limits, now, violate),
+                Some(place) => self.check_deadline(place, scene, violate),
                 None => violate(format!("request {} is there, and nothing happens", account.calls)),
             },
             Wants::Application => match account.pending {
@@ -97,17 +98,9 @@ impl Model {
     }
 
     /// While bytes are awaited there is a deadline, and it is the right one at the latest.
-    #[allow(clippy::too_many_arguments)]
-    fn check_deadline(
-        &mut self,
-        place: Place,
-        deadline: Option<Moment>,
-        served: &Served,
-        script: &Script,
-        limits: &Limits,
-        now: Moment,
-        mut violate: impl FnMut(String),
-    ) {
+    fn check_deadline(&mut self, place: Place, scene: &Scene<'_>, mut violate: impl FnMut(String)) {
+        let Scene { served, script, limits, now, .. } = *scene;
+        let deadline = served.deadline(limits);
         let since = match self.place {
             Some((known, since)) if known == place => since,
             // The first head begins when the connection does.
@@ -290,7 +283,7 @@ fn judge_answer(
     }
     let is_lost = served.is_abandoned || served.socket.is_broken;
     match fate {
-        Fate::Whole(_) if !is_lost && !(looks_whole && is_whole) => {
+        Fate::Whole(_) if !is_lost && (!looks_whole || !is_whole) => {
             Err(format!("answer {number} was cut for no reason after {}", response.content.len()))
         }
         _ => Ok(()),
@@ -320,7 +313,7 @@ fn judge_refusal(
         (400, _) if is_part && served.socket.has_client_ended => Ok(()),
         (408, _) if is_part => Ok(()),
         (503, _) if was_disk_full => Ok(()),
-        (503, Kind::Good { body, .. }) if *body > 15_000 => Ok(()),
+        (503, Kind::Good { body, .. }) if *body > ROOM_BYTES => Ok(()),
         _ => wrong(),
     }
 }

@@ -5,19 +5,18 @@
 //! is a failure.
 
 use std::cell::RefCell;
-use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::application::{Application, Ledger, OF_CONNECTION, OF_REQUEST, Shared};
-use super::model::{Model, judge_account, judge_wire};
-use super::plan::{Answer, Goodbye, Kind, Pace, Reading, Script, content};
+use super::application::{Application, Ledger, Shared};
+use super::disk::SimulatedDisk;
+use super::model::{Model, Scene, judge_account, judge_wire};
+use super::plan::{Goodbye, Pace, Reading, Script};
 use super::rng::Rng;
 use super::server::{Around, Cause, Served, Wakes};
-use tidegate::conversation::{Budget, Disk, ExchangeRecord, Journal, Life, OutputQueue, RequestLine, Turn};
-use tidegate::gateway::{Client as Asker, GatewayError, ServerInfo, Spool, SpoolFile};
+use tidegate::conversation::{Budget, ExchangeRecord, Journal, Life, OutputQueue, RequestLine, Turn};
+use tidegate::gateway::{Client as Asker, GatewayError, ServerInfo};
 use tidegate::limits::Limits;
 use tidegate::now::{Moment, Now};
 use tidegate::protocol::ServerFields;
@@ -99,7 +98,7 @@ impl World {
             served,
             clients: (0..count).map(|_| client()).collect(),
             models: (0..count).map(|_| Model::default()).collect(),
-            disk: SimulatedDisk { scripts: scripts.clone(), is_full: Rc::default(), was_full: false },
+            disk: SimulatedDisk::new(scripts.clone()),
             scripts,
             wants_exchanges: rng.once_in(2),
             scratch: vec![0; rng.pick(&[1, 7, 64, 512, 4096])],
@@ -144,9 +143,8 @@ impl World {
             0..2 => self.served[number].has_event = true,
             2..4 => self.served[number].woken.0.store(true, Ordering::Relaxed),
             4 => {
-                let is_full = !self.disk.is_full.get();
-                self.disk.is_full.set(is_full);
-                self.disk.was_full |= is_full;
+                self.disk.is_full = !self.disk.is_full;
+                self.disk.was_full |= self.disk.is_full;
             }
             5..8 => self.now = self.now + Duration::from_millis(self.rng.pick(&[1, 100, 900])),
             8 if self.rng.once_in(4) => {
@@ -326,9 +324,9 @@ impl World {
             ledger.violations.push(format!("connection {number} left bytes behind for others"));
         }
         let Ledger { accounts, violations, .. } = &mut *ledger;
-        let model = &mut self.models[number];
-        let script = &self.scripts[number];
-        model.watch(served, cause, script, &mut accounts[number], &self.limits, self.now, violations);
+        let (script, account) = (&self.scripts[number], &accounts[number]);
+        let scene = Scene { served, script, account, limits: &self.limits, now: self.now };
+        self.models[number].watch(&scene, cause, violations);
         drop(ledger);
         if self.is_traced {
             self.trace(&format!("{cause:?}"), number);
@@ -393,72 +391,6 @@ impl World {
             self.limits,
             self.scripts.iter().map(|script| &script.items).collect::<Vec<_>>()
         )
-    }
-}
-
-/// A disk that can be full, with files that shrink.
-struct SimulatedDisk {
-    scripts: Rc<Vec<Script>>,
-    is_full: Rc<std::cell::Cell<bool>>,
-    was_full: bool,
-}
-
-impl Spool for SimulatedDisk {
-    fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
-        match self.is_full.get() {
-            true => Err(io::ErrorKind::StorageFull.into()),
-            // Some room is left, and then there is none.
-            false => Ok(Box::new(SmallFile { bytes: Cursor::default(), room: 15_000 })),
-        }
-    }
-}
-
-/// A temporary file on a disk where little room is left.
-struct SmallFile {
-    bytes: Cursor<Vec<u8>>,
-    room: usize,
-}
-
-impl Write for SmallFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.room = self.room.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-        self.bytes.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for SmallFile {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.bytes.read(into)
-    }
-}
-
-impl Seek for SmallFile {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.bytes.seek(to)
-    }
-}
-
-impl Disk for SimulatedDisk {
-    fn read_at(&mut self, _: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize> {
-        let connection = (offset / OF_CONNECTION) as usize;
-        let number = (offset % OF_CONNECTION / OF_REQUEST) as usize;
-        let at = (offset % OF_REQUEST) as usize;
-        let left = match &self.scripts[connection].items[number].kind {
-            Kind::Good { answer: Answer::File { left, .. }, .. } => *left,
-            Kind::Good { answer: Answer::Later(_, then), .. } => match &**then {
-                Answer::File { left, .. } => *left,
-                _ => 0,
-            },
-            _ => 0,
-        };
-        let read = content(connection, number, true, left).get(at..).unwrap_or_default();
-        let count = read.len().min(bytes).min(1_000);
-        into.extend_from_slice(&read[..count]);
-        Ok(count)
     }
 }
 

@@ -1,0 +1,86 @@
+//! The disk: temporary files that find no room, and files to send that have shrunk.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
+
+use super::application::{OF_CONNECTION, OF_REQUEST};
+use super::plan::{Answer, Kind, Script, content};
+use tidegate::conversation::Disk;
+use tidegate::gateway::{Spool, SpoolFile};
+
+/// What a temporary file can hold, even where the disk is not full.
+pub const ROOM_BYTES: usize = 15_000;
+
+/// A disk that can be full, with files that shrink.
+pub struct SimulatedDisk {
+    scripts: Rc<Vec<Script>>,
+    pub is_full: bool,
+    /// It was, at some time.
+    pub was_full: bool,
+}
+
+impl SimulatedDisk {
+    pub fn new(scripts: Rc<Vec<Script>>) -> SimulatedDisk {
+        SimulatedDisk { scripts, is_full: false, was_full: false }
+    }
+}
+
+impl Spool for SimulatedDisk {
+    fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
+        match self.is_full {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            // Some room is left, and then there is none.
+            false => Ok(Box::new(SmallFile { bytes: Cursor::default(), room: ROOM_BYTES })),
+        }
+    }
+}
+
+/// A temporary file on a disk where little room is left.
+struct SmallFile {
+    bytes: Cursor<Vec<u8>>,
+    room: usize,
+}
+
+impl Write for SmallFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.room = self.room.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for SmallFile {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.bytes.read(into)
+    }
+}
+
+impl Seek for SmallFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.bytes.seek(to)
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn read_at(&mut self, _: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize> {
+        let connection = (offset / OF_CONNECTION) as usize;
+        let number = (offset % OF_CONNECTION / OF_REQUEST) as usize;
+        let at = (offset % OF_REQUEST) as usize;
+        let left = match &self.scripts[connection].items[number].kind {
+            Kind::Good { answer: Answer::File { left, .. }, .. } => *left,
+            Kind::Good { answer: Answer::Later(_, then), .. } => match &**then {
+                Answer::File { left, .. } => *left,
+                _ => 0,
+            },
+            _ => 0,
+        };
+        let read = content(connection, number, true, left).get(at..).unwrap_or_default();
+        let count = read.len().min(bytes).min(1_000);
+        into.extend_from_slice(&read[..count]);
+        Ok(count)
+    }
+}
