@@ -334,8 +334,8 @@ impl Connection {
                 Ok(0)
             }
             Filled::Nothing => {
-                // A last look has found no request.
-                if turn.life == Life::Draining {
+                // A last look has found no request, unless it was interrupted.
+                if turn.life == Life::Draining && !self.readiness.has(Readiness::READABLE) {
                     self.conversation.finish_if_idle();
                 }
                 Ok(0)
