@@ -34,6 +34,8 @@ pub struct Account {
     /// Bytes owed when the conversation was last called, and drawn since.
     pub owed: usize,
     pub drawn: usize,
+    /// Requests whose answer was begun while the server shut down.
+    pub last_ones: Vec<usize>,
     /// Exchanges in the journal, by the number of the request.
     pub records: Vec<(usize, Outcome)>,
 }
@@ -51,6 +53,7 @@ pub struct Ledger {
     /// What must not be, in sentences.
     pub violations: Vec<String>,
     pub output_bytes_high: usize,
+    pub is_draining: bool,
 }
 
 pub type Shared = Rc<RefCell<Ledger>>;
@@ -136,6 +139,10 @@ impl Promise {
         let Kind::Good { status, says_close, .. } = self.item().kind else {
             return Err(GatewayError::new("a request that should have been refused"));
         };
+        let is_draining = self.ledger.borrow().is_draining;
+        if is_draining {
+            self.account(|account| account.last_ones.push(self.number));
+        }
         let id = format!("{}/{}", self.connection, self.number);
         let mut head = start_response.status(status).field("X-Answer", id);
         if says_close {

@@ -82,6 +82,7 @@ impl World {
             jobs: Vec::new(),
             violations: Vec::new(),
             output_bytes_high: limits.output_bytes_high,
+            is_draining: false,
         }));
         let now = Moment::START;
         let served = scripts.iter().enumerate();
@@ -159,6 +160,7 @@ impl World {
                 self.trace("drain", 0);
                 self.drain_until = Some(self.now + self.limits.drain_timeout);
                 self.life = Life::Draining;
+                self.ledger.borrow_mut().is_draining = true;
                 self.served.iter_mut().for_each(Served::look_again);
             }
             _ => {}
