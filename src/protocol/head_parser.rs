@@ -109,7 +109,7 @@ pub fn parse_head<'s, 'b>(
     let mut request = httparse::Request::new(&mut []);
     let fields_max = limits.fields_max.min(FIELDS_CAPACITY);
     match request.parse_with_uninit_headers(input, &mut slots.0[..fields_max]) {
-        Ok(httparse::Status::Complete(length)) => complete_head(length, request, limits).map(Some),
+        Ok(httparse::Status::Complete(length)) => complete_head(&input[..length], request, limits).map(Some),
         Ok(httparse::Status::Partial) => check_lines(input, 0, limits).map(|()| None),
         // After an error the header slice looks filled, with empty entries: it is not read. What is
         // wrong with a line is said when the line is complete.
@@ -121,7 +121,7 @@ pub fn parse_head<'s, 'b>(
 }
 
 fn complete_head<'s, 'b>(
-    length: usize,
+    input: &[u8],
     request: httparse::Request<'s, 'b>,
     limits: &Limits,
 ) -> Result<ParsedHead<'s, 'b>, ProtocolError> {
@@ -129,12 +129,10 @@ fn complete_head<'s, 'b>(
     else {
         return Err(ProtocolError::MalformedHead);
     };
-    // Two blanks, `HTTP/1.x` and CR LF.
-    if method.len() + raw_target.len() + 12 > limits.request_line_bytes_max {
-        return Err(ProtocolError::RequestLineTooLong);
-    }
-    if length > limits.head_bytes_max {
-        return Err(ProtocolError::HeadTooLarge);
+    // Two blanks, `HTTP/1.x` and CR LF, or perhaps LF alone.
+    let line_bytes_max = method.len() + raw_target.len() + 12;
+    if line_bytes_max > limits.request_line_bytes_max || input.len() > limits.head_bytes_max {
+        check_lines(input, 0, limits)?;
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let target =
@@ -152,7 +150,7 @@ fn complete_head<'s, 'b>(
         target,
         version,
         lines,
-        length,
+        length: input.len(),
         framing,
         expectation: control.expectation(version),
         persistence: Persistence::of_request(version, control.connection),
@@ -224,7 +222,7 @@ impl<'b> Control<'b> {
     }
 }
 
-/// Judges a head without its end, line by line: what is wrong with it does not depend on where a
+/// Judges a head, or as much as there is of it, line by line: what is wrong with it does not depend on where a
 /// read happens to end. A line is judged when it is complete, its length as soon as it is too long;
 /// of the request line the first byte is judged at once, since it tells other protocols apart. Lines
 /// that ended in the first `searched` bytes have been judged before.
@@ -244,6 +242,9 @@ fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), Pro
     while let Some(at) = head[start..].iter().position(is_end) {
         let end = start + at + 1;
         check_length(before > 0, end, limits)?;
+        if let b"\n" | b"\r\n" = &head[start..end] {
+            return Ok(());
+        }
         check_line(&head[start..end], before, limits)?;
         (start, before) = (end, before + 1);
     }
@@ -454,6 +455,21 @@ mod tests {
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
             ProtocolError::TransferEncodingInHttp10,
         );
+    }
+
+    /// Both line ends count with the bytes that they have, wherever the line stands to the limit.
+    #[test]
+    fn request_line_ends_with_one_byte_or_two_at_the_limit() {
+        let limits = Limits { request_line_bytes_max: 30, ..Limits::default() };
+        for (bytes, end, is_good) in
+            [(28, "\r\n", true), (29, "\r\n", false), (29, "\n", true), (30, "\n", false)]
+        {
+            let head = format!("GET /{} HTTP/1.1{end}Host:\r\n\r\n", "a".repeat(bytes - 14));
+            let mut slots = FieldSlots::new();
+            let judged = parse_head(head.as_bytes(), 0, &mut slots, &limits).map(|parsed| parsed.is_some());
+            let expected = if is_good { Ok(true) } else { Err(ProtocolError::RequestLineTooLong) };
+            assert_eq!(judged, expected, "{bytes} {end:?}");
+        }
     }
 
     #[test]

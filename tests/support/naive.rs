@@ -128,11 +128,7 @@ fn read_head(input: &[u8], limits: &Limits) -> Result<Option<(Request, usize)>, 
         at = end;
         match &mut request {
             None => request = Some(read_request_line(line)?),
-            Some(request) if line.is_empty() => {
-                let with_cr = request.method.len() + request.target.len() + "  HTTP/1.1\r\n".len();
-                let is_long = with_cr > limits.request_line_bytes_max;
-                return if is_long { Err(vec![414]) } else { Ok(Some((request.clone(), at))) };
-            }
+            Some(request) if line.is_empty() => return Ok(Some((request.clone(), at))),
             Some(request) => {
                 request.fields.push(read_field(line)?);
                 if request.fields.len() > limits.fields_max {
