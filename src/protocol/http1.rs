@@ -119,7 +119,7 @@ impl Http1 {
     /// Even a HEAD that is refused, or not completed in time, is answered without content, if it can
     /// be made out.
     fn note_method(&mut self, input: &[u8]) {
-        if input.starts_with(b"HEAD ") {
+        if input[blank_lines(input)..].starts_with(b"HEAD ") {
             self.terms.content = ContentWish::HeadOnly;
         }
     }

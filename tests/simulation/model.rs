@@ -121,8 +121,8 @@ impl Model {
                 // What was read before its turn came counts from then.
                 let stalled = self.last_byte.max(since) + limits.body_timeout;
                 let bytes = (self.read - script.items[number].head_end) as u64;
-                match bytes.checked_div(limits.body_rate_min.into()) {
-                    Some(bought) => stalled.min(since + limits.body_timeout + Duration::from_secs(bought)),
+                match (bytes * 1_000).checked_div(limits.body_rate_min.into()) {
+                    Some(bought) => stalled.min(since + limits.body_timeout + Duration::from_millis(bought)),
                     None => stalled,
                 }
             }

@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use super::application::Shared;
 use super::rng::Rng;
 use super::socket::{End, Socket};
-use tidegate::conversation::{Conversation, Farewell, Life, OutputQueue, Turn, Wants, of_output};
+use tidegate::conversation::{Conversation, Farewell, Flow, Life, OutputQueue, Turn, Wants, of_output};
 use tidegate::gateway::WakeSource;
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
@@ -27,7 +27,7 @@ pub struct Served {
     pub number: usize,
     pub socket: Socket,
     pub conversation: Conversation,
-    pub backlog: Option<(OutputQueue, Moment)>,
+    pub backlog: Option<(OutputQueue, Flow)>,
     pub lingers_until: Option<Moment>,
     pub woken: Arc<Woken>,
     /// An event waits to be dispatched; it stands in the ready list; it was asked for room.
@@ -103,11 +103,11 @@ impl Served {
         match (self.lingers_until, &self.backlog) {
             (Some(until), _) => Some(until),
             (None, None) => of_conversation,
-            (None, Some((_, progressed))) if self.conversation.is_idle() => {
-                Some(of_output(*progressed, limits))
+            (None, Some((_, departure))) if self.conversation.is_idle() => {
+                Some(of_output(*departure, limits))
             }
-            (None, Some((_, progressed))) => {
-                let of_output = of_output(*progressed, limits);
+            (None, Some((_, departure))) => {
+                let of_output = of_output(*departure, limits);
                 Some(of_conversation.map_or(of_output, |deadline| deadline.min(of_output)))
             }
         }
@@ -170,14 +170,14 @@ impl Served {
                 let result = self.steps(cause, around, &mut out);
                 *around.out = out;
                 result?;
-                (!around.out.is_empty()).then(|| (around.out.split_off(), now))
+                (!around.out.is_empty()).then(|| (around.out.split_off(), Flow::new(now)))
             }
-            Some((mut queue, progressed)) => {
+            Some((mut queue, mut departure)) => {
                 let result = self.steps(cause, around, &mut queue);
                 let written = match result {
                     Ok(written) => written,
                     Err(error) => {
-                        self.backlog = Some((queue, progressed));
+                        self.backlog = Some((queue, departure));
                         return Err(error);
                     }
                 };
@@ -185,7 +185,8 @@ impl Served {
                     self.conversation.delivered(now);
                     None
                 } else {
-                    Some((queue, if written > 0 { now } else { progressed }))
+                    departure.moved(written as u64, now);
+                    Some((queue, departure))
                 }
             }
         };
@@ -332,6 +333,6 @@ impl Served {
 
     fn is_stalled(&self, around: &Around<'_, '_>) -> bool {
         let now = around.turn.now.moment;
-        self.backlog.as_ref().is_some_and(|(_, progressed)| of_output(*progressed, around.turn.limits) <= now)
+        self.backlog.as_ref().is_some_and(|(_, departure)| of_output(*departure, around.turn.limits) <= now)
     }
 }

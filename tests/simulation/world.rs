@@ -15,7 +15,7 @@ use super::model::{Model, Scene, judge_account, judge_wire};
 use super::plan::{Goodbye, Pace, Reading, Script};
 use super::rng::Rng;
 use super::server::{Around, Cause, Served, Wakes};
-use tidegate::conversation::{Budget, ExchangeRecord, Journal, Life, OutputQueue, RequestLine, Turn};
+use tidegate::conversation::{Budget, ExchangeRecord, Journal, Life, Memory, OutputQueue, RequestLine, Turn};
 use tidegate::gateway::{Client as Asker, GatewayError, ServerInfo};
 use tidegate::limits::Limits;
 use tidegate::now::{Moment, Now};
@@ -313,6 +313,7 @@ impl World {
             disk: &mut self.disk,
             journal: &mut journal,
             life: self.life,
+            memory: self.rng.pick(&[Memory::Ample, Memory::Ample, Memory::Scarce]),
             budget,
         };
         let (scratch, out) = (&mut self.scratch[..], &mut self.out);
