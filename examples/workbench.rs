@@ -21,6 +21,7 @@
 //! | `/header?name=K&value=V` | GET | 200 with the field `K: V`, or 500 if it is none |
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,16 +59,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn listen_address() -> Result<ListenAddress, String> {
+fn listen_address() -> Result<ListenAddress, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => "127.0.0.1:8000".parse(),
-        ["--listen", address] => address.parse(),
+        [] => Ok("127.0.0.1:8000".parse()?),
+        ["--listen", address] => Ok(address.parse()?),
         [argument] => match argument.strip_prefix("--listen=") {
-            Some(address) => address.parse(),
-            None => Err(format!("unknown argument {argument:?}")),
+            Some(address) => Ok(address.parse()?),
+            None => Err(format!("unknown argument {argument:?}").into()),
         },
-        _ => Err("unknown arguments".to_string()),
+        _ => Err("unknown arguments".into()),
     }
 }
 

@@ -77,7 +77,7 @@ impl<W: Write> AccessLog for CombinedLog<W> {
 /// Writes one JSON object a line, always valid UTF-8.
 ///
 /// `time` (RFC 3339, when the exchange ended), `peer`, `method`, `target`, `version`, `status`,
-/// `bytes` (of content), `duration` (in seconds, to the microsecond), `referer`, `user_agent`,
+/// `bytes` (of content), `duration` (in seconds, by the clock of the event loop), `referer`, `user_agent`,
 /// `aborted`. What is not known is null. Bytes that are no UTF-8 become U+FFFD.
 #[derive(Debug)]
 pub struct JsonLog<W: Write>(Lines<W>);

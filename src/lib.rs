@@ -42,9 +42,15 @@
 //! | reactor | (private) | epoll and kqueue through mio; the only place with sockets and clocks |
 //! | facade | [`server`], [`adapters`], [`access_log`] | the server, ready to use |
 //!
-//! Read them in this order to learn how an event-loop server works; each opens with what it is for
-//! and an example that runs. Where nothing is waited for, nothing is a state; where something is,
+//! Read them in this order to learn how an event-loop server works; each opens with what it is for. Where nothing is waited for, nothing is a state; where something is,
 //! it has a deadline.
+//!
+//! # Logs
+//!
+//! Failures are reported through the crate `log`, and without a logger nobody hears of them: a 500
+//! stays without an explanation. Programs install one first, `env_logger::init()` for instance.
+//! `error` is what an application did, `warn` what an operator can mend, `info` what the server does
+//! as a whole, `debug` a connection, `trace` a turn of one.
 //!
 //! # Features
 //!
@@ -54,7 +60,8 @@
 //! | `static-files` | with `cli` | [`adapters`]: a folder as an application |
 //! | `sockets` | with `cli` | faster or safer system calls where there are some; no API |
 //!
-//! Without features the library has four dependencies: mio, slab, httparse and log.
+//! Without features the library has four dependencies: mio, slab, httparse and log. A program that is
+//! built with `panic = "abort"` gives up that a panic is a 500.
 
 #[cfg(not(unix))]
 compile_error!("tidegate runs on Unix: Linux, macOS and the BSDs");
@@ -71,4 +78,6 @@ mod reactor;
 pub mod server;
 
 pub use gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
-pub use server::{AccessLog, BoundServer, ListenAddress, Server, ServerHandle, serve};
+pub use server::{
+    AccessLog, BoundServer, ExchangeRecord, InvalidAddress, ListenAddress, Server, ServerHandle, serve,
+};

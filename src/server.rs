@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! use tidegate::limits::Limits;
-//! use tidegate::{Environ, Server, StartResponse};
+//! use tidegate::Server;
 //!
 //! let server = Server::new()
 //!     .listen("127.0.0.1:8000".parse()?)
@@ -17,7 +17,7 @@
 //!     // … and when the time has come:
 //!     handle.drain();
 //! });
-//! server.run(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+//! server.serve(|environ, start_response| {
 //!     start_response.status(200).field("Content-Type", "text/plain").send(environ.path())
 //! })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -25,11 +25,11 @@
 
 use std::io;
 
-pub use crate::conversation::AccessLog;
+pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, ServerInfo, StartResponse};
 use crate::limits::Limits;
 use crate::reactor::{EventLoop, Listener};
-pub use crate::reactor::{ListenAddress, ServerHandle};
+pub use crate::reactor::{InvalidAddress, ListenAddress, ServerHandle};
 
 /// Most addresses of one server.
 const LISTENERS_MAX: usize = 1024;
@@ -49,9 +49,7 @@ pub fn serve<F>(address: &str, application: F) -> io::Result<()>
 where
     F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Result<Body, GatewayError>,
 {
-    let address =
-        address.parse().map_err(|error: String| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    Server::new().listen(address).bind()?.run(application)
+    Server::new().listen(address.parse()?).bind()?.serve(application)
 }
 
 /// What a server is to be.
@@ -135,7 +133,21 @@ impl BoundServer {
     /// # Errors
     /// What waiting for events says; nothing that a client or the application does ends a server.
     pub fn run(self, mut gateway: impl Gateway) -> io::Result<()> {
+        for address in self.addresses() {
+            log::info!("serving on {address}");
+        }
         self.event_loop.run(&mut gateway)
+    }
+
+    /// As [`BoundServer::run`], for a closure whose parameters need no types.
+    ///
+    /// # Errors
+    /// As [`BoundServer::run`].
+    pub fn serve<F>(self, application: F) -> io::Result<()>
+    where
+        F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Result<Body, GatewayError>,
+    {
+        self.run(application)
     }
 }
 

@@ -136,7 +136,7 @@ impl Active {
             let used = self.consume(bytes, 0, turn, out);
             if used < bytes.len() {
                 self.input.extend(&bytes[used..]);
-                self.input.consume(0);
+                self.input.mark_searched();
             }
             return;
         }

@@ -41,7 +41,8 @@ pub struct ExchangeRecord<'a> {
     pub referer: Option<&'a [u8]>,
     /// The User-Agent field.
     pub user_agent: Option<&'a [u8]>,
-    /// From the complete head to the end of the response.
+    /// From the complete head to the end of the response in the output queue, by the clock of the
+    /// event loop, which is read once a turn: zero for an answer that was given at once.
     pub duration: Duration,
     /// When it ended: seconds since 1970-01-01T00:00:00Z.
     pub unix_seconds: u64,

@@ -2,7 +2,7 @@
 
 use super::foreign::Foreign;
 use super::output_queue::OutputQueue;
-use super::turn::Life;
+use super::turn::{Life, Pace};
 use crate::gateway::{Body, BodyKind, Content, Misuse, ResponseSink};
 use crate::message::ContentLength;
 use crate::now::Moment;
@@ -23,7 +23,7 @@ pub(super) struct Sink<'a> {
     out: &'a mut OutputQueue,
     own_fields: &'a ServerFields,
     tally: &'a mut Tally,
-    pace: (Moment, Life),
+    pace: Pace,
     stage: Stage,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Sink<'a> {
         out: &'a mut OutputQueue,
         own_fields: &'a ServerFields,
         tally: &'a mut Tally,
-        pace: (Moment, Life),
+        pace: Pace,
     ) -> Sink<'a> {
         Sink { http, out, own_fields, tally, pace, stage: Stage::Unbegun }
     }
@@ -99,7 +99,7 @@ impl ResponseSink for Sink<'_> {
             return Err(Misuse::NotStarted);
         };
         let before = *self.http;
-        if self.pace.1 == Life::Draining {
+        if self.pace.life == Life::Draining {
             self.http.close_after(CloseReason::ShuttingDown);
         }
         self.http.end_head(head, self.out.buffer(), length)?;
@@ -136,7 +136,7 @@ impl ResponseSink for Sink<'_> {
     }
 
     fn now(&self) -> Moment {
-        self.pace.0
+        self.pace.now
     }
 }
 

@@ -38,7 +38,8 @@ impl Budget {
     }
 }
 
-/// Everything around a conversation: what is the server's and not the connection's.
+/// Everything around a conversation for the length of one turn: the server's means, who is asking,
+/// and how much may be done.
 pub struct Turn<'a> {
     /// The application.
     pub gateway: &'a mut dyn Gateway,
@@ -73,10 +74,17 @@ impl Turn<'_> {
         }
     }
 
-    /// The time, and whether the server is to go on.
-    pub(super) fn pace(&self) -> (Moment, Life) {
-        (self.now.moment, self.life)
+    /// What a response has to know of the turn in which it is started.
+    pub(super) fn pace(&self) -> Pace {
+        Pace { now: self.now.moment, life: self.life }
     }
+}
+
+/// When a response is started, and whether it must be the last of its connection.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    pub now: Moment,
+    pub life: Life,
 }
 
 /// How much is held for all connections together.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use super::{GatewayError, StartResponse};
@@ -40,6 +41,17 @@ pub enum BodyKind {
         /// Whom to resume.
         answer: Box<dyn Later>,
     },
+}
+
+impl FileRange {
+    /// All of a file, as long as it is now.
+    ///
+    /// # Errors
+    /// What asking for its length says.
+    pub fn whole(file: File) -> io::Result<FileRange> {
+        let length = file.metadata()?.len();
+        Ok(FileRange { file, offset: 0, length })
+    }
 }
 
 impl fmt::Debug for BodyKind {

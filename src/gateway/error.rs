@@ -7,7 +7,8 @@ use crate::message::InvalidResponse;
 
 /// A failed answer. Any error converts into it, so `?` works in a gateway.
 ///
-/// The client sees a 500 and no word of the text; the log has it all.
+/// The client sees a 500 and no word of the text; the log has it all, if there is a logger (see the
+/// crate's documentation). A text alone is no error: [`GatewayError::new`] makes one of it.
 #[derive(Debug)]
 pub struct GatewayError(Box<dyn Error + Send + Sync>);
 

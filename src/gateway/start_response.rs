@@ -161,7 +161,8 @@ impl<'a> ResponseHead<'a> {
         Ok(Body::new(BodyKind::Complete))
     }
 
-    /// Ends the head; content is drawn while the socket takes it.
+    /// Ends the head; content is drawn while the socket takes it. The stream outlives the call, so it
+    /// must own what it gives.
     ///
     /// # Errors
     /// [`Misuse`] of status or fields.
@@ -169,7 +170,8 @@ impl<'a> ResponseHead<'a> {
         Ok(self.start()?.stream(stream))
     }
 
-    /// Ends the head; the iterator's items are the content.
+    /// Ends the head; the iterator's items are the content. It outlives the call, so it must own
+    /// them.
     ///
     /// # Errors
     /// [`Misuse`] of status or fields.

@@ -23,10 +23,15 @@ impl ReceiveBuffer {
         (&self.bytes, self.searched)
     }
 
+    /// All of it was looked at, and no end of a head was found.
+    pub fn mark_searched(&mut self) {
+        self.searched = self.bytes.len();
+    }
+
     /// Drops bytes at the front, which were understood; what remains was looked at.
     pub fn consume(&mut self, count: usize) {
         self.bytes.drain(..count);
-        self.searched = self.bytes.len();
+        self.mark_searched();
         if self.bytes.is_empty() {
             // The allocator is the pool: an idle connection holds nothing.
             *self = ReceiveBuffer::default();
@@ -52,7 +57,7 @@ mod tests {
     fn leftovers_are_kept_in_order_and_memory_is_given_up() {
         let mut buffer = ReceiveBuffer::default();
         buffer.extend(b"GET / HT");
-        buffer.consume(0);
+        buffer.mark_searched();
         assert_eq!(buffer.as_slice(), (&b"GET / HT"[..], 8));
         buffer.extend(b"TP");
         assert_eq!(buffer.as_slice(), (&b"GET / HTTP"[..], 8));

@@ -1,6 +1,8 @@
 //! Where to listen.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,7 +16,7 @@ use std::str::FromStr;
 /// assert_eq!(address.to_string(), "http://127.0.0.1:8000/");
 /// let address: ListenAddress = "unix:/run/tidegate.sock".parse().unwrap();
 /// assert_eq!(address.to_string(), "unix:/run/tidegate.sock");
-/// assert!("8000".parse::<ListenAddress>().unwrap_err().contains("HOST:PORT"));
+/// assert!("8000".parse::<ListenAddress>().unwrap_err().to_string().contains("HOST:PORT"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
@@ -24,29 +26,51 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-impl FromStr for ListenAddress {
-    type Err = String;
+/// A text that is no address to listen on, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidAddress(String);
 
-    /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address of the machine) or `unix:PATH`.
-    fn from_str(text: &str) -> Result<ListenAddress, String> {
+impl fmt::Display for InvalidAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for InvalidAddress {}
+
+impl From<InvalidAddress> for io::Error {
+    fn from(invalid: InvalidAddress) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, invalid)
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = InvalidAddress;
+
+    /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address of the machine) or `unix:PATH`. Of a name
+    /// with several addresses the first is taken.
+    fn from_str(text: &str) -> Result<ListenAddress, InvalidAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
-                "" => Err("a path must follow \"unix:\"".to_string()),
+                "" => Err(InvalidAddress("a path must follow \"unix:\"".to_string())),
                 path => Ok(ListenAddress::Unix(PathBuf::from(path))),
             };
         }
-        if let Some(port) = text.strip_prefix(':') {
-            let port = parse_port(port).ok_or_else(|| format!("{port:?} is no port (0 to 65535)"))?;
+        let usage = || {
+            let forms = "HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH";
+            InvalidAddress(format!("{text:?} is no address: {forms} is wanted"))
+        };
+        let (host, port) = text.rsplit_once(':').ok_or_else(usage)?;
+        let port = parse_port(port).ok_or_else(usage)?;
+        if host.is_empty() {
             return Ok(ListenAddress::Tcp(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)));
         }
-        let usage =
-            || format!("{text:?} is no address: HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH is wanted");
-        let (host, port) = text.rsplit_once(':').ok_or_else(usage)?;
-        if host.is_empty() || parse_port(port).is_none() || host.contains(':') && !host.starts_with('[') {
+        if host.contains(':') && !host.starts_with('[') {
             return Err(usage());
         }
-        let mut found = text.to_socket_addrs().map_err(|error| format!("{host:?} is not known: {error}"))?;
-        found.next().map(ListenAddress::Tcp).ok_or_else(|| format!("{host:?} has no address"))
+        let unknown = |error| InvalidAddress(format!("{host:?} is not known: {error}"));
+        let mut found = text.to_socket_addrs().map_err(unknown)?;
+        found.next().map(ListenAddress::Tcp).ok_or_else(usage)
     }
 }
 
@@ -78,17 +102,17 @@ mod tests {
             ("localhost:0", Ok("http://")),
             ("", Err("no address")),
             ("8000", Err("no address")),
-            ("::1:80", Err("no port")),
+            ("::1:80", Err("no address")),
             ("fe80::1:80", Err("no address")),
             ("127.0.0.1:70000", Err("no address")),
-            (":x", Err("no port")),
-            (":+80", Err("no port")),
+            (":x", Err("no address")),
+            (":+80", Err("no address")),
             ("127.0.0.1:+80", Err("no address")),
             ("unix:", Err("path")),
         ] {
             match (text.parse::<ListenAddress>(), expected) {
                 (Ok(address), Ok(start)) => assert!(address.to_string().starts_with(start), "{address}"),
-                (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
                 (got, _) => panic!("{text:?} gives {got:?}"),
             }
         }

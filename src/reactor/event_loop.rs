@@ -157,7 +157,7 @@ struct Running<'g> {
     ready: Vec<ConnectionId>,
     /// Connections that wait for memory.
     starved: Vec<ConnectionId>,
-    /// Connections that were woken; empty between turns, kept for its memory.
+    /// Connections that were woken and have not had their turn.
     woken: Vec<ConnectionId>,
     /// When the operator was last told that accepting has failed.
     complained: Option<Moment>,
@@ -273,6 +273,7 @@ impl Running<'_> {
                 idle.into_iter().for_each(|id| self.reap(id));
                 let connection = Connection::new(stream, peer, index as u16, now);
                 let id = self.connections.insert(connection);
+                log::debug!("connection {}: accepted, peer {peer:?}", id.number());
                 self.turn(id, Cause::Event);
             }
             Accepted::Nobody => {}
@@ -371,6 +372,7 @@ impl Running<'_> {
     /// Removes a connection. Closing is dropping its socket; that takes it out of epoll, too.
     fn reap(&mut self, id: ConnectionId) {
         if let Some(mut connection) = self.connections.remove(id) {
+            log::debug!("connection {}: closed", id.number());
             self.timers.disarm(id, &mut connection.timer);
             connection.close_account(&mut self.shared.held);
             self.listeners.iter_mut().for_each(Listener::resume);
@@ -383,6 +385,7 @@ impl Running<'_> {
         if self.drain_until.is_some() {
             return;
         }
+        log::info!("draining: {} connections are open", self.connections.len());
         self.drain_until = Some(self.shared.now.moment + self.shared.limits.drain_timeout);
         for index in 0..self.listeners.len() {
             self.listeners[index].accepting = Accepting::Ready;
@@ -412,8 +415,9 @@ impl Running<'_> {
     /// Cuts what is left.
     fn stop(&mut self) -> io::Result<()> {
         let ids = self.connections.ids();
-        if !ids.is_empty() {
-            log::warn!("stopping with {} connections open", ids.len());
+        match ids.len() {
+            0 => log::info!("stopped"),
+            open => log::warn!("stopped while connections were open: {open}"),
         }
         for id in ids {
             self.abandon(id);

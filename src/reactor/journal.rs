@@ -1,5 +1,7 @@
 //! Where the reports of the pure layers end: in the log and in the access log.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::conversation::{AccessLog, ExchangeRecord, Journal, RequestLine};
 use crate::gateway::GatewayError;
 
@@ -18,11 +20,21 @@ impl LoopJournal {
 
     /// The turn of the loop is over.
     pub fn flush(&mut self) {
-        if self.unflushed > 0
-            && let Some(log) = &mut self.access_log
-        {
-            log.flush();
+        if self.unflushed > 0 {
             self.unflushed = 0;
+            self.write(|log| log.flush());
+        }
+    }
+
+    /// A panic in an access log ends the log, and nothing else.
+    fn write(&mut self, write: impl FnOnce(&mut (dyn AccessLog + Send))) {
+        let Some(log) = &mut self.access_log else {
+            return;
+        };
+        if catch_unwind(AssertUnwindSafe(|| write(&mut **log))).is_err() {
+            log::error!("the access log has panicked: it ends here");
+            let broken = self.access_log.take();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
         }
     }
 }
@@ -33,10 +45,8 @@ impl Journal for LoopJournal {
     }
 
     fn exchange(&mut self, record: &ExchangeRecord<'_>) {
-        if let Some(log) = &mut self.access_log {
-            log.record(record);
-            self.unflushed += 1;
-        }
+        self.unflushed += 1;
+        self.write(|log| log.record(record));
     }
 
     fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError) {

@@ -5,7 +5,7 @@
 //! for reasons that are nobody's fault: a client that left while it waited (ECONNABORTED), or a
 //! process without file descriptors (EMFILE). A loop that ends on the first error loses its edge,
 //! and the server is deaf for ever; one that tries again at once burns the CPU. So it pauses, and
-//! goes on when a connection has closed, or a second later.
+//! goes on when a connection has closed or become idle, or a second later.
 
 use std::fs;
 use std::io;
@@ -22,7 +22,7 @@ use super::address::ListenAddress;
 use super::stream::Stream;
 use crate::now::Moment;
 
-/// How long accepting pauses, if no connection closes before. Descriptors can also become free
+/// How long accepting pauses, if no connection closes or becomes idle before. Descriptors can also become free
 /// elsewhere in the process.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest queue of connections that wait to be accepted. 4,096: Linux's own limit by default.
@@ -36,7 +36,8 @@ pub(super) enum Accepting {
     Waiting,
     /// There may be more: no event will tell.
     Ready,
-    /// There may be more, but no means to take it before this moment or the end of a connection.
+    /// There may be more, but no means to take it before this moment, unless a connection closes or
+    /// becomes idle.
     Paused(Moment),
 }
 
@@ -127,7 +128,7 @@ impl Listener {
         }
     }
 
-    /// No means to accept: wait for a connection to close.
+    /// No means to accept: wait for some.
     pub fn pause(&mut self, now: Moment) {
         self.accepting = Accepting::Paused(now + PAUSE);
     }

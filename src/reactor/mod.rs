@@ -11,14 +11,14 @@
 //!   └── Shared ─────────────── application, limits, clock, scratches, disk, journal
 //! ```
 //!
-//! # Readiness, in ten sentences
+//! # Readiness, in nine sentences
 //!
 //! The system says when a socket *becomes* readable or writable, once: an edge, not a level. It
 //! says so again only after a call has found nothing left (`WouldBlock`), or something new has
 //! come. So whoever stops before that must remember that there is more: nobody else will. Every
 //! event is a hint: a socket that is said to be readable may have nothing, and every call must be
-//! ready for `WouldBlock`, which is no error. Here it is met in two functions only, one that reads
-//! and one that writes, and becomes a bit of the connection's readiness. On epoll and kqueue a read
+//! ready for `WouldBlock`, which is no error. On connections it is met in two functions only, one that
+//! reads and one that writes, and becomes a bit of the connection's readiness. On epoll and kqueue a read
 //! that brings less than it had room for has found nothing left, too, unless the peer has ended;
 //! that saves one system call in four. Writing is tried at once, and asked for only when the socket
 //! has taken less than it was given: most never do. A place in the slab is used again at once, so
@@ -39,7 +39,7 @@ mod stream;
 mod timers;
 mod wakeup_queue;
 
-pub use address::ListenAddress;
+pub use address::{InvalidAddress, ListenAddress};
 pub(crate) use event_loop::EventLoop;
 pub(crate) use listener::Listener;
 pub use shutdown::ServerHandle;

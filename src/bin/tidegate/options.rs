@@ -193,6 +193,13 @@ pub struct LimitOptions {
     drain_timeout: Span,
 }
 
+/// `fields_max` → `--fields-max`: limits speak of their fields, an operator of options.
+fn in_words_of_the_command_line(reason: &str) -> String {
+    let name = reason.split(' ').next().unwrap_or_default();
+    let option = name.replace("_bytes", "").replace("output_high", "output_max").replace('_', "-");
+    reason.replacen(name, &format!("--{option}"), 1)
+}
+
 impl LimitOptions {
     /// The limits that were asked for.
     ///
@@ -212,14 +219,15 @@ impl LimitOptions {
             output_bytes_high: self.output_max.in_memory(),
             head_timeout: self.head_timeout.0,
             body_timeout: self.body_timeout.0,
-            body_rate_min: rate.map_err(|_| "body_rate_min can be at most 4G-1".to_string())?,
+            body_rate_min: rate.map_err(|_| "--body-rate-min can be at most 4G-1".to_string())?,
             idle_timeout: self.idle_timeout.0,
             write_timeout: self.write_timeout.0,
-            output_rate_min: output_rate.map_err(|_| "output_rate_min can be at most 4G-1".to_string())?,
+            output_rate_min: output_rate.map_err(|_| "--output-rate-min can be at most 4G-1".to_string())?,
             linger_timeout: self.linger_timeout.0,
             drain_timeout: self.drain_timeout.0,
         };
-        limits.check().map(|()| limits)
+        limits.check().map_err(|reason| in_words_of_the_command_line(&reason))?;
+        Ok(limits)
     }
 }
 
@@ -400,9 +408,9 @@ mod tests {
     #[test]
     fn senseless_limits_are_refused_by_name() {
         for (arguments, name) in [
-            (["tidegate", "--fields-max", "0"], "fields_max"),
-            (["tidegate", "--connections-max", "0"], "connections_max"),
-            (["tidegate", "--body-rate-min", "4G"], "body_rate_min"),
+            (["tidegate", "--fields-max", "0"], "--fields-max"),
+            (["tidegate", "--connections-max", "0"], "--connections-max"),
+            (["tidegate", "--body-rate-min", "4G"], "--body-rate-min"),
         ] {
             let options = Options::try_parse_from(arguments).unwrap();
             assert!(options.settings.limits.to_limits().unwrap_err().contains(name));
