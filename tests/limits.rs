@@ -397,6 +397,22 @@ fn write_timeout_does_not_cut_a_client_that_is_only_slow() {
     assert_eq!(client.read("GET").content.len(), LARGE);
 }
 
+#[test]
+fn output_rate_below_its_minimum_is_cut_although_bytes_are_taken() {
+    // 1 MB every 50 ms is far from nothing, and far from what is asked for here.
+    let limits = Limits { write_timeout: millis(500), output_rate_min: u32::MAX, ..Limits::default() };
+    let server = serve_large(limits);
+    let mut client = server.connect();
+    client.send(GET);
+    for _ in 0..LARGE >> 20 {
+        client.read_bytes(client.received.len() + (1 << 20));
+        thread::sleep(millis(50));
+    }
+    let (received, end) = client.read_to_end();
+    assert!(received.len() < LARGE, "all of it arrived");
+    assert_eq!(end, if cfg!(feature = "sockets") { End::Reset } else { end });
+}
+
 /// A request that is sent while the response before it is still on its way is no late one.
 #[test]
 fn idle_timeout_begins_when_the_response_has_left() {

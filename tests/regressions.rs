@@ -29,7 +29,7 @@ use tidegate::gateway::{
 use tidegate::limits::Limits;
 use tidegate::now::{Moment, Now};
 use tidegate::protocol::ServerFields;
-use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+use tidegate::{AccessLog, Body, Environ, Gateway, GatewayError, ListenAddress, Server, StartResponse};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const FAILED: &str = "500 length close: the application failed";
@@ -967,4 +967,26 @@ fn finished_head_announces_no_content_and_keeps_the_connection() {
     };
     assert_eq!((response.framing, response.field("Content-Length")), (Framing::None, None));
     assert_eq!(hand.wants(), Wants::Read);
+}
+
+#[test]
+fn access_log_that_panics_ends_itself_and_not_the_server() {
+    struct Fragile;
+    impl AccessLog for Fragile {
+        fn record(&mut self, _record: &ExchangeRecord<'_>) {
+            panic!("no more paper");
+        }
+        fn flush(&mut self) {}
+    }
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = Server::new().listen(address).access_log(Fragile).bind().unwrap();
+    let [ListenAddress::Tcp(address)] = server.addresses()[..] else { panic!("one address") };
+    let handle = server.handle();
+    let thread =
+        thread::spawn(move || server.serve(|_, start_response| start_response.status(200).send("ok")));
+    for _ in 0..3 {
+        assert_eq!(Client::connect(address).get("/").code, 200);
+    }
+    handle.stop();
+    thread.join().unwrap().unwrap();
 }
