@@ -30,6 +30,8 @@ fn empty_lines_are_no_part_of_a_head_in_whatever_pieces_they_come() {
     // 94 bytes of 100 that a head may have here, and 7 before them.
     let head = format!("GET / HTTP/1.0\nHost: {}\n\n", "a".repeat(71));
     conversation(format!("\r\n\r\n\r\n\n{head}").as_bytes());
+    // More of them than a head may have bytes; the first byte chooses the limits.
+    check_head(format!("5{}AD / HTTP/1.0\n\n", "\r\n".repeat(100)).as_bytes());
 }
 
 #[test]

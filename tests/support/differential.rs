@@ -16,7 +16,7 @@ use super::response::{Response, read_all};
 use tidegate::conversation::{ByHand, Wants};
 use tidegate::limits::Limits;
 use tidegate::message::Version;
-use tidegate::protocol::{ChunkedDecoder, FieldSlots, ProtocolError, has_head_end, parse_head};
+use tidegate::protocol::{ChunkedDecoder, FieldSlots, ProtocolError, blank_lines, has_head_end, parse_head};
 use tidegate::{Body, Environ, GatewayError, StartResponse};
 
 /// Where bytes are cut: a length after the other, from a small generator.
@@ -184,7 +184,9 @@ pub fn check_head(input: &[u8]) {
         let parsed = parse_head(input, searched, &mut slots, &limits)?;
         Ok(parsed.map(|parsed| {
             let head = parsed.head();
-            assert!(head.fields.len() <= limits.fields_max && parsed.length <= limits.head_bytes_max);
+            // Empty lines before it are no part of a head, and count for nothing.
+            let head_bytes = parsed.length - blank_lines(input);
+            assert!(head.fields.len() <= limits.fields_max && head_bytes <= limits.head_bytes_max);
             parsed.length
         }))
     };
