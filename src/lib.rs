@@ -74,6 +74,8 @@ pub mod limits;
 pub mod message;
 pub mod now;
 pub mod protocol;
+#[cfg(feature = "wsgi")]
+mod python;
 mod reactor;
 pub mod server;
 

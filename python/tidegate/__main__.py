@@ -1,0 +1,3 @@
+def main():
+    from tidegate import _tidegate
+    print(_tidegate.version())
