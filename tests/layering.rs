@@ -29,6 +29,7 @@ const ALL: &[&str] = &[
     "httparse",
     "log",
     "rustix",
+    "pyo3",
 ];
 
 /// Clocks and sockets of the standard library, and what only the top may do.
@@ -102,7 +103,24 @@ const ABSENCES: &[Absence] = &[
     Absence { place: "access_log.rs", knows: &["server", "conversation", "message", "log"], nor: &[SYSTEM] },
     Absence {
         place: "adapters/",
-        knows: &["adapters", "gateway", "message", "limits", "now", "log", "rustix"],
+        knows: &["adapters", "gateway", "message", "limits", "now", "log", "rustix", "pyo3"],
+        nor: &[],
+    },
+    Absence {
+        place: "python/",
+        knows: &[
+            "python",
+            "cli",
+            "server",
+            "adapters",
+            "access_log",
+            "gateway",
+            "message",
+            "limits",
+            "now",
+            "log",
+            "pyo3",
+        ],
         nor: &[],
     },
     Absence {

@@ -307,6 +307,7 @@ fn converse_with_full_disk(pieces: &[&[u8]], writes_left: usize) -> Vec<String> 
             now,
             client,
             disk: &mut disk,
+            wire: &tidegate::conversation::NoWire,
             journal: &mut NoJournal,
             life: Life::Running,
             memory: Memory::Ample,

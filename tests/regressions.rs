@@ -521,6 +521,7 @@ impl<G: Gateway> Bench<G> {
                 wake_source: &NoWake,
             },
             disk: &mut self.disk,
+            wire: &tidegate::conversation::NoWire,
             journal: &mut Printing,
             life: Life::Running,
             memory: Memory::Ample,

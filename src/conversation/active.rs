@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::mem;
 
 use super::deadline::{Flow, of_body, of_head};
-use super::foreign::Foreign;
+use super::foreign::{Foreign, guard};
 use super::output_queue::OutputQueue;
 use super::report::Report;
 use super::sink::Tally;
@@ -68,7 +68,7 @@ pub(super) enum Work {
     /// The application will answer later.
     Wait { readiness: Readiness, answer: Foreign<Box<dyn Later>> },
     /// Content is drawn from a stream.
-    Draw { readiness: Readiness, stream: Foreign<Box<dyn BodyStream>> },
+    Draw { readiness: Readiness, departure: Departure, stream: Foreign<Box<dyn BodyStream>> },
     /// Content is read from a file.
     Read(FileRange),
     /// Nothing more will be said.
@@ -82,6 +82,25 @@ pub(super) enum Readiness {
     Ready,
     /// It has said that it would wake us, or to come back at this moment.
     Pending { until: Option<Moment> },
+}
+
+/// When the pieces of a stream leave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// As many as there is room for.
+    Together,
+    /// Each before the next is asked for.
+    OneByOne,
+}
+
+impl Departure {
+    fn of(stream: &dyn BodyStream) -> Departure {
+        match guard(|| Ok(stream.is_prompt())) {
+            Ok(true) => Departure::OneByOne,
+            // Should it panic here, it will again when it is drawn.
+            Ok(false) | Err(_) => Departure::Together,
+        }
+    }
 }
 
 /// A request whose content is not complete.
@@ -185,7 +204,8 @@ impl Active {
         }
     }
 
-    pub fn wants(&self, is_full: bool) -> Wants {
+    pub fn wants(&self, owed_bytes: usize, limits: &Limits) -> Wants {
+        let is_full = owed_bytes >= self.work.output_bytes_high(limits);
         let unless_full = |wants| if is_full { Wants::Write } else { wants };
         match (self.http.request(), &self.work) {
             (_, Work::End(farewell)) => unless_full(Wants::Close(*farewell)),
@@ -403,6 +423,15 @@ impl Active {
 }
 
 impl Work {
+    /// From how many bytes owed on nothing more is produced.
+    pub fn output_bytes_high(&self, limits: &Limits) -> usize {
+        match self {
+            // Each of its pieces leaves before it is asked for the next.
+            Work::Draw { departure: Departure::OneByOne, .. } => 1,
+            _ => limits.output_bytes_high,
+        }
+    }
+
     /// Whether the application is pending, and until when, if it has said.
     pub fn pending(&self) -> Option<Option<Moment>> {
         match self {
@@ -416,7 +445,8 @@ impl Work {
         match kind {
             BodyKind::Complete => Work::None,
             BodyKind::Stream(stream) => {
-                Work::Draw { readiness: Readiness::Ready, stream: Foreign::new(stream) }
+                let departure = Departure::of(&*stream);
+                Work::Draw { readiness: Readiness::Ready, departure, stream: Foreign::new(stream) }
             }
             BodyKind::File(range) => Work::Read(range),
             BodyKind::Later { until, answer } => {

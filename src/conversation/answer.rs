@@ -57,7 +57,7 @@ impl Active {
 
     /// Gets on with the response; whether the conversation can go on.
     pub fn respond(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
-        let is_full = out.owed() >= turn.limits.output_bytes_high;
+        let is_full = out.owed() >= self.work.output_bytes_high(turn.limits);
         match &mut self.work {
             work if work.pending().is_some() => false,
             Work::Draw { .. } | Work::Read(_) if is_full => false,
@@ -92,13 +92,14 @@ impl Active {
 
     /// Draws pieces while there is room for them; whether the conversation can go on.
     fn draw(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
-        let Work::Draw { readiness, stream } = &mut self.work else {
+        let output_bytes_high = self.work.output_bytes_high(turn.limits);
+        let Work::Draw { readiness, stream, .. } = &mut self.work else {
             return true;
         };
         let Some(stream) = stream.get() else {
             return true;
         };
-        while out.owed() < turn.limits.output_bytes_high {
+        while out.owed() < output_bytes_high {
             if !self.http.wants_content() {
                 self.work = Work::None;
                 return true;

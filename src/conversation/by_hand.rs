@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use super::{Budget, Conversation, Disk, Life, Memory, NoJournal, OutputQueue, Turn, Wants};
+use super::{Budget, Conversation, Disk, Life, Memory, NoJournal, NoWire, OutputQueue, Turn, Wants};
 use crate::gateway::{Client, Gateway, NoWake, ServerInfo, Spool, SpoolFile};
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
@@ -122,6 +122,7 @@ impl<G: Gateway> ByHand<G> {
                 wake_source: &NoWake,
             },
             disk: &mut MemoryDisk,
+            wire: &NoWire,
             journal: &mut NoJournal,
             life: self.life,
             memory: Memory::Ample,

@@ -49,7 +49,7 @@ pub use by_hand::ByHand;
 pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use journal::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine};
 pub use output_queue::OutputQueue;
-pub use turn::{Budget, Disk, Life, Memory, Turn};
+pub use turn::{Budget, Disk, Life, Memory, NoWire, Turn, Wire};
 
 use active::{Active, Origin};
 
@@ -191,7 +191,7 @@ impl Conversation {
             Phase::Finished(_) => Wants::Write,
             Phase::Fresh(_) | Phase::Kept(_) if is_full => Wants::Write,
             Phase::Fresh(_) | Phase::Kept(_) => Wants::Read,
-            Phase::Active(active) => active.wants(is_full),
+            Phase::Active(active) => active.wants(owed_bytes, limits),
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Sink<'a> {
     out: &'a mut OutputQueue,
     own_fields: &'a ServerFields,
     tally: &'a mut Tally,
-    pace: Pace,
+    pace: Pace<'a>,
     stage: Stage,
 }
 
@@ -40,7 +40,7 @@ enum Stage {
         /// The protocol as it was before the head ended.
         before: Http1,
     },
-    /// Content has followed.
+    /// Content has followed, or the head has been sent.
     Content,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Sink<'a> {
         out: &'a mut OutputQueue,
         own_fields: &'a ServerFields,
         tally: &'a mut Tally,
-        pace: Pace,
+        pace: Pace<'a>,
     ) -> Sink<'a> {
         Sink { http, out, own_fields, tally, pace, stage: Stage::Unbegun }
     }
@@ -133,6 +133,23 @@ impl ResponseSink for Sink<'_> {
         }
         self.stage = Stage::Unbegun;
         Ok(())
+    }
+
+    fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {
+        match &self.stage {
+            Stage::Unbegun => Ok(self.http.write_interim(self.out.buffer(), code, fields)?),
+            Stage::Head(_) | Stage::Ended { .. } | Stage::Content => Err(Misuse::AlreadySent),
+        }
+    }
+
+    fn flush(&mut self) {
+        match &self.stage {
+            // Half a head stays where it is: its beginning is known by its place.
+            Stage::Head(_) => return,
+            Stage::Unbegun | Stage::Content => {}
+            Stage::Ended { .. } => self.stage = Stage::Content,
+        }
+        self.pace.wire.flush(self.out);
     }
 
     fn now(&self) -> Moment {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 
 use super::journal::Journal;
+use super::output_queue::OutputQueue;
 use crate::gateway::{Client, Gateway, ServerInfo, Spool};
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
@@ -16,6 +17,21 @@ pub trait Disk: Spool {
     /// # Errors
     /// What reading says.
     fn read_at(&mut self, file: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize>;
+}
+
+/// The way out to the peer, for what must not wait for the end of a call.
+pub trait Wire {
+    /// Sends from the front of the queue, as far as the socket takes it without waiting. A socket that
+    /// is broken takes nothing; whoever transmits the rest learns of it.
+    fn flush(&self, out: &mut OutputQueue);
+}
+
+/// Takes nothing: everything leaves at the end of the turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoWire;
+
+impl Wire for NoWire {
+    fn flush(&self, _out: &mut OutputQueue) {}
 }
 
 /// How much one connection may do before others have their turn.
@@ -31,6 +47,9 @@ impl Budget {
     /// 32 requests: a client that pipelines 2,000 deep lets others wait 32 calls, not 2,000, and
     /// pipelines of 16 do not notice. 256 pieces: a stream of tiny pieces fills a packet or two.
     pub const TURN: Budget = Budget { requests: 32, pieces: 256 };
+
+    /// One request, where others wait for this turn to end.
+    pub const ONE_REQUEST: Budget = Budget { requests: 1, ..Budget::TURN };
 
     /// Whether nothing more may be done.
     pub fn is_spent(self) -> bool {
@@ -55,6 +74,8 @@ pub struct Turn<'a> {
     pub client: Client<'a>,
     /// Where long content goes, and where files are read.
     pub disk: &'a mut dyn Disk,
+    /// Where output leaves in the middle of a call.
+    pub wire: &'a dyn Wire,
     /// Who wants to know.
     pub journal: &'a mut dyn Journal,
     /// Whether each connection is to end after its exchange.
@@ -65,7 +86,7 @@ pub struct Turn<'a> {
     pub budget: Budget,
 }
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
     /// How much of a request's content may stay in memory.
     pub(super) fn content_memory_bytes_max(&self) -> usize {
         match self.memory {
@@ -75,16 +96,18 @@ impl Turn<'_> {
     }
 
     /// What a response has to know of the turn in which it is started.
-    pub(super) fn pace(&self) -> Pace {
-        Pace { now: self.now.moment, life: self.life }
+    pub(super) fn pace(&self) -> Pace<'a> {
+        Pace { now: self.now.moment, life: self.life, wire: self.wire }
     }
 }
 
-/// When a response is started, and whether it must be the last of its connection.
+/// When a response is started, whether it must be the last of its connection, and how it can leave
+/// early.
 #[derive(Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct Pace<'a> {
     pub now: Moment,
     pub life: Life,
+    pub wire: &'a dyn Wire,
 }
 
 /// How much is held for all connections together.

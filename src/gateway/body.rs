@@ -84,6 +84,12 @@ pub trait BodyStream {
     /// piece is asked for now. Whether the client has left, or still reads, cannot be told before
     /// something is sent: a stream that may wait for long does well to send something, or to end.
     fn client_has_finished(&mut self) {}
+
+    /// Whether each piece must be on its way before the next one is asked for, as PEP 3333 wants it
+    /// of an iterable that works while the server waits. Others are gathered into larger writes.
+    fn is_prompt(&self) -> bool {
+        false
+    }
 }
 
 /// What a stream has to give at the moment.

@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::{OwnedContent, RequestContent, WakeSource, Wakeup};
-use crate::message::{Fields, Method, RequestHead, RequestTarget, Version};
+use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Version};
 use crate::now::Moment;
 
 /// Variables that do not come from fields, in the order of iteration.
@@ -51,7 +51,7 @@ const VARIABLES: [&str; 15] = [
 #[derive(Clone, Debug)]
 pub struct ServerInfo {
     /// `SERVER_SOFTWARE`, and the value of the `Server` field.
-    pub software: String,
+    pub software: Cow<'static, str>,
     /// `http` or `https`.
     pub url_scheme: &'static str,
     /// Whether other threads may call the same application (`wsgi.multithread`).
@@ -63,7 +63,7 @@ pub struct ServerInfo {
 impl Default for ServerInfo {
     fn default() -> ServerInfo {
         ServerInfo {
-            software: concat!("tidegate/", env!("CARGO_PKG_VERSION")).to_string(),
+            software: Cow::Borrowed(concat!("tidegate/", env!("CARGO_PKG_VERSION"))),
             url_scheme: "http",
             multithread: false,
             multiprocess: false,
@@ -118,6 +118,17 @@ impl<'a> Environ<'a> {
     /// The whole path, still percent-encoded; empty for `OPTIONS *`.
     pub fn path(&self) -> &'a str {
         self.head.target.path()
+    }
+
+    /// `SCRIPT_NAME`: the part of the path that belongs to the application's mount point,
+    /// percent-decoded.
+    pub fn script_name(&self) -> Cow<'a, [u8]> {
+        percent_decode(&self.path().as_bytes()[..self.script_name_bytes])
+    }
+
+    /// `PATH_INFO`: the rest of the path, percent-decoded.
+    pub fn path_info(&self) -> Cow<'a, [u8]> {
+        percent_decode(&self.path().as_bytes()[self.script_name_bytes..])
     }
 
     /// What follows the `?`; empty if there is none.
@@ -194,11 +205,10 @@ impl<'a> Environ<'a> {
         if let Some(name) = variable.strip_prefix("HTTP_") {
             return self.http_variable(name);
         }
-        let (script_name, path_info) = self.path().split_at(self.script_name_bytes);
         let value: Cow<'_, [u8]> = match variable {
             "REQUEST_METHOD" => self.method().as_str().as_bytes().into(),
-            "SCRIPT_NAME" => percent_decode(script_name.as_bytes()),
-            "PATH_INFO" => percent_decode(path_info.as_bytes()),
+            "SCRIPT_NAME" => self.script_name(),
+            "PATH_INFO" => self.path_info(),
             "QUERY_STRING" => self.query().as_bytes().into(),
             "REQUEST_URI" => self.head.raw_target.as_bytes().into(),
             "CONTENT_TYPE" => self.field("Content-Type")?.into(),
@@ -235,12 +245,11 @@ impl<'a> Environ<'a> {
 
     /// A copy that owns its parts, for another thread. The content moves there; here none is left.
     pub fn detach(&mut self) -> OwnedEnviron {
-        let fields = self.fields().iter().map(|(name, value)| (name.to_string(), value.to_vec()));
         OwnedEnviron {
             method: self.method().as_str().to_string(),
             raw_target: self.head.raw_target.to_string(),
             version: self.version(),
-            fields: fields.collect(),
+            fields: OwnedFields::copy(self.fields()),
             content: self.content.detach(),
             content_length: self.content_length,
             script_name_bytes: self.script_name_bytes,
@@ -274,7 +283,8 @@ impl<'a> Environ<'a> {
         Some(value)
     }
 
-    fn server_name(&self) -> String {
+    /// `SERVER_NAME`: the host that was asked for, else the address of the listener.
+    pub fn server_name(&self) -> String {
         let asked = self.host().map(|host| split_port(host).0).filter(|name| !name.is_empty());
         // A listener on all addresses has no name of its own.
         let local = self.client.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
@@ -282,7 +292,8 @@ impl<'a> Environ<'a> {
         asked.map(str::to_string).or_else(own).unwrap_or_else(|| "localhost".to_string())
     }
 
-    fn server_port(&self) -> String {
+    /// `SERVER_PORT`: the port of the listener, else the one that was asked for, else 80.
+    pub fn server_port(&self) -> String {
         let own = self.client.local.map(|local| local.port().to_string());
         let asked = || self.host().and_then(|host| split_port(host).1).map(str::to_string);
         own.or_else(asked).unwrap_or_else(|| "80".to_string())
@@ -295,7 +306,7 @@ pub struct OwnedEnviron {
     method: String,
     raw_target: String,
     version: Version,
-    fields: Vec<(String, Vec<u8>)>,
+    fields: OwnedFields,
     content: OwnedContent,
     content_length: Option<u64>,
     script_name_bytes: usize,
@@ -306,6 +317,46 @@ pub struct OwnedEnviron {
     has_finished_sending: bool,
     server: ServerInfo,
     now: Moment,
+}
+
+/// Field lines in three allocations, however many there are.
+#[derive(Debug, Default)]
+struct OwnedFields {
+    names: String,
+    values: Vec<u8>,
+    /// Where name and value of each line end; they begin where those of the line before do.
+    ends: Vec<(usize, usize)>,
+}
+
+impl OwnedFields {
+    fn copy(fields: Fields<'_>) -> OwnedFields {
+        let (names, values) = fields
+            .iter()
+            .fold((0, 0), |(names, values), (name, value)| (names + name.len(), values + value.len()));
+        let mut owned = OwnedFields {
+            names: String::with_capacity(names),
+            values: Vec::with_capacity(values),
+            ends: Vec::with_capacity(fields.len()),
+        };
+        for (name, value) in fields.iter() {
+            owned.names.push_str(name);
+            owned.values.extend_from_slice(value);
+            owned.ends.push((owned.names.len(), owned.values.len()));
+        }
+        owned
+    }
+}
+
+impl FieldLines for OwnedFields {
+    fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn line(&self, index: usize) -> (&str, &[u8]) {
+        let (name, value) = index.checked_sub(1).map_or((0, 0), |before| self.ends[before]);
+        let (name_end, value_end) = self.ends[index];
+        (&self.names[name..name_end], &self.values[value..value_end])
+    }
 }
 
 impl WakeSource for Wakeup {

@@ -72,6 +72,14 @@ pub trait Gateway {
         environ: &mut Environ<'_>,
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError>;
+
+    /// Lets the server wait for events: calls `wait` once. A gateway to an interpreter lets go of its
+    /// lock meanwhile, and looks for signals afterwards; the others have nothing to do here.
+    ///
+    /// Called once a turn of the loop, and never while an application runs.
+    fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        wait();
+    }
 }
 
 impl<F> Gateway for F
@@ -96,6 +104,10 @@ macro_rules! boxed_gateway {
                 start_response: StartResponse<'_>,
             ) -> Result<Body, GatewayError> {
                 (**self).call(environ, start_response)
+            }
+
+            fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+                (**self).wait(wait);
             }
         })*
     };

@@ -46,8 +46,17 @@ pub trait ResponseSink {
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse>;
     /// Takes content.
     fn content(&mut self, content: Content<'_>) -> Result<(), Misuse>;
-    /// Forgets the response so far; refused once content was taken.
+    /// Forgets the response so far; refused once content was taken, or anything was sent.
     fn retract(&mut self) -> Result<(), Misuse>;
+    /// Takes an interim response (RFC 9110 §15.2), which comes before the status line. Not every sink
+    /// passes them on: a client must do without.
+    fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {
+        let _ = (code, fields);
+        Ok(())
+    }
+    /// Sends what was taken, as far as the socket admits without waiting. What it does not admit
+    /// leaves later.
+    fn flush(&mut self) {}
     /// The time of this turn.
     fn now(&self) -> Moment;
 }
@@ -73,6 +82,18 @@ impl<'a> StartResponse<'a> {
     pub fn status_with_reason(self, code: u16, reason: &str) -> ResponseHead<'a> {
         let result = self.sink.begin(code, Some(reason));
         ResponseHead { sink: self.sink, result }
+    }
+
+    /// Sends an interim response, 103 (Early Hints, RFC 8297) for one, at once: before the answer,
+    /// which is still to be given. A client of HTTP/1.0 is spared it.
+    ///
+    /// # Errors
+    /// [`Misuse`] of the fields, or a code that is none of an interim response (102 to 199; 100 and
+    /// 101 are the server's).
+    pub fn inform(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), GatewayError> {
+        self.sink.interim(code, fields)?;
+        self.sink.flush();
+        Ok(())
     }
 
     /// `start_response(status, fields)` in the words of PEP 3333: the returned writer is its
@@ -206,7 +227,8 @@ impl<'a> ResponseHead<'a> {
 
 /// A response that was started; its content is being written (`write` in PEP 3333).
 ///
-/// What is written is buffered until the call is over: for much content use a stream.
+/// What is written is buffered until the call is over, or until it is [flushed](Writer::flush): for
+/// much content use a stream.
 pub struct Writer<'a> {
     sink: &'a mut dyn ResponseSink,
 }
@@ -218,6 +240,12 @@ impl<'a> Writer<'a> {
     /// None that an application could cause; the type leaves room.
     pub fn write<'c>(&mut self, content: impl Into<Content<'c>>) -> Result<(), GatewayError> {
         Ok(self.sink.content(content.into())?)
+    }
+
+    /// Sends what was written, without waiting for the end of the call. What the socket does not take
+    /// at once stays buffered. The head cannot be replaced afterwards.
+    pub fn flush(&mut self) {
+        self.sink.flush();
     }
 
     /// That was all.
@@ -237,7 +265,7 @@ impl<'a> Writer<'a> {
     /// Starts over with another status and other fields (`exc_info` in PEP 3333).
     ///
     /// # Errors
-    /// [`Misuse::AlreadySent`] once content was written.
+    /// [`Misuse::AlreadySent`] once content was written, or the head was flushed.
     pub fn replace(self) -> Result<StartResponse<'a>, GatewayError> {
         self.sink.retract()?;
         Ok(StartResponse { sink: self.sink })

@@ -81,6 +81,16 @@ pub fn is_field_value(value: &[u8]) -> bool {
     value.iter().fold(true, |is_valid, &byte| is_valid & ((byte >= b' ' && byte != 0x7f) || byte == b'\t'))
 }
 
+/// A number of digits and nothing else, as Content-Length has it (RFC 9110 §8.6): `parse` would take
+/// `+5`. None for what is no number, and for one beyond 64 bits.
+pub fn parse_decimal(value: &[u8]) -> Option<u64> {
+    let add_digit = |number: u64, digit: &u8| match digit {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    };
+    Some(value).filter(|value| !value.is_empty())?.iter().try_fold(0, add_digit)
+}
+
 /// The members of a comma-separated list, without blanks around them and without empty members
 /// (RFC 9110 §5.6.1.2: a recipient ignores those).
 pub fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {

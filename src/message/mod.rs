@@ -20,9 +20,9 @@ mod status;
 mod target;
 
 pub use date::{Calendar, HttpDate};
-pub use fields::{FieldLines, Fields, is_field_name, is_field_value, list_items};
+pub use fields::{FieldLines, Fields, is_field_name, is_field_value, list_items, parse_decimal};
 pub use method::Method;
 pub use request::{RequestHead, Version};
-pub use response::{ContentLength, InvalidResponse};
+pub use response::{ContentLength, FieldRole, InvalidResponse};
 pub use status::StatusCode;
 pub use target::{InvalidTarget, RequestTarget, is_host};

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use super::fields::{is_field_name, is_field_value, list_items, parse_decimal};
+
 /// What is known of the length of the content when the head of a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentLength {
@@ -13,6 +15,72 @@ pub enum ContentLength {
     /// None will follow, and none is missing: an answer to HEAD need not say how much GET would give.
     Nothing,
 }
+
+/// What a field of a response means to the server that sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldRole {
+    /// Nothing: it is passed on.
+    Plain,
+    /// It declares how many bytes of content follow.
+    ContentLength(u64),
+    /// It says what is to become of the connection: `close` or `keep-alive` is in it.
+    Connection,
+    /// It replaces the server's own `Date`.
+    Date,
+    /// It replaces the server's own `Server`.
+    Server,
+}
+
+impl FieldRole {
+    /// The role of a field that an application gives.
+    ///
+    /// ```
+    /// use tidegate::message::{FieldRole, InvalidResponse};
+    ///
+    /// assert_eq!(FieldRole::of("Content-Length", b"13"), Ok(FieldRole::ContentLength(13)));
+    /// let smuggled = FieldRole::of("X", b"a\r\nSet-Cookie: b");
+    /// assert_eq!(smuggled, Err(InvalidResponse::FieldValue("X".to_string())));
+    /// ```
+    ///
+    /// # Errors
+    /// No field name, no field value, a Content-Length that is no number, or a field that is the
+    /// server's.
+    pub fn of(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
+        if !is_field_name(name.as_bytes()) {
+            return Err(InvalidResponse::FieldName(name.to_string()));
+        }
+        if !is_field_value(value) {
+            return Err(InvalidResponse::FieldValue(name.to_string()));
+        }
+        // By length, so that the usual field costs one comparison of a number.
+        match name.len() {
+            2 | 4 | 6 | 7 | 10 | 14 | 16 | 17 => FieldRole::of_known(name, value),
+            _ => Ok(FieldRole::Plain),
+        }
+    }
+
+    fn of_known(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        let names_option =
+            |item: &[u8]| item.eq_ignore_ascii_case(b"close") || item.eq_ignore_ascii_case(b"keep-alive");
+        match name.len() {
+            14 if is("Content-Length") => {
+                parse_decimal(value).map(FieldRole::ContentLength).ok_or(InvalidResponse::ContentLength)
+            }
+            10 if is("Connection") && list_items(value).any(names_option) => Ok(FieldRole::Connection),
+            4 if is("Date") => Ok(FieldRole::Date),
+            6 if is("Server") => Ok(FieldRole::Server),
+            _ if HOP_BY_HOP.iter().any(|other| is(other)) => {
+                Err(InvalidResponse::HopByHopField(name.to_string()))
+            }
+            _ => Ok(FieldRole::Plain),
+        }
+    }
+}
+
+/// Fields that belong to one connection (RFC 9110 §7.6.1), and so to the server.
+const HOP_BY_HOP: [&str; 7] =
+    ["Connection", "TE", "Upgrade", "Trailer", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding"];
 
 /// A response that would be invalid, ambiguous or harmful on the wire.
 #[non_exhaustive]

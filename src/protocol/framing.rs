@@ -2,7 +2,7 @@
 
 use super::chunked::ChunkedDecoder;
 use super::error::ProtocolError;
-use crate::message::list_items;
+use crate::message::{list_items, parse_decimal};
 
 /// How the content of a request is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +103,7 @@ pub fn parse_content_length(value: &[u8]) -> Result<u64, ProtocolError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(ProtocolError::InvalidContentLength);
     }
-    let add_digit = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
-    value.iter().try_fold(0, add_digit).ok_or(ProtocolError::ContentTooLarge)
+    parse_decimal(value).ok_or(ProtocolError::ContentTooLarge)
 }
 
 /// A piece of content found in the input.

@@ -32,10 +32,10 @@ use super::error::ProtocolError;
 use super::framing::{BodyDecoder, Decoded};
 use super::head_parser::{FieldSlots, ParsedHead, blank_lines, parse_head};
 use super::persistence::{CloseReason, Persistence};
-use super::response_encoder::{CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms};
+use super::response_encoder::{CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms, encode_interim};
 use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
 use crate::limits::Limits;
-use crate::message::{ContentLength, InvalidResponse, Method, StatusCode};
+use crate::message::{ContentLength, InvalidResponse, Method, StatusCode, Version};
 
 /// One connection's protocol state; idle it is a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +162,24 @@ impl Http1 {
     pub fn write_continue(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(CONTINUE);
         self.on_response(ResponseEvent::ContinueSent);
+    }
+
+    /// Writes an interim response with these fields; nothing for a client of HTTP/1.0, which does not
+    /// know them (RFC 9110 §15.2).
+    ///
+    /// # Errors
+    /// No code of an interim response that an application can give, or a field as in
+    /// [`ResponseEncoder::field`]. Nothing was written then.
+    pub fn write_interim(
+        &self,
+        out: &mut Vec<u8>,
+        code: u16,
+        fields: &[(&str, &[u8])],
+    ) -> Result<(), InvalidResponse> {
+        if self.terms.version == Version::Http10 {
+            return Ok(());
+        }
+        encode_interim(out, code, fields)
     }
 
     /// Ends the head of the response, which fixes its framing and the fate of the connection.

@@ -4,10 +4,9 @@
 //! could split a response (CR, LF, NUL) is refused here, and so are the fields that belong to the
 //! connection. Framing is decided in one place, [`ResponseEncoder::end_head`].
 
-use super::framing::parse_content_length;
 use super::persistence::{CloseReason, ConnectionOption, Persistence};
 use crate::message::{
-    ContentLength, HttpDate, InvalidResponse, StatusCode, Version, is_field_name, is_field_value,
+    ContentLength, FieldRole, HttpDate, InvalidResponse, StatusCode, Version, is_field_value,
 };
 use crate::now::Now;
 
@@ -136,27 +135,15 @@ impl ResponseEncoder {
     /// # Errors
     /// No field name, no field value, or a field that is the server's. Nothing was written then.
     pub fn field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
-        if !is_field_name(name.as_bytes()) {
-            return Err(InvalidResponse::FieldName(name.to_string()));
-        }
-        if !is_field_value(value) {
-            return Err(InvalidResponse::FieldValue(name.to_string()));
-        }
-        // By length, so that the usual field costs one comparison of a number.
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        match name.len() {
-            14 if is("Content-Length") => return self.declare_length(value),
-            10 if is("Connection") => return self.take_connection(value),
-            4 if is("Date") => self.drop_own_date(out),
-            6 if is("Server") => self.drop_own_server(out),
-            2 | 7 | 10 | 16 | 17
-                if ["TE", "Upgrade", "Trailer", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding"]
-                    .iter()
-                    .any(|other| is(other)) =>
-            {
-                return Err(InvalidResponse::HopByHopField(name.to_string()));
+        match FieldRole::of(name, value)? {
+            FieldRole::Plain => {}
+            FieldRole::ContentLength(length) => return self.declare_length(length),
+            FieldRole::Connection => {
+                self.connection = self.connection.and(value);
+                return Ok(());
             }
-            _ => {}
+            FieldRole::Date => self.drop_own_date(out),
+            FieldRole::Server => self.drop_own_server(out),
         }
         encode_field_line(out, name, value);
         Ok(())
@@ -243,20 +230,10 @@ impl ResponseEncoder {
     }
 
     #[cold]
-    fn declare_length(&mut self, value: &[u8]) -> Result<(), InvalidResponse> {
-        let length = parse_content_length(value).map_err(|_| InvalidResponse::ContentLength)?;
+    fn declare_length(&mut self, length: u64) -> Result<(), InvalidResponse> {
         match self.declared_length.replace(length) {
             None => Ok(()),
             Some(_) => Err(InvalidResponse::ContentLength),
-        }
-    }
-
-    #[cold]
-    fn take_connection(&mut self, value: &[u8]) -> Result<(), InvalidResponse> {
-        self.connection = self.connection.and(value);
-        match self.connection {
-            ConnectionOption::Neither => Err(InvalidResponse::HopByHopField("Connection".to_string())),
-            ConnectionOption::KeepAlive | ConnectionOption::Close => Ok(()),
         }
     }
 
@@ -272,6 +249,41 @@ impl ResponseEncoder {
         out.drain(date..date + self.date_line_bytes);
         self.date_line_bytes = 0;
     }
+}
+
+/// Writes an interim response (RFC 9110 §15.2).
+///
+/// # Errors
+/// As [`Http1::write_interim`](super::Http1::write_interim).
+pub(super) fn encode_interim(
+    out: &mut Vec<u8>,
+    code: u16,
+    fields: &[(&str, &[u8])],
+) -> Result<(), InvalidResponse> {
+    // 100 is sent when the content is wanted, and 101 would end HTTP on this connection.
+    if !(102..=199).contains(&code) {
+        return Err(InvalidResponse::Status(code));
+    }
+    for (name, value) in fields {
+        match FieldRole::of(name, value)? {
+            FieldRole::Plain | FieldRole::Date | FieldRole::Server => {}
+            // An interim response has neither content nor a say in the connection.
+            FieldRole::ContentLength(_) | FieldRole::Connection => {
+                return Err(InvalidResponse::HopByHopField((*name).to_string()));
+            }
+        }
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    encode_decimal(out, code.into());
+    out.extend_from_slice(match code {
+        103 => &b" Early Hints\r\n"[..],
+        _ => b" \r\n",
+    });
+    for (name, value) in fields {
+        encode_field_line(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 /// Frames the content of a response.

@@ -16,7 +16,7 @@ use super::readiness::{Filled, Readiness, fill, flush};
 use super::shared::{Asker, Lent, Shared};
 use super::stream::Stream;
 use crate::conversation::{
-    Budget, Conversation, Farewell, Flow, Life, Memory, OutputQueue, Turn, Wants, of_output,
+    Budget, Conversation, Farewell, Flow, Life, Memory, NoWire, OutputQueue, Turn, Wants, Wire, of_output,
 };
 use crate::limits::Limits;
 use crate::now::Moment;
@@ -27,7 +27,9 @@ const TURN_BYTES: usize = 256 * 1024;
 /// Why a connection has its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Its socket is ready, or it has just been accepted.
+    /// It has just been accepted.
+    Accepted,
+    /// Its socket is ready.
     Event,
     /// It stopped early in an earlier turn.
     Remainder,
@@ -46,6 +48,8 @@ pub(super) enum Verdict {
     Again,
     /// It could go on as soon as there is memory.
     Starved,
+    /// Its response was finished and waits: it is to be [delivered](Connection::deliver).
+    Held,
     /// It has ended.
     Gone,
 }
@@ -110,7 +114,7 @@ impl Connection {
             conversation: Conversation::new(now),
             backlog: None,
             state: SocketState::Open,
-            readiness: Readiness::UNKNOWN,
+            readiness: Readiness::unknown(),
             registration: Registration::None,
             listener,
             peer: match peer {
@@ -207,10 +211,34 @@ impl Connection {
             // and a peer that takes anything at all has not stalled.
             self.readiness.set(Readiness::WRITABLE, true);
         }
-        let verdict = self.converse(id, cause, shared).and_then(|()| match cause {
+        let verdict = self.converse(id, cause, shared).and_then(|is_held| match cause {
+            _ if is_held => Ok(Verdict::Held),
             Cause::Timer if self.is_stalled(shared) => Err(io::ErrorKind::TimedOut.into()),
             _ => self.settle(id, shared),
         });
+        self.unless_lost(id, verdict, shared)
+    }
+
+    /// Sends a response that has waited for others, and goes on from there as after any turn.
+    pub fn deliver(&mut self, id: ConnectionId, held: &mut OutputQueue, shared: &mut Shared<'_>) -> Verdict {
+        let flushed = flush(&self.stream, &self.readiness, held, false);
+        let verdict = flushed.and_then(|_| {
+            if !held.is_empty() {
+                let departure = Flow::new(shared.now.moment);
+                self.backlog = Some(Box::new(Backlog { queue: held.split_off(), departure }));
+            }
+            self.settle(id, shared)
+        });
+        held.clear();
+        self.unless_lost(id, verdict, shared)
+    }
+
+    fn unless_lost(
+        &mut self,
+        id: ConnectionId,
+        verdict: io::Result<Verdict>,
+        shared: &mut Shared<'_>,
+    ) -> Verdict {
         verdict.unwrap_or_else(|error| {
             log::debug!("connection {}: lost: {error}", id.number());
             self.abandon(id, shared)
@@ -219,7 +247,8 @@ impl Connection {
 
     /// The connection is broken, or to be cut. What it owed is lost, and the peer must see that.
     pub fn abandon(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Verdict {
-        let lent = shared.lend(id, self.asker(), Budget::TURN);
+        let asker = self.asker();
+        let lent = shared.lend(id, asker, Budget::TURN, &NoWire);
         lent.out.clear();
         let mut turn = lent.turn;
         if self.conversation.abandon(&mut turn) == Farewell::Reset || self.backlog.is_some() {
@@ -229,17 +258,28 @@ impl Connection {
     }
 
     /// Fill, advance and flush; what the socket would not take becomes a backlog of this connection.
-    fn converse(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> io::Result<()> {
+    /// Whether the response was finished and is held instead.
+    fn converse(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> io::Result<bool> {
         let now = shared.now.moment;
-        let Lent { mut turn, scratch, out } = shared.lend(id, self.asker(), Budget::TURN);
+        let holds = cause == Cause::Event && self.backlog.is_none() && shared.held.is_on();
+        // Others wait to be delivered: one call, and their time is looked at again.
+        let budget = if holds { Budget::ONE_REQUEST } else { Budget::TURN };
+        let asker = self.asker();
+        let socket = Socket { stream: &self.stream, readiness: &self.readiness };
+        let Lent { mut turn, scratch, out } = shared.lend(id, asker, budget, &socket);
+        let mut talk = Talk { conversation: &mut self.conversation, socket: &socket, holds };
         self.backlog = match self.backlog.take() {
             None => {
-                self.steps(cause, &mut turn, scratch, out)?;
+                talk.steps(cause, &mut turn, scratch, out)?;
+                if talk.is_held(out) {
+                    shared.hold(id);
+                    return Ok(true);
+                }
                 let is_short = !out.is_empty();
                 is_short.then(|| Box::new(Backlog { queue: out.split_off(), departure: Flow::new(now) }))
             }
             Some(mut backlog) => {
-                let flushed = self.steps(cause, &mut turn, scratch, &mut backlog.queue)?;
+                let flushed = talk.steps(cause, &mut turn, scratch, &mut backlog.queue)?;
                 backlog.departure.moved(flushed as u64, now);
                 let backlog = Some(backlog).filter(|backlog| !backlog.queue.is_empty());
                 if backlog.is_none() {
@@ -248,99 +288,7 @@ impl Connection {
                 backlog
             }
         };
-        Ok(())
-    }
-
-    /// Fill, advance and flush, again and again, until something is missing or the turn is over.
-    /// How many bytes were written.
-    fn steps(
-        &mut self,
-        cause: Cause,
-        turn: &mut Turn<'_>,
-        scratch: &mut [u8],
-        out: &mut OutputQueue,
-    ) -> io::Result<usize> {
-        self.begin(cause, turn, out);
-        let (mut filled, mut flushed) = (0, 0);
-        loop {
-            match self.conversation.wants(out.owed(), turn.limits) {
-                Wants::Read
-                    if self.readiness.has(Readiness::READABLE)
-                        && filled < TURN_BYTES
-                        && !self.must_wait_for_memory(turn.memory) =>
-                {
-                    filled += self.fill_and_advance(turn, scratch, out)?;
-                }
-                Wants::Turn if !turn.budget.is_spent() && flushed < TURN_BYTES => {
-                    self.conversation.advance(turn, out);
-                }
-                Wants::Read | Wants::Turn | Wants::Write | Wants::Application | Wants::Close(_) => {
-                    let is_last = self.conversation.wants(0, turn.limits) == Wants::Close(Farewell::Clean);
-                    let count = flush(&mut self.stream, &mut self.readiness, out, is_last)?;
-                    flushed += count;
-                    if count == 0 || flushed >= TURN_BYTES || !out.is_empty() {
-                        return Ok(flushed);
-                    }
-                }
-            }
-        }
-    }
-
-    /// What the cause of the turn means to the conversation.
-    fn begin(&mut self, cause: Cause, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        if self.is_to_be_told() {
-            self.conversation.client_has_finished(turn, out);
-        }
-        let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= turn.now.moment);
-        match cause {
-            Cause::Wake => self.conversation.wake(turn, out),
-            // While something is owed, the deadline is that of the output.
-            Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
-            Cause::Timer if is_due(self.conversation.deadline(turn.limits)) => {
-                self.conversation.expire(turn, out)
-            }
-            Cause::Timer | Cause::Event | Cause::Remainder => {}
-        }
-    }
-
-    /// Half a head is not read on while memory is scarce. Content is: that moves it to the disk. And
-    /// so is a peer that has ended, which makes room.
-    fn must_wait_for_memory(&self, memory: Memory) -> bool {
-        memory == Memory::Scarce
-            && self.conversation.is_in_head()
-            && !self.readiness.has(Readiness::READ_CLOSED)
-    }
-
-    /// Whether the peer has ended its side and nobody will read it, because the application is
-    /// pending.
-    fn is_to_be_told(&self) -> bool {
-        self.readiness.has(Readiness::READ_CLOSED) && self.conversation.is_to_be_told_of_end()
-    }
-
-    /// One read, and all that follows from what it brings. How many bytes it brought.
-    fn fill_and_advance(
-        &mut self,
-        turn: &mut Turn<'_>,
-        scratch: &mut [u8],
-        out: &mut OutputQueue,
-    ) -> io::Result<usize> {
-        match fill(&mut self.stream, &mut self.readiness, scratch)? {
-            Filled::Bytes(count) => {
-                self.conversation.receive(&scratch[..count], turn, out);
-                Ok(count)
-            }
-            Filled::End => {
-                self.conversation.receive_end(turn, out);
-                Ok(0)
-            }
-            Filled::Nothing => {
-                // A last look has found no request, unless it was interrupted.
-                if turn.life == Life::Draining && !self.readiness.has(Readiness::READABLE) {
-                    self.conversation.finish_if_idle();
-                }
-                Ok(0)
-            }
-        }
+        Ok(false)
     }
 
     /// Asks the conversation what it wants now, and arranges for it.
@@ -364,12 +312,12 @@ impl Connection {
                 return Ok(self.linger(id, until, shared));
             }
             Wants::Turn => true,
-            Wants::Read if self.must_wait_for_memory(shared.memory()) => {
+            Wants::Read if must_wait_for_memory(&self.conversation, &self.readiness, shared.memory()) => {
                 self.register(id, shared)?;
                 return Ok(Verdict::Starved);
             }
             Wants::Read => self.readiness.has(Readiness::READABLE),
-            Wants::Application => self.is_to_be_told(),
+            Wants::Application => is_to_be_told(&self.conversation, &self.readiness),
             Wants::Write => false,
         };
         self.register(id, shared)?;
@@ -406,7 +354,7 @@ impl Connection {
         }
         let mut thrown_away = 0;
         while self.readiness.has(Readiness::READABLE) && thrown_away < TURN_BYTES {
-            match fill(&mut self.stream, &mut self.readiness, &mut shared.scratch) {
+            match fill(&self.stream, &self.readiness, &mut shared.scratch) {
                 Ok(Filled::Bytes(count)) => thrown_away += count,
                 Ok(Filled::Nothing) => {}
                 Ok(Filled::End) | Err(_) => return Verdict::Gone,
@@ -435,4 +383,123 @@ impl Connection {
             has_finished_sending: self.readiness.has(Readiness::READ_CLOSED),
         }
     }
+}
+
+/// A connection's socket, for the length of a turn.
+struct Socket<'c> {
+    stream: &'c Stream,
+    readiness: &'c Readiness,
+}
+
+impl Wire for Socket<'_> {
+    fn flush(&self, out: &mut OutputQueue) {
+        // What is wrong with the socket comes out again when the rest is flushed.
+        let _ = flush(self.stream, self.readiness, out, false);
+    }
+}
+
+/// A conversation at its socket: the first three of the four steps.
+struct Talk<'c> {
+    conversation: &'c mut Conversation,
+    socket: &'c Socket<'c>,
+    /// Whether a finished response is to wait for others.
+    holds: bool,
+}
+
+impl Talk<'_> {
+    /// Whether what is there is a whole response, which may wait.
+    fn is_held(&self, out: &OutputQueue) -> bool {
+        let is_writable = self.socket.readiness.has(Readiness::WRITABLE);
+        self.holds && is_writable && self.conversation.is_idle() && !out.is_empty()
+    }
+
+    /// Fill, advance and flush, again and again, until something is missing or the turn is over.
+    /// How many bytes were written.
+    fn steps(
+        &mut self,
+        cause: Cause,
+        turn: &mut Turn<'_>,
+        scratch: &mut [u8],
+        out: &mut OutputQueue,
+    ) -> io::Result<usize> {
+        self.begin(cause, turn, out);
+        let (mut filled, mut flushed) = (0, 0);
+        loop {
+            match self.conversation.wants(out.owed(), turn.limits) {
+                Wants::Read
+                    if self.socket.readiness.has(Readiness::READABLE)
+                        && filled < TURN_BYTES
+                        && !must_wait_for_memory(self.conversation, self.socket.readiness, turn.memory) =>
+                {
+                    filled += self.fill_and_advance(turn, scratch, out)?;
+                }
+                Wants::Turn if !turn.budget.is_spent() && flushed < TURN_BYTES => {
+                    self.conversation.advance(turn, out);
+                }
+                Wants::Read if self.is_held(out) => return Ok(flushed),
+                Wants::Read | Wants::Turn | Wants::Write | Wants::Application | Wants::Close(_) => {
+                    let is_last = self.conversation.wants(0, turn.limits) == Wants::Close(Farewell::Clean);
+                    let count = flush(self.socket.stream, self.socket.readiness, out, is_last)?;
+                    flushed += count;
+                    if count == 0 || flushed >= TURN_BYTES || !out.is_empty() {
+                        return Ok(flushed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the cause of the turn means to the conversation.
+    fn begin(&mut self, cause: Cause, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if is_to_be_told(self.conversation, self.socket.readiness) {
+            self.conversation.client_has_finished(turn, out);
+        }
+        let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= turn.now.moment);
+        match cause {
+            Cause::Wake => self.conversation.wake(turn, out),
+            // While something is owed, the deadline is that of the output.
+            Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
+            Cause::Timer if is_due(self.conversation.deadline(turn.limits)) => {
+                self.conversation.expire(turn, out)
+            }
+            Cause::Timer | Cause::Accepted | Cause::Event | Cause::Remainder => {}
+        }
+    }
+
+    /// One read, and all that follows from what it brings. How many bytes it brought.
+    fn fill_and_advance(
+        &mut self,
+        turn: &mut Turn<'_>,
+        scratch: &mut [u8],
+        out: &mut OutputQueue,
+    ) -> io::Result<usize> {
+        match fill(self.socket.stream, self.socket.readiness, scratch)? {
+            Filled::Bytes(count) => {
+                self.conversation.receive(&scratch[..count], turn, out);
+                Ok(count)
+            }
+            Filled::End => {
+                self.conversation.receive_end(turn, out);
+                Ok(0)
+            }
+            Filled::Nothing => {
+                // A last look has found no request, unless it was interrupted.
+                if turn.life == Life::Draining && !self.socket.readiness.has(Readiness::READABLE) {
+                    self.conversation.finish_if_idle();
+                }
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// Half a head is not read on while memory is scarce. Content is: that moves it to the disk. And so is a
+/// peer that has ended, which makes room.
+fn must_wait_for_memory(conversation: &Conversation, readiness: &Readiness, memory: Memory) -> bool {
+    memory == Memory::Scarce && conversation.is_in_head() && !readiness.has(Readiness::READ_CLOSED)
+}
+
+/// Whether the peer has ended its side and nobody will read it, because the application is pending.
+fn is_to_be_told(conversation: &Conversation, readiness: &Readiness) -> bool {
+    readiness.has(Readiness::READ_CLOSED) && conversation.is_to_be_told_of_end()
 }

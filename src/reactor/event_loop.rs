@@ -16,11 +16,12 @@ use std::io;
 use std::mem;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::clock::Clock;
 use super::connection::{Cause, Connection, Verdict};
 use super::connections::{ConnectionId, Connections};
 use super::journal::LoopJournal;
@@ -32,7 +33,7 @@ use super::wakeup_queue::WakeupQueue;
 use crate::conversation::{AccessLog, Life, Memory};
 use crate::gateway::{Gateway, ServerInfo};
 use crate::limits::Limits;
-use crate::now::{Moment, Now};
+use crate::now::Moment;
 
 /// Events taken from the system at a time. 256: more gain nothing, and bound the turn less.
 const EVENTS_PER_TURN: usize = 256;
@@ -66,22 +67,7 @@ pub(crate) struct EventLoop {
     server: ServerInfo,
     journal: LoopJournal,
     clock: Clock,
-}
-
-/// Both clocks of the machine.
-struct Clock {
-    started: Instant,
-}
-
-impl Clock {
-    fn read(&self) -> Now {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { moment: self.moment(), unix_seconds: since_1970.as_secs() }
-    }
-
-    fn moment(&self) -> Moment {
-        Moment::from_start(self.started.elapsed())
-    }
+    hold_max: Duration,
 }
 
 impl EventLoop {
@@ -105,8 +91,14 @@ impl EventLoop {
             limits,
             server,
             journal: LoopJournal::new(access_log),
-            clock: Clock { started: Instant::now() },
+            clock: Clock::start(),
+            hold_max: Duration::ZERO,
         })
+    }
+
+    /// Lets finished responses wait for others, for so long.
+    pub fn hold_responses(&mut self, hold_max: Duration) {
+        self.hold_max = hold_max;
     }
 
     /// The listeners.
@@ -131,8 +123,10 @@ impl EventLoop {
             journal: self.journal,
             locals: self.listeners.iter().map(Listener::local).collect(),
             queue: self.queue.clone(),
+            hold_max: self.hold_max,
+            clock: self.clock,
         };
-        let shared = Shared::new(gateway, settings, self.clock.read());
+        let shared = Shared::new(gateway, settings);
         let mut running = Running {
             listeners: self.listeners,
             connections: Connections::default(),
@@ -176,15 +170,13 @@ impl Running<'_> {
     ) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
-            match poll.poll(&mut events, self.patience(clock, queue)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
+            self.wait(&mut poll, &mut events, clock, queue)?;
             self.shared.now = clock.read();
             self.shared.own_fields.refresh(&self.shared.now);
             for event in &events {
                 self.dispatch(event);
             }
+            self.deliver();
             self.accept();
             self.wake(queue);
             self.take_up_remainders();
@@ -198,6 +190,25 @@ impl Running<'_> {
             if self.is_drained() {
                 return self.stop();
             }
+        }
+    }
+
+    /// Waits for events, as long as there is nothing else to do.
+    fn wait(
+        &mut self,
+        poll: &mut Poll,
+        events: &mut Events,
+        clock: &Clock,
+        queue: &WakeupQueue,
+    ) -> io::Result<()> {
+        let patience = self.patience(clock, queue);
+        // Should the gateway not wait, there are no events: the old ones must not come again.
+        events.clear();
+        let mut waited = Ok(());
+        self.shared.gateway.wait(&mut || waited = poll.poll(events, patience));
+        match waited {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -228,6 +239,9 @@ impl Running<'_> {
         if token == WAKER {
             // It has ended the wait, and that is all that it is for.
         } else if let Some(id) = self.connections.find(token) {
+            if self.shared.is_delivery_due() {
+                self.deliver();
+            }
             let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(event));
             if is_alive {
                 self.turn(id, Cause::Event);
@@ -274,7 +288,7 @@ impl Running<'_> {
                 let connection = Connection::new(stream, peer, index as u16, now);
                 let id = self.connections.insert(connection);
                 log::debug!("connection {}: accepted, peer {peer:?}", id.number());
-                self.turn(id, Cause::Event);
+                self.turn(id, Cause::Accepted);
             }
             Accepted::Nobody => {}
             Accepted::Empty => self.listeners[index].accepting = Accepting::Waiting,
@@ -345,8 +359,32 @@ impl Running<'_> {
             return;
         };
         let verdict = connection.turn(id, cause, &mut self.shared);
-        connection.account(&mut self.shared.held);
+        self.follow(id, verdict);
+    }
+
+    /// Sends the finished responses that have waited for each other.
+    fn deliver(&mut self) {
+        if self.shared.held.is_empty() {
+            return;
+        }
+        let mut held = self.shared.held.take();
+        for (id, response) in &mut held {
+            if let Some(connection) = self.connections.get(*id) {
+                let verdict = connection.deliver(*id, response, &mut self.shared);
+                self.follow(*id, verdict);
+            }
+        }
+        self.shared.held.give_back(held);
+    }
+
+    /// What follows from the turn of a connection.
+    fn follow(&mut self, id: ConnectionId, verdict: Verdict) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        connection.account(&mut self.shared.held_bytes);
         match verdict {
+            Verdict::Held => return,
             Verdict::Gone => return self.reap(id),
             Verdict::Again if connection.enqueue() => self.ready.push(id),
             Verdict::Starved if connection.enqueue() => self.starved.push(id),
@@ -374,7 +412,7 @@ impl Running<'_> {
         if let Some(mut connection) = self.connections.remove(id) {
             log::debug!("connection {}: closed", id.number());
             self.timers.disarm(id, &mut connection.timer);
-            connection.close_account(&mut self.shared.held);
+            connection.close_account(&mut self.shared.held_bytes);
             self.listeners.iter_mut().for_each(Listener::resume);
         }
     }

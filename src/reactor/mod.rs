@@ -26,10 +26,12 @@
 //! saying so ([`Verdict::Gone`](connection::Verdict)); only the loop removes it.
 
 mod address;
+mod clock;
 mod connection;
 mod connections;
 mod disk;
 mod event_loop;
+mod held;
 mod journal;
 mod listener;
 mod readiness;

@@ -3,6 +3,7 @@
 //! The only two functions of the reactor that meet `WouldBlock` on a connection are here: [`fill`]
 //! and [`flush`]. It is no error to them, but a bit that goes out until an event lights it again.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 
 use super::stream::Stream;
@@ -29,13 +30,16 @@ const SHORT_READ_DRAINS: bool = cfg!(all(
 /// Slices given to one vectored write. 16: more would not fit a socket's buffer.
 const SLICES_MAX: usize = 16;
 
-/// What events and system calls have said. Hints, all of them.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Readiness(u8);
+/// What events and system calls have said. Hints, all of them. A cell, since what is written in the
+/// middle of a call of the application changes it, too.
+#[derive(Default)]
+pub(super) struct Readiness(Cell<u8>);
 
 impl Readiness {
     /// Of a socket that nothing is known of: everything is worth a try.
-    pub const UNKNOWN: Readiness = Readiness(Readiness::READABLE | Readiness::WRITABLE);
+    pub fn unknown() -> Readiness {
+        Readiness(Cell::new(Readiness::READABLE | Readiness::WRITABLE))
+    }
 
     /// There may be something to read.
     pub const READABLE: u8 = 1;
@@ -46,12 +50,13 @@ impl Readiness {
     /// It is in the ready list.
     pub const QUEUED: u8 = 8;
 
-    pub fn has(self, bit: u8) -> bool {
-        self.0 & bit != 0
+    pub fn has(&self, bit: u8) -> bool {
+        self.0.get() & bit != 0
     }
 
-    pub fn set(&mut self, bit: u8, is_set: bool) {
-        self.0 = if is_set { self.0 | bit } else { self.0 & !bit };
+    pub fn set(&self, bit: u8, is_set: bool) {
+        let bits = self.0.get();
+        self.0.set(if is_set { bits | bit } else { bits & !bit });
     }
 }
 
@@ -66,7 +71,7 @@ pub(super) enum Filled {
 }
 
 /// One read. The only place that learns of `WouldBlock` on reading.
-pub(super) fn fill(stream: &mut Stream, readiness: &mut Readiness, scratch: &mut [u8]) -> io::Result<Filled> {
+pub(super) fn fill(stream: &Stream, readiness: &Readiness, scratch: &mut [u8]) -> io::Result<Filled> {
     match stream.read(scratch) {
         Ok(0) => {
             readiness.set(Readiness::READABLE, false);
@@ -90,8 +95,8 @@ pub(super) fn fill(stream: &mut Stream, readiness: &mut Readiness, scratch: &mut
 /// Writes until everything has left, or the socket takes no more. The only place that learns of
 /// `WouldBlock` on writing. How many bytes have left.
 pub(super) fn flush(
-    stream: &mut Stream,
-    readiness: &mut Readiness,
+    stream: &Stream,
+    readiness: &Readiness,
     out: &mut OutputQueue,
     is_last: bool,
 ) -> io::Result<usize> {
@@ -116,7 +121,7 @@ pub(super) fn flush(
 }
 
 /// One write: how many bytes were taken, and how many were offered.
-fn write(stream: &mut Stream, out: &OutputQueue, is_last: bool) -> io::Result<(usize, usize)> {
+fn write(stream: &Stream, out: &OutputQueue, is_last: bool) -> io::Result<(usize, usize)> {
     let mut all = out.slices();
     let first = all.next().unwrap_or_default();
     let Some(second) = all.next() else {

@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::Registry;
 
+use super::clock::Clock;
 use super::connections::ConnectionId;
 use super::disk::RealDisk;
+use super::held::HeldResponses;
 use super::journal::LoopJournal;
 use super::wakeup_queue::{Wakes, WakeupQueue};
-use crate::conversation::{Budget, Life, Memory, OutputQueue, Turn};
+use crate::conversation::{Budget, Life, Memory, OutputQueue, Turn, Wire};
 use crate::gateway::{Client, Gateway, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Now;
@@ -31,7 +34,10 @@ pub(super) struct Shared<'g> {
     pub scratch: Box<[u8]>,
     pub journal: LoopJournal,
     /// Bytes held for all connections together.
-    pub held: usize,
+    pub held_bytes: usize,
+    /// Finished responses that wait for others.
+    pub held: HeldResponses,
+    clock: Clock,
     /// The address of each listener, as applications know it.
     locals: Vec<Option<SocketAddr>>,
     output: OutputQueue,
@@ -48,6 +54,9 @@ pub(super) struct Settings {
     /// The address of each listener, as applications know it.
     pub locals: Vec<Option<SocketAddr>>,
     pub queue: Arc<WakeupQueue>,
+    /// How long a finished response may wait for others.
+    pub hold_max: Duration,
+    pub clock: Clock,
 }
 
 /// What a connection knows of the client at its other end.
@@ -66,9 +75,10 @@ pub(super) struct Lent<'a> {
 }
 
 impl<'g> Shared<'g> {
-    /// Around this application, at this time.
-    pub fn new(gateway: &'g mut dyn Gateway, settings: Settings, now: Now) -> Shared<'g> {
-        let Settings { limits, server, registry, journal, locals, queue } = settings;
+    /// Around this application.
+    pub fn new(gateway: &'g mut dyn Gateway, settings: Settings) -> Shared<'g> {
+        let Settings { limits, server, registry, journal, locals, queue, hold_max, clock } = settings;
+        let now = clock.read();
         Shared {
             gateway,
             own_fields: ServerFields::new(&server.software, &now),
@@ -79,7 +89,9 @@ impl<'g> Shared<'g> {
             registry,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             journal,
-            held: 0,
+            held_bytes: 0,
+            held: HeldResponses::new(hold_max),
+            clock,
             locals,
             output: OutputQueue::default(),
             disk: RealDisk::new(),
@@ -87,14 +99,30 @@ impl<'g> Shared<'g> {
         }
     }
 
+    /// What the output scratch holds waits for other responses of this turn of the loop.
+    pub fn hold(&mut self, id: ConnectionId) {
+        self.held.hold(id, &mut self.output, || self.clock.moment());
+    }
+
+    /// Whether a finished response has waited for as long as it may.
+    pub fn is_delivery_due(&self) -> bool {
+        !self.held.is_empty() && self.held.is_overdue(self.clock.moment())
+    }
+
     /// Whether there is room for more. Scarce from three quarters of the limit on: each connection
     /// may still add a scratch before it has its next turn.
     pub fn memory(&self) -> Memory {
-        if self.held < self.limits.memory_bytes_max / 4 * 3 { Memory::Ample } else { Memory::Scarce }
+        if self.held_bytes < self.limits.memory_bytes_max / 4 * 3 { Memory::Ample } else { Memory::Scarce }
     }
 
     /// Everything that a conversation needs for a turn.
-    pub fn lend(&mut self, id: ConnectionId, asker: Asker, budget: Budget) -> Lent<'_> {
+    pub fn lend<'a>(
+        &'a mut self,
+        id: ConnectionId,
+        asker: Asker,
+        budget: Budget,
+        wire: &'a dyn Wire,
+    ) -> Lent<'a> {
         self.wakes.id = id;
         let memory = self.memory();
         let client = Client {
@@ -112,6 +140,7 @@ impl<'g> Shared<'g> {
             now: self.now,
             client,
             disk: &mut self.disk,
+            wire,
             journal: &mut self.journal,
             life: self.life,
             memory,

@@ -20,43 +20,43 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => stream.read(into),
-            Stream::Unix(stream) => stream.read(into),
+            Stream::Tcp(stream) => (&*stream).read(into),
+            Stream::Unix(stream) => (&*stream).read(into),
         }
     }
 
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
+            Stream::Tcp(stream) => (&*stream).write(bytes),
+            Stream::Unix(stream) => (&*stream).write(bytes),
         }
     }
 
     /// Writes several slices in one call.
-    pub fn write_slices(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub fn write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => stream.write_vectored(slices),
-            Stream::Unix(stream) => stream.write_vectored(slices),
+            Stream::Tcp(stream) => (&*stream).write_vectored(slices),
+            Stream::Unix(stream) => (&*stream).write_vectored(slices),
         }
     }
 
     /// Writes what is last, and lets it wait for the end of the connection, which follows at once.
     /// If not everything was taken, the ordinary way goes on from there.
     #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
-    pub fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn write_last(&self, bytes: &[u8]) -> io::Result<usize> {
         use rustix::net::SendFlags;
         match self {
             Stream::Tcp(stream) => {
                 Ok(rustix::net::send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
             }
-            Stream::Unix(stream) => stream.write(bytes),
+            Stream::Unix(stream) => (&*stream).write(bytes),
         }
     }
 
     #[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
-    pub fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn write_last(&self, bytes: &[u8]) -> io::Result<usize> {
         self.write(bytes)
     }
 

@@ -311,6 +311,7 @@ impl World {
                 wake_source: &wakes,
             },
             disk: &mut self.disk,
+            wire: &tidegate::conversation::NoWire,
             journal: &mut journal,
             life: self.life,
             memory: self.rng.pick(&[Memory::Ample, Memory::Ample, Memory::Scarce]),
