@@ -3,6 +3,7 @@
 //! | adapter | feature | for |
 //! |---|---|---|
 //! | [`static_files`] | `static-files` | the files of one folder |
+//! | `wsgi` | `wsgi` | Python applications (PEP 3333), in this process |
 //!
 //! An adapter is an ordinary [`Gateway`](crate::Gateway). It knows the gateway layer and the
 //! package of its own field, and neither the protocol, nor the reactor, nor its neighbours. To
@@ -40,6 +41,8 @@
 pub mod html;
 #[cfg(feature = "static-files")]
 pub mod static_files;
+#[cfg(feature = "wsgi")]
+pub mod wsgi;
 
 #[cfg(all(test, feature = "static-files"))]
 mod recording;

@@ -141,6 +141,11 @@ impl<'a> Environ<'a> {
         self.head.target
     }
 
+    /// The request target as it was sent: `REQUEST_URI`.
+    pub fn raw_target(&self) -> &'a str {
+        self.head.raw_target
+    }
+
     /// The peer's version of the protocol.
     pub fn version(&self) -> Version {
         self.head.version

@@ -80,6 +80,12 @@ pub trait Gateway {
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         wait();
     }
+
+    /// Whether it can take another request. While it cannot, none is read from any connection; it is asked
+    /// again in each turn of the loop, which an answer that has become ready begins.
+    fn is_ready(&self) -> bool {
+        true
+    }
 }
 
 impl<F> Gateway for F
@@ -108,6 +114,10 @@ macro_rules! boxed_gateway {
 
             fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
                 (**self).wait(wait);
+            }
+
+            fn is_ready(&self) -> bool {
+                (**self).is_ready()
             }
         })*
     };

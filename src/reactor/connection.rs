@@ -200,6 +200,17 @@ impl Connection {
         self.accounted = 0;
     }
 
+    /// Whether all it could do is to bring a request to a gateway that takes none for now. It is not even
+    /// read from, and registered for when it can be.
+    pub fn must_wait_for_gateway(&self, cause: Cause, shared: &Shared<'_>) -> bool {
+        matches!(cause, Cause::Accepted | Cause::Event | Cause::Remainder)
+            && shared.life == Life::Running
+            && self.conversation.wants(0, &shared.limits) == Wants::Read
+            && matches!(self.state, SocketState::Open)
+            && self.backlog.is_none()
+            && !shared.gateway.is_ready()
+    }
+
     /// Does everything that can be done now.
     pub fn turn(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> Verdict {
         log::trace!("connection {}: {cause:?}", id.number());

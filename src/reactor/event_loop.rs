@@ -30,7 +30,7 @@ use super::shared::{Settings, Shared};
 use super::shutdown::{Command, ServerHandle};
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
-use crate::conversation::{AccessLog, Life, Memory};
+use crate::conversation::{AccessLog, Life};
 use crate::gateway::{Gateway, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Moment;
@@ -149,7 +149,7 @@ struct Running<'g> {
     timers: Timers,
     /// Connections that can go on without an event.
     ready: Vec<ConnectionId>,
-    /// Connections that wait for memory.
+    /// Connections that wait for memory, or for the gateway.
     starved: Vec<ConnectionId>,
     /// Connections that were woken and have not had their turn.
     woken: Vec<ConnectionId>,
@@ -216,7 +216,7 @@ impl Running<'_> {
     /// deadline, and for ever if there is none.
     fn patience(&self, clock: &Clock, queue: &WakeupQueue) -> Option<Duration> {
         let is_ready = |listener: &Listener| listener.accepting == Accepting::Ready;
-        let is_fed = !self.starved.is_empty() && self.shared.memory() == Memory::Ample;
+        let is_fed = !self.starved.is_empty() && self.shared.can_take_more();
         if is_fed
             || queue.is_notified()
             || !self.ready.is_empty()
@@ -329,7 +329,7 @@ impl Running<'_> {
 
     /// Gives a turn to the connections that stopped early.
     fn take_up_remainders(&mut self) {
-        if self.shared.memory() == Memory::Ample {
+        if self.shared.can_take_more() {
             self.ready.append(&mut self.starved);
         }
         for id in first(&mut self.ready, REMAINDERS_PER_TURN) {
@@ -358,6 +358,9 @@ impl Running<'_> {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
+        if connection.must_wait_for_gateway(cause, &self.shared) {
+            return self.follow(id, Verdict::Starved);
+        }
         let verdict = connection.turn(id, cause, &mut self.shared);
         self.follow(id, verdict);
     }

@@ -115,6 +115,11 @@ impl<'g> Shared<'g> {
         if self.held_bytes < self.limits.memory_bytes_max / 4 * 3 { Memory::Ample } else { Memory::Scarce }
     }
 
+    /// Whether connections that wait for memory, or for the gateway, can go on.
+    pub fn can_take_more(&self) -> bool {
+        self.memory() == Memory::Ample && self.gateway.is_ready()
+    }
+
     /// Everything that a conversation needs for a turn.
     pub fn lend<'a>(
         &'a mut self,

@@ -1,0 +1,275 @@
+//! `start_response`, `write` and their like: what an application calls back, for one request.
+//!
+//! ```text
+//!              start_response(status, fields)
+//!   Unstarted ────────────────────────────────▶ Started ──▶ Sent ──▶ Over
+//!                    with exc_info, again ◀────────┘          │
+//!                                     raises exc_info ◀───────┘
+//! ```
+//!
+//! The four callables are bound methods of one [`Call`]. Making them costs more than the rest of a
+//! small request, so they serve one request after the other, unless the application has kept one:
+//! that can be seen from their reference counts, and then the next request gets new ones.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use super::environ::Extras;
+use super::exchange::Exchange;
+use super::ffi::{reference_count, with_outlet};
+use super::head::Head;
+use super::interpreter::runtime_error;
+
+/// Sets of callables kept for the next requests. 64: more than are under way at a time, unless many
+/// stream.
+const SPARE_MAX: usize = 64;
+
+/// How far the response has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// start_response was not called.
+    Unstarted,
+    /// It was; the head can still be replaced.
+    Started,
+    /// The head is on its way.
+    Sent,
+    /// The request is over: whoever still calls is late.
+    Over,
+}
+
+/// Whom to ask whether the client is still there.
+enum ClientSide {
+    /// It was when the call began, and nobody can know more before it returns.
+    AtCall { has_finished: bool },
+    /// The exchange is told by the server.
+    Exchange(Arc<Exchange>),
+}
+
+/// What an application and the server say to each other in one call.
+#[pyclass(frozen, module = "tidegate")]
+pub(super) struct Call(Mutex<Inner>);
+
+struct Inner {
+    stage: Stage,
+    head: Head,
+    /// Where the next head is read to, so that one that is refused leaves the last in place.
+    draft: Head,
+    client: ClientSide,
+    /// What start_response returns. It refers to this very object: see [`CallSet`].
+    write: Option<Py<PyAny>>,
+}
+
+impl Call {
+    fn new() -> Call {
+        Call(Mutex::new(Inner {
+            stage: Stage::Unstarted,
+            head: Head::default(),
+            draft: Head::default(),
+            client: ClientSide::AtCall { has_finished: false },
+            write: None,
+        }))
+    }
+
+    /// Only code that runs while another of these methods does can find it locked: a finalizer, or
+    /// another thread of the application.
+    fn lock(&self) -> PyResult<MutexGuard<'_, Inner>> {
+        self.0.try_lock().map_err(|_| PyRuntimeError::new_err("the response is being written by somebody else"))
+    }
+}
+
+#[pymethods]
+impl Call {
+    /// start_response(status, response_headers, exc_info=None) -> write
+    #[pyo3(signature = (status, response_headers, exc_info=None))]
+    fn start_response(
+        &self,
+        py: Python<'_>,
+        status: &Bound<'_, PyAny>,
+        response_headers: &Bound<'_, PyAny>,
+        exc_info: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let inner = &mut *self.lock()?;
+        let exc_info = exc_info.filter(|exc_info| !exc_info.is_none());
+        match (inner.stage, exc_info) {
+            (Stage::Unstarted, _) | (Stage::Started, Some(_)) => {}
+            (Stage::Started | Stage::Sent, None) => {
+                return Err(PyAssertionError::new_err("start_response was called already, and exc_info not given"));
+            }
+            (Stage::Sent, Some(exc_info)) => return Err(raised(exc_info)?),
+            (Stage::Over, _) => return Err(PyRuntimeError::new_err("the request of this start_response is over")),
+        }
+        inner.draft.read(status, response_headers)?;
+        mem::swap(&mut inner.head, &mut inner.draft);
+        inner.stage = Stage::Started;
+        Ok(inner.write.as_ref().map(|write| write.clone_ref(py)))
+    }
+
+    /// write(data): sends data before the application returns.
+    #[pyo3(signature = (data, /))]
+    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let data = data.cast::<PyBytes>().map_err(|_| PyTypeError::new_err("write() takes bytes"))?.as_bytes();
+        if data.is_empty() {
+            return Ok(());
+        }
+        let mut inner = self.lock()?;
+        let elsewhere = || PyRuntimeError::new_err("write() belongs to the thread of the call, while it runs");
+        match inner.stage {
+            Stage::Unstarted => return Err(PyAssertionError::new_err("write() before start_response()")),
+            Stage::Over => return Err(PyRuntimeError::new_err("the request of this write() is over")),
+            Stage::Started => {
+                let begun = with_outlet(|outlet| outlet.begin(&inner.head)).ok_or_else(elsewhere)?;
+                begun.map_err(|error| runtime_error(&error))?;
+                inner.stage = Stage::Sent;
+            }
+            Stage::Sent => {}
+        }
+        // Writing may wait for the client: whoever asks something meanwhile must not wait, too.
+        drop(inner);
+        with_outlet(|outlet| outlet.write(py, data)).ok_or_else(elsewhere)?
+    }
+
+    /// early_hints(headers): sends 103 (Early Hints) with these headers, before the answer.
+    #[pyo3(signature = (headers, /))]
+    fn early_hints(&self, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+        let inner = &mut *self.lock()?;
+        inner.draft.read_fields(headers)?;
+        match inner.stage {
+            Stage::Unstarted | Stage::Started => {
+                with_outlet(|outlet| outlet.hint(&inner.draft))
+                    .unwrap_or(Ok(()))
+                    .map_err(|error| runtime_error(&error))
+            }
+            // What they hint at is there, or on its way.
+            Stage::Sent | Stage::Over => Ok(()),
+        }
+    }
+
+    /// client_disconnected(): whether the client has ended its side of the connection. It has left, or
+    /// still waits for the answer: both look the same.
+    fn client_disconnected(&self) -> PyResult<bool> {
+        Ok(match &self.lock()?.client {
+            ClientSide::AtCall { has_finished } => *has_finished,
+            ClientSide::Exchange(exchange) => exchange.client_has_finished(),
+        })
+    }
+}
+
+/// What `exc_info` wants to be raised.
+fn raised(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
+    let exc_info = exc_info.cast::<PyTuple>().map_err(|_| PyTypeError::new_err("exc_info must be a tuple"))?;
+    Ok(PyErr::from_value(exc_info.get_item(1)?))
+}
+
+/// A call with its bound methods.
+pub(super) struct CallSet {
+    call: Py<Call>,
+    start_response: Py<PyAny>,
+    early_hints: Py<PyAny>,
+    client_disconnected: Py<PyAny>,
+    write: Py<PyAny>,
+}
+
+impl CallSet {
+    fn new(py: Python<'_>) -> PyResult<CallSet> {
+        let call = Bound::new(py, Call::new())?;
+        let write = call.getattr("write")?.unbind();
+        if let Ok(mut inner) = call.get().lock() {
+            inner.write = Some(write.clone_ref(py));
+        }
+        Ok(CallSet {
+            start_response: call.getattr("start_response")?.unbind(),
+            early_hints: call.getattr("early_hints")?.unbind(),
+            client_disconnected: call.getattr("client_disconnected")?.unbind(),
+            write,
+            call: call.unbind(),
+        })
+    }
+
+    /// What the application is called with.
+    pub fn start_response(&self) -> &Py<PyAny> {
+        &self.start_response
+    }
+
+    /// What stands in the environ.
+    pub fn extras(&self) -> Extras<'_> {
+        Extras { early_hints: &self.early_hints, client_disconnected: &self.client_disconnected }
+    }
+
+    /// Sees the stage and the head.
+    ///
+    /// # Errors
+    /// Another thread of the application is writing.
+    pub fn with_head<R>(&self, look: impl FnOnce(Stage, &Head) -> R) -> PyResult<R> {
+        let inner = self.call.get().lock()?;
+        Ok(look(inner.stage, &inner.head))
+    }
+
+    /// The head is on its way.
+    pub fn set_sent(&self) -> PyResult<()> {
+        self.call.get().lock()?.stage = Stage::Sent;
+        Ok(())
+    }
+
+    /// Whether nobody else has one of the callables: ours are the only references.
+    fn is_unshared(&self, py: Python<'_>) -> bool {
+        let methods = [&self.start_response, &self.early_hints, &self.client_disconnected];
+        // `write` is referred to from here and from the call; the call from here and by its methods.
+        methods.iter().all(|method| reference_count(py, method) == 1)
+            && reference_count(py, &self.write) == 2
+            && reference_count(py, &self.call) == 5
+    }
+
+    /// The request is over: nothing can be said any more.
+    fn end(&self) {
+        if let Ok(mut inner) = self.call.get().lock() {
+            inner.stage = Stage::Over;
+            inner.client = ClientSide::AtCall { has_finished: true };
+        }
+    }
+}
+
+impl Drop for CallSet {
+    /// Call and write refer to each other: taken apart by hand, so that both go.
+    fn drop(&mut self) {
+        self.end();
+        let write = self.call.get().lock().ok().and_then(|mut inner| inner.write.take());
+        drop(write);
+    }
+}
+
+/// Callables that wait for the next requests.
+#[derive(Default)]
+pub(super) struct Calls(Vec<CallSet>);
+
+impl Calls {
+    /// Callables for a request that is answered while its call lasts.
+    pub fn begin(&mut self, py: Python<'_>, has_finished: bool) -> PyResult<CallSet> {
+        self.take(py, ClientSide::AtCall { has_finished })
+    }
+
+    /// Callables for a request that is answered through an exchange.
+    pub fn begin_exchange(&mut self, py: Python<'_>, exchange: Arc<Exchange>) -> PyResult<CallSet> {
+        self.take(py, ClientSide::Exchange(exchange))
+    }
+
+    fn take(&mut self, py: Python<'_>, client: ClientSide) -> PyResult<CallSet> {
+        let set = self.0.pop().map_or_else(|| CallSet::new(py), Ok)?;
+        let mut inner = set.call.get().lock()?;
+        inner.stage = Stage::Unstarted;
+        inner.client = client;
+        drop(inner);
+        Ok(set)
+    }
+
+    /// The request is over. What the application has kept must not reach the next one.
+    pub fn end(&mut self, py: Python<'_>, set: CallSet) {
+        set.end();
+        if set.is_unshared(py) && self.0.len() < SPARE_MAX {
+            self.0.push(set);
+        }
+    }
+}

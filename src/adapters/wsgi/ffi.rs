@@ -1,0 +1,90 @@
+//! The only unsafe code of the crate: four things that neither Rust nor PyO3 offers in a safe form.
+//!
+//! | function | why it is needed |
+//! |---|---|
+//! | [`latin1`] | PEP 3333 strings are latin-1, each byte one character; PyO3 makes strings of UTF-8 only, and decoding byte by byte would cost half of a browser's head |
+//! | [`lend`], [`with_outlet`] | `write()` is called by Python while the answer it writes to is borrowed on the stack below |
+//! | [`reference_count`] | callables are used again if nobody else has one |
+//! | [`adopt_descriptor`] | `fd://N` and files of Python are numbers until somebody vouches for them |
+
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::outlet::Outlet;
+
+/// A string of one character for each byte.
+pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    // A slice is never longer than `isize::MAX`.
+    let length = bytes.len().cast_signed();
+    // SAFETY: pointer and length are those of a slice, which is only read; the interpreter is attached,
+    // as `py` shows. The result is a new reference to a string, or null with an exception set.
+    unsafe {
+        let string = pyo3::ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), length, std::ptr::null());
+        Ok(Bound::from_owned_ptr_or_err(py, string)?.cast_into_unchecked())
+    }
+}
+
+/// How many references there are to an object.
+pub(super) fn reference_count<T>(_py: Python<'_>, object: &Py<T>) -> isize {
+    // SAFETY: the object is alive, since `object` refers to it; the interpreter is attached.
+    unsafe { pyo3::ffi::Py_REFCNT(object.as_ptr()) }
+}
+
+thread_local! {
+    /// Where what is written in the call that runs on this thread goes.
+    static OUTLET: Cell<Option<NonNull<dyn Outlet>>> = const { Cell::new(None) };
+}
+
+/// Lends `outlet` to [`with_outlet`] on this thread while `call` runs.
+pub(super) fn lend<R>(outlet: &mut (dyn Outlet + '_), call: impl FnOnce() -> R) -> R {
+    /// Takes the loan back, however the call ends.
+    struct Loan(Option<NonNull<dyn Outlet>>);
+
+    impl Drop for Loan {
+        fn drop(&mut self) {
+            OUTLET.set(self.0);
+        }
+    }
+
+    let borrowed = NonNull::from(outlet);
+    // SAFETY: only the lifetime is erased. The pointer is in OUTLET until `_loan` is dropped, at the
+    // latest when this function is left, and `outlet` is borrowed for that long: nobody else uses it.
+    let lent = unsafe { std::mem::transmute::<NonNull<dyn Outlet + '_>, NonNull<dyn Outlet + 'static>>(borrowed) };
+    let _loan = Loan(OUTLET.replace(Some(lent)));
+    call()
+}
+
+/// Uses the outlet that is lent on this thread; none if there is none, or it is in use already.
+pub(super) fn with_outlet<R>(act: impl FnOnce(&mut dyn Outlet) -> R) -> Option<R> {
+    /// Puts the outlet back, however `act` ends.
+    struct InUse(NonNull<dyn Outlet>);
+
+    impl Drop for InUse {
+        fn drop(&mut self) {
+            OUTLET.set(Some(self.0));
+        }
+    }
+
+    let mut in_use = InUse(OUTLET.take()?);
+    // SAFETY: the pointer was in OUTLET, so it is that of an outlet that `lend`, further down on this
+    // thread's stack, keeps borrowed. It was taken out of OUTLET, so that there is no second reference
+    // as long as this one lives.
+    let outlet = unsafe { in_use.0.as_mut() };
+    Some(act(outlet))
+}
+
+/// Owns a descriptor from now on.
+///
+/// The caller vouches that it is open, and that nobody else will close it: it was inherited for this
+/// purpose, or duplicated a moment ago.
+pub(crate) fn adopt_descriptor(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: as the caller vouches. The number comes from the operator (`fd://N`) or from `os.dup`. A
+    // wrong one is an error of each system call that uses it, never of memory.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}

@@ -1,0 +1,70 @@
+//! The keys of the environ that belong to field names: `User-Agent` → `HTTP_USER_AGENT`.
+//!
+//! Clients send the same dozen names all day. Each name's key is made once, interned, and found again
+//! by the bytes of the name. The table has a fixed number of places, and names longer than any in use
+//! are never kept: a client that invents names costs itself time, and the server no memory.
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+/// Places in the table. 256: browsers, proxies and programming languages together send about 100 names.
+const PLACES: usize = 256;
+/// Longest name that is kept, in bytes. 64: the longest registered field name has 45.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What becomes of a field in the environ.
+pub(super) enum Key {
+    /// It is a variable of this name.
+    Variable(Py<PyString>),
+    /// It is a variable, and may say how the client has reached the proxy in front: `X-Forwarded-Proto`.
+    ForwardedProto(Py<PyString>),
+    /// It is CONTENT_TYPE.
+    ContentType,
+    /// Nothing: it would pass for another one, or has been undone.
+    Hidden,
+}
+
+/// Keys by field name.
+pub(super) struct FieldNames {
+    places: Vec<Option<(Box<str>, Key)>>,
+}
+
+impl FieldNames {
+    pub fn new() -> FieldNames {
+        FieldNames { places: std::iter::repeat_with(|| None).take(PLACES).collect() }
+    }
+
+    /// The key that belongs to a name.
+    pub fn key(&mut self, py: Python<'_>, name: &str) -> &Key {
+        let place = &mut self.places[place_of(name)];
+        let is_known = place.as_ref().is_some_and(|(known, _)| **known == *name);
+        if !is_known {
+            // Too long to be kept: whoever comes here next replaces it.
+            let kept = if name.len() <= NAME_BYTES_MAX { name } else { "" };
+            *place = Some((kept.into(), make_key(py, name)));
+        }
+        // It was just put there, if it was not there before.
+        place.as_ref().map_or(&Key::Hidden, |(_, key)| key)
+    }
+}
+
+/// Fowler, Noll and Vo's hash: short, and good enough where a clash costs a little time.
+fn place_of(name: &str) -> usize {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    (hash ^ (hash >> 15)) as usize % PLACES
+}
+
+fn make_key(py: Python<'_>, name: &str) -> Key {
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    // Content-Length is set from the content itself; see the environ's own chapter for the others.
+    let is_hidden = ["Content-Length", "Transfer-Encoding", "Proxy"].into_iter().any(is) || name.contains('_');
+    if is_hidden {
+        return Key::Hidden;
+    }
+    if is("Content-Type") {
+        return Key::ContentType;
+    }
+    let variable = format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_"));
+    let variable = PyString::intern(py, &variable).unbind();
+    if is("X-Forwarded-Proto") { Key::ForwardedProto(variable) } else { Key::Variable(variable) }
+}

@@ -1,0 +1,225 @@
+//! The application on threads of its own: a slow one keeps a thread waiting, and nobody else.
+//!
+//! ```text
+//!   event loop ──▶ Jobs ──▶ thread: environ, application, blocks ──▶ Exchange ──▶ event loop
+//! ```
+//!
+//! A request moves to the pool as a copy that owns its parts, and its answer comes back through an
+//! [`Exchange`]: the event loop never touches the interpreter. The threads are Python's own, made by
+//! whoever sets the pool up; each of them spends its life in [`Crew::work`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::exceptions::PyBrokenPipeError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::call::{CallSet, Stage};
+use super::environ::Surroundings;
+use super::exchange::{Awaited, Exchange, Gone, Room};
+use super::ffi::lend;
+use super::head::Head;
+use super::interpreter::{Interpreter, failure};
+use super::jobs::Jobs;
+use super::outlet::Outlet;
+use super::reply::{Opening, Reply, joined};
+use crate::gateway::{Body, Environ, Gateway, GatewayError, OwnedEnviron, StartResponse};
+use crate::message::Method;
+
+/// Requests that wait for a thread, above which no more are read. 1,024: what they hold is bounded, and
+/// a pool that is behind by so much is not helped by more.
+const JOBS_MAX: usize = 1024;
+
+/// One request on its way to a thread.
+struct Job {
+    environ: OwnedEnviron,
+    exchange: Arc<Exchange>,
+}
+
+/// A gateway to a Python application on other threads.
+pub struct Pool {
+    jobs: Arc<Jobs<Job>>,
+    timeout: Option<Duration>,
+}
+
+impl Pool {
+    /// A pool without threads. An application that has not answered after `timeout` is not waited for any
+    /// longer: its client gets 504 (Gateway Timeout).
+    pub fn new(timeout: Option<Duration>) -> Pool {
+        Pool { jobs: Arc::new(Jobs::new(JOBS_MAX)), timeout }
+    }
+
+    /// What its threads work with.
+    pub fn crew(&self) -> Crew {
+        Crew { jobs: self.jobs.clone() }
+    }
+}
+
+impl Gateway for Pool {
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        let exchange = Arc::new(Exchange::new(environ.wakeup()));
+        let until = self.timeout.map(|timeout| start_response.now() + timeout);
+        self.jobs.push(Job { environ: environ.detach(), exchange: exchange.clone() });
+        Ok(Awaited::wait(exchange, until, start_response))
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.jobs.is_full()
+    }
+}
+
+/// The side of a pool where the work is done.
+#[derive(Clone)]
+pub struct Crew {
+    jobs: Arc<Jobs<Job>>,
+}
+
+impl Crew {
+    /// The life of one thread: answers requests until the pool is closed.
+    ///
+    /// # Errors
+    /// What Python says to the preparations; nothing that an application does.
+    pub fn work(&self, py: Python<'_>, application: Py<PyAny>, surroundings: &Surroundings) -> PyResult<()> {
+        let mut interpreter = Interpreter::new(py, application, surroundings)?;
+        let mut is_hunter = false;
+        loop {
+            match self.jobs.try_take(is_hunter) {
+                Some(job) => {
+                    is_hunter = false;
+                    answer(py, &mut interpreter, job);
+                }
+                None if py.detach(|| self.jobs.wait()) => is_hunter = true,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Lets the threads end, once they have done what waits.
+    pub fn close(&self) {
+        self.jobs.close();
+    }
+}
+
+fn answer(py: Python<'_>, interpreter: &mut Interpreter, job: Job) {
+    let Job { mut environ, exchange } = job;
+    if exchange.is_gone() {
+        // Nobody waits for it any more, and nothing was begun.
+        return;
+    }
+    let call = match interpreter.calls.begin_exchange(py, exchange.clone()) {
+        Ok(call) => call,
+        Err(error) => return exchange.fail(failure(py, &error).to_string()),
+    };
+    let mut through = Through { exchange: &exchange };
+    let done = lend(&mut through, || {
+        let is_head = environ.with(|environ| environ.method() == Method::HEAD);
+        let opening = environ.with(|environ| interpreter.call(py, environ, &call))?;
+        hand_over(py, opening, &call, &exchange, is_head)
+    });
+    match done {
+        Ok(()) => {}
+        // The application was told by write() that nobody reads, and has let the exception pass.
+        Err(error) if exchange.is_gone() && error.is_instance_of::<PyBrokenPipeError>(py) => {}
+        Err(error) => exchange.fail(failure(py, &error).to_string()),
+    }
+    interpreter.calls.end(py, call);
+}
+
+/// Passes what the application has returned on to the event loop.
+fn hand_over(
+    py: Python<'_>,
+    opening: Opening,
+    call: &CallSet,
+    exchange: &Exchange,
+    is_head: bool,
+) -> PyResult<()> {
+    match opening {
+        Opening::First(block, reply) => return pass_blocks(py, &block, reply, call, exchange),
+        Opening::File(range) => call.with_head(|_, head| exchange.answer_with_file(head, range))?,
+        Opening::Blocks(blocks) => finish(joined(py, &blocks), call, exchange, is_head)?,
+        Opening::Last(block) => {
+            let content = block.as_ref().map(|block| block.as_bytes(py)).unwrap_or_default();
+            finish(content.to_vec(), call, exchange, is_head)?;
+        }
+    }
+    Ok(())
+}
+
+/// All of the content, or what follows after `write()`.
+fn finish(content: Vec<u8>, call: &CallSet, exchange: &Exchange, is_head: bool) -> PyResult<()> {
+    call.with_head(|stage, head| {
+        if stage == Stage::Sent {
+            // If nobody is there to take it, nobody misses it.
+            let _ = exchange.push(content);
+            return exchange.end();
+        }
+        // An answer to HEAD says nothing of a length that it does not know.
+        exchange.answer(head, if is_head && content.is_empty() { None } else { Some(content) });
+    })
+}
+
+/// Block by block, as long as somebody takes them, and no more than were declared.
+fn pass_blocks(
+    py: Python<'_>,
+    first: &Py<PyBytes>,
+    mut reply: Reply,
+    call: &CallSet,
+    exchange: &Exchange,
+) -> PyResult<()> {
+    let declared = call.with_head(|stage, head| {
+        if stage == Stage::Started {
+            exchange.begin(head);
+        }
+        head.declared_length()
+    })?;
+    call.set_sent()?;
+    let mut passed = first.as_bytes(py).len() as u64;
+    let mut place = exchange.push(first.as_bytes(py).to_vec());
+    loop {
+        // Nobody takes more, or no more is to come: the iterable is closed as it is dropped.
+        let Ok(room) = place else { return Ok(()) };
+        if room == Room::Full && py.detach(|| exchange.wait_for_room()).is_err() {
+            return Ok(());
+        }
+        if declared.is_some_and(|declared| passed >= declared) {
+            break;
+        }
+        let Some(block) = reply.next(py)? else { break };
+        let bytes = block.as_bytes(py);
+        passed += bytes.len() as u64;
+        place = if bytes.is_empty() { Ok(Room::Left) } else { exchange.push(bytes.to_vec()) };
+    }
+    exchange.end();
+    reply.close(py);
+    Ok(())
+}
+
+/// The response of the call that is running on this thread.
+struct Through<'a> {
+    exchange: &'a Exchange,
+}
+
+impl Outlet for Through<'_> {
+    fn begin(&mut self, head: &Head) -> Result<(), GatewayError> {
+        self.exchange.begin(head);
+        Ok(())
+    }
+
+    fn write(&mut self, py: Python<'_>, content: &[u8]) -> PyResult<()> {
+        let left = |_: Gone| PyBrokenPipeError::new_err("the client has left");
+        match self.exchange.push(content.to_vec()).map_err(left)? {
+            Room::Left => Ok(()),
+            Room::Full => py.detach(|| self.exchange.wait_for_room()).map_err(left),
+        }
+    }
+
+    fn hint(&mut self, fields: &Head) -> Result<(), GatewayError> {
+        self.exchange.hint(fields);
+        Ok(())
+    }
+}
