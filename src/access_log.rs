@@ -12,11 +12,11 @@
 //! fails is reported once; from then on lines are dropped, and the server serves on.
 //!
 //! ```
-//! use std::time::Duration;
 //! use tidegate::AccessLog;
 //! use tidegate::access_log::CombinedLog;
 //! use tidegate::conversation::{ExchangeRecord, Outcome, RequestLine};
 //! use tidegate::message::Version;
+//! use tidegate::now::{Moment, Now};
 //!
 //! let mut written = Vec::new();
 //! let mut log = CombinedLog::new(&mut written);
@@ -27,8 +27,8 @@
 //!     content_bytes: 13,
 //!     referer: None,
 //!     user_agent: Some(b"a \"quote\""),
-//!     duration: Duration::from_micros(150),
-//!     unix_seconds: 784_111_777,
+//!     begun: Moment::START,
+//!     ended: Now { moment: Moment::START, unix_seconds: 784_111_777 },
 //!     outcome: Outcome::Complete,
 //! });
 //! log.flush();
@@ -77,8 +77,8 @@ impl<W: Write> AccessLog for CombinedLog<W> {
 /// Writes one JSON object a line, always valid UTF-8.
 ///
 /// `time` (RFC 3339, when the exchange ended), `peer`, `method`, `target`, `version`, `status`,
-/// `bytes` (of content), `duration` (in seconds, by the clock of the event loop), `referer`, `user_agent`,
-/// `aborted`. What is not known is null. Bytes that are no UTF-8 become U+FFFD.
+/// `bytes` (of content), `duration` (in seconds, from the complete request to the end of the response in
+/// the output queue), `referer`, `user_agent`, `aborted`. What is not known is null. Bytes that are no UTF-8 become U+FFFD.
 #[derive(Debug)]
 pub struct JsonLog<W: Write>(Lines<W>);
 
@@ -138,7 +138,7 @@ fn write_combined(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result
         Some(peer) => write!(line, "{}", peer.ip())?,
         None => line.push(b'-'),
     }
-    let time = Calendar::from_unix(record.unix_seconds);
+    let time = Calendar::from_unix(record.ended.unix_seconds);
     write!(line, " - - [{:02}/{}/{:04}:", time.day, time.month_name(), time.year)?;
     write!(line, "{:02}:{:02}:{:02} +0000] \"", time.hour, time.minute, time.second)?;
     match record.request {
@@ -159,7 +159,7 @@ fn write_combined(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result
 }
 
 fn write_json(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result<()> {
-    let time = Calendar::from_unix(record.unix_seconds);
+    let time = Calendar::from_unix(record.ended.unix_seconds);
     write!(line, "{{\"time\":\"{:04}-{:02}-{:02}T", time.year, time.month, time.day)?;
     write!(line, "{:02}:{:02}:{:02}Z\"", time.hour, time.minute, time.second)?;
     let peer = record.peer.map(|peer| peer.ip().to_string());
@@ -176,7 +176,7 @@ fn write_json(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result<()>
         0 => line.extend_from_slice(b",\"status\":null"),
         status => write!(line, ",\"status\":{status}")?,
     }
-    let (seconds, micros) = (record.duration.as_secs(), record.duration.subsec_micros());
+    let (seconds, micros) = (record.duration().as_secs(), record.duration().subsec_micros());
     write!(line, ",\"bytes\":{},\"duration\":{seconds}.{micros:06}", record.content_bytes)?;
     write!(line, ",\"referer\":{}", JsonString(record.referer))?;
     write!(line, ",\"user_agent\":{}", JsonString(record.user_agent))?;
@@ -230,6 +230,7 @@ mod tests {
     use super::*;
     use crate::conversation::RequestLine;
     use crate::message::Version;
+    use crate::now::{Moment, Now};
     use std::time::Duration;
 
     fn record() -> ExchangeRecord<'static> {
@@ -240,8 +241,11 @@ mod tests {
             content_bytes: 13,
             referer: Some(b"http://a/"),
             user_agent: Some(b"curl/8"),
-            duration: Duration::from_nanos(1_002_003_999),
-            unix_seconds: 784_111_777,
+            begun: Moment::START,
+            ended: Now {
+                moment: Moment::START + Duration::from_nanos(1_002_003_999),
+                unix_seconds: 784_111_777,
+            },
             outcome: Outcome::Complete,
         }
     }
@@ -254,8 +258,8 @@ mod tests {
             content_bytes: 0,
             referer: None,
             user_agent: None,
-            duration: Duration::ZERO,
-            unix_seconds: 0,
+            begun: Moment::START,
+            ended: Now::default(),
             outcome: Outcome::Aborted,
         }
     }

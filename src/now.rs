@@ -2,7 +2,8 @@
 //!
 //! The event loop reads both clocks of the machine once a turn and hands the reading down as a
 //! [`Now`]. Nothing below the reactor asks a clock, so a test or a simulation can let a minute
-//! pass by adding to a number, and every decision of one turn agrees on the time.
+//! pass by adding to a number, and every decision of one turn agrees on the time. (Records for an
+//! access log, which decide nothing, have a reading of their own.)
 //!
 //! ```
 //! use std::time::Duration;

@@ -44,7 +44,8 @@ pub(super) struct Active {
     pub(super) is_told: bool,
     pub(super) work: Work,
     pub(super) origin: Origin,
-    /// When the head began, for its deadline; once it is complete, when that was, for the journal.
+    /// When the head began, for its deadline; once it is complete, and again once the content is, when
+    /// that was, for the journal.
     pub(super) begun: Moment,
     pub(super) tally: Tally,
     pub(super) report: Option<Box<Report>>,
@@ -411,6 +412,7 @@ impl Active {
                 out,
             );
         };
+        self.begun = turn.now.moment;
         let content_length = Some(incoming.content.len());
         let content = RequestContent::owned(&mut incoming.content);
         self.answer(&parsed.head(), content, content_length, turn, out);

@@ -253,8 +253,8 @@ impl Active {
             content_bytes: self.tally.content_bytes,
             referer: report.as_ref().and_then(|report| report.referer.as_deref()),
             user_agent: report.as_ref().and_then(|report| report.user_agent.as_deref()),
-            duration: turn.now.moment.since(self.begun),
-            unix_seconds: turn.now.unix_seconds,
+            begun: self.begun,
+            ended: turn.now,
             outcome,
         });
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::gateway::GatewayError;
 use crate::message::Version;
+use crate::now::{Moment, Now};
 
 /// A request line as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +42,22 @@ pub struct ExchangeRecord<'a> {
     pub referer: Option<&'a [u8]>,
     /// The User-Agent field.
     pub user_agent: Option<&'a [u8]>,
-    /// From the complete head to the end of the response in the output queue, by the clock of the
-    /// event loop, which is read once a turn: zero for an answer that was given at once.
-    pub duration: Duration,
-    /// When it ended: seconds since 1970-01-01T00:00:00Z.
-    pub unix_seconds: u64,
+    /// The beginning of the turn of the loop in which the request was complete, with its content; for
+    /// one that never was, its head.
+    pub begun: Moment,
+    /// When the end of the response was in the output queue. The pure layers know only when the turn
+    /// of the loop began; the reactor puts its clocks here before it hands a record on.
+    pub ended: Now,
     /// Whether it ended well.
     pub outcome: Outcome,
+}
+
+impl ExchangeRecord<'_> {
+    /// How long the request waited for the end of its response: for an application that blocks the
+    /// loop, too, and for the calls that came before its own in the same turn.
+    pub fn duration(&self) -> Duration {
+        self.ended.moment.since(self.begun)
+    }
 }
 
 /// Takes the reports of the pure layers, which log nothing themselves.

@@ -83,6 +83,7 @@ impl EventLoop {
         for (index, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener.source(), listener_token(index), Interest::READABLE)?;
         }
+        let clock = Clock::start();
         Ok(EventLoop {
             poll,
             listeners,
@@ -90,8 +91,8 @@ impl EventLoop {
             queue,
             limits,
             server,
-            journal: LoopJournal::new(access_log),
-            clock: Clock::start(),
+            journal: LoopJournal::new(access_log, clock),
+            clock,
             hold_max: Duration::ZERO,
         })
     }

@@ -2,20 +2,21 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::clock::Clock;
 use crate::conversation::{AccessLog, ExchangeRecord, Journal, RequestLine};
 use crate::gateway::GatewayError;
 
 /// The journal of one event loop.
-#[derive(Default)]
 pub(super) struct LoopJournal {
     access_log: Option<Box<dyn AccessLog + Send>>,
     /// Records that the access log has not flushed.
     unflushed: usize,
+    clock: Clock,
 }
 
 impl LoopJournal {
-    pub fn new(access_log: Option<Box<dyn AccessLog + Send>>) -> LoopJournal {
-        LoopJournal { access_log, unflushed: 0 }
+    pub fn new(access_log: Option<Box<dyn AccessLog + Send>>, clock: Clock) -> LoopJournal {
+        LoopJournal { access_log, unflushed: 0, clock }
     }
 
     /// The turn of the loop is over.
@@ -46,7 +47,9 @@ impl Journal for LoopJournal {
 
     fn exchange(&mut self, record: &ExchangeRecord<'_>) {
         self.unflushed += 1;
-        self.write(|log| log.record(record));
+        // The time of the turn is from before the application was called, which may have taken long.
+        let record = ExchangeRecord { ended: self.clock.read(), ..*record };
+        self.write(|log| log.record(&record));
     }
 
     fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError) {

@@ -45,10 +45,17 @@ pub fn serve_on<F>(addresses: &[&str], gateway: F, limits: Limits) -> Running
 where
     F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer + Send + 'static,
 {
-    let addresses: Vec<ListenAddress> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+    let addresses = addresses.iter().map(|text| text.parse().unwrap());
+    run(addresses.fold(Server::new().limits(limits), Server::listen), gateway)
+}
+
+/// Runs a server that is set up already.
+pub fn run<F>(server: Server, gateway: F) -> Running
+where
+    F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer + Send + 'static,
+{
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
-        let server = addresses.into_iter().fold(Server::new().limits(limits), Server::listen);
         let bound = server.bind()?;
         sender.send((bound.addresses(), bound.handle())).unwrap();
         bound.run(gateway)
