@@ -25,8 +25,9 @@
 //!     request: Some(RequestLine { method: "GET", target: "/x", version: Version::Http11 }),
 //!     status: 200,
 //!     content_bytes: 13,
-//!     referer: None,
-//!     user_agent: Some(b"a \"quote\""),
+//!     request_fields: &[None, Some(b"a \"quote\"".to_vec())],
+//!     response_fields: &[],
+//!     variables: &[],
 //!     begun: Moment::START,
 //!     ended: Now { moment: Moment::START, unix_seconds: 784_111_777 },
 //!     outcome: Outcome::Complete,
@@ -48,6 +49,10 @@ use crate::server::AccessLog;
 
 /// Lines beyond this leave before the turn is over. 64 KiB: what a pipe holds.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Where the two fields stand in [`Wanted::default`](crate::server::Wanted::default).
+const REFERER: usize = 0;
+const USER_AGENT: usize = 1;
 
 /// Writes the Combined Log Format.
 ///
@@ -78,7 +83,8 @@ impl<W: Write> AccessLog for CombinedLog<W> {
 ///
 /// `time` (RFC 3339, when the exchange ended), `peer`, `method`, `target`, `version`, `status`,
 /// `bytes` (of content), `duration` (in seconds, from the complete request to the end of the response in
-/// the output queue), `referer`, `user_agent`, `aborted`. What is not known is null. Bytes that are no UTF-8 become U+FFFD.
+/// the output queue), `referer`, `user_agent`, `aborted`. What is not known is
+/// null. Bytes that are no UTF-8 become U+FFFD.
 #[derive(Debug)]
 pub struct JsonLog<W: Write>(Lines<W>);
 
@@ -153,8 +159,8 @@ fn write_combined(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result
         0 => line.extend_from_slice(b"\" -"),
         status => write!(line, "\" {status}")?,
     }
-    let referer = HexEscaped(record.referer.unwrap_or(b"-"));
-    let user_agent = HexEscaped(record.user_agent.unwrap_or(b"-"));
+    let referer = HexEscaped(record.request_field(REFERER).unwrap_or(b"-"));
+    let user_agent = HexEscaped(record.request_field(USER_AGENT).unwrap_or(b"-"));
     writeln!(line, " {} \"{referer}\" \"{user_agent}\"", record.content_bytes)
 }
 
@@ -178,8 +184,8 @@ fn write_json(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result<()>
     }
     let (seconds, micros) = (record.duration().as_secs(), record.duration().subsec_micros());
     write!(line, ",\"bytes\":{},\"duration\":{seconds}.{micros:06}", record.content_bytes)?;
-    write!(line, ",\"referer\":{}", JsonString(record.referer))?;
-    write!(line, ",\"user_agent\":{}", JsonString(record.user_agent))?;
+    write!(line, ",\"referer\":{}", JsonString(record.request_field(REFERER)))?;
+    write!(line, ",\"user_agent\":{}", JsonString(record.request_field(USER_AGENT)))?;
     writeln!(line, ",\"aborted\":{}}}", record.outcome == Outcome::Aborted)
 }
 
@@ -233,14 +239,20 @@ mod tests {
     use crate::now::{Moment, Now};
     use std::time::Duration;
 
+    /// What was wanted and found.
+    fn values(found: &[Option<&[u8]>]) -> &'static [Option<Vec<u8>>] {
+        found.iter().map(|value| value.map(<[u8]>::to_vec)).collect::<Vec<_>>().leak()
+    }
+
     fn record() -> ExchangeRecord<'static> {
         ExchangeRecord {
             peer: "192.0.2.7:4711".parse().ok(),
             request: Some(RequestLine { method: "GET", target: "/x?y", version: Version::Http11 }),
             status: 200,
             content_bytes: 13,
-            referer: Some(b"http://a/"),
-            user_agent: Some(b"curl/8"),
+            request_fields: values(&[Some(b"http://a/"), Some(b"curl/8")]),
+            response_fields: &[],
+            variables: &[],
             begun: Moment::START,
             ended: Now {
                 moment: Moment::START + Duration::from_nanos(1_002_003_999),
@@ -256,8 +268,9 @@ mod tests {
             request: None,
             status: 0,
             content_bytes: 0,
-            referer: None,
-            user_agent: None,
+            request_fields: &[],
+            response_fields: &[],
+            variables: &[],
             begun: Moment::START,
             ended: Now::default(),
             outcome: Outcome::Aborted,
@@ -306,7 +319,7 @@ mod tests {
     fn hostile_bytes_forge_no_line() {
         let mut hostile: Vec<u8> = (0..=255).collect();
         hostile.extend_from_slice(b"\r\n127.0.0.1 - - \"GET /\" \xe2\x80\xa8 \xc2\x85");
-        let record = ExchangeRecord { user_agent: Some(&hostile), ..record() };
+        let record = ExchangeRecord { request_fields: values(&[None, Some(&hostile)]), ..record() };
         let line = combined(&record);
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.trim_end().bytes().all(|byte| (b' '..=b'~').contains(&byte)));

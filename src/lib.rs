@@ -81,5 +81,6 @@ pub mod server;
 
 pub use gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
 pub use server::{
-    AccessLog, BoundServer, ExchangeRecord, InvalidAddress, ListenAddress, Server, ServerHandle, serve,
+    AccessLog, BoundServer, ExchangeRecord, InvalidAddress, ListenAddress, Server, ServerHandle, Wanted,
+    serve,
 };

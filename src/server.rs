@@ -26,7 +26,7 @@
 use std::io;
 use std::time::Duration;
 
-pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine};
+pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, ServerInfo, StartResponse};
 use crate::limits::Limits;
 use crate::reactor::{EventLoop, Listener};

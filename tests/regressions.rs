@@ -29,7 +29,9 @@ use tidegate::gateway::{
 use tidegate::limits::Limits;
 use tidegate::now::{Moment, Now};
 use tidegate::protocol::ServerFields;
-use tidegate::{AccessLog, Body, Environ, Gateway, GatewayError, ListenAddress, Server, StartResponse};
+use tidegate::{
+    AccessLog, Body, Environ, Gateway, GatewayError, ListenAddress, Server, StartResponse, Wanted,
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const FAILED: &str = "500 length close: the application failed";
@@ -406,8 +408,8 @@ impl Error for Unspeakable {}
 struct Printing;
 
 impl Journal for Printing {
-    fn wants_exchanges(&self) -> bool {
-        false
+    fn wanted(&self) -> Option<&Wanted> {
+        None
     }
 
     fn exchange(&mut self, _: &ExchangeRecord<'_>) {}

@@ -6,10 +6,10 @@ use std::mem;
 use super::Farewell;
 use super::active::{Active, Origin, Readiness, Work};
 use super::foreign::{Foreign, guard};
-use super::journal::{ExchangeRecord, Outcome, RequestLine};
+use super::journal::{ExchangeRecord, Journal, Outcome, RequestLine};
 use super::output_queue::OutputQueue;
 use super::report::Report;
-use super::sink::{Sink, Tally, write_piece};
+use super::sink::{Notes, Sink, Tally, write_piece};
 use super::turn::Turn;
 use crate::gateway::{
     Body, BodyKind, Content, Environ, GatewayError, Piece, RequestContent, ResponseSink, StartResponse,
@@ -32,14 +32,15 @@ impl Active {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
-        if turn.journal.wants_exchanges() {
-            self.report = Some(Report::new(head));
-        }
         let mut environ =
             Environ::new(head, content, content_length, turn.client, turn.server, turn.now.moment);
+        if let Some(wanted) = turn.journal.wanted() {
+            self.report = Some(Report::of_request(head, &environ, wanted));
+        }
         let pace = turn.pace();
+        let notes = notes(&mut self.report, turn.journal);
         let gateway = &mut *turn.gateway;
-        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, pace);
+        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, notes, pace);
         let result = guard(|| gateway.call(&mut environ, StartResponse::new(&mut sink)));
         let result = conclude(result, &mut sink);
         let line =
@@ -48,7 +49,7 @@ impl Active {
             Ok(kind) => {
                 self.work = Work::after(kind);
                 if self.report.is_none() && !matches!(self.work, Work::None) {
-                    self.report = Some(Report::new(head));
+                    self.report = Some(Report::of_line(head));
                 }
             }
             Err(error) => self.fail(Some(line), error, turn, out),
@@ -82,7 +83,8 @@ impl Active {
         let Some(answer) = answer.take() else {
             return;
         };
-        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, turn.pace());
+        let (notes, pace) = (notes(&mut self.report, turn.journal), turn.pace());
+        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, notes, pace);
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
         match conclude(result, &mut sink) {
             Ok(kind) => self.work = Work::after(kind),
@@ -173,7 +175,7 @@ impl Active {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
-        let known = self.report.as_ref().map(|report| report.line());
+        let known = self.report.as_ref().and_then(|report| report.line());
         // Even to print an error, and to drop it, is the application's code.
         Foreign::new(error).tell(|error| turn.journal.failure(line.or(known), error));
         self.http.abort();
@@ -182,7 +184,9 @@ impl Active {
             self.tally.status = status.code();
         }
         let content = "500 Internal Server Error: the application failed.\n";
+        let start = out.buffer().len();
         self.http.write_error(out.buffer(), turn.own_fields, status, content);
+        self.note_error_response(start, turn, out);
         self.end_exchange(turn);
     }
 
@@ -190,10 +194,12 @@ impl Active {
     pub fn refuse(&mut self, error: ProtocolError, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         self.http.refuse(error);
         self.tally.status = error.status().code();
+        let start = out.buffer().len();
         self.http.write_error(out.buffer(), turn.own_fields, error.status(), &error.content());
         if let Work::Collect(incoming) = mem::replace(&mut self.work, Work::End(Farewell::Linger)) {
             self.report_head(&incoming.head, turn);
         }
+        self.note_error_response(start, turn, out);
         self.report(Outcome::Complete, turn);
     }
 
@@ -232,32 +238,52 @@ impl Active {
     /// Notes what the journal wants to know of a request that is refused although its head can be
     /// read.
     pub fn report_head(&mut self, head: &[u8], turn: &mut Turn<'_>) {
-        if !turn.journal.wants_exchanges() {
+        let Some(wanted) = turn.journal.wanted() else {
             return;
-        }
+        };
         let mut slots = FieldSlots::new();
         if let Ok(Some(parsed)) = parse_head(head, 0, &mut slots, turn.limits) {
-            self.report = Some(Report::new(&parsed.head()));
+            let (head, none) = (parsed.head(), RequestContent::borrowed(&[]));
+            let environ = Environ::new(&head, none, None, turn.client, turn.server, turn.now.moment);
+            self.report = Some(Report::of_request(&head, &environ, wanted));
+        }
+    }
+
+    /// Notes the fields of an error response, if one was written, from `start` of the output on.
+    fn note_error_response(&mut self, start: usize, turn: &Turn<'_>, out: &mut OutputQueue) {
+        let written = &out.buffer()[start..];
+        if let Some(wanted) = turn.journal.wanted()
+            && !wanted.response_fields.is_empty()
+            && !written.is_empty()
+        {
+            self.report.get_or_insert_default().note_response(written, wanted);
         }
     }
 
     fn report(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
         let report = self.report.take();
-        if !turn.journal.wants_exchanges() || (report.is_none() && self.tally.status == 0) {
+        if turn.journal.wanted().is_none() || (report.is_none() && self.tally.status == 0) {
             return;
         }
         turn.journal.exchange(&ExchangeRecord {
             peer: turn.client.peer,
-            request: report.as_ref().map(|report| report.line()),
+            request: report.as_ref().and_then(|report| report.line()),
             status: self.tally.status,
             content_bytes: self.tally.content_bytes,
-            referer: report.as_ref().and_then(|report| report.referer.as_deref()),
-            user_agent: report.as_ref().and_then(|report| report.user_agent.as_deref()),
+            request_fields: report.as_ref().map_or(&[], |report| &report.request_fields),
+            response_fields: report.as_ref().map_or(&[], |report| &report.response_fields),
+            variables: report.as_ref().map_or(&[], |report| &report.variables),
             begun: self.begun,
             ended: turn.now,
             outcome,
         });
     }
+}
+
+/// Where a response is to be noted, if anywhere.
+fn notes<'a>(report: &'a mut Option<Box<Report>>, journal: &'a dyn Journal) -> Option<Notes<'a>> {
+    let report = report.as_deref_mut()?;
+    Some(Notes { report, wanted: journal.wanted()? })
 }
 
 /// How to end a connection, by the reason for it. A client that has asked for the end, or whose

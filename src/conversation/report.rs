@@ -1,29 +1,88 @@
-//! What the journal wants to know of a request, kept until its response has ended.
+//! What the journal wants to know of an exchange, kept until its response has ended.
+//!
+//! Only what was [wanted](Wanted) is copied: of the request when the application is called, of the
+//! response when its head has been written, from the bytes that will leave.
 
-use super::journal::RequestLine;
+use super::journal::{RequestLine, Wanted};
+use crate::gateway::Environ;
 use crate::message::{RequestHead, Version};
 
-/// The parts of a head that stand in logs.
+/// The value of each thing that was wanted, in that order; none for what there was not.
+type Values = Vec<Option<Vec<u8>>>;
+
+/// The parts of an exchange that stand in logs.
+#[derive(Default)]
 pub(super) struct Report {
+    line: Option<Line>,
+    pub request_fields: Values,
+    pub response_fields: Values,
+    pub variables: Values,
+}
+
+/// A request line of its own.
+struct Line {
     method: String,
     target: String,
     version: Version,
-    pub referer: Option<Vec<u8>>,
-    pub user_agent: Option<Vec<u8>>,
 }
 
 impl Report {
-    pub fn new(head: &RequestHead<'_>) -> Box<Report> {
-        Box::new(Report {
-            method: head.method.as_str().to_string(),
-            target: head.raw_target.to_string(),
-            version: head.version,
-            referer: head.fields.get("Referer").map(<[u8]>::to_vec),
-            user_agent: head.fields.get("User-Agent").map(<[u8]>::to_vec),
-        })
+    /// Of a request that no access log wants to know of: enough to tell of its failure.
+    pub fn of_line(head: &RequestHead<'_>) -> Box<Report> {
+        let (method, target) = (head.method.as_str().to_string(), head.raw_target.to_string());
+        let line = Some(Line { method, target, version: head.version });
+        Box::new(Report { line, ..Report::default() })
     }
 
-    pub fn line(&self) -> RequestLine<'_> {
-        RequestLine { method: &self.method, target: &self.target, version: self.version }
+    /// Of a request, as its application sees it before it has changed anything.
+    pub fn of_request(head: &RequestHead<'_>, environ: &Environ<'_>, wanted: &Wanted) -> Box<Report> {
+        let mut report = Report::of_line(head);
+        let field = |name: &String| head.fields.get(name).map(<[u8]>::to_vec);
+        report.request_fields = wanted.request_fields.iter().map(field).collect();
+        let variable = |name: &String| environ.get(name).map(|value| value.into_owned());
+        report.variables = wanted.variables.iter().map(variable).collect();
+        report
+    }
+
+    /// Notes the fields of a response whose head was just written; content may follow it.
+    pub fn note_response(&mut self, head: &[u8], wanted: &Wanted) {
+        let field = |name: &String| encoded_field(head, name).map(<[u8]>::to_vec);
+        self.response_fields = wanted.response_fields.iter().map(field).collect();
+    }
+
+    /// The response was taken back.
+    pub fn forget_response(&mut self) {
+        self.response_fields.clear();
+    }
+
+    /// The request line, if the head could be read.
+    pub fn line(&self) -> Option<RequestLine<'_>> {
+        let Line { method, target, version } = self.line.as_ref()?;
+        Some(RequestLine { method, target, version: *version })
+    }
+}
+
+/// The value of the first field of this name in a head as it was encoded.
+fn encoded_field<'h>(head: &'h [u8], name: &str) -> Option<&'h [u8]> {
+    let lines = head.split(|&byte| byte == b'\n').skip(1).take_while(|line| *line != b"\r");
+    lines.filter(|line| line.get(name.len()) == Some(&b':')).find_map(|line| {
+        let (own_name, value) = line.split_at(name.len());
+        own_name.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_field_of_a_name_is_found_in_an_encoded_head() {
+        let head = b"HTTP/1.1 200 Date: x\r\nDate: 1\r\nX-Date: 2\r\nEmpty: \r\nx-date: 3\r\n\r\nLate: 4\r\n";
+        for (name, expected) in
+            [("date", Some(&b"1"[..])), ("X-DATE", Some(b"2")), ("Empty", Some(b"")), ("Late", None)]
+        {
+            assert_eq!(encoded_field(head, name), expected, "{name}");
+        }
+        assert_eq!(encoded_field(b"", "Date"), None);
     }
 }

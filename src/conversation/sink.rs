@@ -1,7 +1,9 @@
 //! The server's side of `start_response`: from the application's calls to bytes in the queue.
 
 use super::foreign::Foreign;
+use super::journal::Wanted;
 use super::output_queue::OutputQueue;
+use super::report::Report;
 use super::turn::{Life, Pace};
 use crate::gateway::{Body, BodyKind, Content, Misuse, ResponseSink};
 use crate::message::ContentLength;
@@ -17,12 +19,20 @@ pub(super) struct Tally {
     pub content_bytes: u64,
 }
 
+/// Where the fields of a response are noted, for the journal.
+pub(super) struct Notes<'a> {
+    pub report: &'a mut Report,
+    pub wanted: &'a Wanted,
+}
+
 /// Takes one response, from its status line to the content that is at hand.
 pub(super) struct Sink<'a> {
     http: &'a mut Http1,
     out: &'a mut OutputQueue,
     own_fields: &'a ServerFields,
     tally: &'a mut Tally,
+    /// None where nobody wants to know.
+    notes: Option<Notes<'a>>,
     pace: Pace<'a>,
     stage: Stage,
 }
@@ -50,9 +60,10 @@ impl<'a> Sink<'a> {
         out: &'a mut OutputQueue,
         own_fields: &'a ServerFields,
         tally: &'a mut Tally,
+        notes: Option<Notes<'a>>,
         pace: Pace<'a>,
     ) -> Sink<'a> {
-        Sink { http, out, own_fields, tally, pace, stage: Stage::Unbegun }
+        Sink { http, out, own_fields, tally, notes, pace, stage: Stage::Unbegun }
     }
 
     /// Whether the body that the application returned goes with what it did.
@@ -104,6 +115,9 @@ impl ResponseSink for Sink<'_> {
         }
         self.http.end_head(head, self.out.buffer(), length)?;
         self.tally.status = head.status().code();
+        if let Some(notes) = &mut self.notes {
+            notes.report.note_response(&self.out.buffer()[head.start()..], notes.wanted);
+        }
         self.stage = Stage::Ended { start: head.start(), before };
         Ok(())
     }
@@ -128,6 +142,9 @@ impl ResponseSink for Sink<'_> {
                 self.out.buffer().truncate(*start);
                 *self.http = *before;
                 *self.tally = Tally::default();
+                if let Some(notes) = &mut self.notes {
+                    notes.report.forget_response();
+                }
             }
             Stage::Content => return Err(Misuse::AlreadySent),
         }

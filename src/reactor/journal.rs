@@ -3,12 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::clock::Clock;
-use crate::conversation::{AccessLog, ExchangeRecord, Journal, RequestLine};
+use crate::conversation::{AccessLog, ExchangeRecord, Journal, RequestLine, Wanted};
 use crate::gateway::GatewayError;
 
 /// The journal of one event loop.
 pub(super) struct LoopJournal {
     access_log: Option<Box<dyn AccessLog + Send>>,
+    /// What the access log has asked for.
+    wanted: Wanted,
     /// Records that the access log has not flushed.
     unflushed: usize,
     clock: Clock,
@@ -16,7 +18,8 @@ pub(super) struct LoopJournal {
 
 impl LoopJournal {
     pub fn new(access_log: Option<Box<dyn AccessLog + Send>>, clock: Clock) -> LoopJournal {
-        LoopJournal { access_log, unflushed: 0, clock }
+        let wanted = access_log.as_ref().map_or(Wanted::nothing(), |log| log.wanted());
+        LoopJournal { access_log, wanted, unflushed: 0, clock }
     }
 
     /// The turn of the loop is over.
@@ -41,8 +44,8 @@ impl LoopJournal {
 }
 
 impl Journal for LoopJournal {
-    fn wants_exchanges(&self) -> bool {
-        self.access_log.is_some()
+    fn wanted(&self) -> Option<&Wanted> {
+        self.access_log.as_ref().map(|_| &self.wanted)
     }
 
     fn exchange(&mut self, record: &ExchangeRecord<'_>) {

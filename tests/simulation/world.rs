@@ -15,7 +15,9 @@ use super::model::{Model, Scene, judge_account, judge_wire};
 use super::plan::{Goodbye, Pace, Reading, Script};
 use super::rng::Rng;
 use super::server::{Around, Cause, Served, Wakes};
-use tidegate::conversation::{Budget, ExchangeRecord, Journal, Life, Memory, OutputQueue, RequestLine, Turn};
+use tidegate::conversation::{
+    Budget, ExchangeRecord, Journal, Life, Memory, OutputQueue, RequestLine, Turn, Wanted,
+};
 use tidegate::gateway::{Client as Asker, GatewayError, ServerInfo};
 use tidegate::limits::Limits;
 use tidegate::now::{Moment, Now};
@@ -294,7 +296,8 @@ impl World {
     fn turn(&mut self, number: usize, cause: Option<Cause>) {
         let served = &mut self.served[number];
         let wakes = Wakes(served.woken.clone());
-        let mut journal = Records { ledger: self.ledger.clone(), wants_exchanges: self.wants_exchanges };
+        let mut journal =
+            Records { ledger: self.ledger.clone(), wanted: self.wants_exchanges.then(Wanted::default) };
         let now = Now { moment: self.now, unix_seconds: 0 };
         let budget = Budget { requests: self.rng.pick(&[1, 2, 32]), pieces: self.rng.pick(&[1, 3, 256]) };
         let turn = Turn {
@@ -401,12 +404,12 @@ impl World {
 /// The journal: one record for each exchange.
 struct Records {
     ledger: Shared,
-    wants_exchanges: bool,
+    wanted: Option<Wanted>,
 }
 
 impl Journal for Records {
-    fn wants_exchanges(&self) -> bool {
-        self.wants_exchanges
+    fn wanted(&self) -> Option<&Wanted> {
+        self.wanted.as_ref()
     }
 
     fn exchange(&mut self, record: &ExchangeRecord<'_>) {
