@@ -185,7 +185,7 @@ impl Active {
         }
         let content = "500 Internal Server Error: the application failed.\n";
         let start = out.buffer().len();
-        self.http.write_error(out.buffer(), turn.own_fields, status, content);
+        self.tally.content_bytes += self.http.write_error(out.buffer(), turn.own_fields, status, content);
         self.note_error_response(start, turn, out);
         self.end_exchange(turn);
     }
@@ -195,7 +195,8 @@ impl Active {
         self.http.refuse(error);
         self.tally.status = error.status().code();
         let start = out.buffer().len();
-        self.http.write_error(out.buffer(), turn.own_fields, error.status(), &error.content());
+        self.tally.content_bytes +=
+            self.http.write_error(out.buffer(), turn.own_fields, error.status(), &error.content());
         if let Work::Collect(incoming) = mem::replace(&mut self.work, Work::End(Farewell::Linger)) {
             self.report_head(&incoming.head, turn);
         }

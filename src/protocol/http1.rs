@@ -245,11 +245,17 @@ impl Http1 {
         self.persistence.close(CloseReason::Failed);
     }
 
-    /// Writes a whole error response, after which the connection is closed. Does nothing if a
-    /// response has started.
-    pub fn write_error(&mut self, out: &mut Vec<u8>, own: &ServerFields, status: StatusCode, content: &str) {
+    /// Writes a whole error response, after which the connection is closed; how many bytes of content
+    /// it has. Does nothing if a response has started.
+    pub fn write_error(
+        &mut self,
+        out: &mut Vec<u8>,
+        own: &ServerFields,
+        status: StatusCode,
+        content: &str,
+    ) -> u64 {
         if !matches!(self.response, ResponseState::Unstarted | ResponseState::Continue) {
-            return;
+            return 0;
         }
         self.persistence.close(CloseReason::Failed);
         let encoded = ResponseEncoder::begin(out, own, status.code(), None).and_then(|mut head| {
@@ -260,12 +266,14 @@ impl Http1 {
             self.end_head(&head, out, ContentLength::Known(content.len() as u64))
         });
         debug_assert!(encoded.is_ok(), "the server's own error response is valid");
-        if self.open_piece(out, content.len() as u64) > 0 {
+        let admitted = self.open_piece(out, content.len() as u64);
+        if admitted > 0 {
             out.extend_from_slice(content.as_bytes());
             self.close_piece(out);
         }
         let ended = self.end_response(out);
         debug_assert!(ended.is_ok(), "its content is at hand");
+        admitted
     }
 
     /// Whether content is of any use to the response: none is for HEAD, none after enough.
