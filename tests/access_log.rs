@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use support::loopback::{Answer, PATIENCE, Running, run};
-use tidegate::access_log::JsonLog;
-use tidegate::{AccessLog, Environ, Server, StartResponse};
+use tidegate::access_log::{FormattedLog, JsonLog};
+use tidegate::{AccessLog, Environ, GatewayError, Server, StartResponse};
 
 /// Where a log goes in these tests.
 struct Channel(Sender<String>);
@@ -72,5 +72,66 @@ fn application_that_blocks_the_loop_is_in_the_duration() {
         // A loaded machine may take as long for anything; less than the pause it can never be.
         assert!(!is_slow || duration >= pause.as_secs_f64(), "{target}: {duration}");
         assert!(duration < PATIENCE.as_secs_f64(), "{target}: {duration}");
+    }
+}
+
+/// What the application of the next test does, by path.
+fn answer(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
+    let later = |start_response: StartResponse<'_>| {
+        start_response.status(202).field("X-Kind", "later").send("in the end")
+    };
+    match environ.path() {
+        "/later" => Ok(start_response.at(environ.now(), later)),
+        "/replaced" => {
+            let first = start_response.status(200).field("X-Kind", "first").start()?;
+            first.replace()?.status(404).field("X-Other", "second").send("not here")
+        }
+        "/fails" => {
+            start_response.status(200).field("X-Kind", "lost").start()?;
+            Err(GatewayError::new("it does not work"))
+        }
+        "/long" => {
+            let head = start_response.status(200).field("x-kind", "long").field("X-KIND", "twice");
+            head.send(vec![b'x'; 100_000])
+        }
+        _ => start_response.status(200).send("X-Kind: content\r\n"),
+    }
+}
+
+#[test]
+fn formatted_log_shows_the_fields_and_variables_that_it_names() {
+    let format = "%(m)s %(U)s %(s)s %(B)s|%({X-Id}i)s|%({X-Kind}o)s|%({Content-Type}o)s|%({Content-Length}o)s|\
+                  %({connection}o)s|%({HTTP_HOST}e)s|%({request_uri}e)s|%({NONE}e)s";
+    let (server, mut written) = serve(|channel| FormattedLog::new(format.parse().unwrap(), channel), answer);
+    let error_type = "text/plain; charset=utf-8";
+    for (request, expected) in [
+        (
+            "GET /a%20b?c HTTP/1.1\r\nHost: h\r\nx-id: 1\r\nX-Id: 2\r\n\r\n",
+            "GET /a b 200 17|1|-|-|17|-|h|/a%20b?c|-".to_string(),
+        ),
+        ("GET /later HTTP/1.1\r\nHost: h\r\n\r\n", "GET /later 202 10|-|later|-|10|-|h|/later|-".to_string()),
+        (
+            "GET /replaced HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /replaced 404 8|-|-|-|8|-|h|/replaced|-".to_string(),
+        ),
+        (
+            "GET /long HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /long 200 100000|-|long|-|100000|-|h|/long|-".to_string(),
+        ),
+        (
+            "GET /fails HTTP/1.1\r\nHost: h\r\nX-Id: \"\r\n\r\n",
+            format!("GET /fails 500 51|\\x22|-|{error_type}|51|close|h|/fails|-"),
+        ),
+        (
+            "POST /in HTTP/1.1\r\nHost: h\r\nX-Id: 3\r\nTransfer-Encoding: chunked\r\n\r\nno\r\n",
+            format!("POST /in 400 LENGTH|3|-|{error_type}|LENGTH|close|h|/in|-"),
+        ),
+        ("GET / HTTP/1.1\r\nno field\r\n\r\n", format!("- - 400 LENGTH|-|-|{error_type}|LENGTH|close|-|-|-")),
+    ] {
+        let mut client = server.connect();
+        client.send(request);
+        let response = client.read("GET");
+        let expected = expected.replace("LENGTH", &response.content.len().to_string());
+        assert_eq!(written.next(), expected, "{request:?}");
     }
 }

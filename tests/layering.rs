@@ -100,7 +100,7 @@ const ABSENCES: &[Absence] = &[
         knows: &["server", "reactor", "conversation", "gateway", "message", "limits", "now", "log"],
         nor: &[SYSTEM],
     },
-    Absence { place: "access_log.rs", knows: &["server", "conversation", "message", "log"], nor: &[SYSTEM] },
+    Absence { place: "access_log/", knows: &["server", "conversation", "message", "log"], nor: &[SYSTEM] },
     Absence {
         place: "adapters/",
         knows: &["adapters", "gateway", "message", "limits", "now", "log", "rustix", "pyo3"],
