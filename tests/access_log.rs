@@ -2,13 +2,16 @@
 
 mod support;
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::loopback::{Answer, PATIENCE, Running, run};
-use tidegate::access_log::{FormattedLog, JsonLog};
+use support::process::TempFolder;
+use tidegate::access_log::{FormattedLog, JsonLog, LogFile, LogFormat};
 use tidegate::{AccessLog, Environ, GatewayError, Server, StartResponse};
 
 /// Where a log goes in these tests.
@@ -134,4 +137,43 @@ fn formatted_log_shows_the_fields_and_variables_that_it_names() {
         let expected = expected.replace("LENGTH", &response.content.len().to_string());
         assert_eq!(written.next(), expected, "{request:?}");
     }
+}
+
+#[test]
+fn log_file_that_is_moved_away_and_opened_again_loses_no_line() {
+    let folder = TempFolder::new();
+    let (path, old) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let file = LogFile::open(&path).unwrap();
+    let handle = file.handle();
+    let format: LogFormat = "%(U)s".parse().unwrap();
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
+    let server = run(server.access_log(FormattedLog::new(format, file)), answer);
+    let mut client = server.connect();
+    let mut ask = |numbers: std::ops::Range<u32>| {
+        numbers.for_each(|number| {
+            assert_eq!(client.get(&format!("/{number}")).code, 200);
+        })
+    };
+    let lines =
+        |numbers: std::ops::Range<u32>| numbers.map(|number| format!("/{number}\n")).collect::<String>();
+    ask(0..20);
+    // The last answer may be here before its line is.
+    wait_for(&path, &lines(0..20));
+    fs::rename(&path, &old).unwrap();
+    ask(20..30);
+    wait_for(&old, &lines(0..30));
+    handle.reopen();
+    ask(30..50);
+    wait_for(&path, &lines(30..50));
+    wait_for(&old, &lines(0..30));
+}
+
+/// Waits until a file has this content.
+fn wait_for(path: &Path, expected: &str) {
+    let start = Instant::now();
+    let read = || fs::read_to_string(path).unwrap_or_default();
+    while read() != expected && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(read(), expected, "{}", path.display());
 }

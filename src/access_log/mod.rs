@@ -10,7 +10,8 @@
 //! sent can neither end a line nor forge another: it is escaped.
 //!
 //! Lines collect in memory, and leave in one write at the end of a turn of the loop. A writer that
-//! fails is reported once; from then on lines are dropped, and the server serves on.
+//! fails is reported once; from then on lines are dropped, and the server serves on. A [`LogFile`] can
+//! be moved away and opened again while the server runs.
 //!
 //! ```
 //! use tidegate::AccessLog;
@@ -43,6 +44,7 @@
 
 mod combined;
 mod escaped;
+mod file;
 mod format;
 mod formatted;
 mod json;
@@ -50,6 +52,7 @@ mod json;
 mod tests;
 
 pub use combined::CombinedLog;
+pub use file::{LogFile, ReopenHandle};
 pub use format::{InvalidLogFormat, LogFormat};
 pub use formatted::FormattedLog;
 pub use json::JsonLog;
