@@ -68,6 +68,9 @@ compile_error!("tidegate runs on Unix: Linux, macOS and the BSDs");
 
 pub mod access_log;
 pub mod adapters;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod conversation;
 pub mod gateway;
 pub mod limits;

@@ -24,6 +24,9 @@ const ALL: &[&str] = &[
     "reactor",
     "server",
     "adapters",
+    "access_log",
+    "cli",
+    "python",
     "mio",
     "slab",
     "httparse",
@@ -48,7 +51,7 @@ const SYSTEM: &[&str] = &[
 const NOWHERE: &[&str] = &["unsafe", ".unwrap()", ".expect(", "panic!(", "todo!(", "dbg!("];
 
 /// The one place that does: the page that shows what becomes of a panic.
-const ON_PURPOSE: (&str, &str) = ("bin/tidegate/welcome/mod.rs", "panic!(");
+const ON_PURPOSE: (&str, &str) = ("cli/welcome/mod.rs", "panic!(");
 
 /// What adapters share; it is no adapter itself.
 const ADAPTER_TOOLS: &[&str] = &["mod", "html"];
@@ -100,7 +103,11 @@ const ABSENCES: &[Absence] = &[
         knows: &["server", "reactor", "conversation", "gateway", "message", "limits", "now", "log"],
         nor: &[SYSTEM],
     },
-    Absence { place: "access_log/", knows: &["server", "conversation", "message", "log"], nor: &[SYSTEM] },
+    Absence {
+        place: "access_log/",
+        knows: &["access_log", "server", "conversation", "message", "log"],
+        nor: &[SYSTEM],
+    },
     Absence {
         place: "adapters/",
         knows: &["adapters", "gateway", "message", "limits", "now", "log", "rustix", "pyo3"],
@@ -124,8 +131,37 @@ const ABSENCES: &[Absence] = &[
         nor: &[],
     },
     Absence {
-        place: "bin/",
-        knows: &["server", "adapters", "gateway", "message", "limits", "now", "log", "rustix"],
+        place: "cli/",
+        knows: &[
+            "cli",
+            "server",
+            "adapters",
+            "access_log",
+            "gateway",
+            "message",
+            "limits",
+            "now",
+            "log",
+            "rustix",
+        ],
+        nor: &[],
+    },
+    Absence { place: "bin/", knows: &["cli"], nor: &[SYSTEM] },
+    Absence {
+        place: "python/",
+        knows: &[
+            "python",
+            "cli",
+            "server",
+            "adapters",
+            "access_log",
+            "gateway",
+            "message",
+            "limits",
+            "now",
+            "log",
+            "rustix",
+        ],
         nor: &[],
     },
 ];

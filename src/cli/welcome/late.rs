@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidegate::gateway::{Body, GatewayError, Later, StartResponse};
-use tidegate::now::Moment;
+use crate::gateway::{Body, GatewayError, Later, StartResponse};
+use crate::now::Moment;
 
 use super::{page, page_head};
 

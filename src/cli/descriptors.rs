@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::console::say;
+use super::console::say;
 
 /// Left for what is no connection: listeners, the poll, the log, temporary files, served files.
 const SPARE: u64 = 32;

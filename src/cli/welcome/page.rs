@@ -5,8 +5,8 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use tidegate::adapters::html::Escaped;
-use tidegate::gateway::Environ;
+use crate::adapters::html::Escaped;
+use crate::gateway::Environ;
 
 use super::upload::{PartReport, Report};
 
@@ -189,7 +189,7 @@ impl fmt::Display for Bytes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::welcome::multipart::PartHead;
+    use crate::cli::welcome::multipart::PartHead;
 
     const HOSTILE: &str = "<script>alert('x')</script>{{rows}}\"&";
 

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use tidegate::gateway::{
+use crate::gateway::{
     Body, Environ, GatewayError, OwnedEnviron, Responder, Response, StartResponse, deferred,
 };
 

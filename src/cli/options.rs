@@ -1,22 +1,90 @@
 //! The command line: what can be said on it, and what it comes to.
 //!
 //! Every option stands before or after the command. Sizes and times are told as people tell them:
-//! `64k`, `1MiB`, `500ms`, `1m`.
+//! `64k`, `1MiB`, `500ms`, `1m`. [`parse`] reads and checks all of it; nothing is done here.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
-use tidegate::ListenAddress;
-use tidegate::limits::Limits;
+
+use super::EXIT_USAGE;
+use super::console::log_to_stderr;
+use crate::ListenAddress;
+use crate::limits::Limits;
+
+/// What was asked for, checked: nothing in it is senseless.
+#[derive(Debug)]
+pub struct Options {
+    arguments: Arguments,
+    addresses: Vec<ListenAddress>,
+    limits: Limits,
+}
+
+/// Reads a command line. The first argument is the program's name, and not looked at.
+///
+/// # Errors
+/// Whatever leaves nothing to run: a wrong command line, but also `--help` and `--version`.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, Refusal> {
+    let arguments = Arguments::try_parse_from(arguments).map_err(Refusal)?;
+    let refuse = |reason| Refusal(Arguments::command().error(ErrorKind::ValueValidation, reason));
+    let limits = arguments.settings.limits.to_limits().map_err(refuse)?;
+    Ok(Options { addresses: arguments.addresses(), limits, arguments })
+}
+
+impl Options {
+    /// What to serve; none for the welcome application.
+    pub(super) fn command(&self) -> Option<&Command> {
+        self.arguments.command.as_ref()
+    }
+
+    /// In which form to log exchanges on stdout.
+    pub(super) fn access_log(&self) -> AccessLogFormat {
+        self.arguments.settings.access_log
+    }
+
+    /// Where to listen: at least one address.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// The limits, whatever the system allows.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Makes stderr the place where the log goes, for the whole process; a second call does nothing.
+    pub fn start_log(&self) {
+        log_to_stderr(self.arguments.settings.log_level.into());
+    }
+}
+
+/// A text for whoever has typed the command line, instead of something to run: what is wrong with
+/// it, or the help or version that it asks for.
+#[derive(Debug)]
+pub struct Refusal(clap::Error);
+
+impl Refusal {
+    /// Prints it on stderr, or what was asked for on stdout, and returns the exit status.
+    pub fn print(&self) -> u8 {
+        // Nobody may be left to read it.
+        let _ = self.0.print();
+        u8::try_from(self.0.exit_code()).unwrap_or(EXIT_USAGE)
+    }
+}
 
 /// An event-loop HTTP/1.1 server.
 #[derive(Debug, Parser)]
 #[command(
+    // Also where a module of Python runs it, whose name is another.
+    name = "tidegate",
+    bin_name = "tidegate",
     version,
     about = "Serves HTTP/1.1: a folder, or without a command the built-in welcome application",
     after_help = "Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 500ms, 30s, 1m, 2h.\n\
@@ -25,21 +93,21 @@ use tidegate::limits::Limits;
                   Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong \
                   command line."
 )]
-pub struct Options {
+struct Arguments {
     /// What to serve.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    command: Option<Command>,
     /// Where to serve it, as said before the command.
     #[command(flatten)]
     addresses: Addresses,
     /// How to serve it.
     #[command(flatten)]
-    pub settings: Settings,
+    settings: Settings,
 }
 
 /// What to serve.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Serve the files of a folder
     ///
     /// GET and HEAD, with index.html, listings, ranges and conditional requests. Nothing leads out
@@ -57,7 +125,7 @@ pub enum Command {
 /// Where to listen. Not a global option like the others: of those clap keeps one side of the
 /// command and drops the other, and no address is to be lost.
 #[derive(Args, Debug)]
-pub struct Addresses {
+pub(super) struct Addresses {
     /// Where to listen; may be repeated [default: 127.0.0.1:8000]
     ///
     /// HOST:PORT, [V6-ADDRESS]:PORT, :PORT for all addresses, or unix:PATH. Port 0 takes a free one.
@@ -65,9 +133,9 @@ pub struct Addresses {
     listen: Vec<ListenAddress>,
 }
 
-impl Options {
+impl Arguments {
     /// Where to listen: what was said on either side of the command, else the default.
-    pub fn addresses(&self) -> Vec<ListenAddress> {
+    fn addresses(&self) -> Vec<ListenAddress> {
         let mut addresses = self.addresses.listen.clone();
         if let Some(Command::Static { addresses: after, .. }) = &self.command {
             addresses.extend_from_slice(&after.listen);
@@ -81,26 +149,26 @@ impl Options {
 
 /// How to serve, whatever is served.
 #[derive(Args, Debug)]
-pub struct Settings {
+struct Settings {
     /// What to log on stderr
     #[arg(long, value_name = "LEVEL", global = true, default_value = "warn")]
-    pub log_level: LogLevel,
+    log_level: LogLevel,
 
     /// Log every exchange on stdout
     ///
     /// Off by default: a server in the background should be quiet, and a reader of stdout that
     /// stalls would stall the server.
     #[arg(long, value_name = "FORMAT", global = true, default_value = "off")]
-    pub access_log: AccessLogFormat,
+    access_log: AccessLogFormat,
 
     /// The limits.
     #[command(flatten)]
-    pub limits: LimitOptions,
+    limits: LimitOptions,
 }
 
 /// What is worth a line in the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum LogLevel {
+enum LogLevel {
     /// Nothing
     Off,
     /// Failures of the application
@@ -130,7 +198,7 @@ impl From<LogLevel> for LevelFilter {
 
 /// In which form exchanges are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AccessLogFormat {
+pub(super) enum AccessLogFormat {
     /// Not at all
     Off,
     /// Combined Log Format, as Apache and nginx write it
@@ -142,7 +210,7 @@ pub enum AccessLogFormat {
 /// One option for each field of [`Limits`], in their order.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
-pub struct LimitOptions {
+struct LimitOptions {
     /// Longest request line; beyond it 414
     #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.request_line_bytes_max))]
     request_line_max: Size,
@@ -205,7 +273,7 @@ impl LimitOptions {
     ///
     /// # Errors
     /// A sentence about the one that makes no sense.
-    pub fn to_limits(&self) -> Result<Limits, String> {
+    fn to_limits(&self) -> Result<Limits, String> {
         let rate = u32::try_from(self.body_rate_min.0);
         let output_rate = u32::try_from(self.output_rate_min.0);
         let limits = Limits {
@@ -330,6 +398,11 @@ fn scale(number: &str, factor: u64, help: &str) -> Result<u64, String> {
 mod tests {
     use super::*;
 
+    fn parse_words(arguments: &[&str]) -> Result<Options, String> {
+        let arguments = ["tidegate"].iter().chain(arguments).map(OsString::from);
+        parse(arguments).map_err(|refusal| refusal.0.to_string())
+    }
+
     fn check_size(text: &str, expected: Option<u64>) {
         assert_eq!(text.parse::<Size>().ok(), expected.map(Size), "{text}");
     }
@@ -367,8 +440,8 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_library() {
-        let options = Options::try_parse_from(["tidegate"]).unwrap();
-        assert_eq!(options.settings.limits.to_limits(), Ok(Limits::default()));
+        let options = parse_words(&[]).unwrap();
+        assert_eq!(options.limits(), &Limits::default());
         assert_eq!(options.addresses(), ["127.0.0.1:8000".parse().unwrap()]);
     }
 
@@ -385,41 +458,37 @@ mod tests {
     #[test]
     fn options_stand_before_or_after_the_command() {
         for arguments in [
-            ["tidegate", "--head-timeout", "3s", "--listen", "[::1]:0", "static", "x"],
-            ["tidegate", "static", "x", "--head-timeout", "3s", "--listen", "[::1]:0"],
-            ["tidegate", "--head-timeout", "3s", "static", "--listen", "[::1]:0", "x"],
+            ["--head-timeout", "3s", "--listen", "[::1]:0", "static", "x"],
+            ["static", "x", "--head-timeout", "3s", "--listen", "[::1]:0"],
+            ["--head-timeout", "3s", "static", "--listen", "[::1]:0", "x"],
         ] {
-            let options = Options::try_parse_from(arguments).unwrap();
-            let Some(Command::Static { folder, .. }) = &options.command else { panic!("{options:?}") };
+            let options = parse_words(&arguments).unwrap();
+            let Some(Command::Static { folder, .. }) = options.command() else { panic!("{options:?}") };
             assert_eq!(folder.to_str(), Some("x"));
-            let limits = options.settings.limits.to_limits().unwrap();
-            assert_eq!(limits.head_timeout, Duration::from_secs(3));
+            assert_eq!(options.limits().head_timeout, Duration::from_secs(3));
             assert_eq!(options.addresses(), ["[::1]:0".parse().unwrap()]);
         }
     }
 
     #[test]
     fn addresses_on_both_sides_of_the_command_all_count() {
-        let arguments = ["tidegate", "-l", "[::1]:1", "static", "x", "-l", "[::1]:2"];
-        let options = Options::try_parse_from(arguments).unwrap();
+        let options = parse_words(&["-l", "[::1]:1", "static", "x", "-l", "[::1]:2"]).unwrap();
         assert_eq!(options.addresses().len(), 2);
     }
 
     #[test]
     fn senseless_limits_are_refused_by_name() {
         for (arguments, name) in [
-            (["tidegate", "--fields-max", "0"], "--fields-max"),
-            (["tidegate", "--connections-max", "0"], "--connections-max"),
-            (["tidegate", "--body-rate-min", "4G"], "--body-rate-min"),
+            (["--fields-max", "0"], "--fields-max"),
+            (["--connections-max", "0"], "--connections-max"),
+            (["--body-rate-min", "4G"], "--body-rate-min"),
         ] {
-            let options = Options::try_parse_from(arguments).unwrap();
-            assert!(options.settings.limits.to_limits().unwrap_err().contains(name));
+            assert!(parse_words(&arguments).unwrap_err().contains(name));
         }
     }
 
     #[test]
     fn command_line_is_consistent_in_itself() {
-        use clap::CommandFactory;
-        Options::command().debug_assert();
+        Arguments::command().debug_assert();
     }
 }

@@ -6,23 +6,26 @@
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
+use crate::message::Calendar;
 use log::LevelFilter;
-use tidegate::message::Calendar;
 
 /// Says one sentence to the operator, whatever the level of the log.
 pub fn say(sentence: &str) {
     let _ = writeln!(io::stderr(), "{}", one_line(sentence));
 }
 
-/// Makes stderr the place where the log goes: `2026-01-31T12:00:00.000Z WARN what happened`.
+/// Makes stderr the place where the log goes: `2026-01-31T12:00:00.000Z WARN what happened`. Where
+/// there is a logger already, it stays: a process has one, and may come here twice.
 pub fn log_to_stderr(level: LevelFilter) {
-    env_logger::Builder::new()
+    let installed = env_logger::Builder::new()
         .filter_level(level)
         .format(|line, record| {
             let message = one_line(&record.args().to_string());
             writeln!(line, "{} {} {message}", timestamp(SystemTime::now()), record.level())
         })
-        .init();
+        .try_init();
+    // The error says that there is one.
+    drop(installed);
 }
 
 /// RFC 3339, in UTC, to the millisecond.

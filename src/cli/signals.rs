@@ -3,11 +3,11 @@
 use std::io;
 use std::thread;
 
+use crate::server::ServerHandle;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tidegate::server::ServerHandle;
 
-use crate::console::say;
+use super::console::say;
 
 /// The two signals, caught and waiting to be heard.
 pub struct ShutdownSignals(Signals);

@@ -17,8 +17,8 @@ mod page;
 mod tide;
 mod upload;
 
-use tidegate::gateway::{Body, Environ, Gateway, GatewayError, ResponseHead, StartResponse};
-use tidegate::message::Method;
+use crate::gateway::{Body, Environ, Gateway, GatewayError, ResponseHead, StartResponse};
+use crate::message::Method;
 
 use self::late::LateAnswer;
 use self::tide::Tide;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidegate::gateway::{BodyStream, GatewayError, Piece};
-use tidegate::now::Moment;
+use crate::gateway::{BodyStream, GatewayError, Piece};
+use crate::now::Moment;
 
 use super::page;
 

@@ -1,0 +1,103 @@
+//! The program `tidegate`: from the command line to a server at work.
+//!
+//! It is part of the library for those who embed the program as a whole: `src/bin/tidegate.rs`, and
+//! the Python package. It is hidden from the library's manual and promises nothing to others: what
+//! it does is in the layers below, all of them public.
+//!
+//! ```text
+//! arguments ──parse──▶ Options ──run──▶ gateway (welcome | static files) ─┐
+//!                         │        ──▶ limits, descriptors ───────────────┼─▶ bind ─▶ announce ─▶ serve
+//!                         ▼        ──▶ logger, access log, signals ───────┘               │
+//!                      Refusal (help, version, what is wrong) ──▶ exit status ◀───────────┘
+//! ```
+
+mod console;
+mod descriptors;
+mod options;
+mod signals;
+mod welcome;
+
+use std::env;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub use self::console::say;
+pub use self::descriptors::make_room_for;
+pub use self::options::{Options, Refusal, parse};
+
+use self::options::{AccessLogFormat, Command};
+use self::signals::ShutdownSignals;
+use crate::access_log::{CombinedLog, JsonLog};
+use crate::adapters::StaticFiles;
+use crate::gateway::Gateway;
+use crate::limits::Limits;
+use crate::{ListenAddress, Server};
+
+/// Exit status: served, and shut down.
+pub const EXIT_DONE: u8 = 0;
+/// Exit status: the system would not have it.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit status: the command line makes no sense.
+pub const EXIT_USAGE: u8 = 2;
+
+/// The whole program: what the process was started with, to its exit status.
+pub fn main() -> ExitCode {
+    let status = match parse(env::args_os()) {
+        Ok(options) => run(&options),
+        Err(refusal) => refusal.print(),
+    };
+    ExitCode::from(status)
+}
+
+/// Does what the command line asks for, and returns the exit status.
+pub fn run(options: &Options) -> u8 {
+    options.start_log();
+    match serve(options) {
+        Ok(()) => EXIT_DONE,
+        Err(reason) => {
+            say(&format!("tidegate: {reason}"));
+            EXIT_FAILED
+        }
+    }
+}
+
+/// Serves until shut down. An error is one sentence.
+fn serve(options: &Options) -> Result<(), String> {
+    let (gateway, what): (Box<dyn Gateway>, String) = match options.command() {
+        None => (Box::new(welcome::Welcome::new()), "the welcome application".to_string()),
+        Some(Command::Static { folder, .. }) => {
+            (Box::new(open_folder(folder)?), folder.display().to_string())
+        }
+    };
+    let mut limits = options.limits().clone();
+    limits.connections_max = make_room_for(limits.connections_max);
+    // From here on a signal is an event, even if it comes before the server does.
+    let signals = ShutdownSignals::install().map_err(|error| error.to_string())?;
+    let server = options.addresses().iter().cloned().fold(server(options, limits), Server::listen);
+    let server = server.bind().map_err(|error| error.to_string())?;
+    signals.forward_to(server.handle()).map_err(|error| error.to_string())?;
+    announce(&server.addresses(), &what);
+    server.run(gateway).map_err(|error| error.to_string())
+}
+
+fn open_folder(folder: &Path) -> Result<StaticFiles, String> {
+    StaticFiles::new(folder).map_err(|error| format!("cannot serve the folder {}: {error}", folder.display()))
+}
+
+/// A server with these limits and the access log that was asked for, without an address yet.
+pub fn server(options: &Options, limits: Limits) -> Server {
+    let server = Server::new().limits(limits);
+    match options.access_log() {
+        AccessLogFormat::Off => server,
+        AccessLogFormat::Combined => server.access_log(CombinedLog::new(io::stdout())),
+        AccessLogFormat::Json => server.access_log(JsonLog::new(io::stdout())),
+    }
+}
+
+/// Tells the operator where something is served, one line an address.
+pub fn announce(addresses: &[ListenAddress], what: &str) {
+    for address in addresses {
+        say(&format!("tidegate serves {what} on {address} (Ctrl-C stops)"));
+    }
+}
