@@ -29,8 +29,8 @@ use std::time::Duration;
 pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, ServerInfo, StartResponse};
 use crate::limits::Limits;
-use crate::reactor::{EventLoop, Listener};
-pub use crate::reactor::{InvalidAddress, ListenAddress, ServerHandle};
+use crate::reactor::EventLoop;
+pub use crate::reactor::{InvalidAddress, ListenAddress, Listener, ServerHandle};
 
 /// Most addresses of one server.
 const LISTENERS_MAX: usize = 1024;
@@ -56,11 +56,19 @@ where
 /// What a server is to be.
 #[derive(Default)]
 pub struct Server {
-    addresses: Vec<ListenAddress>,
+    places: Vec<Place>,
     limits: Limits,
     info: ServerInfo,
     access_log: Option<Box<dyn AccessLog + Send>>,
     hold_max: Duration,
+}
+
+/// Where a server is to listen.
+enum Place {
+    /// On an address that it binds.
+    Address(ListenAddress),
+    /// On a socket that is bound already.
+    Bound(Listener),
 }
 
 impl Server {
@@ -71,7 +79,13 @@ impl Server {
 
     /// Adds an address to listen on.
     pub fn listen(mut self, address: ListenAddress) -> Server {
-        self.addresses.push(address);
+        self.places.push(Place::Address(address));
+        self
+    }
+
+    /// Adds a socket that is bound already.
+    pub fn listener(mut self, listener: Listener) -> Server {
+        self.places.push(Place::Bound(listener));
         self
     }
 
@@ -113,14 +127,14 @@ impl Server {
     pub fn bind(self) -> io::Result<BoundServer> {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
         self.limits.check().map_err(invalid)?;
-        if self.addresses.is_empty() || self.addresses.len() > LISTENERS_MAX {
+        if self.places.is_empty() || self.places.len() > LISTENERS_MAX {
             return Err(invalid(format!("a server has 1 to {LISTENERS_MAX} addresses")));
         }
-        let bind = |address: &ListenAddress| {
-            Listener::bind(address)
-                .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+        let bind = |place| match place {
+            Place::Address(address) => Listener::bind(&address),
+            Place::Bound(listener) => Ok(listener),
         };
-        let listeners = self.addresses.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
+        let listeners = self.places.into_iter().map(bind).collect::<io::Result<Vec<_>>>()?;
         let mut event_loop = EventLoop::new(listeners, self.limits, self.info, self.access_log)?;
         event_loop.hold_responses(self.hold_max);
         Ok(BoundServer { event_loop })

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Answer, PATIENCE, Running, run};
+use support::loopback::{Answer, PATIENCE, Running, serve_with};
 use support::process::TempFolder;
 use tidegate::access_log::{FormattedLog, JsonLog, LogFile, LogFormat};
 use tidegate::{AccessLog, Environ, GatewayError, Server, StartResponse};

@@ -16,11 +16,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Answer, Client, End, Running, noise, serve, serve_on, wait_until};
+use support::loopback::{Answer, Client, End, Running, noise, serve, serve_on, serve_with, wait_until};
 use support::response::Response;
 use tidegate::gateway::{BodyStream, Piece, Responder, deferred};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
+use tidegate::server::Listener;
 use tidegate::{Environ, GatewayError, ListenAddress, Server, StartResponse};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -330,6 +331,40 @@ fn unix_socket_left_behind_is_replaced_and_removed_at_the_end() {
     drop(client);
     drop(server);
     assert!(!path.exists(), "still there");
+}
+
+#[test]
+fn unix_socket_is_removed_with_its_listener_and_not_with_a_duplicate() {
+    let path = socket_path();
+    let listener = Listener::bind(&ListenAddress::Unix(path.clone())).unwrap();
+    let server = serve_with(Server::new().listener(listener.try_clone().unwrap()), echo);
+    assert_eq!(server.addresses, [ListenAddress::Unix(path.clone())]);
+    assert_eq!(Client::connect_unix(&path).get("/alive").text(), "/alive");
+    drop(server);
+    assert!(path.exists(), "gone with the duplicate");
+    drop(listener);
+    assert!(!path.exists(), "still there");
+}
+
+#[test]
+fn servers_with_duplicates_of_one_listener_all_accept_from_it() {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+    let name = |name: &'static str| {
+        move |_: &mut Environ<'_>, start: StartResponse<'_>| start.status(200).send(name)
+    };
+    let first = serve_with(Server::new().listener(listener.try_clone().unwrap()), name("first"));
+    assert_eq!(first.addresses, [listener.address()]);
+    assert_eq!(first.connect().get("/").text(), "first");
+    let second = serve_with(Server::new().listener(listener.try_clone().unwrap()), name("second"));
+    assert_eq!(second.addresses, first.addresses);
+    drop(first);
+    assert_eq!(second.connect().get("/").text(), "second");
+    drop(second);
+    // Nobody accepts, but the socket is there.
+    let mut waiting = connect_to(&listener.address());
+    let third = serve_with(Server::new().listener(listener), name("third"));
+    assert_eq!(waiting.get("/").text(), "third");
+    drop((waiting, third));
 }
 
 #[test]

@@ -10,9 +10,11 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as BlockingUnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process;
 use std::time::Duration;
 
 use mio::event::Source;
@@ -41,16 +43,35 @@ pub(super) enum Accepting {
     Paused(Moment),
 }
 
-/// A bound, listening socket.
-pub(crate) struct Listener {
-    socket: Socket,
+/// A bound, listening socket: clients can connect, and wait until a server runs.
+///
+/// [`Server::bind`](crate::Server::bind) makes those of its addresses by itself. Bind one here where
+/// several servers are to share a socket, in threads or in processes that are forked later: each gets
+/// a duplicate, and the system gives each connection to one that accepts.
+///
+/// ```
+/// use tidegate::Server;
+/// use tidegate::server::Listener;
+///
+/// let listener = Listener::bind(&"127.0.0.1:0".parse()?)?;
+/// let first = Server::new().listener(listener.try_clone()?).bind()?;
+/// let second = Server::new().listener(listener).bind()?;
+/// assert_eq!(first.addresses(), second.addresses());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Listener {
     pub(super) accepting: Accepting,
+    socket: Socket,
+    /// Which process is to remove the path of a unix socket, once this goes: the one that has bound
+    /// it, as long as this is no duplicate.
+    bound_by: Option<u32>,
 }
 
+#[derive(Debug)]
 enum Socket {
     Tcp(TcpListener, SocketAddr),
-    /// The path goes away with the listener.
-    Unix(UnixListener, std::path::PathBuf),
+    Unix(UnixListener, PathBuf),
 }
 
 /// What one attempt to accept has brought.
@@ -67,20 +88,38 @@ pub(super) enum Accepted {
 
 impl Listener {
     /// Binds an address.
+    ///
+    /// # Errors
+    /// What the system says, with the address.
     pub fn bind(address: &ListenAddress) -> io::Result<Listener> {
-        let socket = match address {
-            ListenAddress::Tcp(address) => {
-                let listener = bind_tcp(*address)?;
-                let local = listener.local_addr()?;
-                Socket::Tcp(listener, local)
-            }
-            ListenAddress::Unix(path) => {
-                remove_stale_socket(path)?;
-                Socket::Unix(UnixListener::bind(path)?, path.clone())
-            }
+        let bound = match address {
+            ListenAddress::Tcp(address) => bind_tcp(*address).and_then(Listener::of_tcp),
+            ListenAddress::Unix(path) => bind_unix(path),
         };
+        bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+    }
+
+    fn of_tcp(listener: TcpListener) -> io::Result<Listener> {
+        let local = listener.local_addr()?;
+        Ok(Listener::new(Socket::Tcp(listener, local), None))
+    }
+
+    fn new(socket: Socket, bound_by: Option<u32>) -> Listener {
         // Connections may wait already by the time it is registered.
-        Ok(Listener { socket, accepting: Accepting::Ready })
+        Listener { accepting: Accepting::Ready, socket, bound_by }
+    }
+
+    /// A duplicate, that accepts from the same queue. The path of a unix socket stays when it goes.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Listener> {
+        let descriptor = self.as_fd().try_clone_to_owned()?;
+        let socket = match &self.socket {
+            Socket::Tcp(_, local) => Socket::Tcp(TcpListener::from_std(descriptor.into()), *local),
+            Socket::Unix(_, path) => Socket::Unix(UnixListener::from_std(descriptor.into()), path.clone()),
+        };
+        Ok(Listener::new(socket, None))
     }
 
     /// The address, with the port that was given for port 0.
@@ -92,7 +131,7 @@ impl Listener {
     }
 
     /// The address as applications know it.
-    pub fn local(&self) -> Option<SocketAddr> {
+    pub(super) fn local(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Tcp(_, local) => Some(*local),
             Socket::Unix(..) => None,
@@ -129,23 +168,23 @@ impl Listener {
     }
 
     /// No means to accept: wait for some.
-    pub fn pause(&mut self, now: Moment) {
+    pub(super) fn pause(&mut self, now: Moment) {
         self.accepting = Accepting::Paused(now + PAUSE);
     }
 
     /// Whether it waits for means.
-    pub fn is_paused(&self) -> bool {
+    pub(super) fn is_paused(&self) -> bool {
         matches!(self.accepting, Accepting::Paused(_))
     }
 
     /// A connection has closed or become idle, or the pause is over.
-    pub fn resume(&mut self) {
+    pub(super) fn resume(&mut self) {
         if let Accepting::Paused(_) = self.accepting {
             self.accepting = Accepting::Ready;
         }
     }
 
-    pub fn source(&mut self) -> &mut dyn Source {
+    pub(super) fn source(&mut self) -> &mut dyn Source {
         match &mut self.socket {
             Socket::Tcp(listener, _) => listener,
             Socket::Unix(listener, _) => listener,
@@ -153,13 +192,31 @@ impl Listener {
     }
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Tcp(listener, _) => listener.as_fd(),
+            Socket::Unix(listener, _) => listener.as_fd(),
+        }
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Socket::Unix(_, path) = &self.socket {
+        // A process that was forked since has only a copy: the path is still served.
+        if let Socket::Unix(_, path) = &self.socket
+            && self.bound_by == Some(process::id())
+        {
             // Somebody may have removed it already.
             let _ = fs::remove_file(path);
         }
     }
+}
+
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    remove_stale_socket(path)?;
+    let listener = UnixListener::bind(path)?;
+    Ok(Listener::new(Socket::Unix(listener, path.to_path_buf()), Some(process::id())))
 }
 
 /// A socket that was left behind by a server that is gone is in the way of the next one.
@@ -218,5 +275,21 @@ fn or_without_ipv6(
             bind(SocketAddr::from(([0, 0, 0, 0], address.port())))
         }
         bound => bound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_that_another_process_has_bound_stays() {
+        let path = std::env::temp_dir().join(format!("tidegate-listener-{}", process::id()));
+        for (bound_by, stays) in [(process::id() + 1, true), (process::id(), false)] {
+            let mut listener = bind_unix(&path).unwrap();
+            listener.bound_by = Some(bound_by);
+            drop(listener);
+            assert_eq!(path.exists(), stays, "bound by {bound_by}");
+        }
     }
 }

@@ -43,5 +43,5 @@ mod wakeup_queue;
 
 pub use address::{InvalidAddress, ListenAddress};
 pub(crate) use event_loop::EventLoop;
-pub(crate) use listener::Listener;
+pub use listener::Listener;
 pub use shutdown::ServerHandle;

@@ -46,11 +46,11 @@ where
     F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer + Send + 'static,
 {
     let addresses = addresses.iter().map(|text| text.parse().unwrap());
-    run(addresses.fold(Server::new().limits(limits), Server::listen), gateway)
+    serve_with(addresses.fold(Server::new().limits(limits), Server::listen), gateway)
 }
 
-/// Runs a server that is set up already.
-pub fn run<F>(server: Server, gateway: F) -> Running
+/// Serves with a server that is ready to bind.
+pub fn serve_with<F>(server: Server, gateway: F) -> Running
 where
     F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer + Send + 'static,
 {
