@@ -41,6 +41,7 @@ fn help_tells_every_option_with_its_default() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     for word in [
         "--listen <ADDR>",
+        "--bind",
         "[default: 127.0.0.1:8000]",
         "--log-level",
         "--access-log",
@@ -81,7 +82,7 @@ fn wrong_command_line_is_refused_with_status_2() {
     check_failure(&["--listen", "nonsense"], 2, &["nonsense", "--listen"]);
     check_failure(&["--listen", "127.0.0.1:99999"], 2, &["127.0.0.1:99999"]);
     check_failure(&["--body-max", "1.5x"], 2, &["1.5x", "--body-max", "a size is"]);
-    check_failure(&["--head-timeout", "5"], 2, &["--head-timeout", "30s"]);
+    check_failure(&["--head-timeout", "5d"], 2, &["--head-timeout", "30s"]);
     check_failure(&["--log-level", "loud"], 2, &["loud", "warn"]);
     check_failure(&["--access-log", "xml"], 2, &["xml", "combined"]);
     check_failure(&["--fields-max", "0"], 2, &["--fields-max"]);
@@ -144,7 +145,7 @@ fn unix_socket_is_served() {
 #[test]
 fn limits_on_the_command_line_hold() {
     let limits = ["--request-line-max", "100", "--head-max", "1k", "--fields-max=6"];
-    let more = ["--body-max", "10", "--head-timeout", "300ms"];
+    let more = ["--body-max", "10", "--head-timeout", "0.3"];
     let program = Program::start(&[&limits[..], &more[..]].concat());
     assert_eq!(program.get(&format!("/{}", "x".repeat(200))).code, 414);
     let long = format!("X: {}", "x".repeat(2_000));

@@ -15,6 +15,7 @@ mod console;
 mod descriptors;
 mod options;
 mod signals;
+mod units;
 mod welcome;
 
 use std::env;

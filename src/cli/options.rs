@@ -1,14 +1,12 @@
 //! The command line: what can be said on it, and what it comes to.
 //!
-//! Every option stands before or after the command. Sizes and times are told as people tell them:
-//! `64k`, `1MiB`, `500ms`, `1m`. [`parse`] reads and checks all of it; nothing is done here.
+//! Every option stands before or after the command. [`parse`] reads and checks all of it; nothing is
+//! done here.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -16,6 +14,7 @@ use log::LevelFilter;
 
 use super::EXIT_USAGE;
 use super::console::log_to_stderr;
+use super::units::{Size, Span};
 use crate::ListenAddress;
 use crate::limits::Limits;
 
@@ -87,7 +86,7 @@ impl Refusal {
     bin_name = "tidegate",
     version,
     about = "Serves HTTP/1.1: a folder, or without a command the built-in welcome application",
-    after_help = "Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 500ms, 30s, 1m, 2h.\n\
+    after_help = "Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.\n\
                   SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops \
                   at once.\n\
                   Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong \
@@ -129,7 +128,8 @@ pub(super) struct Addresses {
     /// Where to listen; may be repeated [default: 127.0.0.1:8000]
     ///
     /// HOST:PORT, [V6-ADDRESS]:PORT, :PORT for all addresses, or unix:PATH. Port 0 takes a free one.
-    #[arg(long, short, value_name = "ADDR", value_parser = ListenAddress::from_str)]
+    #[arg(long, short, visible_alias = "bind", visible_short_alias = 'b', value_name = "ADDR")]
+    #[arg(value_parser = ListenAddress::from_str)]
     listen: Vec<ListenAddress>,
 }
 
@@ -221,7 +221,7 @@ struct LimitOptions {
     #[arg(long, value_name = "COUNT", global = true, default_value_t = Limits::default().fields_max)]
     fields_max: usize,
     /// Longest request content; beyond it 413
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size(Limits::default().body_bytes_max))]
+    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::from_bytes(Limits::default().body_bytes_max))]
     body_max: Size,
     /// Request content kept in memory; beyond it in a temporary file
     #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.body_memory_bytes_max))]
@@ -230,34 +230,34 @@ struct LimitOptions {
     #[arg(long, value_name = "COUNT", global = true, default_value_t = Limits::default().connections_max)]
     connections_max: usize,
     /// Bytes held for all connections together; near it, content goes to temporary files
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size(Limits::default().memory_bytes_max as u64))]
+    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.memory_bytes_max))]
     memory_max: Size,
     /// Output owed to a client; beyond it no more is produced for it until it reads
     #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.output_bytes_high))]
     output_max: Size,
     /// Longest time for a request's head; beyond it 408
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span(Limits::default().head_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.head_timeout))]
     head_timeout: Span,
     /// Longest time without a byte of request content; beyond it 408
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span(Limits::default().body_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.body_timeout))]
     body_timeout: Span,
     /// Least rate of request content, in bytes a second, 0 for any; below it 408
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size(Limits::default().body_rate_min.into()))]
+    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::from_bytes(Limits::default().body_rate_min.into()))]
     body_rate_min: Size,
     /// Longest time between two requests of a connection; then it is closed
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span(Limits::default().idle_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.idle_timeout))]
     idle_timeout: Span,
     /// Longest time without the client reading what it is owed; then it is cut off
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span(Limits::default().write_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.write_timeout))]
     write_timeout: Span,
     /// Least rate at which a client reads what it is owed, in bytes a second, 0 for any; below it cut off
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size(Limits::default().output_rate_min.into()))]
+    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::from_bytes(Limits::default().output_rate_min.into()))]
     output_rate_min: Size,
     /// How long a refused client is still listened to, so that it gets its error response
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span(Limits::default().linger_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.linger_timeout))]
     linger_timeout: Span,
     /// How long a shutdown waits for what is being served; then it is cut off
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span(Limits::default().drain_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.drain_timeout))]
     drain_timeout: Span,
 }
 
@@ -274,168 +274,40 @@ impl LimitOptions {
     /// # Errors
     /// A sentence about the one that makes no sense.
     fn to_limits(&self) -> Result<Limits, String> {
-        let rate = u32::try_from(self.body_rate_min.0);
-        let output_rate = u32::try_from(self.output_rate_min.0);
+        let rate = u32::try_from(self.body_rate_min.bytes());
+        let output_rate = u32::try_from(self.output_rate_min.bytes());
         let limits = Limits {
             request_line_bytes_max: self.request_line_max.in_memory(),
             head_bytes_max: self.head_max.in_memory(),
             fields_max: self.fields_max,
-            body_bytes_max: self.body_max.0,
+            body_bytes_max: self.body_max.bytes(),
             body_memory_bytes_max: self.body_memory_max.in_memory(),
             connections_max: self.connections_max,
             memory_bytes_max: self.memory_max.in_memory(),
             output_bytes_high: self.output_max.in_memory(),
-            head_timeout: self.head_timeout.0,
-            body_timeout: self.body_timeout.0,
+            head_timeout: self.head_timeout.time(),
+            body_timeout: self.body_timeout.time(),
             body_rate_min: rate.map_err(|_| "--body-rate-min can be at most 4G-1".to_string())?,
-            idle_timeout: self.idle_timeout.0,
-            write_timeout: self.write_timeout.0,
+            idle_timeout: self.idle_timeout.time(),
+            write_timeout: self.write_timeout.time(),
             output_rate_min: output_rate.map_err(|_| "--output-rate-min can be at most 4G-1".to_string())?,
-            linger_timeout: self.linger_timeout.0,
-            drain_timeout: self.drain_timeout.0,
+            linger_timeout: self.linger_timeout.time(),
+            drain_timeout: self.drain_timeout.time(),
         };
         limits.check().map_err(|reason| in_words_of_the_command_line(&reason))?;
         Ok(limits)
     }
 }
 
-/// A number of bytes, told with a binary unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(u64);
-
-/// From the longest, so that the first that divides a size is its unit.
-const SIZE_UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-
-impl Size {
-    fn of(limit: impl Fn(&Limits) -> usize) -> Size {
-        Size(limit(&Limits::default()) as u64)
-    }
-
-    /// As a length in memory: what is beyond the address space is all of it.
-    fn in_memory(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Size, String> {
-        let (number, unit) = split_unit(text);
-        let factor = match unit.to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kb" | "kib" => 1 << 10,
-            "m" | "mb" | "mib" => 1 << 20,
-            "g" | "gb" | "gib" => 1 << 30,
-            "t" | "tb" | "tib" => 1 << 40,
-            _ => return Err("a size is a whole number of bytes, or with a unit: 64k, 1MiB".into()),
-        };
-        scale(number, factor, "a size is a whole number of bytes, or with a unit: 64k, 1MiB").map(Size)
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |&&(_, bytes): &&(&str, u64)| self.0 >= bytes && self.0.is_multiple_of(bytes);
-        match SIZE_UNITS.iter().find(fits) {
-            Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
-            None => write!(f, "{}", self.0),
-        }
-    }
-}
-
-/// A length of time, told with a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(Duration);
-
-const SPAN_HELP: &str = "a time is a whole number with a unit: 500ms, 30s, 1m, 2h";
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Span, String> {
-        let (number, unit) = split_unit(text);
-        let millis = match unit.to_ascii_lowercase().as_str() {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            _ => return Err(SPAN_HELP.into()),
-        };
-        scale(number, millis, SPAN_HELP).map(|millis| Span(Duration::from_millis(millis)))
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        match millis {
-            _ if !millis.is_multiple_of(1_000) => write!(f, "{millis}ms"),
-            _ if millis >= 120_000 && millis.is_multiple_of(60_000) => {
-                write!(f, "{}m", millis / 60_000)
-            }
-            _ => write!(f, "{}s", millis / 1_000),
-        }
-    }
-}
-
-/// `64k` → `64` and `k`.
-fn split_unit(text: &str) -> (&str, &str) {
-    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    (number, unit.trim_start())
-}
-
-fn scale(number: &str, factor: u64, help: &str) -> Result<u64, String> {
-    if number.is_empty() {
-        return Err(help.to_string());
-    }
-    let scaled = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    scaled.ok_or_else(|| "that is more than can be counted".to_string())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn parse_words(arguments: &[&str]) -> Result<Options, String> {
         let arguments = ["tidegate"].iter().chain(arguments).map(OsString::from);
         parse(arguments).map_err(|refusal| refusal.0.to_string())
-    }
-
-    fn check_size(text: &str, expected: Option<u64>) {
-        assert_eq!(text.parse::<Size>().ok(), expected.map(Size), "{text}");
-    }
-
-    fn check_span(text: &str, expected: Option<u64>) {
-        let expected = expected.map(Duration::from_millis).map(Span);
-        assert_eq!(text.parse::<Span>().ok(), expected, "{text}");
-    }
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        check_size("0", Some(0));
-        check_size("1000", Some(1_000));
-        check_size("64k", Some(65_536));
-        check_size("64 KiB", Some(65_536));
-        check_size("1MiB", Some(1 << 20));
-        check_size("2G", Some(2 << 30));
-        check_size("16777215t", Some(16_777_215 << 40));
-        for bad in ["", "k", "-1", "+1", "1.5M", "1x", "1 M B", "16777216t", "99999999999999999999"] {
-            check_size(bad, None);
-        }
-    }
-
-    #[test]
-    fn times_are_read_with_their_unit() {
-        check_span("0s", Some(0));
-        check_span("500ms", Some(500));
-        check_span("30s", Some(30_000));
-        check_span("1m", Some(60_000));
-        check_span("2h", Some(7_200_000));
-        for bad in ["", "30", "s", "-1s", "1.5s", "1d", "1ss", "99999999999999999999s"] {
-            check_span(bad, None);
-        }
     }
 
     #[test]
@@ -446,21 +318,12 @@ mod tests {
     }
 
     #[test]
-    fn every_size_and_time_is_shown_as_it_can_be_read() {
-        for text in ["0", "500", "8KiB", "1GiB", "1025", "3TiB"] {
-            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
-        }
-        for text in ["0s", "500ms", "75s", "60s", "5m", "1500ms"] {
-            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
     fn options_stand_before_or_after_the_command() {
         for arguments in [
             ["--head-timeout", "3s", "--listen", "[::1]:0", "static", "x"],
             ["static", "x", "--head-timeout", "3s", "--listen", "[::1]:0"],
-            ["--head-timeout", "3s", "static", "--listen", "[::1]:0", "x"],
+            ["--head-timeout", "3", "static", "-b", "[::1]:0", "x"],
+            ["--bind", "[::1]:0", "static", "--head-timeout", "3", "x"],
         ] {
             let options = parse_words(&arguments).unwrap();
             let Some(Command::Static { folder, .. }) = options.command() else { panic!("{options:?}") };
