@@ -78,6 +78,8 @@ fn version_is_that_of_the_package() {
 fn wrong_command_line_is_refused_with_status_2() {
     check_failure(&["--no-such-flag"], 2, &["--no-such-flag", "--help"]);
     check_failure(&["no-such-command"], 2, &["no-such-command"]);
+    #[cfg(not(feature = "wsgi"))]
+    check_failure(&["statik"], 2, &["statik", "'static'"]);
     check_failure(&["static"], 2, &["<DIR>"]);
     check_failure(&["--listen", "nonsense"], 2, &["nonsense", "--listen"]);
     check_failure(&["--listen", "127.0.0.1:99999"], 2, &["127.0.0.1:99999"]);
@@ -88,6 +90,12 @@ fn wrong_command_line_is_refused_with_status_2() {
     check_failure(&["--fields-max", "0"], 2, &["--fields-max"]);
     check_failure(&["--fields-max", "1000"], 2, &["--fields-max", "128"]);
     check_failure(&["--connections-max", "-1"], 2, &["-1"]);
+}
+
+#[test]
+fn application_of_python_is_refused_with_the_way_to_serve_it() {
+    check_failure(&["app:app", "-b", "127.0.0.1:0"], 2, &["app:app", "Python", "pip install ."]);
+    check_failure(&["-b", "127.0.0.1:0", "pkg.app"], 2, &["pkg.app", "Python", "pip install ."]);
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod options;
 mod signals;
 mod units;
 mod welcome;
+#[cfg(feature = "wsgi")]
+mod wsgi_options;
 
 use std::env;
 use std::io;
@@ -26,8 +28,10 @@ use std::process::ExitCode;
 pub use self::console::say;
 pub use self::descriptors::make_room_for;
 pub use self::options::{Options, Refusal, parse};
+#[cfg(feature = "wsgi")]
+pub use self::wsgi_options::{TrustedPeers, WsgiOptions};
 
-use self::options::{AccessLogFormat, Command};
+use self::options::{AccessLogFormat, Command, PYTHON_PACKAGE};
 use self::signals::ShutdownSignals;
 use crate::access_log::{CombinedLog, JsonLog};
 use crate::adapters::StaticFiles;
@@ -51,8 +55,13 @@ pub fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Does what the command line asks for, and returns the exit status.
+/// Does what the command line asks for, and returns the exit status. A Python application it cannot
+/// serve: where there is Python, ask [`Options::application`] first.
 pub fn run(options: &Options) -> u8 {
+    if let Some(application) = options.application() {
+        say(&format!("tidegate: there is no Python here for {application:?}, but in {PYTHON_PACKAGE}"));
+        return EXIT_USAGE;
+    }
     options.start_log();
     match serve(options) {
         Ok(()) => EXIT_DONE,

@@ -8,15 +8,28 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::error::ErrorKind;
+use clap::builder::{Resettable, StyledStr};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 use super::EXIT_USAGE;
 use super::console::log_to_stderr;
 use super::units::{Size, Span};
+#[cfg(feature = "wsgi")]
+use super::wsgi_options::WsgiOptions;
 use crate::ListenAddress;
 use crate::limits::Limits;
+
+#[cfg(feature = "wsgi")]
+const ABOUT: &str = "Serves HTTP/1.1: a Python application (WSGI), a folder, or with neither the \
+                     built-in welcome application";
+#[cfg(not(feature = "wsgi"))]
+const ABOUT: &str = "Serves HTTP/1.1: a folder, or without a command the built-in welcome application";
+
+/// What can call Python applications.
+pub(super) const PYTHON_PACKAGE: &str =
+    "the tidegate of the Python package: \"pip install .\" in a copy of its source installs it";
 
 /// What was asked for, checked: nothing in it is senseless.
 #[derive(Debug)]
@@ -31,16 +44,40 @@ pub struct Options {
 /// # Errors
 /// Whatever leaves nothing to run: a wrong command line, but also `--help` and `--version`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, Refusal> {
-    let arguments = Arguments::try_parse_from(arguments).map_err(Refusal)?;
+    let arguments = Arguments::try_parse_from(arguments).map_err(|error| Refusal(with_hint(error)))?;
     let refuse = |reason| Refusal(Arguments::command().error(ErrorKind::ValueValidation, reason));
-    let limits = arguments.settings.limits.to_limits().map_err(refuse)?;
+    let limits = arguments.limits().map_err(refuse)?;
+    arguments.check_one_purpose().map_err(refuse)?;
     Ok(Options { addresses: arguments.addresses(), limits, arguments })
+}
+
+/// Whoever names a Python application where there is no Python gets to know where there is.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let hint = vec![StyledStr::from(format!("a Python application is served by {PYTHON_PACKAGE}"))];
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(hint));
+    }
+    error
 }
 
 impl Options {
     /// What to serve; none for the welcome application.
     pub(super) fn command(&self) -> Option<&Command> {
         self.arguments.command.as_ref()
+    }
+
+    /// The Python application to serve, as it was named.
+    pub fn application(&self) -> Option<&str> {
+        #[cfg(feature = "wsgi")]
+        return self.arguments.wsgi.application.as_deref();
+        #[cfg(not(feature = "wsgi"))]
+        None
+    }
+
+    /// How to run a Python application; the rest, its access log too, is as for everything else.
+    #[cfg(feature = "wsgi")]
+    pub fn wsgi(&self) -> &WsgiOptions {
+        &self.arguments.wsgi
     }
 
     /// In which form to log exchanges on stdout.
@@ -85,7 +122,7 @@ impl Refusal {
     name = "tidegate",
     bin_name = "tidegate",
     version,
-    about = "Serves HTTP/1.1: a folder, or without a command the built-in welcome application",
+    about = ABOUT,
     after_help = "Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.\n\
                   SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops \
                   at once.\n\
@@ -99,6 +136,10 @@ struct Arguments {
     /// Where to serve it, as said before the command.
     #[command(flatten)]
     addresses: Addresses,
+    /// The Python application to serve, and how.
+    #[cfg(feature = "wsgi")]
+    #[command(flatten)]
+    wsgi: WsgiOptions,
     /// How to serve it.
     #[command(flatten)]
     settings: Settings,
@@ -134,6 +175,24 @@ pub(super) struct Addresses {
 }
 
 impl Arguments {
+    /// The limits that were asked for.
+    fn limits(&self) -> Result<Limits, String> {
+        #[cfg_attr(not(feature = "wsgi"), expect(unused_mut))]
+        let mut limits = self.settings.limits.to_limits()?;
+        #[cfg(feature = "wsgi")]
+        self.wsgi.widen(&mut limits);
+        Ok(limits)
+    }
+
+    /// A command and a Python application are two things to serve.
+    fn check_one_purpose(&self) -> Result<(), String> {
+        #[cfg(feature = "wsgi")]
+        if let (Some(_), Some(application)) = (&self.command, &self.wsgi.application) {
+            return Err(format!("it is either the application {application:?} or a command that is served"));
+        }
+        Ok(())
+    }
+
     /// Where to listen: what was said on either side of the command, else the default.
     fn addresses(&self) -> Vec<ListenAddress> {
         let mut addresses = self.addresses.listen.clone();
@@ -149,6 +208,8 @@ impl Arguments {
 
 /// How to serve, whatever is served.
 #[derive(Args, Debug)]
+// The heading of those before does not hold for these.
+#[command(next_help_heading = Resettable::Reset)]
 struct Settings {
     /// What to log on stderr
     #[arg(long, value_name = "LEVEL", global = true, default_value = "warn")]
@@ -212,13 +273,13 @@ pub(super) enum AccessLogFormat {
 #[command(next_help_heading = "Limits")]
 struct LimitOptions {
     /// Longest request line; beyond it 414
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.request_line_bytes_max))]
+    #[arg(long, visible_alias = "limit-request-line", value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.request_line_bytes_max))]
     request_line_max: Size,
     /// Longest head, request line and fields together; beyond it 431
     #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.head_bytes_max))]
     head_max: Size,
     /// Most field lines in a head, at most 128; beyond it 431
-    #[arg(long, value_name = "COUNT", global = true, default_value_t = Limits::default().fields_max)]
+    #[arg(long, visible_alias = "limit-request-fields", value_name = "COUNT", global = true, default_value_t = Limits::default().fields_max)]
     fields_max: usize,
     /// Longest request content; beyond it 413
     #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::from_bytes(Limits::default().body_bytes_max))]
@@ -245,7 +306,7 @@ struct LimitOptions {
     #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::from_bytes(Limits::default().body_rate_min.into()))]
     body_rate_min: Size,
     /// Longest time between two requests of a connection; then it is closed
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.idle_timeout))]
+    #[arg(long, visible_alias = "keep-alive", value_name = "TIME", global = true, default_value_t = Span::of(|l| l.idle_timeout))]
     idle_timeout: Span,
     /// Longest time without the client reading what it is owed; then it is cut off
     #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.write_timeout))]
@@ -257,7 +318,7 @@ struct LimitOptions {
     #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.linger_timeout))]
     linger_timeout: Span,
     /// How long a shutdown waits for what is being served; then it is cut off
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.drain_timeout))]
+    #[arg(long, visible_alias = "graceful-timeout", value_name = "TIME", global = true, default_value_t = Span::of(|l| l.drain_timeout))]
     drain_timeout: Span,
 }
 
@@ -337,6 +398,101 @@ mod tests {
     fn addresses_on_both_sides_of_the_command_all_count() {
         let options = parse_words(&["-l", "[::1]:1", "static", "x", "-l", "[::1]:2"]).unwrap();
         assert_eq!(options.addresses().len(), 2);
+    }
+
+    #[test]
+    fn names_that_other_servers_have_for_limits_are_understood() {
+        let words = ["--keep-alive", "2", "--graceful-timeout", "3", "--limit-request-line", "4094"];
+        let options = parse_words(&[&words[..], &["--limit-request-fields=50"]].concat()).unwrap();
+        let expected = Limits {
+            idle_timeout: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(3),
+            request_line_bytes_max: 4094,
+            fields_max: 50,
+            ..Limits::default()
+        };
+        assert_eq!(options.limits(), &expected);
+    }
+
+    #[cfg(not(feature = "wsgi"))]
+    #[test]
+    fn application_of_python_is_refused_with_the_way_to_serve_it() {
+        let refusal = parse_words(&["app:app", "-b", ":0", "--threads", "1"]).unwrap_err();
+        assert!(refusal.contains("app:app") && refusal.contains("pip install ."), "{refusal}");
+    }
+
+    #[cfg(feature = "wsgi")]
+    mod wsgi {
+        use super::*;
+
+        #[test]
+        fn application_stands_anywhere_among_the_options() {
+            for arguments in [
+                ["app:app", "-b", "[::1]:0", "--threads", "1", "--head-timeout", "3"],
+                ["-b", "[::1]:0", "app:app", "--threads", "1", "--head-timeout", "3"],
+                ["-b", "[::1]:0", "--threads", "1", "--head-timeout", "3", "app:app"],
+            ] {
+                let options = parse_words(&arguments).unwrap();
+                assert_eq!(options.application(), Some("app:app"));
+                assert_eq!(options.wsgi().threads, 1);
+                assert_eq!(options.limits().head_timeout, Duration::from_secs(3));
+                assert_eq!(options.addresses(), ["[::1]:0".parse().unwrap()]);
+            }
+        }
+
+        #[test]
+        fn command_is_a_command_with_an_application_beside_it_refused() {
+            let options = parse_words(&["static", "x"]).unwrap();
+            assert!(options.application().is_none() && options.command().is_some());
+            let options = parse_words(&[]).unwrap();
+            assert!(options.application().is_none() && options.command().is_none());
+            assert!(parse_words(&["app:app", "static", "x"]).unwrap_err().contains("either"));
+        }
+
+        #[test]
+        fn options_of_python_are_read_and_have_defaults() {
+            let options = parse_words(&["a"]).unwrap();
+            let default = options.wsgi();
+            assert_eq!((default.workers, default.threads, default.max_requests), (None, 4, 0));
+            assert_eq!(default.timeout, Duration::from_secs(30));
+            assert_eq!(default.forwarded_allow_ips, "127.0.0.1,::1".parse().unwrap());
+            assert!(!default.reload && !default.preload && default.pythonpath.is_empty());
+            let words = ["a", "-w2", "-t0", "--max-requests=9", "--max-requests-jitter=3", "--chdir=/d"];
+            let more = ["--pythonpath=/x,/y", "--pythonpath=/z", "--pid=p", "--reload", "--preload"];
+            let rest = ["--reload-extra-file=e", "--forwarded-allow-ips=*", "--access-logfile=-"];
+            let options = parse_words(&[&words[..], &more, &rest, &["--access-logformat=%h"]].concat());
+            let options = options.unwrap();
+            let given = options.wsgi();
+            assert_eq!((given.workers, given.timeout), (Some(2), Duration::ZERO));
+            assert_eq!((given.max_requests, given.max_requests_jitter), (9, 3));
+            assert_eq!(given.pythonpath, ["/x", "/y", "/z"].map(PathBuf::from));
+            assert_eq!((given.chdir.clone(), given.pid.clone()), (Some("/d".into()), Some("p".into())));
+            assert!(given.reload && given.preload);
+            assert_eq!(given.reload_extra_file, [PathBuf::from("e")]);
+            assert_eq!(given.access_logfile.as_deref(), Some("-"));
+            assert_eq!(given.access_logformat.as_deref(), Some("%h"));
+        }
+
+        #[test]
+        fn numbers_of_threads_and_workers_have_bounds() {
+            for (option, accepted, refused) in [("--threads", "1024", "1025"), ("--workers", "1024", "1025")]
+            {
+                assert!(parse_words(&["a", option, accepted]).is_ok());
+                for bad in ["0", refused, "many"] {
+                    assert!(parse_words(&["a", option, bad]).unwrap_err().contains(option), "{bad}");
+                }
+            }
+        }
+
+        #[test]
+        fn long_field_line_makes_room_in_the_head_and_takes_none() {
+            let head_of = |size| {
+                let options = parse_words(&["a", "--limit-request-field_size", size]).unwrap();
+                options.limits().head_bytes_max
+            };
+            assert_eq!(head_of("8190"), Limits::default().head_bytes_max);
+            assert_eq!(head_of("64k"), 65_536);
+        }
     }
 
     #[test]
