@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use support::process::{Answer, Ended, Program, TempFolder, ask_over, eventually, run, tidegate};
+use support::process::{
+    Answer, Ended, Program, TempFolder, ask_over, eventually, run, run_command, tidegate,
+};
 
 /// A start that fails: its exit status, and one line on stderr with these words.
 fn check_failure(arguments: &[&str], code: i32, words: &[&str]) {
@@ -41,6 +43,7 @@ fn help_tells_every_option_with_its_default() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     for word in [
         "--listen <ADDR>",
+        "TIDEGATE_IDLE_TIMEOUT",
         "--bind",
         "[default: 127.0.0.1:8000]",
         "--log-level",
@@ -96,6 +99,77 @@ fn wrong_command_line_is_refused_with_status_2() {
 fn application_of_python_is_refused_with_the_way_to_serve_it() {
     check_failure(&["app:app", "-b", "127.0.0.1:0"], 2, &["app:app", "Python", "pip install ."]);
     check_failure(&["-b", "127.0.0.1:0", "pkg.app"], 2, &["pkg.app", "Python", "pip install ."]);
+}
+
+/// The program with variables, and where it says it serves.
+fn serving_with(arguments: &[&str], variables: &[(&str, &str)], announcements: usize) -> Vec<String> {
+    let command = &mut tidegate();
+    command.args(arguments).envs(variables.iter().copied());
+    Program::start_command(command, announcements).addresses.clone()
+}
+
+#[test]
+fn address_on_the_command_line_wins_over_variables_and_ours_over_port() {
+    let all = [("TIDEGATE_LISTEN", "127.0.0.1:0,127.0.0.1:0"), ("PORT", "0")];
+    for arguments in [&["-l", "[::1]:0"][..], &["static", ".", "-l", "[::1]:0"]] {
+        let addresses = serving_with(arguments, &all, 1);
+        assert!(addresses[0].starts_with("http://[::1]:"), "{addresses:?}");
+    }
+    for arguments in [&[][..], &["static", "."]] {
+        let addresses = serving_with(arguments, &all, 2);
+        assert!(addresses.iter().all(|address| address.starts_with("http://127.0.0.1:")), "{addresses:?}");
+    }
+    // Every address of the machine; one without IPv6 has only those of IPv4.
+    let address = &serving_with(&[], &[("PORT", "0")], 1)[0];
+    assert!(address.starts_with("http://[::]:") || address.starts_with("http://0.0.0.0:"), "{address}");
+}
+
+#[test]
+fn limit_on_the_command_line_wins_over_a_variable() {
+    let status = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let command = &mut tidegate();
+        command.args(["-l", "127.0.0.1:0"]).args(arguments).envs(variables.iter().copied());
+        Program::start_command(command, 1).get(&format!("/{}", "x".repeat(200))).code
+    };
+    let short = ("TIDEGATE_REQUEST_LINE_MAX", "100");
+    assert_eq!(status(&[], &[short]), 414);
+    assert_eq!(status(&["static", "."], &[short]), 414);
+    assert_eq!(status(&[], &[("TIDEGATE_LIMIT_REQUEST_LINE", "100")]), 414);
+    assert_eq!(status(&[], &[("TIDEGATE_REQUEST_LINE_MAX", "")]), 404);
+    assert_eq!(status(&["--request-line-max", "8k"], &[short]), 404);
+    assert_eq!(status(&["static", ".", "--request-line-max", "8k"], &[short]), 404);
+    assert_eq!(status(&["--request-line-max", "8k", "static", "."], &[short]), 404);
+}
+
+#[test]
+fn variable_that_makes_no_sense_is_refused_with_status_2() {
+    for (name, value, word) in [
+        ("TIDEGATE_HEAD_TIMEOUT", "soon", "--head-timeout"),
+        ("TIDEGATE_LISTEN", "nowhere", "TIDEGATE_LISTEN"),
+        ("PORT", "http", "PORT"),
+    ] {
+        let Ended { code, stderr, .. } = run_command(tidegate().env(name, value));
+        assert_eq!(code, Some(2), "{name}: {stderr}");
+        assert!(stderr.contains(word) && stderr.contains(value), "{name}: {stderr}");
+    }
+}
+
+/// How many workers were asked for cannot be seen from outside, but a number of them that is none.
+#[cfg(feature = "wsgi")]
+#[test]
+fn number_of_workers_on_the_command_line_wins_over_variables_and_ours_over_the_common_one() {
+    let code = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let command = &mut tidegate();
+        let ended =
+            run_command(command.args(arguments).args(["static", "/none"]).envs(variables.iter().copied()));
+        ended.code
+    };
+    assert_eq!(code(&[], &[("WEB_CONCURRENCY", "many")]), Some(2));
+    assert_eq!(code(&[], &[("WEB_CONCURRENCY", "2")]), Some(1));
+    assert_eq!(code(&[], &[("TIDEGATE_WORKERS", "2"), ("WEB_CONCURRENCY", "many")]), Some(1));
+    assert_eq!(code(&[], &[("TIDEGATE_WORKERS", "many"), ("WEB_CONCURRENCY", "2")]), Some(2));
+    assert_eq!(code(&["-w2"], &[("TIDEGATE_WORKERS", "many")]), Some(1));
+    assert_eq!(code(&[], &[("TIDEGATE_RELOAD", "1"), ("TIDEGATE_PRELOAD", "no")]), Some(1));
 }
 
 #[test]

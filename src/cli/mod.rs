@@ -13,6 +13,7 @@
 
 mod console;
 mod descriptors;
+mod environment;
 mod options;
 mod signals;
 mod units;

@@ -10,11 +10,12 @@ use std::str::FromStr;
 
 use clap::builder::{Resettable, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 use super::EXIT_USAGE;
 use super::console::log_to_stderr;
+use super::environment::{self, Lookup};
 use super::units::{Size, Span};
 #[cfg(feature = "wsgi")]
 use super::wsgi_options::WsgiOptions;
@@ -39,16 +40,28 @@ pub struct Options {
     limits: Limits,
 }
 
-/// Reads a command line. The first argument is the program's name, and not looked at.
+/// Reads a command line, and for what it does not say, the environment. The first argument is the
+/// program's name, and not looked at.
 ///
 /// # Errors
 /// Whatever leaves nothing to run: a wrong command line, but also `--help` and `--version`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, Refusal> {
-    let arguments = Arguments::try_parse_from(arguments).map_err(|error| Refusal(with_hint(error)))?;
-    let refuse = |reason| Refusal(Arguments::command().error(ErrorKind::ValueValidation, reason));
-    let limits = arguments.limits().map_err(refuse)?;
-    arguments.check_one_purpose().map_err(refuse)?;
-    Ok(Options { addresses: arguments.addresses(), limits, arguments })
+    parse_with(arguments, &environment::variable)
+}
+
+fn parse_with(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: Lookup<'_>,
+) -> Result<Options, Refusal> {
+    let mut command = environment::with_variables(Arguments::command(), variables);
+    let matches = command.try_get_matches_from_mut(arguments).map_err(with_hint);
+    let arguments = matches.and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
+    let arguments = arguments.map_err(|error| Refusal(error.format(&mut command)))?;
+    let mut refuse = |reason| Refusal(command.error(ErrorKind::ValueValidation, reason));
+    let limits = arguments.limits().map_err(&mut refuse)?;
+    arguments.check_one_purpose().map_err(&mut refuse)?;
+    let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
+    Ok(Options { addresses, limits, arguments })
 }
 
 /// Whoever names a Python application where there is no Python gets to know where there is.
@@ -124,6 +137,9 @@ impl Refusal {
     version,
     about = ABOUT,
     after_help = "Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.\n\
+                  Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; \
+                  PORT is --listen :PORT, WEB_CONCURRENCY is --workers. The command line wins, then \
+                  TIDEGATE_...\n\
                   SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops \
                   at once.\n\
                   Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong \
@@ -193,16 +209,20 @@ impl Arguments {
         Ok(())
     }
 
-    /// Where to listen: what was said on either side of the command, else the default.
-    fn addresses(&self) -> Vec<ListenAddress> {
+    /// Where to listen: what was said on either side of the command, else in the environment, else
+    /// the default.
+    fn addresses(&self, variables: Lookup<'_>) -> Result<Vec<ListenAddress>, String> {
         let mut addresses = self.addresses.listen.clone();
         if let Some(Command::Static { addresses: after, .. }) = &self.command {
             addresses.extend_from_slice(&after.listen);
         }
         if addresses.is_empty() {
+            addresses = environment::addresses(variables)?;
+        }
+        if addresses.is_empty() {
             addresses.push(ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8000))));
         }
-        addresses
+        Ok(addresses)
     }
 }
 
@@ -368,7 +388,7 @@ mod tests {
 
     fn parse_words(arguments: &[&str]) -> Result<Options, String> {
         let arguments = ["tidegate"].iter().chain(arguments).map(OsString::from);
-        parse(arguments).map_err(|refusal| refusal.0.to_string())
+        parse_with(arguments, &|_| None).map_err(|refusal| refusal.0.to_string())
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::Resettable;
+use clap::builder::{FalseyValueParser, Resettable};
 use clap::{Args, value_parser};
 
 use super::units::{Size, Span};
@@ -62,13 +62,13 @@ pub struct WsgiOptions {
     #[arg(long, value_name = "FILE")]
     pub pid: Option<PathBuf>,
     /// Start workers anew when a module of the application has changed, for developers
-    #[arg(long)]
+    #[arg(long, value_parser = FalseyValueParser::new())]
     pub reload: bool,
     /// Another file to watch with --reload; may be repeated
     #[arg(long, value_name = "FILE")]
     pub reload_extra_file: Vec<PathBuf>,
     /// Load the application before workers are started, which then share its memory
-    #[arg(long)]
+    #[arg(long, value_parser = FalseyValueParser::new())]
     pub preload: bool,
     /// Whose X-Forwarded- fields to believe: addresses separated by commas, or * for everybody
     #[arg(long, value_name = "LIST", default_value = FORWARDED_ALLOW_IPS_DEFAULT)]

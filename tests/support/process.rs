@@ -34,24 +34,31 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// The command, without arguments.
+/// The command, without arguments, and without what the environment of the tests would add to them.
 pub fn tidegate() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    for (name, _) in std::env::vars_os() {
+        let is_own = name.to_string_lossy().starts_with("TIDEGATE_");
+        if is_own || ["PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"].iter().any(|other| name == *other) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Runs the program to its end, which it is expected to find by itself.
 pub fn run(arguments: &[&str]) -> Ended {
-    let mut child = tidegate()
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    run_command(tidegate().args(arguments))
+}
+
+/// Runs a command to its end.
+pub fn run_command(command: &mut Command) -> Ended {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (stdout, stderr) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
     let Some(status) = wait(&mut child) else {
         let _ = child.kill();
-        panic!("tidegate {arguments:?} does not end");
+        panic!("{command:?} does not end");
     };
     Ended { code: status.code(), stdout: stdout.rest(), stderr: stderr.rest() }
 }
