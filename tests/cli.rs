@@ -85,6 +85,7 @@ fn wrong_command_line_is_refused_with_status_2() {
     check_failure(&["statik"], 2, &["statik", "'static'"]);
     check_failure(&["static"], 2, &["<DIR>"]);
     check_failure(&["--listen", "nonsense"], 2, &["nonsense", "--listen"]);
+    check_failure(&["--listen", "fd://three"], 2, &["three", "descriptor", "--listen"]);
     check_failure(&["--listen", "127.0.0.1:99999"], 2, &["127.0.0.1:99999"]);
     check_failure(&["--body-max", "1.5x"], 2, &["1.5x", "--body-max", "a size is"]);
     check_failure(&["--head-timeout", "5d"], 2, &["--head-timeout", "30s"]);
@@ -222,6 +223,41 @@ fn unix_socket_is_served() {
     let answer = ask_over(UnixStream::connect(&path).unwrap(), "GET", "/", &[], b"");
     assert_eq!(answer.code, 200);
     assert!(program.stdout.next().starts_with("- - - ["));
+}
+
+/// Containers may forbid what it takes: then there is an error, and no server without a socket.
+#[cfg(target_os = "linux")]
+#[test]
+fn inherited_socket_is_served_or_the_system_is_to_blame() {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let expected = format!("http://{}/", listener.local_addr().unwrap());
+    let own = pidfd_open(getpid(), PidfdFlags::empty());
+    let is_allowed =
+        own.and_then(|own| pidfd_getfd(own, listener.as_raw_fd(), PidfdGetfdFlags::empty())).is_ok();
+    let script = format!("exec '{}' -b fd://3 3<&0", env!("CARGO_BIN_EXE_tidegate"));
+    let command = &mut std::process::Command::new("sh");
+    command.args(["-c", &script]).stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut first = [0; 200];
+    let count = child.stderr.as_mut().unwrap().read(&mut first).unwrap();
+    let line = String::from_utf8_lossy(&first[..count]).into_owned();
+    if is_allowed {
+        assert!(line.contains(&format!(" on {expected} ")), "{line}");
+        let stream = TcpStream::connect(expected["http://".len()..].trim_end_matches('/')).unwrap();
+        assert_eq!(ask_over(stream, "GET", "/", &[], b"").code, 200);
+        child.kill().unwrap();
+    } else {
+        assert!(line.contains("fd://3") && line.contains("pidfd_getfd"), "{line}");
+    }
+    child.wait().unwrap();
+}
+
+#[test]
+fn descriptor_that_is_not_open_is_one_clear_line() {
+    check_failure(&["-b", "fd://999"], 1, &["tidegate: ", "cannot listen on fd://999"]);
 }
 
 #[test]

@@ -290,6 +290,7 @@ fn connect_to(address: &ListenAddress) -> Client {
     match address {
         ListenAddress::Tcp(address) => Client::connect(*address),
         ListenAddress::Unix(path) => Client::connect_unix(path),
+        ListenAddress::Descriptor(_) => panic!("{address} is bound"),
     }
 }
 
@@ -365,6 +366,47 @@ fn servers_with_duplicates_of_one_listener_all_accept_from_it() {
     let third = serve_with(Server::new().listener(listener), name("third"));
     assert_eq!(waiting.get("/").text(), "third");
     drop((waiting, third));
+}
+
+#[test]
+fn socket_that_somebody_else_has_bound_is_adopted() {
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp_address = ListenAddress::Tcp(tcp.local_addr().unwrap());
+    let path = socket_path();
+    let unix = UnixListener::bind(&path).unwrap();
+    for (descriptor, address) in [(tcp.into(), tcp_address), (unix.into(), ListenAddress::Unix(path.clone()))]
+    {
+        let listener = Listener::adopt(descriptor).unwrap();
+        assert_eq!(listener.address(), address);
+        let server = serve_with(Server::new().listener(listener), echo);
+        assert_eq!(connect_to(&address).get("/alive").text(), "/alive");
+        drop(server);
+    }
+    assert!(path.exists(), "gone with whoever has not bound it");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn socket_that_is_given_away_goes_on_and_keeps_its_path() {
+    let path = socket_path();
+    let listener = Listener::bind(&ListenAddress::Unix(path.clone())).unwrap();
+    let descriptor = listener.release().unwrap();
+    let mut waiting = Client::connect_unix(&path);
+    let server = serve_with(Server::new().listener(Listener::adopt(descriptor).unwrap()), echo);
+    assert_eq!(waiting.get("/alive").text(), "/alive");
+    drop((waiting, server));
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn descriptor_that_does_not_listen_is_refused() {
+    let file = std::fs::File::open(".").unwrap();
+    assert!(Listener::adopt(file.into()).is_err());
+    if cfg!(feature = "sockets") {
+        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = Listener::adopt(datagrams.into()).unwrap_err();
+        assert!(error.to_string().contains("does not listen"), "{error}");
+    }
 }
 
 #[test]

@@ -184,7 +184,8 @@ pub(super) enum Command {
 pub(super) struct Addresses {
     /// Where to listen; may be repeated [default: 127.0.0.1:8000]
     ///
-    /// HOST:PORT, [V6-ADDRESS]:PORT, :PORT for all addresses, or unix:PATH. Port 0 takes a free one.
+    /// HOST:PORT, [V6-ADDRESS]:PORT, :PORT for all addresses, unix:PATH, or fd://3 for a listening
+    /// socket that the program was started with. Port 0 takes a free one.
     #[arg(long, short, visible_alias = "bind", visible_short_alias = 'b', value_name = "ADDR")]
     #[arg(value_parser = ListenAddress::from_str)]
     listen: Vec<ListenAddress>,

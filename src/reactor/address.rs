@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -24,6 +25,8 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// The path of a unix socket.
     Unix(PathBuf),
+    /// A listening socket that the process was started with, TCP or unix, by its descriptor.
+    Descriptor(RawFd),
 }
 
 /// A text that is no address to listen on, and why.
@@ -47,8 +50,8 @@ impl From<InvalidAddress> for io::Error {
 impl FromStr for ListenAddress {
     type Err = InvalidAddress;
 
-    /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address of the machine) or `unix:PATH`. Of a name
-    /// with several addresses the first is taken.
+    /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address of the machine), `unix:PATH` or
+    /// `fd://NUMBER`. Of a name with several addresses the first is taken.
     fn from_str(text: &str) -> Result<ListenAddress, InvalidAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
@@ -56,12 +59,17 @@ impl FromStr for ListenAddress {
                 path => Ok(ListenAddress::Unix(PathBuf::from(path))),
             };
         }
+        if let Some(number) = text.strip_prefix("fd://") {
+            let wanted =
+                || InvalidAddress(format!("{number:?} is no descriptor: a number must follow \"fd://\""));
+            return parse_digits(number).map(ListenAddress::Descriptor).ok_or_else(wanted);
+        }
         let usage = || {
-            let forms = "HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH";
+            let forms = "HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH or fd://NUMBER";
             InvalidAddress(format!("{text:?} is no address: {forms} is wanted"))
         };
         let (host, port) = text.rsplit_once(':').ok_or_else(usage)?;
-        let port = parse_port(port).ok_or_else(usage)?;
+        let port = parse_digits(port).ok_or_else(usage)?;
         if host.is_empty() {
             return Ok(ListenAddress::Tcp(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)));
         }
@@ -75,7 +83,7 @@ impl FromStr for ListenAddress {
 }
 
 /// Digits only: `parse` would take `+80`.
-fn parse_port(text: &str) -> Option<u16> {
+fn parse_digits<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
@@ -84,6 +92,7 @@ impl fmt::Display for ListenAddress {
         match self {
             ListenAddress::Tcp(address) => write!(f, "http://{address}/"),
             ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            ListenAddress::Descriptor(number) => write!(f, "fd://{number}"),
         }
     }
 }
@@ -109,6 +118,10 @@ mod tests {
             (":+80", Err("no address")),
             ("127.0.0.1:+80", Err("no address")),
             ("unix:", Err("path")),
+            ("fd://3", Ok("fd://3")),
+            ("fd://", Err("descriptor")),
+            ("fd://-1", Err("descriptor")),
+            ("fd://99999999999", Err("descriptor")),
         ] {
             match (text.parse::<ListenAddress>(), expected) {
                 (Ok(address), Ok(start)) => assert!(address.to_string().starts_with(start), "{address}"),

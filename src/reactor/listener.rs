@@ -9,10 +9,10 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{self, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::os::unix::net as unix;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
@@ -87,16 +87,51 @@ pub(super) enum Accepted {
 }
 
 impl Listener {
-    /// Binds an address.
+    /// Binds an address, or takes a duplicate of the descriptor that it names. That descriptor itself
+    /// stays open: whoever owns it can call [`Listener::adopt`] instead.
     ///
     /// # Errors
-    /// What the system says, with the address.
+    /// What the system says, with the address. Descriptors can be named on Linux only, with the
+    /// feature `sockets`, where the system lets a process duplicate what it does not own
+    /// (`pidfd_getfd(2)`): containers often do not.
     pub fn bind(address: &ListenAddress) -> io::Result<Listener> {
         let bound = match address {
             ListenAddress::Tcp(address) => bind_tcp(*address).and_then(Listener::of_tcp),
             ListenAddress::Unix(path) => bind_unix(path),
+            ListenAddress::Descriptor(number) => inherited(*number).and_then(Listener::adopt),
         };
         bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+    }
+
+    /// Takes over a listening socket, TCP or unix, whoever has bound it. It no longer blocks from now
+    /// on, for others that have it neither. The path of a unix socket stays when it goes.
+    ///
+    /// # Errors
+    /// It is no such socket.
+    pub fn adopt(descriptor: OwnedFd) -> io::Result<Listener> {
+        check_that_it_listens(&descriptor)?;
+        // A duplicate is closed in programs that this one starts; what was inherited may not be.
+        let listener = net::TcpListener::from(descriptor.try_clone()?);
+        if listener.local_addr().is_ok() {
+            listener.set_nonblocking(true)?;
+            set_tcp_options(&listener)?;
+            return Listener::of_tcp(TcpListener::from_std(listener));
+        }
+        let listener = unix::UnixListener::from(OwnedFd::from(listener));
+        let path = path_of(&listener.local_addr()?);
+        listener.set_nonblocking(true)?;
+        Ok(Listener::new(Socket::Unix(UnixListener::from_std(listener), path), None))
+    }
+
+    /// Gives the socket away: clients wait in its queue until somebody adopts it. The path of a unix
+    /// socket stays. Programs that this one starts do not inherit it, unless told so.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn release(mut self) -> io::Result<OwnedFd> {
+        let descriptor = self.as_fd().try_clone_to_owned()?;
+        self.bound_by = None;
+        Ok(descriptor)
     }
 
     fn of_tcp(listener: TcpListener) -> io::Result<Listener> {
@@ -219,11 +254,58 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     Ok(Listener::new(Socket::Unix(listener, path.to_path_buf()), Some(process::id())))
 }
 
+/// A duplicate of a descriptor that is known by its number only. The number may belong to another part
+/// of the process, or to nobody: so it is the system that is asked, and nothing taken from anybody.
+#[cfg(all(feature = "sockets", target_os = "linux"))]
+fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let own = pidfd_open(getpid(), PidfdFlags::empty());
+    let found = own.and_then(|own| pidfd_getfd(own, number, PidfdGetfdFlags::empty()));
+    found.map_err(|error| {
+        let error = io::Error::from(error);
+        match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
+                let text = format!("the system lets nobody take a descriptor over (pidfd_getfd): {error}");
+                io::Error::new(error.kind(), text)
+            }
+            _ => error,
+        }
+    })
+}
+
+#[cfg(not(all(feature = "sockets", target_os = "linux")))]
+fn inherited(_number: RawFd) -> io::Result<OwnedFd> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "a descriptor cannot be taken over here"))
+}
+
+#[cfg(feature = "sockets")]
+fn check_that_it_listens(descriptor: &OwnedFd) -> io::Result<()> {
+    match rustix::net::sockopt::socket_acceptconn(descriptor)? {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen")),
+    }
+}
+
+/// It will be seen when accepting fails.
+#[cfg(not(feature = "sockets"))]
+fn check_that_it_listens(_descriptor: &OwnedFd) -> io::Result<()> {
+    Ok(())
+}
+
+/// The path of a unix socket; where it has a name that is none, that name with an `@`, as is usual.
+fn path_of(address: &unix::SocketAddr) -> PathBuf {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = std::os::linux::net::SocketAddrExt::as_abstract_name(address) {
+        return PathBuf::from(format!("@{}", String::from_utf8_lossy(name)));
+    }
+    address.as_pathname().unwrap_or(Path::new("")).to_path_buf()
+}
+
 /// A socket that was left behind by a server that is gone is in the way of the next one.
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket
-        && let Err(error) = BlockingUnixStream::connect(path)
+        && let Err(error) = unix::UnixStream::connect(path)
         && error.kind() == io::ErrorKind::ConnectionRefused
     {
         return fs::remove_file(path);
@@ -231,8 +313,25 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// With a long queue, and for IPv4 as well where the address is `[::]`. Without Nagle's delay, and
-/// with keep-alive probes: each connection inherits them, which saves system calls.
+/// Without Nagle's delay, and with keep-alive probes: each connection inherits them, which saves system
+/// calls.
+#[cfg(feature = "sockets")]
+fn set_tcp_options(listener: impl AsFd) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_tcp_nodelay(&listener, true)?;
+    // So that a client that has vanished without a word is noticed in the end, even while its
+    // answer is pending.
+    sockopt::set_socket_keepalive(&listener, true)?;
+    Ok(())
+}
+
+/// Nobody can: connections are told one by one.
+#[cfg(not(feature = "sockets"))]
+fn set_tcp_options(_listener: impl AsFd) -> io::Result<()> {
+    Ok(())
+}
+
+/// With a long queue, and for IPv4 as well where the address is `[::]`.
 #[cfg(feature = "sockets")]
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -244,10 +343,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
         if address.is_ipv6() {
             sockopt::set_ipv6_v6only(&socket, false)?;
         }
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        // So that a client that has vanished without a word is noticed in the end, even while its
-        // answer is pending.
-        sockopt::set_socket_keepalive(&socket, true)?;
+        set_tcp_options(&socket)?;
         bind(&socket, &address)?;
         listen(&socket, BACKLOG)?;
         Ok(TcpListener::from_std(socket.into()))

@@ -71,7 +71,7 @@ impl Running {
     pub fn address(&self) -> SocketAddr {
         let tcp = |address: &ListenAddress| match address {
             ListenAddress::Tcp(address) => Some(*address),
-            ListenAddress::Unix(_) => None,
+            ListenAddress::Unix(_) | ListenAddress::Descriptor(_) => None,
         };
         self.addresses.iter().find_map(tcp).expect("a TCP address")
     }
