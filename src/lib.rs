@@ -41,6 +41,7 @@
 //! | conversation | [`conversation`] | protocol and gateway for one connection, still without a socket |
 //! | reactor | (private) | epoll and kqueue through mio; the only place with sockets and clocks |
 //! | facade | [`server`], [`adapters`], [`access_log`] | the server, ready to use |
+//! | program | `cli` (for those who embed the program) | the command line, signals |
 //!
 //! Read them in this order to learn how an event-loop server works; each opens with what it is for. Where nothing is waited for, nothing is a state; where something is,
 //! it has a deadline.

@@ -54,7 +54,7 @@ where
 {
     let (sender, writes) = mpsc::channel();
     let server = Server::new().listen("127.0.0.1:0".parse().unwrap()).access_log(log(Channel(sender)));
-    (run(server, gateway), Written { writes, lines: Vec::new() })
+    (serve_with(server, gateway), Written { writes, lines: Vec::new() })
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn log_file_that_is_moved_away_and_opened_again_loses_no_line() {
     let handle = file.handle();
     let format: LogFormat = "%(U)s".parse().unwrap();
     let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
-    let server = run(server.access_log(FormattedLog::new(format, file)), answer);
+    let server = serve_with(server.access_log(FormattedLog::new(format, file)), answer);
     let mut client = server.connect();
     let mut ask = |numbers: std::ops::Range<u32>| {
         numbers.for_each(|number| {
