@@ -70,6 +70,10 @@ pub(super) enum Work {
     Wait { readiness: Readiness, answer: Foreign<Box<dyn Later>> },
     /// Content is drawn from a stream.
     Draw { readiness: Readiness, departure: Departure, stream: Foreign<Box<dyn BodyStream>> },
+    /// Content is part of a file: sent as one, or read.
+    Send(FileRange),
+    /// It stands in the output queue, and nothing is queued behind it; it was so long.
+    Leave(u64),
     /// Content is read from a file.
     Read(FileRange),
     /// Nothing more will be said.
@@ -193,7 +197,8 @@ impl Active {
         match &mut self.work {
             Work::Wait { answer, .. } => answer.tell(|answer| answer.client_has_finished()),
             Work::Draw { stream, .. } => stream.tell(|stream| stream.client_has_finished()),
-            Work::None | Work::Collect(_) | Work::Read(_) | Work::End(_) => {}
+            Work::None | Work::Collect(_) | Work::Send(_) | Work::Leave(_) | Work::Read(_) | Work::End(_) => {
+            }
         }
         self.wake();
     }
@@ -233,7 +238,13 @@ impl Active {
     pub fn held_bytes(&self) -> usize {
         let collected = match &self.work {
             Work::Collect(incoming) => incoming.head.len() + incoming.content.memory_bytes(),
-            Work::None | Work::Wait { .. } | Work::Draw { .. } | Work::Read(_) | Work::End(_) => 0,
+            Work::None
+            | Work::Wait { .. }
+            | Work::Draw { .. }
+            | Work::Send(_)
+            | Work::Leave(_)
+            | Work::Read(_)
+            | Work::End(_) => 0,
         };
         mem::size_of::<Active>() + self.input.len() + collected
     }
@@ -428,8 +439,8 @@ impl Work {
     /// From how many bytes owed on nothing more is produced.
     pub fn output_bytes_high(&self, limits: &Limits) -> usize {
         match self {
-            // Each of its pieces leaves before it is asked for the next.
-            Work::Draw { departure: Departure::OneByOne, .. } => 1,
+            // Each of its pieces leaves before it is asked for the next, and the file before the end.
+            Work::Draw { departure: Departure::OneByOne, .. } | Work::Leave(_) => 1,
             _ => limits.output_bytes_high,
         }
     }
@@ -450,7 +461,7 @@ impl Work {
                 let departure = Departure::of(&*stream);
                 Work::Draw { readiness: Readiness::Ready, departure, stream: Foreign::new(stream) }
             }
-            BodyKind::File(range) => Work::Read(range),
+            BodyKind::File(range) => Work::Send(range),
             BodyKind::Later { until, answer } => {
                 Work::Wait { readiness: Readiness::Pending { until }, answer: Foreign::new(answer) }
             }

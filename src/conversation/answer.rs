@@ -12,7 +12,8 @@ use super::report::Report;
 use super::sink::{Notes, Sink, Tally, write_piece};
 use super::turn::Turn;
 use crate::gateway::{
-    Body, BodyKind, Content, Environ, GatewayError, Piece, RequestContent, ResponseSink, StartResponse,
+    Body, BodyKind, Content, Environ, FileRange, GatewayError, Piece, RequestContent, ResponseSink,
+    StartResponse,
 };
 use crate::message::{InvalidResponse, RequestHead, StatusCode};
 use crate::protocol::{
@@ -21,6 +22,9 @@ use crate::protocol::{
 
 /// How much of a file is read at a time. 64 KiB: as much as a socket takes.
 const FILE_PIECE_BYTES: u64 = 64 * 1024;
+/// Files up to this length are read even where files are sent. 16 KiB: as cheap, and the head leaves
+/// in the same write, as do the responses around it in a pipeline.
+const READ_FILE_BYTES_MAX: u64 = 16 * 1024;
 
 impl Active {
     /// Calls the application.
@@ -61,12 +65,17 @@ impl Active {
         let is_full = out.owed() >= self.work.output_bytes_high(turn.limits);
         match &mut self.work {
             work if work.pending().is_some() => false,
-            Work::Draw { .. } | Work::Read(_) if is_full => false,
+            Work::Draw { .. } | Work::Send(_) | Work::Read(_) if is_full => false,
             Work::Wait { .. } => {
                 self.resume(turn, out);
                 true
             }
             Work::Draw { .. } => self.draw(turn, out),
+            Work::Send(_) => {
+                self.send_file(turn, out);
+                true
+            }
+            Work::Leave(_) => self.is_file_gone(out),
             Work::Read(_) => self.read_file(turn, out),
             Work::None | Work::Collect(_) | Work::End(_) => {
                 self.end_response(turn, out);
@@ -131,6 +140,49 @@ impl Active {
         false
     }
 
+    /// Puts a file into the queue, if it is long enough and can be sent; else it is read.
+    fn send_file(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        let Work::Send(range) = mem::replace(&mut self.work, Work::None) else {
+            return;
+        };
+        let is_sent = turn.disk.sends_files() && range.length > READ_FILE_BYTES_MAX;
+        self.work = match is_sent && self.http.wants_content() {
+            true => {
+                let work = Work::Leave(range.length);
+                out.push_file(range);
+                work
+            }
+            false => Work::Read(range),
+        };
+    }
+
+    /// Whether all of the file has left. Only then is it content that was sent: how much of it will
+    /// be, nobody can know before.
+    fn is_file_gone(&mut self, out: &mut OutputQueue) -> bool {
+        if out.file().is_some() {
+            return false;
+        }
+        if let Work::Leave(length) = mem::replace(&mut self.work, Work::None) {
+            self.count_file(length, out);
+        }
+        true
+    }
+
+    /// What is left of the file that was in the queue is read.
+    pub fn take_back(&mut self, rest: FileRange, out: &mut OutputQueue) {
+        if let Work::Leave(length) = self.work {
+            self.count_file(length.saturating_sub(rest.length), out);
+            self.work = Work::Read(rest);
+        }
+    }
+
+    /// So many bytes of a file were handed over. Its length was declared, so there is no framing
+    /// around them.
+    fn count_file(&mut self, bytes: u64, out: &mut OutputQueue) {
+        debug_assert!(matches!(self.http.response(), ResponseState::Body(BodyEncoder::Length(_))));
+        self.tally.content_bytes += self.http.open_piece(out.buffer(), bytes);
+    }
+
     /// Reads the next part of a file; whether the conversation can go on.
     fn read_file(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
         let Work::Read(range) = &mut self.work else {
@@ -141,9 +193,7 @@ impl Active {
             return true;
         }
         let wanted = range.length.min(FILE_PIECE_BYTES);
-        // The length was declared, so there is no framing around a piece: it can be read right to
-        // where it leaves from.
-        debug_assert!(matches!(self.http.response(), ResponseState::Body(BodyEncoder::Length(_))));
+        // Without framing around it, it can be read right to where it leaves from.
         match turn.disk.read_at(&range.file, range.offset, wanted as usize, out.buffer()) {
             Ok(0) => {
                 let missing = range.length;
@@ -152,7 +202,7 @@ impl Active {
             Ok(read) => {
                 range.offset += read as u64;
                 range.length -= read as u64;
-                self.tally.content_bytes += self.http.open_piece(out.buffer(), read as u64);
+                self.count_file(read as u64, out);
             }
             Err(error) => self.fail(None, error.into(), turn, out),
         }

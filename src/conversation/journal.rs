@@ -24,7 +24,7 @@ pub struct RequestLine<'a> {
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The whole response was handed to the output queue.
+    /// The whole response was handed to the output queue; a file that is sent has left it.
     Complete,
     /// The response was cut: by a failing application, a deadline, or a client that left.
     Aborted,

@@ -53,6 +53,7 @@ pub use turn::{Budget, Disk, Life, Memory, NoWire, Turn, Wire};
 
 use active::{Active, Origin};
 
+use crate::gateway::FileRange;
 use crate::limits::Limits;
 use crate::now::Moment;
 
@@ -173,6 +174,14 @@ impl Conversation {
         };
         self.phase = Phase::Finished(farewell);
         farewell
+    }
+
+    /// The file at the end of the output queue is not going to be sent, or no further: the rest of
+    /// it, from the queue. It is read instead, and if that is no better, the response is cut.
+    pub fn take_back(&mut self, rest: FileRange, out: &mut OutputQueue) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.take_back(rest, out);
+        }
     }
 
     /// Everything that was owed to the peer has left, later than it was queued: only now does it have

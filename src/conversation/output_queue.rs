@@ -8,6 +8,10 @@
 //! application has handed over waits as it is. (Copying wins or ties up to 8 KiB; from 16 KiB on,
 //! the vectored write does.)
 //!
+//! Part of a file can stand at the end of the queue: [`OutputQueue::slices`] never shows it, so it is
+//! for surroundings that send files ([`Disk::sends_files`](super::Disk::sends_files)). Nothing is
+//! queued behind it: what follows a file waits until the file has left.
+//!
 //! ```
 //! use tidegate::conversation::OutputQueue;
 //! use tidegate::gateway::Content;
@@ -23,7 +27,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use crate::gateway::Content;
+use crate::gateway::{Content, FileRange};
 
 /// Content up to this length is copied. 16 KiB: where copying stops paying.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
@@ -40,6 +44,8 @@ pub struct OutputQueue {
     sent: usize,
     /// What follows it; empty on the hot path.
     rest: VecDeque<Segment>,
+    /// What leaves last; never of length 0.
+    file: Option<FileRange>,
 }
 
 #[derive(Debug)]
@@ -69,6 +75,7 @@ impl OutputQueue {
     /// The buffer at the end of the queue, to append to.
     #[inline]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
+        debug_assert!(self.file.is_none(), "nothing is queued behind a file");
         match (&mut self.front, self.rest.is_empty()) {
             // As always, unless much is owed.
             (Segment::Buffer(bytes), true) => bytes,
@@ -93,6 +100,7 @@ impl OutputQueue {
         if bytes <= COPIED_BYTES_MAX {
             return self.buffer().extend_from_slice(&content.as_slice()[..bytes]);
         }
+        debug_assert!(self.file.is_none(), "nothing is queued behind a file");
         self.rest.push_back(Segment::Content(match content {
             Content::Owned(mut owned) => {
                 owned.truncate(bytes);
@@ -104,9 +112,35 @@ impl OutputQueue {
         }));
     }
 
-    /// How many bytes have not left.
+    /// Appends part of a file, which stays where it is until it is sent. Nothing may be appended
+    /// behind it.
+    pub fn push_file(&mut self, range: FileRange) {
+        debug_assert!(self.file.is_none(), "nothing is queued behind a file");
+        self.file = Some(range).filter(|range| range.length > 0);
+    }
+
+    /// The part of a file that leaves behind all [slices](OutputQueue::slices).
+    pub fn file(&self) -> Option<&FileRange> {
+        self.file.as_ref()
+    }
+
+    /// Takes out what is left of the file: it will not be sent as one.
+    pub fn take_file(&mut self) -> Option<FileRange> {
+        self.file.take()
+    }
+
+    /// How many bytes have not left, those of a file among them. (Where a `usize` cannot say how
+    /// long the file is, the most that it can say.)
     #[inline]
     pub fn owed(&self) -> usize {
+        let in_file =
+            self.file.as_ref().map_or(0, |range| usize::try_from(range.length).unwrap_or(usize::MAX));
+        self.held_bytes().saturating_add(in_file)
+    }
+
+    /// How many bytes in memory have not left.
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
         let front = self.front.as_slice().len() - self.sent;
         if self.rest.is_empty() {
             return front;
@@ -120,7 +154,7 @@ impl OutputQueue {
         self.owed() == 0
     }
 
-    /// What is to leave, in order.
+    /// What is to leave, in order, without the file at the end.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let front = &self.front.as_slice()[self.sent..];
         let all = std::iter::once(front).chain(self.rest.iter().map(Segment::as_slice));
@@ -131,16 +165,30 @@ impl OutputQueue {
     pub fn consume(&mut self, bytes: usize) {
         self.sent += bytes;
         while self.sent >= self.front.as_slice().len() {
+            let beyond = self.sent - self.front.as_slice().len();
             let Some(next) = self.rest.pop_front() else {
-                return self.clear();
+                self.clear_memory();
+                return self.consume_file(beyond as u64);
             };
-            self.sent -= self.front.as_slice().len();
+            self.sent = beyond;
             self.front = next;
         }
     }
 
+    fn consume_file(&mut self, bytes: u64) {
+        self.file = self.file.take().and_then(|FileRange { file, offset, length }| {
+            let left = length.checked_sub(bytes).filter(|left| *left > 0)?;
+            Some(FileRange { file, offset: offset + bytes, length: left })
+        });
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
+        self.file = None;
+        self.clear_memory();
+    }
+
+    fn clear_memory(&mut self) {
         self.rest.clear();
         self.sent = 0;
         match &mut self.front {
@@ -151,23 +199,25 @@ impl OutputQueue {
 
     /// Moves what is owed into a queue of its own; this one is as new, and keeps its buffer.
     pub fn split_off(&mut self) -> OutputQueue {
+        let file = self.file.take();
         let front = match &mut self.front {
             Segment::Buffer(bytes) => Segment::Buffer(bytes[self.sent..].to_vec()),
             Segment::Content(_) => {
                 let rest = mem::take(&mut self.rest);
                 let sent = mem::take(&mut self.sent);
-                return OutputQueue { front: mem::take(&mut self.front), sent, rest };
+                return OutputQueue { front: mem::take(&mut self.front), sent, rest, file };
             }
         };
         let rest = mem::take(&mut self.rest);
         self.clear();
-        OutputQueue { front, sent: 0, rest }
+        OutputQueue { front, sent: 0, rest, file }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::sync::Arc;
 
     fn bytes(queue: &OutputQueue) -> Vec<u8> {
@@ -215,6 +265,51 @@ mod tests {
             queue.buffer().extend_from_slice(b"next");
             assert_eq!(bytes(&queue), b"next");
         }
+    }
+
+    /// A head of 4 bytes, and behind it the bytes 100 to 30,100 of a file.
+    fn with_file() -> OutputQueue {
+        let mut queue = OutputQueue::default();
+        queue.buffer().extend_from_slice(b"head");
+        let file = File::open("/dev/null").unwrap();
+        queue.push_file(FileRange { file, offset: 100, length: 30_000 });
+        queue
+    }
+
+    #[test]
+    fn file_leaves_behind_the_bytes() {
+        let mut queue = with_file();
+        assert_eq!((queue.owed(), queue.held_bytes()), (30_004, 4));
+        queue.consume(3);
+        assert_eq!(bytes(&queue), b"d");
+        let mut queue = queue.split_off();
+        queue.consume(1);
+        let part = |queue: &OutputQueue| queue.file().map(|range| (range.offset, range.length));
+        assert_eq!((part(&queue), queue.held_bytes()), (Some((100, 30_000)), 0));
+        queue.consume(29_999);
+        assert_eq!((part(&queue), queue.owed()), (Some((30_099, 1)), 1));
+        queue.consume(1);
+        assert!(part(&queue).is_none() && queue.is_empty());
+    }
+
+    #[test]
+    fn file_that_is_taken_out_is_owed_no_more() {
+        let mut queue = with_file();
+        queue.consume(10);
+        let rest = queue.take_file().unwrap();
+        assert_eq!((rest.offset, rest.length, queue.owed()), (106, 29_994, 0));
+        let mut queue = with_file();
+        queue.clear();
+        assert!(queue.is_empty() && queue.file().is_none());
+    }
+
+    #[test]
+    fn file_too_long_for_a_number_is_still_owed() {
+        let mut queue = OutputQueue::default();
+        let file = File::open("/dev/null").unwrap();
+        queue.push_file(FileRange { file, offset: 0, length: u64::MAX });
+        queue.consume(1_000);
+        assert!(queue.owed() > 1 << 30);
     }
 
     #[test]

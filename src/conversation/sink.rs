@@ -15,7 +15,7 @@ use crate::protocol::{BodyEncoder, CloseReason, Http1, ResponseEncoder, Response
 pub(super) struct Tally {
     /// The status code; 0 before there is one.
     pub status: u16,
-    /// Bytes of content that were queued.
+    /// Bytes of content that were queued; of a file that is sent, those that have left.
     pub content_bytes: u64,
 }
 

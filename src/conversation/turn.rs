@@ -17,6 +17,12 @@ pub trait Disk: Spool {
     /// # Errors
     /// What reading says.
     fn read_at(&mut self, file: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize>;
+
+    /// Whether whoever transmits the output also sends [files](super::OutputQueue::file), without
+    /// their being read here.
+    fn sends_files(&self) -> bool {
+        false
+    }
 }
 
 /// The way out to the peer, for what must not wait for the end of a call.
