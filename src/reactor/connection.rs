@@ -12,7 +12,7 @@ use mio::Interest;
 use mio::event::Event;
 
 use super::connections::ConnectionId;
-use super::readiness::{Filled, Readiness, fill, flush};
+use super::readiness::{Filled, Flushed, Readiness, fill, flush};
 use super::shared::{Asker, Lent, Shared};
 use super::stream::Stream;
 use crate::conversation::{
@@ -188,8 +188,9 @@ impl Connection {
         if self.accounted == 0 && self.backlog.is_none() && self.conversation.is_idle() {
             return;
         }
-        let owed = self.backlog.as_ref().map_or(0, |backlog| backlog.queue.owed());
-        let now_held = u32::try_from(self.conversation.held_bytes() + owed).unwrap_or(u32::MAX);
+        // A file that waits to be sent holds no memory.
+        let queued = self.backlog.as_ref().map_or(0, |backlog| backlog.queue.held_bytes());
+        let now_held = u32::try_from(self.conversation.held_bytes() + queued).unwrap_or(u32::MAX);
         *held = (*held + now_held as usize).saturating_sub(self.accounted as usize);
         self.accounted = now_held;
     }
@@ -232,7 +233,7 @@ impl Connection {
 
     /// Sends a response that has waited for others, and goes on from there as after any turn.
     pub fn deliver(&mut self, id: ConnectionId, held: &mut OutputQueue, shared: &mut Shared<'_>) -> Verdict {
-        let flushed = flush(&self.stream, &self.readiness, held, false);
+        let flushed = flush(&self.stream, &self.readiness, held, false, TURN_BYTES);
         let verdict = flushed.and_then(|_| {
             if !held.is_empty() {
                 let departure = Flow::new(shared.now.moment);
@@ -259,9 +260,16 @@ impl Connection {
     /// The connection is broken, or to be cut. What it owed is lost, and the peer must see that.
     pub fn abandon(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Verdict {
         let asker = self.asker();
-        let lent = shared.lend(id, asker, Budget::TURN, &NoWire);
-        lent.out.clear();
-        let mut turn = lent.turn;
+        let Lent { mut turn, out, .. } = shared.lend(id, asker, Budget::TURN, &NoWire);
+        let unsent = match &mut self.backlog {
+            Some(backlog) => backlog.queue.take_file(),
+            None => out.take_file(),
+        };
+        out.clear();
+        if let Some(rest) = unsent {
+            // The journal is to say how much of it has left.
+            self.conversation.take_back(rest, out);
+        }
         if self.conversation.abandon(&mut turn) == Farewell::Reset || self.backlog.is_some() {
             self.stream.reset_on_close();
         }
@@ -290,7 +298,14 @@ impl Connection {
                 is_short.then(|| Box::new(Backlog { queue: out.split_off(), departure: Flow::new(now) }))
             }
             Some(mut backlog) => {
-                let flushed = talk.steps(cause, &mut turn, scratch, &mut backlog.queue)?;
+                let flushed = match talk.steps(cause, &mut turn, scratch, &mut backlog.queue) {
+                    Ok(flushed) => flushed,
+                    Err(error) => {
+                        // It is still to be seen how much has not left.
+                        self.backlog = Some(backlog);
+                        return Err(error);
+                    }
+                };
                 backlog.departure.moved(flushed as u64, now);
                 let backlog = Some(backlog).filter(|backlog| !backlog.queue.is_empty());
                 if backlog.is_none() {
@@ -405,7 +420,7 @@ struct Socket<'c> {
 impl Wire for Socket<'_> {
     fn flush(&self, out: &mut OutputQueue) {
         // What is wrong with the socket comes out again when the rest is flushed.
-        let _ = flush(self.stream, self.readiness, out, false);
+        let _ = flush(self.stream, self.readiness, out, false, TURN_BYTES);
     }
 }
 
@@ -450,9 +465,15 @@ impl Talk<'_> {
                 Wants::Read if self.is_held(out) => return Ok(flushed),
                 Wants::Read | Wants::Turn | Wants::Write | Wants::Application | Wants::Close(_) => {
                     let is_last = self.conversation.wants(0, turn.limits) == Wants::Close(Farewell::Clean);
-                    let count = flush(self.socket.stream, self.socket.readiness, out, is_last)?;
-                    flushed += count;
-                    if count == 0 || flushed >= TURN_BYTES || !out.is_empty() {
+                    let Flushed { bytes, unsendable } =
+                        flush(self.socket.stream, self.socket.readiness, out, is_last, TURN_BYTES)?;
+                    flushed += bytes;
+                    if let Some(error) = unsendable
+                        && let Some(rest) = out.take_file()
+                    {
+                        log::debug!("connection {}: reads its file: {error}", turn.client.connection_id);
+                        self.conversation.take_back(rest, out);
+                    } else if bytes == 0 || flushed >= TURN_BYTES || !out.is_empty() {
                         return Ok(flushed);
                     }
                 }

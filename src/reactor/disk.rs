@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process;
 
+use super::stream::SENDS_FILES;
 use crate::conversation::Disk;
 use crate::gateway::{Spool, SpoolFile};
 
@@ -49,6 +50,10 @@ impl Spool for RealDisk {
 impl Disk for RealDisk {
     fn read_at(&mut self, file: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize> {
         ReadFrom { file, offset }.take(bytes as u64).read_to_end(into)
+    }
+
+    fn sends_files(&self) -> bool {
+        SENDS_FILES
     }
 }
 

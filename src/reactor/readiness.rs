@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 
 use super::stream::Stream;
 use crate::conversation::OutputQueue;
+use crate::gateway::FileRange;
 
 /// Whether a read that did not fill its buffer has drained the socket, so that the read that would
 /// only say `WouldBlock` can be saved (a tenth of the CPU of a request). True on epoll and kqueue,
@@ -92,23 +93,48 @@ pub(super) fn fill(stream: &Stream, readiness: &Readiness, scratch: &mut [u8]) -
     }
 }
 
-/// Writes until everything has left, or the socket takes no more. The only place that learns of
-/// `WouldBlock` on writing. How many bytes have left.
+/// What has become of the output.
+#[derive(Default)]
+pub(super) struct Flushed {
+    /// So many bytes have left.
+    pub bytes: usize,
+    /// Why the file that is next cannot be sent, or no further.
+    pub unsendable: Option<io::Error>,
+}
+
+/// What one system call has done with the output.
+enum Taken {
+    /// So many bytes have left, and the socket has told whether it is full.
+    Bytes { count: usize, is_full: bool },
+    /// The file is not to be sent.
+    Unsendable(io::Error),
+}
+
+/// Writes until everything has left, or the socket takes no more, or that was enough for a turn. The
+/// only place that learns of `WouldBlock` on writing.
 pub(super) fn flush(
     stream: &Stream,
     readiness: &Readiness,
     out: &mut OutputQueue,
     is_last: bool,
-) -> io::Result<usize> {
-    let mut flushed = 0;
-    while readiness.has(Readiness::WRITABLE) && !out.is_empty() {
-        match write(stream, out, is_last) {
-            Ok((0, _)) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok((written, offered)) => {
-                out.consume(written);
-                flushed += written;
-                // A short write means that the socket is full, under the same rule as a short read.
-                readiness.set(Readiness::WRITABLE, written == offered || !SHORT_READ_DRAINS);
+    enough_bytes: usize,
+) -> io::Result<Flushed> {
+    let mut flushed = Flushed::default();
+    while readiness.has(Readiness::WRITABLE) && !out.is_empty() && flushed.bytes < enough_bytes {
+        let taken = match (out.held_bytes(), out.file()) {
+            // As many at a time, whatever has left before: less would only be one call more.
+            (0, Some(range)) => send_file(stream, range, enough_bytes),
+            (_, file) => write(stream, out, is_last || file.is_some()),
+        };
+        match taken {
+            Ok(Taken::Bytes { count, is_full }) => {
+                out.consume(count);
+                flushed.bytes += count;
+                readiness.set(Readiness::WRITABLE, !is_full);
+            }
+            Ok(Taken::Unsendable(error)) => {
+                flushed.unsendable = Some(error);
+                break;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 readiness.set(Readiness::WRITABLE, false);
@@ -120,17 +146,17 @@ pub(super) fn flush(
     Ok(flushed)
 }
 
-/// One write: how many bytes were taken, and how many were offered.
-fn write(stream: &Stream, out: &OutputQueue, is_last: bool) -> io::Result<(usize, usize)> {
+/// One write; whether more follows at once.
+fn write(stream: &Stream, out: &OutputQueue, is_followed: bool) -> io::Result<Taken> {
     let mut all = out.slices();
     let first = all.next().unwrap_or_default();
     let Some(second) = all.next() else {
-        let written = match is_last && SHORT_READ_DRAINS {
+        let written = match is_followed && SHORT_READ_DRAINS {
             // Past mio, whose other back end would not learn that the socket is full.
-            true => stream.write_last(first)?,
+            true => stream.write_more(first)?,
             false => stream.write(first)?,
         };
-        return Ok((written, first.len()));
+        return taken(written, first.len());
     };
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let (mut count, mut offered) = (0, 0);
@@ -139,5 +165,150 @@ fn write(stream: &Stream, out: &OutputQueue, is_last: bool) -> io::Result<(usize
         count += 1;
         offered += slice.len();
     }
-    Ok((stream.write_slices(&slices[..count])?, offered))
+    taken(stream.write_slices(&slices[..count])?, offered)
+}
+
+/// A short write means that the socket is full, under the same rule as a short read.
+fn taken(written: usize, offered: usize) -> io::Result<Taken> {
+    match written {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        count => Ok(Taken::Bytes { count, is_full: count < offered && SHORT_READ_DRAINS }),
+    }
+}
+
+/// Sends part of a file. That less was taken proves nothing of the socket: the file may have shrunk,
+/// and then no event will come.
+fn send_file(stream: &Stream, range: &FileRange, bytes_max: usize) -> io::Result<Taken> {
+    let bytes = usize::try_from(range.length).map_or(bytes_max, |length| length.min(bytes_max));
+    match stream.send_file(&range.file, range.offset, bytes) {
+        Ok(0) => Ok(Taken::Unsendable(io::ErrorKind::UnexpectedEof.into())),
+        Ok(count) => Ok(Taken::Bytes { count, is_full: false }),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset => Err(error),
+            // Some file systems cannot, some filters forbid it, and what else is wrong with the file
+            // reading it will tell. If it was the socket, writing will.
+            _ => Ok(Taken::Unsendable(error)),
+        },
+    }
+}
+
+#[cfg(all(test, feature = "sockets", any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+    use mio::net::{TcpStream, UnixStream};
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
+
+    const ENOUGH_BYTES: usize = 100_000;
+
+    /// Both ends of a connection.
+    fn tcp() -> (Stream, Box<dyn Read>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        (Stream::Tcp(TcpStream::from_std(stream)), Box::new(client))
+    }
+
+    fn unix() -> (Stream, Box<dyn Read>) {
+        let (stream, client) = std::os::unix::net::UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        (Stream::Unix(UnixStream::from_std(stream)), Box::new(client))
+    }
+
+    fn file(content: &[u8]) -> File {
+        let path = std::env::temp_dir().join(format!(
+            "tidegate-readiness-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    fn queue(file: File, length: u64) -> OutputQueue {
+        let mut out = OutputQueue::default();
+        out.buffer().extend_from_slice(b"head");
+        out.push_file(FileRange { file, offset: 1_000, length });
+        out
+    }
+
+    fn content() -> Vec<u8> {
+        (0..300_000_u32).map(|number| (number % 251) as u8).collect()
+    }
+
+    #[test]
+    fn file_leaves_behind_its_head_without_being_read() {
+        for (stream, mut client) in [tcp(), unix()] {
+            let mut out = queue(file(&content()), 50_000);
+            let readiness = Readiness::unknown();
+            let flushed = flush(&stream, &readiness, &mut out, false, ENOUGH_BYTES).unwrap();
+            assert!(flushed.unsendable.is_none() && out.is_empty());
+            assert_eq!(flushed.bytes, 50_004);
+            let mut received = vec![0; 50_004];
+            client.read_exact(&mut received).unwrap();
+            assert!(received[..4] == *b"head" && received[4..] == content()[1_000..51_000]);
+        }
+    }
+
+    #[test]
+    fn long_file_leaves_over_several_turns_as_the_socket_takes_it() {
+        for (stream, mut client) in [tcp(), unix()] {
+            let mut out = queue(file(&content()), 299_000);
+            let readiness = Readiness::unknown();
+            let (mut received, mut scratch) = (Vec::new(), vec![0; 1 << 20]);
+            while received.len() < 299_004 {
+                let owed = out.owed();
+                let flushed = flush(&stream, &readiness, &mut out, false, ENOUGH_BYTES).unwrap();
+                assert!(flushed.unsendable.is_none() && flushed.bytes < 2 * ENOUGH_BYTES);
+                assert_eq!(out.owed(), owed - flushed.bytes);
+                readiness.set(Readiness::WRITABLE, true);
+                let count = client.read(&mut scratch).unwrap();
+                received.extend_from_slice(&scratch[..count]);
+            }
+            assert!(out.is_empty() && received[4..] == content()[1_000..]);
+        }
+    }
+
+    #[test]
+    fn full_socket_takes_no_more_of_a_file() {
+        let (stream, _client) = unix();
+        let mut out = queue(file(&content()), 299_000);
+        let (readiness, mut turns) = (Readiness::unknown(), 0);
+        // Nobody reads, and a unix socket buffers some 200 KiB.
+        while readiness.has(Readiness::WRITABLE) && !out.is_empty() {
+            flush(&stream, &readiness, &mut out, false, 10_000).unwrap();
+            turns += 1;
+        }
+        assert!(turns > 1 && out.file().is_some_and(|range| range.length < 299_000));
+    }
+
+    #[test]
+    fn file_that_has_shrunk_is_not_sent_beyond_its_end() {
+        let (stream, _client) = tcp();
+        let mut out = queue(file(&content()), 300_000);
+        let readiness = Readiness::unknown();
+        out.file().unwrap().file.set_len(31_000).unwrap();
+        let flushed = flush(&stream, &readiness, &mut out, false, ENOUGH_BYTES).unwrap();
+        assert_eq!(flushed.unsendable.unwrap().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!((flushed.bytes, out.owed()), (30_004, 270_000));
+    }
+
+    #[test]
+    fn file_that_cannot_be_sent_is_left_in_the_queue() {
+        let (stream, _client) = tcp();
+        let (reader, _writer) = io::pipe().unwrap();
+        let mut out = queue(File::from(OwnedFd::from(reader)), 50_000);
+        let readiness = Readiness::unknown();
+        let flushed = flush(&stream, &readiness, &mut out, false, ENOUGH_BYTES).unwrap();
+        assert!(flushed.unsendable.is_some() && readiness.has(Readiness::WRITABLE));
+        assert_eq!((flushed.bytes, out.owed()), (4, 50_000));
+    }
 }

@@ -77,7 +77,9 @@ impl Call {
     /// Only code that runs while another of these methods does can find it locked: a finalizer, or
     /// another thread of the application.
     fn lock(&self) -> PyResult<MutexGuard<'_, Inner>> {
-        self.0.try_lock().map_err(|_| PyRuntimeError::new_err("the response is being written by somebody else"))
+        self.0
+            .try_lock()
+            .map_err(|_| PyRuntimeError::new_err("the response is being written by somebody else"))
     }
 }
 
@@ -97,10 +99,14 @@ impl Call {
         match (inner.stage, exc_info) {
             (Stage::Unstarted, _) | (Stage::Started, Some(_)) => {}
             (Stage::Started | Stage::Sent, None) => {
-                return Err(PyAssertionError::new_err("start_response was called already, and exc_info not given"));
+                return Err(PyAssertionError::new_err(
+                    "start_response was called already, and exc_info not given",
+                ));
             }
             (Stage::Sent, Some(exc_info)) => return Err(raised(exc_info)?),
-            (Stage::Over, _) => return Err(PyRuntimeError::new_err("the request of this start_response is over")),
+            (Stage::Over, _) => {
+                return Err(PyRuntimeError::new_err("the request of this start_response is over"));
+            }
         }
         inner.draft.read(status, response_headers)?;
         mem::swap(&mut inner.head, &mut inner.draft);
@@ -111,12 +117,14 @@ impl Call {
     /// write(data): sends data before the application returns.
     #[pyo3(signature = (data, /))]
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let data = data.cast::<PyBytes>().map_err(|_| PyTypeError::new_err("write() takes bytes"))?.as_bytes();
+        let data =
+            data.cast::<PyBytes>().map_err(|_| PyTypeError::new_err("write() takes bytes"))?.as_bytes();
         if data.is_empty() {
             return Ok(());
         }
         let mut inner = self.lock()?;
-        let elsewhere = || PyRuntimeError::new_err("write() belongs to the thread of the call, while it runs");
+        let elsewhere =
+            || PyRuntimeError::new_err("write() belongs to the thread of the call, while it runs");
         match inner.stage {
             Stage::Unstarted => return Err(PyAssertionError::new_err("write() before start_response()")),
             Stage::Over => return Err(PyRuntimeError::new_err("the request of this write() is over")),
@@ -138,11 +146,9 @@ impl Call {
         let inner = &mut *self.lock()?;
         inner.draft.read_fields(headers)?;
         match inner.stage {
-            Stage::Unstarted | Stage::Started => {
-                with_outlet(|outlet| outlet.hint(&inner.draft))
-                    .unwrap_or(Ok(()))
-                    .map_err(|error| runtime_error(&error))
-            }
+            Stage::Unstarted | Stage::Started => with_outlet(|outlet| outlet.hint(&inner.draft))
+                .unwrap_or(Ok(()))
+                .map_err(|error| runtime_error(&error)),
             // What they hint at is there, or on its way.
             Stage::Sent | Stage::Over => Ok(()),
         }
@@ -160,7 +166,8 @@ impl Call {
 
 /// What `exc_info` wants to be raised.
 fn raised(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
-    let exc_info = exc_info.cast::<PyTuple>().map_err(|_| PyTypeError::new_err("exc_info must be a tuple"))?;
+    let exc_info =
+        exc_info.cast::<PyTuple>().map_err(|_| PyTypeError::new_err("exc_info must be a tuple"))?;
     Ok(PyErr::from_value(exc_info.get_item(1)?))
 }
 

@@ -55,7 +55,8 @@ pub(super) fn lend<R>(outlet: &mut (dyn Outlet + '_), call: impl FnOnce() -> R) 
     let borrowed = NonNull::from(outlet);
     // SAFETY: only the lifetime is erased. The pointer is in OUTLET until `_loan` is dropped, at the
     // latest when this function is left, and `outlet` is borrowed for that long: nobody else uses it.
-    let lent = unsafe { std::mem::transmute::<NonNull<dyn Outlet + '_>, NonNull<dyn Outlet + 'static>>(borrowed) };
+    let lent =
+        unsafe { std::mem::transmute::<NonNull<dyn Outlet + '_>, NonNull<dyn Outlet + 'static>>(borrowed) };
     let _loan = Loan(OUTLET.replace(Some(lent)));
     call()
 }

@@ -61,10 +61,12 @@ impl FileWrapper {
         // A closed file raises here, and when it is read: that is the application's to see.
         let descriptor: i32 = file.call_method0(pyo3::intern!(py, "fileno"))?.extract()?;
         // A Python file reads ahead: only it knows where the application has read to.
-        let Ok(position) = file.call_method0(pyo3::intern!(py, "tell")).and_then(|at| at.extract::<u64>()) else {
+        let Ok(position) = file.call_method0(pyo3::intern!(py, "tell")).and_then(|at| at.extract::<u64>())
+        else {
             return Ok(None);
         };
-        let duplicate = py.import(pyo3::intern!(py, "os"))?.call_method1(pyo3::intern!(py, "dup"), (descriptor,))?;
+        let duplicate =
+            py.import(pyo3::intern!(py, "os"))?.call_method1(pyo3::intern!(py, "dup"), (descriptor,))?;
         let opened = File::from(adopt_descriptor(duplicate.extract()?));
         let metadata = opened.metadata()?;
         if !metadata.is_file() || (&opened).stream_position().is_err() {

@@ -79,7 +79,8 @@ impl Head {
         }
         let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
         let name = name.cast::<PyString>().map_err(|_| wrong_type("a field name must be a str", &name))?;
-        let value = value.cast::<PyString>().map_err(|_| wrong_type("a field value must be a str", &value))?;
+        let value =
+            value.cast::<PyString>().map_err(|_| wrong_type("a field value must be a str", &value))?;
         let (name, value) = (name.to_str()?, value.to_str()?);
         let start = self.values.len();
         if value.is_ascii() {
@@ -104,7 +105,8 @@ impl Head {
     fn push_latin1(&mut self, name: &str, value: &str) -> PyResult<()> {
         for character in value.chars() {
             let byte = u8::try_from(u32::from(character));
-            let beyond = |_| PyValueError::new_err(format!("{character:?} in field {name:?} is not in latin-1"));
+            let beyond =
+                |_| PyValueError::new_err(format!("{character:?} in field {name:?} is not in latin-1"));
             self.values.push(byte.map_err(beyond)?);
         }
         Ok(())

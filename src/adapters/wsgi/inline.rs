@@ -84,10 +84,7 @@ impl Gateway for Inline {
 }
 
 /// Sees the head of a call.
-fn see(
-    call: &CallSet,
-    look: impl FnOnce(&Head) -> Result<Body, GatewayError>,
-) -> Result<Body, GatewayError> {
+fn see(call: &CallSet, look: impl FnOnce(&Head) -> Result<Body, GatewayError>) -> Result<Body, GatewayError> {
     call.with_head(|_, head| look(head)).map_err(GatewayError::from)?
 }
 
@@ -158,9 +155,7 @@ impl Outlet for Direct<'_> {
 
     fn hint(&mut self, fields: &Head) -> Result<(), GatewayError> {
         match self {
-            Direct::Start(start_response) => {
-                start_response.inform(103, &fields.fields().collect::<Vec<_>>())
-            }
+            Direct::Start(start_response) => start_response.inform(103, &fields.fields().collect::<Vec<_>>()),
             Direct::Writing(_) | Direct::Lost => Ok(()),
         }
     }

@@ -79,7 +79,8 @@ impl Input {
     /// readlines(hint=-1): all lines, or as many as together have `hint` bytes.
     #[pyo3(signature = (hint=None, /))]
     fn readlines<'py>(&self, py: Python<'py>, hint: Option<i64>) -> PyResult<Bound<'py, PyList>> {
-        let enough = hint.and_then(|hint| u64::try_from(hint).ok()).filter(|&hint| hint > 0).unwrap_or(u64::MAX);
+        let enough =
+            hint.and_then(|hint| u64::try_from(hint).ok()).filter(|&hint| hint > 0).unwrap_or(u64::MAX);
         let lines = PyList::empty(py);
         let mut total = 0;
         while total < enough {

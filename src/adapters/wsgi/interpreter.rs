@@ -21,11 +21,7 @@ impl Interpreter {
     ///
     /// # Errors
     /// What Python says to the making of the template.
-    pub fn new(
-        py: Python<'_>,
-        application: Py<PyAny>,
-        surroundings: &Surroundings,
-    ) -> PyResult<Interpreter> {
+    pub fn new(py: Python<'_>, application: Py<PyAny>, surroundings: &Surroundings) -> PyResult<Interpreter> {
         let environs = Environs::new(py, surroundings)?;
         Ok(Interpreter { application, environs, calls: Calls::default() })
     }

@@ -32,8 +32,7 @@ enum Hunt {
 impl<J> Jobs<J> {
     /// A queue that is full when so many wait.
     pub fn new(waiting_max: usize) -> Jobs<J> {
-        let state =
-            State { waiting: VecDeque::new(), idle_threads: 0, hunt: Hunt::Nobody, is_closed: false };
+        let state = State { waiting: VecDeque::new(), idle_threads: 0, hunt: Hunt::Nobody, is_closed: false };
         Jobs { state: Mutex::new(state), available: Condvar::new(), waiting_max }
     }
 

@@ -50,14 +50,16 @@ impl FieldNames {
 
 /// Fowler, Noll and Vo's hash: short, and good enough where a clash costs a little time.
 fn place_of(name: &str) -> usize {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (hash ^ (hash >> 15)) as usize % PLACES
 }
 
 fn make_key(py: Python<'_>, name: &str) -> Key {
     let is = |other: &str| name.eq_ignore_ascii_case(other);
     // Content-Length is set from the content itself; see the environ's own chapter for the others.
-    let is_hidden = ["Content-Length", "Transfer-Encoding", "Proxy"].into_iter().any(is) || name.contains('_');
+    let is_hidden =
+        ["Content-Length", "Transfer-Encoding", "Proxy"].into_iter().any(is) || name.contains('_');
     if is_hidden {
         return Key::Hidden;
     }

@@ -116,7 +116,8 @@ fn draw_first(mut reply: Reply, py: Python<'_>, call: &CallSet, is_head: bool) -
         }
         need_start(call)?;
         let is_all = call.with_head(|stage, head| {
-            stage == Stage::Started && head.declared_length().is_some_and(|declared| declared <= length as u64)
+            stage == Stage::Started
+                && head.declared_length().is_some_and(|declared| declared <= length as u64)
         })?;
         if is_all {
             reply.close(py);
@@ -171,7 +172,8 @@ fn need_start(call: &CallSet) -> PyResult<()> {
 
 fn to_block(block: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
     block.cast_into::<PyBytes>().map_err(|error| {
-        let name = error.into_inner().get_type().name().map_or_else(|_| "?".to_string(), |name| name.to_string());
+        let name =
+            error.into_inner().get_type().name().map_or_else(|_| "?".to_string(), |name| name.to_string());
         PyTypeError::new_err(format!("a block of content must be bytes, not {name}"))
     })
 }

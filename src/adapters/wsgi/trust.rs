@@ -48,7 +48,8 @@ impl FromStr for TrustedProxies {
                 return Ok(TrustedProxies::Everybody);
             }
             let address = item.parse::<IpAddr>();
-            addresses.push(address.map_err(|_| format!("{item:?} is no IP address, nor '*'"))?.to_canonical());
+            addresses
+                .push(address.map_err(|_| format!("{item:?} is no IP address, nor '*'"))?.to_canonical());
         }
         Ok(if addresses.is_empty() { TrustedProxies::Nobody } else { TrustedProxies::These(addresses) })
     }
