@@ -1,7 +1,7 @@
 //! Temporary files for long request content, and reading files to send.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process;
@@ -49,25 +49,20 @@ impl Spool for RealDisk {
 
 impl Disk for RealDisk {
     fn read_at(&mut self, file: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize> {
-        ReadFrom { file, offset }.take(bytes as u64).read_to_end(into)
+        let start = into.len();
+        // One call, where `read_to_end` would feel its way. What is cleared first is in the cache then.
+        into.resize(start + bytes, 0);
+        let read = loop {
+            match file.read_at(&mut into[start..], offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        into.truncate(start + *read.as_ref().unwrap_or(&0));
+        read
     }
 
     fn sends_files(&self) -> bool {
         SENDS_FILES
-    }
-}
-
-/// Reads at a position, so that several responses can share one file; and right into spare room,
-/// which `read_to_end` does without clearing it first.
-struct ReadFrom<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for ReadFrom<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(into, self.offset)?;
-        self.offset += read as u64;
-        Ok(read)
     }
 }
