@@ -122,7 +122,8 @@ pub(super) fn flush(
     let mut flushed = Flushed::default();
     while readiness.has(Readiness::WRITABLE) && !out.is_empty() && flushed.bytes < enough_bytes {
         let taken = match (out.held_bytes(), out.file()) {
-            // As many at a time, whatever has left before: less would only be one call more.
+            // As many at a time, whatever has left before: less would only be one call more. So what
+            // leaves can come to nearly twice as much.
             (0, Some(range)) => send_file(stream, range, enough_bytes),
             (_, file) => write(stream, out, is_last || file.is_some()),
         };
