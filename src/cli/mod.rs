@@ -11,6 +11,8 @@
 //!                      Refusal (help, version, what is wrong) ──▶ exit status ◀───────────┘
 //! ```
 
+#[cfg(feature = "wsgi")]
+mod access;
 mod console;
 mod descriptors;
 mod environment;
@@ -26,11 +28,13 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+#[cfg(feature = "wsgi")]
+pub use self::access::{AskedLog, access_log};
 pub use self::console::say;
 pub use self::descriptors::make_room_for;
 pub use self::options::{Options, Refusal, parse};
 #[cfg(feature = "wsgi")]
-pub use self::wsgi_options::{TrustedPeers, WsgiOptions};
+pub use self::wsgi_options::WsgiOptions;
 
 use self::options::{AccessLogFormat, Command, PYTHON_PACKAGE};
 use self::signals::ShutdownSignals;
@@ -38,6 +42,7 @@ use crate::access_log::{CombinedLog, JsonLog};
 use crate::adapters::StaticFiles;
 use crate::gateway::Gateway;
 use crate::limits::Limits;
+use crate::server::AccessLog;
 use crate::{ListenAddress, Server};
 
 /// Exit status: served, and shut down.
@@ -97,12 +102,20 @@ fn open_folder(folder: &Path) -> Result<StaticFiles, String> {
 }
 
 /// A server with these limits and the access log that was asked for, without an address yet.
-pub fn server(options: &Options, limits: Limits) -> Server {
+fn server(options: &Options, limits: Limits) -> Server {
     let server = Server::new().limits(limits);
-    match options.access_log() {
-        AccessLogFormat::Off => server,
-        AccessLogFormat::Combined => server.access_log(CombinedLog::new(io::stdout())),
-        AccessLogFormat::Json => server.access_log(JsonLog::new(io::stdout())),
+    match on_stdout(options.access_log()) {
+        Some(log) => server.access_log(log),
+        None => server,
+    }
+}
+
+/// The log of `--access-log`.
+fn on_stdout(format: AccessLogFormat) -> Option<Box<dyn AccessLog + Send>> {
+    match format {
+        AccessLogFormat::Off => None,
+        AccessLogFormat::Combined => Some(Box::new(CombinedLog::new(io::stdout()))),
+        AccessLogFormat::Json => Some(Box::new(JsonLog::new(io::stdout()))),
     }
 }
 

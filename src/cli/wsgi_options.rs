@@ -3,15 +3,15 @@
 //! The names are gunicorn's where the meaning is. All of it is only read and checked here; it is
 //! carried out by the Python package, which is the only one that can call an application.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{FalseyValueParser, Resettable};
 use clap::{Args, value_parser};
 
+use super::access::LogForm;
 use super::units::{Size, Span};
+use crate::adapters::wsgi::TrustedProxies;
 use crate::limits::Limits;
 
 /// Most threads for an application. 1,024: far beyond where another one still helps a process that
@@ -72,13 +72,13 @@ pub struct WsgiOptions {
     pub preload: bool,
     /// Whose X-Forwarded- fields to believe: addresses separated by commas, or * for everybody
     #[arg(long, value_name = "LIST", default_value = FORWARDED_ALLOW_IPS_DEFAULT)]
-    pub forwarded_allow_ips: TrustedPeers,
+    pub forwarded_allow_ips: TrustedProxies,
     /// Log every exchange to this file, or - for stdout
     #[arg(long, value_name = "FILE")]
     pub access_logfile: Option<String>,
-    /// In this form
+    /// In this form: json, combined, or a format with gunicorn's atoms, such as "%(h)s %(r)s %(s)s"
     #[arg(long, value_name = "FORMAT")]
-    pub access_logformat: Option<String>,
+    pub access_logformat: Option<LogForm>,
     /// Longest field line that must be taken; it is the head as a whole that is limited
     #[arg(long = "limit-request-field_size", value_name = "SIZE", hide = true)]
     limit_request_field_size: Option<Size>,
@@ -94,58 +94,4 @@ impl WsgiOptions {
 
 fn time(text: &str) -> Result<Duration, String> {
     text.parse().map(Span::time)
-}
-
-/// Peers that are believed when they say for whom they ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TrustedPeers {
-    /// Whoever connects: nobody but a proxy can.
-    Everybody,
-    /// These, which may be none.
-    Only(Vec<IpAddr>),
-}
-
-impl FromStr for TrustedPeers {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<TrustedPeers, String> {
-        let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-        if words.clone().any(|word| word == "*") {
-            return Ok(TrustedPeers::Everybody);
-        }
-        let address = |word: &str| {
-            let address = word.parse::<IpAddr>().map(|address| address.to_canonical());
-            address.map_err(|_| format!("{word:?} is no IP address; a list of them is wanted, or *"))
-        };
-        words
-            .try_fold(Vec::new(), |mut all, word| {
-                all.push(address(word)?);
-                Ok(all)
-            })
-            .map(TrustedPeers::Only)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trusted_peers_are_a_list_of_addresses_or_everybody() {
-        let only = |list: &[&str]| {
-            Some(TrustedPeers::Only(list.iter().map(|address| address.parse().unwrap()).collect()))
-        };
-        for (text, expected) in [
-            ("*", Some(TrustedPeers::Everybody)),
-            ("127.0.0.1,*", Some(TrustedPeers::Everybody)),
-            ("", only(&[])),
-            ("10.0.0.1", only(&["10.0.0.1"])),
-            ("127.0.0.1, ::1,", only(&["127.0.0.1", "::1"])),
-            ("::ffff:10.0.0.1", only(&["10.0.0.1"])),
-            ("proxy.example", None),
-            ("10.0.0.0/8", None),
-        ] {
-            assert_eq!(text.parse().ok(), expected, "{text:?}");
-        }
-    }
 }

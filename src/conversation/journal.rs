@@ -133,6 +133,20 @@ pub trait AccessLog {
     fn flush(&mut self);
 }
 
+impl AccessLog for Box<dyn AccessLog + Send> {
+    fn wanted(&self) -> Wanted {
+        (**self).wanted()
+    }
+
+    fn record(&mut self, record: &ExchangeRecord<'_>) {
+        (**self).record(record);
+    }
+
+    fn flush(&mut self) {
+        (**self).flush();
+    }
+}
+
 /// Takes everything and keeps nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoJournal;

@@ -1,15 +1,59 @@
 //! The extension module `tidegate._tidegate`: the native half of the Python package.
+//!
+//! ```text
+//!   python/tidegate                         here
+//!   ───────────────                         ────
+//!   main ───────── command_line(argv) ────▶ parse, or run what needs no Python ──▶ status
+//!                                           Settings ◀── options
+//!   supervisor ─── settings.bind() ───────▶ Listener, before any fork
+//!   worker ─────── Server(settings, …) ───▶ limits, access log, gateway: Inline or Pool
+//!                  server.work() ─────────▶ the life of a pool thread
+//!                  server.run() ──────────▶ the event loop, on the main thread
+//!   signals ────── server.drain(), … ─────▶ ServerHandle
+//! ```
+//!
+//! It joins what is there: the command line, the server, and the WSGI adapter. Processes, signals,
+//! loading and reloading are Python's affair, and in Python.
+
+mod served;
+mod server;
+mod settings;
+mod watch;
+
+use std::ffi::OsString;
 
 use pyo3::prelude::*;
+use pyo3::types::PyModule;
+
+use crate::cli;
 
 /// The native half of the package.
 #[pymodule(gil_used = true)]
-mod _tidegate {
-    use super::*;
+fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<settings::Settings>()?;
+    module.add_class::<settings::BoundListener>()?;
+    module.add_class::<server::PyServer>()?;
+    module.add_function(wrap_pyfunction!(command_line, module)?)
+}
 
-    /// The version of the package.
-    #[pyfunction]
-    fn version() -> &'static str {
-        env!("CARGO_PKG_VERSION")
+/// command_line(arguments) -> Settings, or an exit status
+///
+/// Reads a command line as in sys.argv. What needs no Python is done at once: help, complaints, and
+/// the native commands.
+#[pyfunction]
+fn command_line(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<Py<PyAny>> {
+    let options = match cli::parse(arguments) {
+        Ok(options) => options,
+        Err(refusal) => return status(py, refusal.print()),
+    };
+    if options.application().is_none() {
+        let done = py.detach(|| cli::run(&options));
+        return status(py, done);
     }
+    Ok(Py::new(py, settings::Settings::new(options))?.into_any())
+}
+
+fn status(py: Python<'_>, status: u8) -> PyResult<Py<PyAny>> {
+    Ok(status.into_pyobject(py)?.into_any().unbind())
 }

@@ -41,6 +41,12 @@ impl ServerHandle {
         self.tell(STOP);
     }
 
+    /// Ends the wait for events, and with it a turn of the loop: the gateway is asked to
+    /// [wait](crate::gateway::Gateway::wait) again.
+    pub fn wake(&self) {
+        self.queue.notify();
+    }
+
     /// Never takes back: drain after stop changes nothing.
     fn tell(&self, command: u8) {
         self.command.fetch_max(command, Ordering::AcqRel);

@@ -54,3 +54,27 @@ impl FromStr for TrustedProxies {
         Ok(if addresses.is_empty() { TrustedProxies::Nobody } else { TrustedProxies::These(addresses) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_a_list_of_addresses_or_everybody() {
+        let these = |list: &[&str]| {
+            Some(TrustedProxies::These(list.iter().map(|address| address.parse().unwrap()).collect()))
+        };
+        for (text, expected) in [
+            ("*", Some(TrustedProxies::Everybody)),
+            ("127.0.0.1,*", Some(TrustedProxies::Everybody)),
+            ("", Some(TrustedProxies::Nobody)),
+            ("10.0.0.1", these(&["10.0.0.1"])),
+            ("127.0.0.1, ::1,", these(&["127.0.0.1", "::1"])),
+            ("::ffff:10.0.0.1", these(&["10.0.0.1"])),
+            ("proxy.example", None),
+            ("10.0.0.0/8", None),
+        ] {
+            assert_eq!(text.parse().ok(), expected, "{text:?}");
+        }
+    }
+}

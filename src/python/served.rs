@@ -1,0 +1,92 @@
+//! The gateway of a Python server: the application's, and what is watched around it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use pyo3::prelude::*;
+
+use super::watch::BusySince;
+use crate::gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
+use crate::server::ServerHandle;
+
+/// How a server has come to its end, if it was not told to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// It was told to.
+    #[default]
+    Nothing,
+    /// It has answered as many requests as it should.
+    MaxRequests,
+}
+
+/// Which thread runs Python while the loop does not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// This one: signals are looked for after each wait.
+    Inline,
+    /// Others: signals are looked for when the wake-up descriptor says so.
+    Pool,
+}
+
+/// What is known of a running server beyond its event loop.
+#[derive(Default)]
+pub(super) struct Watched {
+    /// Requests handed to the application.
+    pub requests: AtomicU64,
+    /// A signal has arrived.
+    pub is_signalled: AtomicBool,
+    /// Since when the loop has not come back to its wait.
+    pub busy_since: BusySince,
+}
+
+/// A gateway that counts, and lets Python see its signals.
+pub(super) struct Served<'g> {
+    pub gateway: &'g mut dyn Gateway,
+    pub mode: Mode,
+    pub watched: Arc<Watched>,
+    pub handle: ServerHandle,
+    /// After how many requests the server is to end; 0 for never.
+    pub requests_max: u64,
+    pub reached: Reached,
+    /// What a signal handler has raised; the server ends for it.
+    pub raised: Option<PyErr>,
+}
+
+impl Served<'_> {
+    fn look_for_signals(&mut self) {
+        let is_time = self.watched.is_signalled.swap(false, Ordering::AcqRel) || self.mode == Mode::Inline;
+        if !is_time {
+            return;
+        }
+        if let Err(raised) = Python::attach(|py| py.check_signals()) {
+            self.raised = Some(raised);
+            self.handle.stop();
+        }
+    }
+}
+
+impl Gateway for Served<'_> {
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        let count = self.watched.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if count == self.requests_max {
+            self.reached = Reached::MaxRequests;
+            self.handle.drain();
+        }
+        self.gateway.call(environ, start_response)
+    }
+
+    fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        self.watched.busy_since.clear();
+        self.gateway.wait(wait);
+        self.watched.busy_since.set();
+        self.look_for_signals();
+    }
+
+    fn is_ready(&self) -> bool {
+        self.gateway.is_ready()
+    }
+}

@@ -1,0 +1,232 @@
+//! One server in one process: made after the fork, run on the main thread.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+
+use super::served::{Mode, Reached, Served, Watched};
+use super::settings::{BoundListener, Settings};
+use super::watch::{end_when_stuck, wake_on_signals};
+use crate::access_log::ReopenHandle;
+use crate::adapters::wsgi::{Crew, Inline, Pool, Surroundings};
+use crate::cli::{self, Options};
+use crate::gateway::{Gateway, ServerInfo};
+use crate::server::{BoundServer, Server, ServerHandle};
+
+/// How long a finished response may wait for others before the application is called again, where it is
+/// called on the thread of the loop: see [`Server::hold_responses`]. Half a millisecond: more gained
+/// nothing with Flask and Django, and less than nothing without a framework.
+const HOLD_MAX: Duration = Duration::from_micros(500);
+
+/// A server for one application.
+#[pyclass(frozen, name = "Server", module = "tidegate._tidegate")]
+pub(super) struct PyServer {
+    options: Arc<Options>,
+    application: Py<PyAny>,
+    surroundings: Surroundings,
+    is_supervised: bool,
+    /// None once it runs.
+    bound: Mutex<Option<(BoundServer, Option<Pool>)>>,
+    /// None where the application is called on the thread of the loop.
+    crew: Option<Crew>,
+    handle: ServerHandle,
+    reopen: Option<ReopenHandle>,
+    watched: Arc<Watched>,
+    outcome: Mutex<&'static str>,
+}
+
+#[pymethods]
+impl PyServer {
+    #[new]
+    #[pyo3(signature = (settings, listeners, application, *, multiprocess=false, supervised=false))]
+    fn new(
+        settings: &Bound<'_, Settings>,
+        listeners: Vec<Bound<'_, BoundListener>>,
+        application: Py<PyAny>,
+        multiprocess: bool,
+        supervised: bool,
+    ) -> PyResult<PyServer> {
+        let options = settings.get().options.clone();
+        let wsgi = options.wsgi();
+        let surroundings = Surroundings {
+            multithread: wsgi.threads > 1,
+            multiprocess,
+            trusted_proxies: wsgi.forwarded_allow_ips.clone(),
+        };
+        let (server, reopen) = assemble(&options, &surroundings, listeners)?;
+        let bound = server.bind()?;
+        let timeout = Some(wsgi.timeout).filter(|timeout| !timeout.is_zero());
+        let pool = surroundings.multithread.then(|| Pool::new(timeout));
+        Ok(PyServer {
+            application,
+            surroundings,
+            is_supervised: supervised,
+            crew: pool.as_ref().map(Pool::crew),
+            handle: bound.handle(),
+            reopen,
+            watched: Arc::default(),
+            outcome: Mutex::new("stopped"),
+            bound: Mutex::new(Some((bound, pool))),
+            options,
+        })
+    }
+
+    /// work(): the life of one thread of the pool; returns when the server has ended.
+    fn work(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.crew {
+            Some(crew) => crew.work(py, self.application.clone_ref(py), &self.surroundings),
+            None => Ok(()),
+        }
+    }
+
+    /// run(): serves until drained or stopped. To be called on the main thread, once. An exception of a
+    /// signal handler ends it and is raised here.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        let taken = lock(&self.bound).take();
+        let (bound, pool) = taken.ok_or_else(|| PyRuntimeError::new_err("the server runs, or has run"))?;
+        let signals = wake_on_signals(self.watched.clone(), self.handle.clone())?;
+        let before = set_wakeup_descriptor(py, signals.as_raw_fd());
+        let result = match pool {
+            Some(mut pool) => py.detach(|| self.serve(bound, &mut pool, Mode::Pool)),
+            None => {
+                self.watch_for_standstill(py)?;
+                let mut inline = Inline::new(py, self.application.clone_ref(py), &self.surroundings)?;
+                self.serve(bound, &mut inline, Mode::Inline)
+            }
+        };
+        if let Some(crew) = &self.crew {
+            crew.close();
+        }
+        if let Some(before) = before {
+            set_wakeup_descriptor(py, before);
+        }
+        result
+    }
+
+    /// drain(): finishes what is being served, and ends. From any thread.
+    fn drain(&self) {
+        *lock(&self.outcome) = "drained";
+        self.handle.drain();
+    }
+
+    /// stop(): ends at once. From any thread.
+    fn stop(&self) {
+        *lock(&self.outcome) = "stopped";
+        self.handle.stop();
+    }
+
+    /// reopen_logs(): opens the files of logs again, after they were moved away.
+    fn reopen_logs(&self) {
+        if let Some(reopen) = &self.reopen {
+            reopen.reopen();
+        }
+    }
+
+    /// wake(): ends the wait of the event loop, which then looks for signals.
+    fn wake(&self) {
+        self.watched.is_signalled.store(true, Ordering::Release);
+        self.handle.wake();
+    }
+
+    /// Requests handed to the application so far.
+    #[getter]
+    fn requests(&self) -> u64 {
+        self.watched.requests.load(Ordering::Relaxed)
+    }
+
+    /// How it has ended: "drained", "stopped" or "max_requests".
+    #[getter]
+    fn outcome(&self) -> &'static str {
+        *lock(&self.outcome)
+    }
+}
+
+impl PyServer {
+    fn serve(&self, bound: BoundServer, gateway: &mut dyn Gateway, mode: Mode) -> PyResult<()> {
+        let mut served = Served {
+            gateway,
+            mode,
+            watched: self.watched.clone(),
+            handle: self.handle.clone(),
+            requests_max: self.requests_max(),
+            reached: Reached::Nothing,
+            raised: None,
+        };
+        let ran = bound.run(&mut served as &mut dyn Gateway);
+        if served.reached == Reached::MaxRequests {
+            *lock(&self.outcome) = "max_requests";
+        }
+        if let Some(raised) = served.raised {
+            return Err(raised);
+        }
+        ran.map_err(|error| PyOSError::new_err(error.to_string()))
+    }
+
+    /// With a share of the jitter that differs from worker to worker; 0 for never.
+    fn requests_max(&self) -> u64 {
+        let wsgi = self.options.wsgi();
+        if wsgi.max_requests == 0 {
+            return 0;
+        }
+        // The standard library has no random numbers, but random keys for its hash tables.
+        use std::hash::{BuildHasher, Hasher};
+        let random = std::hash::RandomState::new().build_hasher().finish();
+        wsgi.max_requests + random % (wsgi.max_requests_jitter + 1)
+    }
+
+    /// A worker that is stuck can only be replaced by a supervisor. In a pool the event loop never is.
+    fn watch_for_standstill(&self, py: Python<'_>) -> PyResult<()> {
+        let timeout = self.options.wsgi().timeout;
+        if !self.is_supervised || timeout.is_zero() {
+            return Ok(());
+        }
+        // Aborting prints where the application is stuck, unless stderr is nowhere.
+        let _ = py.import("faulthandler").and_then(|faulthandler| faulthandler.call_method0("enable"));
+        Ok(end_when_stuck(self.watched.clone(), timeout)?)
+    }
+}
+
+/// The server of these options, on these sockets.
+fn assemble(
+    options: &Options,
+    surroundings: &Surroundings,
+    listeners: Vec<Bound<'_, BoundListener>>,
+) -> PyResult<(Server, Option<ReopenHandle>)> {
+    let mut limits = options.limits().clone();
+    limits.connections_max = cli::make_room_for(limits.connections_max);
+    let info = ServerInfo {
+        multithread: surroundings.multithread,
+        multiprocess: surroundings.multiprocess,
+        ..ServerInfo::default()
+    };
+    let hold_max = if surroundings.multithread { Duration::ZERO } else { HOLD_MAX };
+    let mut server = Server::new().limits(limits).info(info).hold_responses(hold_max);
+    for listener in listeners {
+        server = server.listener(listener.get().duplicate()?);
+    }
+    let asked = cli::access_log(options)?;
+    if let Some(log) = asked.log {
+        server = server.access_log(log);
+    }
+    Ok((server, asked.reopen))
+}
+
+/// Lets Python's signal handler write to this descriptor: the one before, or none outside of the main
+/// thread, where there are no signals to hear of.
+fn set_wakeup_descriptor(py: Python<'_>, descriptor: i32) -> Option<i32> {
+    let set = || -> PyResult<i32> {
+        if descriptor >= 0 {
+            py.import("os")?.call_method1("set_blocking", (descriptor, false))?;
+        }
+        py.import("signal")?.call_method1("set_wakeup_fd", (descriptor,))?.extract()
+    };
+    set().ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

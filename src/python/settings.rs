@@ -1,0 +1,158 @@
+//! What was asked for on the command line, and the sockets that it names.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+
+use crate::ListenAddress;
+use crate::adapters::wsgi::adopt_descriptor;
+use crate::cli::Options;
+use crate::server::Listener;
+
+/// The options for a WSGI application.
+#[pyclass(frozen, module = "tidegate._tidegate")]
+pub(super) struct Settings {
+    pub options: Arc<Options>,
+}
+
+impl Settings {
+    pub fn new(options: Options) -> Settings {
+        Settings { options: Arc::new(options) }
+    }
+}
+
+#[pymethods]
+impl Settings {
+    /// MODULE:APP, as it was named.
+    #[getter]
+    fn application(&self) -> &str {
+        self.options.application().unwrap_or_default()
+    }
+
+    #[getter]
+    fn chdir(&self) -> Option<std::path::PathBuf> {
+        self.options.wsgi().chdir.clone()
+    }
+
+    #[getter]
+    fn pythonpath(&self) -> Vec<String> {
+        self.options.wsgi().pythonpath.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    /// None: the process serves by itself.
+    #[getter]
+    fn workers(&self) -> Option<u16> {
+        self.options.wsgi().workers
+    }
+
+    #[getter]
+    fn threads(&self) -> u16 {
+        self.options.wsgi().threads
+    }
+
+    /// Seconds; 0 for any.
+    #[getter]
+    fn timeout(&self) -> f64 {
+        self.options.wsgi().timeout.as_secs_f64()
+    }
+
+    /// Seconds.
+    #[getter]
+    fn graceful_timeout(&self) -> f64 {
+        self.options.limits().drain_timeout.as_secs_f64()
+    }
+
+    #[getter]
+    fn max_requests(&self) -> u64 {
+        self.options.wsgi().max_requests
+    }
+
+    #[getter]
+    fn max_requests_jitter(&self) -> u64 {
+        self.options.wsgi().max_requests_jitter
+    }
+
+    #[getter]
+    fn pid(&self) -> Option<String> {
+        self.options.wsgi().pid.as_ref().map(|path| path.display().to_string())
+    }
+
+    #[getter]
+    fn reload(&self) -> bool {
+        self.options.wsgi().reload
+    }
+
+    #[getter]
+    fn reload_extra_files(&self) -> Vec<String> {
+        self.options.wsgi().reload_extra_file.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    #[getter]
+    fn preload(&self) -> bool {
+        self.options.wsgi().preload
+    }
+
+    /// start_log(): lets the log go to stderr, for this process. Harmless twice.
+    fn start_log(&self) {
+        self.options.start_log();
+    }
+
+    /// bind() -> list of Listener. OSError with a ready sentence.
+    fn bind(&self) -> PyResult<Vec<BoundListener>> {
+        let bind = |address: &ListenAddress| {
+            let listener = match address {
+                // It was inherited to be listened on, and whoever has named it has given it up.
+                ListenAddress::Descriptor(number) => Listener::adopt(adopt_descriptor(*number)),
+                address => Listener::bind(address),
+            };
+            let sentence = |error: std::io::Error| match address {
+                ListenAddress::Descriptor(_) => format!("cannot listen on {address}: {error}"),
+                _ => error.to_string(),
+            };
+            listener.map(BoundListener::new).map_err(|error| PyOSError::new_err(sentence(error)))
+        };
+        self.options.addresses().iter().map(bind).collect()
+    }
+}
+
+/// A listening socket.
+#[pyclass(frozen, name = "Listener", module = "tidegate._tidegate")]
+pub(super) struct BoundListener {
+    /// None once it was given away.
+    listener: Mutex<Option<Listener>>,
+    address: String,
+}
+
+impl BoundListener {
+    fn new(listener: Listener) -> BoundListener {
+        BoundListener { address: listener.address().to_string(), listener: Mutex::new(Some(listener)) }
+    }
+
+    /// A duplicate, for a server.
+    pub fn duplicate(&self) -> std::io::Result<Listener> {
+        match &*self.listener.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(listener) => listener.try_clone(),
+            None => Err(std::io::Error::other("the listener was given away")),
+        }
+    }
+}
+
+#[pymethods]
+impl BoundListener {
+    /// As it is announced, with the real port.
+    #[getter]
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// detach_for_exec() -> int: gives the socket away as a descriptor that programs inherit;
+    /// "fd://N" takes it over there.
+    fn detach_for_exec(&self, py: Python<'_>) -> PyResult<i32> {
+        let taken = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = taken.ok_or_else(|| PyOSError::new_err("the listener was given away before"))?;
+        let descriptor = std::os::fd::IntoRawFd::into_raw_fd(listener.release()?);
+        py.import("os")?.call_method1("set_inheritable", (descriptor, true))?;
+        Ok(descriptor)
+    }
+}

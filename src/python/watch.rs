@@ -1,0 +1,83 @@
+//! Two watchers of a running server, each a thread that never touches Python: for signals, and for an
+//! application that does not come back.
+
+use std::io::{self, PipeReader, PipeWriter, Read};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::served::Watched;
+use crate::cli::say;
+use crate::server::ServerHandle;
+
+/// When the event loop began the turn that it is in.
+pub(super) struct BusySince {
+    started: Instant,
+    /// Milliseconds since `started`, and one; 0 while the loop waits.
+    millis: AtomicU64,
+}
+
+impl Default for BusySince {
+    fn default() -> BusySince {
+        BusySince { started: Instant::now(), millis: AtomicU64::new(0) }
+    }
+}
+
+impl BusySince {
+    /// A turn begins.
+    pub fn set(&self) {
+        self.millis.store(self.now() + 1, Ordering::Relaxed);
+    }
+
+    /// The loop waits.
+    pub fn clear(&self) {
+        self.millis.store(0, Ordering::Relaxed);
+    }
+
+    /// For how long the turn has lasted; none while the loop waits.
+    fn elapsed(&self) -> Option<Duration> {
+        let begun = self.millis.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(self.now().saturating_sub(begun)))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+}
+
+/// Ends the wait of the loop whenever Python's own signal handler writes a byte. A signal that arrives
+/// just before the loop begins to wait, or in another thread, would be seen only after it.
+///
+/// The writer is for `signal.set_wakeup_fd`; the thread ends when it is dropped.
+pub(super) fn wake_on_signals(watched: Arc<Watched>, handle: ServerHandle) -> io::Result<PipeWriter> {
+    let (reader, writer) = io::pipe()?;
+    let listen = move || {
+        let mut bytes = [0; 16];
+        let read =
+            |mut reader: &PipeReader, bytes: &mut [u8]| reader.read(bytes).is_ok_and(|count| count > 0);
+        while read(&reader, &mut bytes) {
+            watched.is_signalled.store(true, Ordering::Release);
+            handle.wake();
+        }
+    };
+    thread::Builder::new().name("signals".to_string()).spawn(listen)?;
+    Ok(writer)
+}
+
+/// Ends this process when a turn of the loop takes longer than `timeout`, so that its supervisor starts
+/// another. Python's faulthandler, where it is enabled, prints where the application is stuck.
+pub(super) fn end_when_stuck(watched: Arc<Watched>, timeout: Duration) -> io::Result<()> {
+    let pause = (timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
+    let watch = move || {
+        loop {
+            thread::sleep(pause);
+            if watched.busy_since.elapsed().is_some_and(|elapsed| elapsed > timeout) {
+                say(&format!("tidegate: the application has not answered for {timeout:?}: worker ends"));
+                process::abort();
+            }
+        }
+    };
+    thread::Builder::new().name("watchdog".to_string()).spawn(watch).map(drop)
+}
