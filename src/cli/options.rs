@@ -481,7 +481,7 @@ mod tests {
             let words = ["a", "-w2", "-t0", "--max-requests=9", "--max-requests-jitter=3", "--chdir=/d"];
             let more = ["--pythonpath=/x,/y", "--pythonpath=/z", "--pid=p", "--reload", "--preload"];
             let rest = ["--reload-extra-file=e", "--forwarded-allow-ips=*", "--access-logfile=-"];
-            let options = parse_words(&[&words[..], &more, &rest, &["--access-logformat=%h"]].concat());
+            let options = parse_words(&[&words[..], &more, &rest, &["--access-logformat=%(h)s"]].concat());
             let options = options.unwrap();
             let given = options.wsgi();
             assert_eq!((given.workers, given.timeout), (Some(2), Duration::ZERO));

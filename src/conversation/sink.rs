@@ -6,7 +6,7 @@ use super::output_queue::OutputQueue;
 use super::report::Report;
 use super::turn::{Life, Pace};
 use crate::gateway::{Body, BodyKind, Content, Misuse, ResponseSink};
-use crate::message::ContentLength;
+use crate::message::{ContentLength, FieldBlock};
 use crate::now::Moment;
 use crate::protocol::{BodyEncoder, CloseReason, Http1, ResponseEncoder, ResponseState, ServerFields};
 
@@ -101,6 +101,13 @@ impl ResponseSink for Sink<'_> {
     fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse> {
         match &mut self.stage {
             Stage::Head(head) => Ok(head.field(self.out.buffer(), name, value)?),
+            Stage::Unbegun | Stage::Ended { .. } | Stage::Content => Err(Misuse::NotStarted),
+        }
+    }
+
+    fn fields(&mut self, block: &FieldBlock) -> Result<(), Misuse> {
+        match &mut self.stage {
+            Stage::Head(head) => Ok(head.fields(self.out.buffer(), block)?),
             Stage::Unbegun | Stage::Ended { .. } | Stage::Content => Err(Misuse::NotStarted),
         }
     }

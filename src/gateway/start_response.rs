@@ -31,7 +31,7 @@
 
 use super::body::{AtMoment, BodyKind, BodyStream, Content, FileRange, Later, Pieces};
 use super::{Body, GatewayError, Misuse};
-use crate::message::ContentLength;
+use crate::message::{ConnectionOption, ContentLength, FieldBlock};
 use crate::now::Moment;
 
 /// Where a response goes: the server's side of [`StartResponse`].
@@ -42,6 +42,16 @@ pub trait ResponseSink {
     fn begin(&mut self, code: u16, reason: Option<&str>) -> Result<(), Misuse>;
     /// Takes a field line.
     fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse>;
+    /// Takes fields that were judged before.
+    fn fields(&mut self, block: &FieldBlock) -> Result<(), Misuse> {
+        if let Some(length) = block.content_length() {
+            self.field("Content-Length", length.to_string().as_bytes())?;
+        }
+        if block.connection() == ConnectionOption::Close {
+            self.field("Connection", b"close")?;
+        }
+        block.iter().try_for_each(|(name, value)| self.field(name, value))
+    }
     /// Ends the head, which fixes the framing.
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse>;
     /// Takes content.
@@ -143,6 +153,14 @@ impl<'a> ResponseHead<'a> {
     pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> ResponseHead<'a> {
         if self.result.is_ok() {
             self.result = self.sink.field(name, value.as_ref());
+        }
+        self
+    }
+
+    /// Adds fields that were judged before, all at once.
+    pub fn fields(mut self, block: &FieldBlock) -> ResponseHead<'a> {
+        if self.result.is_ok() {
+            self.result = self.sink.fields(block);
         }
         self
     }

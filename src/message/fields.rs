@@ -97,6 +97,42 @@ pub fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 
+/// The connection options that matter here (RFC 9110 §7.6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConnectionOption {
+    /// Neither was named.
+    #[default]
+    Neither,
+    /// `keep-alive`.
+    KeepAlive,
+    /// `close`, which wins over `keep-alive`.
+    Close,
+}
+
+impl ConnectionOption {
+    /// Takes one more option into account.
+    pub fn or(self, other: ConnectionOption) -> ConnectionOption {
+        match (self, other) {
+            (ConnectionOption::Close, _) | (_, ConnectionOption::Close) => ConnectionOption::Close,
+            (ConnectionOption::Neither, other) => other,
+            (ConnectionOption::KeepAlive, _) => ConnectionOption::KeepAlive,
+        }
+    }
+
+    /// Takes one more Connection field into account.
+    pub fn and(self, value: &[u8]) -> ConnectionOption {
+        list_items(value).fold(self, |option, item| {
+            if item.eq_ignore_ascii_case(b"close") {
+                ConnectionOption::Close
+            } else if item.eq_ignore_ascii_case(b"keep-alive") && option == ConnectionOption::Neither {
+                ConnectionOption::KeepAlive
+            } else {
+                option
+            }
+        })
+    }
+}
+
 /// tchar of RFC 9110 §5.6.2, by byte.
 static TOKEN: [bool; 256] = {
     let mut table = [false; 256];

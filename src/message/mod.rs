@@ -12,6 +12,7 @@
 //! ```
 
 mod date;
+mod field_block;
 mod fields;
 mod method;
 mod request;
@@ -20,7 +21,10 @@ mod status;
 mod target;
 
 pub use date::{Calendar, HttpDate};
-pub use fields::{FieldLines, Fields, is_field_name, is_field_value, list_items, parse_decimal};
+pub use field_block::FieldBlock;
+pub use fields::{
+    ConnectionOption, FieldLines, Fields, is_field_name, is_field_value, list_items, parse_decimal,
+};
 pub use method::Method;
 pub use request::{RequestHead, Version};
 pub use response::{ContentLength, FieldRole, InvalidResponse};

@@ -52,9 +52,10 @@ impl FieldRole {
         if !is_field_value(value) {
             return Err(InvalidResponse::FieldValue(name.to_string()));
         }
-        // By length, so that the usual field costs one comparison of a number.
-        match name.len() {
-            2 | 4 | 6 | 7 | 10 | 14 | 16 | 17 => FieldRole::of_known(name, value),
+        // By length and first letter, so that the usual field costs two comparisons.
+        match (name.len(), name.as_bytes()[0] | 0x20) {
+            (10 | 14, b'c') | (4, b'd') | (6, b's') => FieldRole::of_known(name, value),
+            (2 | 7 | 17, b't') | (7, b'u') | (10, b'k') | (16, b'p') => FieldRole::of_known(name, value),
             _ => Ok(FieldRole::Plain),
         }
     }
@@ -64,7 +65,7 @@ impl FieldRole {
         let names_option =
             |item: &[u8]| item.eq_ignore_ascii_case(b"close") || item.eq_ignore_ascii_case(b"keep-alive");
         match name.len() {
-            14 if is("Content-Length") => {
+            14 if name == "Content-Length" || is("Content-Length") => {
                 parse_decimal(value).map(FieldRole::ContentLength).ok_or(InvalidResponse::ContentLength)
             }
             10 if is("Connection") && list_items(value).any(names_option) => Ok(FieldRole::Connection),

@@ -1,6 +1,7 @@
 //! Whether the connection lives on after this exchange (RFC 9112 §9.3).
 
-use crate::message::{Version, list_items};
+pub use crate::message::ConnectionOption;
+use crate::message::Version;
 
 /// What happens to the connection when the exchange is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,33 +30,6 @@ pub enum CloseReason {
     Failed,
     /// The server is shutting down.
     ShuttingDown,
-}
-
-/// The connection options that matter here (RFC 9110 §7.6.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ConnectionOption {
-    /// Neither was named.
-    #[default]
-    Neither,
-    /// `keep-alive`.
-    KeepAlive,
-    /// `close`, which wins over `keep-alive`.
-    Close,
-}
-
-impl ConnectionOption {
-    /// Takes one more Connection field into account.
-    pub fn and(self, value: &[u8]) -> ConnectionOption {
-        list_items(value).fold(self, |option, item| {
-            if item.eq_ignore_ascii_case(b"close") {
-                ConnectionOption::Close
-            } else if item.eq_ignore_ascii_case(b"keep-alive") && option == ConnectionOption::Neither {
-                ConnectionOption::KeepAlive
-            } else {
-                option
-            }
-        })
-    }
 }
 
 impl Persistence {

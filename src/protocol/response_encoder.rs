@@ -6,7 +6,7 @@
 
 use super::persistence::{CloseReason, ConnectionOption, Persistence};
 use crate::message::{
-    ContentLength, FieldRole, HttpDate, InvalidResponse, StatusCode, Version, is_field_value,
+    ContentLength, FieldBlock, FieldRole, HttpDate, InvalidResponse, StatusCode, Version, is_field_value,
 };
 use crate::now::Now;
 
@@ -146,6 +146,26 @@ impl ResponseEncoder {
             FieldRole::Server => self.drop_own_server(out),
         }
         encode_field_line(out, name, value);
+        Ok(())
+    }
+
+    /// Writes fields that were judged before.
+    ///
+    /// # Errors
+    /// A second Content-Length. Nothing was written then.
+    pub fn fields(&mut self, out: &mut Vec<u8>, block: &FieldBlock) -> Result<(), InvalidResponse> {
+        if let Some(length) = block.content_length() {
+            self.declare_length(length)?;
+        }
+        self.connection = self.connection.or(block.connection());
+        let replaced = block.replaced();
+        if replaced.date {
+            self.drop_own_date(out);
+        }
+        if replaced.server {
+            self.drop_own_server(out);
+        }
+        out.extend_from_slice(block.lines());
         Ok(())
     }
 

@@ -7,19 +7,17 @@
 //!                                     raises exc_info ◀───────┘
 //! ```
 //!
-//! The four callables are bound methods of one [`Call`]. Making them costs more than the rest of a
+//! Both callables are bound methods of one [`Call`]. Making them costs more than the rest of a
 //! small request, so they serve one request after the other, unless the application has kept one:
 //! that can be seen from their reference counts, and then the next request gets new ones.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use super::environ::Extras;
-use super::exchange::Exchange;
 use super::ffi::{reference_count, with_outlet};
 use super::head::Head;
 use super::interpreter::runtime_error;
@@ -41,14 +39,6 @@ pub(super) enum Stage {
     Over,
 }
 
-/// Whom to ask whether the client is still there.
-enum ClientSide {
-    /// It was when the call began, and nobody can know more before it returns.
-    AtCall { has_finished: bool },
-    /// The exchange is told by the server.
-    Exchange(Arc<Exchange>),
-}
-
 /// What an application and the server say to each other in one call.
 #[pyclass(frozen, module = "tidegate")]
 pub(super) struct Call(Mutex<Inner>);
@@ -58,7 +48,6 @@ struct Inner {
     head: Head,
     /// Where the next head is read to, so that one that is refused leaves the last in place.
     draft: Head,
-    client: ClientSide,
     /// What start_response returns. It refers to this very object: see [`CallSet`].
     write: Option<Py<PyAny>>,
 }
@@ -69,7 +58,6 @@ impl Call {
             stage: Stage::Unstarted,
             head: Head::default(),
             draft: Head::default(),
-            client: ClientSide::AtCall { has_finished: false },
             write: None,
         }))
     }
@@ -139,29 +127,25 @@ impl Call {
         drop(inner);
         with_outlet(|outlet| outlet.write(py, data)).ok_or_else(elsewhere)?
     }
+}
 
-    /// early_hints(headers): sends 103 (Early Hints) with these headers, before the answer.
-    #[pyo3(signature = (headers, /))]
-    fn early_hints(&self, headers: &Bound<'_, PyAny>) -> PyResult<()> {
-        let inner = &mut *self.lock()?;
-        inner.draft.read_fields(headers)?;
-        match inner.stage {
-            Stage::Unstarted | Stage::Started => with_outlet(|outlet| outlet.hint(&inner.draft))
-                .unwrap_or(Ok(()))
-                .map_err(|error| runtime_error(&error)),
-            // What they hint at is there, or on its way.
-            Stage::Sent | Stage::Over => Ok(()),
-        }
-    }
+/// early_hints(headers): sends 103 (Early Hints, RFC 8297) with these headers, before the answer of the
+/// call that runs on this thread. Once the answer has begun, what it hints at is on its way, and nothing
+/// is sent.
+#[pyfunction]
+#[pyo3(signature = (headers, /))]
+pub(super) fn early_hints(headers: &Bound<'_, PyAny>) -> PyResult<()> {
+    let mut head = Head::default();
+    head.read_fields(headers)?;
+    let hinted = with_outlet(|outlet| outlet.hint(&head)).unwrap_or(Ok(()));
+    hinted.map_err(|error| runtime_error(&error))
+}
 
-    /// client_disconnected(): whether the client has ended its side of the connection. It has left, or
-    /// still waits for the answer: both look the same.
-    fn client_disconnected(&self) -> PyResult<bool> {
-        Ok(match &self.lock()?.client {
-            ClientSide::AtCall { has_finished } => *has_finished,
-            ClientSide::Exchange(exchange) => exchange.client_has_finished(),
-        })
-    }
+/// client_disconnected(): whether the client whose request is being answered on this thread has ended
+/// its side of the connection. It has left, or still waits for the answer: both look the same.
+#[pyfunction]
+pub(super) fn client_disconnected() -> bool {
+    with_outlet(|outlet| outlet.client_has_finished()).unwrap_or(false)
 }
 
 /// What `exc_info` wants to be raised.
@@ -175,8 +159,6 @@ fn raised(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 pub(super) struct CallSet {
     call: Py<Call>,
     start_response: Py<PyAny>,
-    early_hints: Py<PyAny>,
-    client_disconnected: Py<PyAny>,
     write: Py<PyAny>,
 }
 
@@ -187,23 +169,12 @@ impl CallSet {
         if let Ok(mut inner) = call.get().lock() {
             inner.write = Some(write.clone_ref(py));
         }
-        Ok(CallSet {
-            start_response: call.getattr("start_response")?.unbind(),
-            early_hints: call.getattr("early_hints")?.unbind(),
-            client_disconnected: call.getattr("client_disconnected")?.unbind(),
-            write,
-            call: call.unbind(),
-        })
+        Ok(CallSet { start_response: call.getattr("start_response")?.unbind(), write, call: call.unbind() })
     }
 
     /// What the application is called with.
     pub fn start_response(&self) -> &Py<PyAny> {
         &self.start_response
-    }
-
-    /// What stands in the environ.
-    pub fn extras(&self) -> Extras<'_> {
-        Extras { early_hints: &self.early_hints, client_disconnected: &self.client_disconnected }
     }
 
     /// Sees the stage and the head.
@@ -223,18 +194,16 @@ impl CallSet {
 
     /// Whether nobody else has one of the callables: ours are the only references.
     fn is_unshared(&self, py: Python<'_>) -> bool {
-        let methods = [&self.start_response, &self.early_hints, &self.client_disconnected];
         // `write` is referred to from here and from the call; the call from here and by its methods.
-        methods.iter().all(|method| reference_count(py, method) == 1)
+        reference_count(py, &self.start_response) == 1
             && reference_count(py, &self.write) == 2
-            && reference_count(py, &self.call) == 5
+            && reference_count(py, &self.call) == 3
     }
 
     /// The request is over: nothing can be said any more.
     fn end(&self) {
         if let Ok(mut inner) = self.call.get().lock() {
             inner.stage = Stage::Over;
-            inner.client = ClientSide::AtCall { has_finished: true };
         }
     }
 }
@@ -253,22 +222,10 @@ impl Drop for CallSet {
 pub(super) struct Calls(Vec<CallSet>);
 
 impl Calls {
-    /// Callables for a request that is answered while its call lasts.
-    pub fn begin(&mut self, py: Python<'_>, has_finished: bool) -> PyResult<CallSet> {
-        self.take(py, ClientSide::AtCall { has_finished })
-    }
-
-    /// Callables for a request that is answered through an exchange.
-    pub fn begin_exchange(&mut self, py: Python<'_>, exchange: Arc<Exchange>) -> PyResult<CallSet> {
-        self.take(py, ClientSide::Exchange(exchange))
-    }
-
-    fn take(&mut self, py: Python<'_>, client: ClientSide) -> PyResult<CallSet> {
+    /// Callables for a request.
+    pub fn begin(&mut self, py: Python<'_>) -> PyResult<CallSet> {
         let set = self.0.pop().map_or_else(|| CallSet::new(py), Ok)?;
-        let mut inner = set.call.get().lock()?;
-        inner.stage = Stage::Unstarted;
-        inner.client = client;
-        drop(inner);
+        set.call.get().lock()?.stage = Stage::Unstarted;
         Ok(set)
     }
 

@@ -215,7 +215,7 @@ impl Later for Awaited {
     fn resume(self: Box<Self>, mut start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
         let mut state = self.seat.0.lock();
         for hint in mem::take(&mut state.hints) {
-            let fields: Vec<_> = hint.fields().collect();
+            let fields: Vec<_> = hint.fields().iter().collect();
             // Judged when they were given, but for those that have no place in a 103: those are dropped.
             let _ = start_response.inform(103, &fields);
         }

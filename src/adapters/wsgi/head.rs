@@ -1,26 +1,23 @@
 //! Status and fields as `start_response` has them: judged in the call that gives them.
 //!
 //! PEP 3333 wants what is wrong to be an exception where the application can see it, not a broken
-//! response later. So everything is checked here, by the rules of the server itself ([`FieldRole`]), and
-//! copied into two buffers that are used for one response after the other.
+//! response later. So everything is checked here, by the rules of the server itself, and
+//! encoded into a block of fields ([`FieldBlock`]) that is used for one response after the other.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
 use crate::gateway::{ResponseHead, StartResponse};
-use crate::message::{FieldRole, StatusCode, is_field_value};
+use crate::message::{FieldBlock, StatusCode, is_field_value};
 
 /// The head of a response.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Head {
     code: u16,
+    /// Empty where it is the one of the standard.
     reason: String,
-    names: String,
-    values: Vec<u8>,
-    /// Where name and value of each field end; they begin where those of the one before do.
-    ends: Vec<(usize, usize)>,
-    declared_length: Option<u64>,
+    fields: FieldBlock,
 }
 
 impl Head {
@@ -53,8 +50,11 @@ impl Head {
         }
         self.code = code;
         self.reason.clear();
-        // A phrase beyond ASCII has no meaning to anybody; the standard's own takes its place.
-        self.reason.push_str(Some(reason).filter(|reason| reason.is_ascii()).unwrap_or_default());
+        let phrase = StatusCode::new(code).map(StatusCode::reason_phrase);
+        // Beyond ASCII a phrase has no meaning to anybody: the standard's own takes its place.
+        if reason.is_ascii() && phrase != Some(reason) {
+            self.reason.push_str(reason);
+        }
         Ok(())
     }
 
@@ -63,10 +63,7 @@ impl Head {
     /// # Errors
     /// As [`Head::read`].
     pub fn read_fields(&mut self, fields: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.names.clear();
-        self.values.clear();
-        self.ends.clear();
-        self.declared_length = None;
+        self.fields.clear();
         let list = fields.cast::<PyList>().map_err(|_| wrong_type("the fields must be a list", fields))?;
         list.iter().try_for_each(|field| self.read_field(&field))
     }
@@ -82,39 +79,16 @@ impl Head {
         let value =
             value.cast::<PyString>().map_err(|_| wrong_type("a field value must be a str", &value))?;
         let (name, value) = (name.to_str()?, value.to_str()?);
-        let start = self.values.len();
-        if value.is_ascii() {
-            self.values.extend_from_slice(value.as_bytes());
-        } else {
-            self.push_latin1(name, value)?;
-        }
-        let role = FieldRole::of(name, &self.values[start..]);
-        match role.map_err(|invalid| PyValueError::new_err(invalid.to_string()))? {
-            FieldRole::ContentLength(_) if self.declared_length.is_some() => {
-                return Err(PyValueError::new_err("Content-Length is given twice"));
-            }
-            FieldRole::ContentLength(length) => self.declared_length = Some(length),
-            FieldRole::Plain | FieldRole::Connection | FieldRole::Date | FieldRole::Server => {}
-        }
-        self.names.push_str(name);
-        self.ends.push((self.names.len(), self.values.len()));
-        Ok(())
-    }
-
-    #[cold]
-    fn push_latin1(&mut self, name: &str, value: &str) -> PyResult<()> {
-        for character in value.chars() {
-            let byte = u8::try_from(u32::from(character));
-            let beyond =
-                |_| PyValueError::new_err(format!("{character:?} in field {name:?} is not in latin-1"));
-            self.values.push(byte.map_err(beyond)?);
-        }
-        Ok(())
+        let pushed = match value.is_ascii() {
+            true => self.fields.push(name, value.as_bytes()),
+            false => self.fields.push(name, &to_latin1(name, value)?),
+        };
+        pushed.map_err(|invalid| PyValueError::new_err(invalid.to_string()))
     }
 
     /// Bytes of content, if Content-Length says how many.
     pub fn declared_length(&self) -> Option<u64> {
-        self.declared_length
+        self.fields.content_length()
     }
 
     /// Whether a response with this status never has content.
@@ -122,25 +96,27 @@ impl Head {
         StatusCode::new(self.code).is_some_and(StatusCode::forbids_content)
     }
 
-    /// Name and value of each field.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut begun = (0, 0);
-        self.ends.iter().map(move |&(name_end, value_end)| {
-            let (name, value) = std::mem::replace(&mut begun, (name_end, value_end));
-            (&self.names[name..name_end], &self.values[value..value_end])
-        })
+    /// The fields.
+    pub fn fields(&self) -> &FieldBlock {
+        &self.fields
     }
 
     /// Writes it as the head of this response.
     pub fn write<'a>(&self, start_response: StartResponse<'a>) -> ResponseHead<'a> {
-        let phrase = StatusCode::new(self.code).map(StatusCode::reason_phrase);
-        let head = if self.reason.is_empty() || phrase == Some(&self.reason) {
-            start_response.status(self.code)
-        } else {
-            start_response.status_with_reason(self.code, &self.reason)
+        let head = match &*self.reason {
+            "" => start_response.status(self.code),
+            reason => start_response.status_with_reason(self.code, reason),
         };
-        self.fields().fold(head, |head, (name, value)| head.field(name, value))
+        head.fields(&self.fields)
     }
+}
+
+#[cold]
+fn to_latin1(name: &str, value: &str) -> PyResult<Vec<u8>> {
+    let beyond =
+        |character| PyValueError::new_err(format!("{character:?} in field {name:?} is not in latin-1"));
+    let byte = |character| u8::try_from(u32::from(character)).map_err(|_| beyond(character));
+    value.chars().map(byte).collect()
 }
 
 fn wrong_type(wanted: &str, got: &Bound<'_, PyAny>) -> PyErr {

@@ -44,10 +44,11 @@ impl Inline {
     ) -> Result<Body, GatewayError> {
         let is_head = environ.method() == Method::HEAD;
         let interpreter = &mut self.interpreter;
-        let begun = interpreter.calls.begin(py, environ.client().has_finished_sending);
-        let call = begun.map_err(|error| failure(py, &error))?;
-        let mut direct = Direct::Start(start_response);
-        let opened = lend(&mut direct, || interpreter.call(py, environ, &call));
+        let call = interpreter.calls.begin(py).map_err(|error| failure(py, &error))?;
+        let has_finished = environ.client().has_finished_sending;
+        let mut outlet = Direct { response: Response::Start(start_response), has_finished };
+        let opened = lend(&mut outlet, || interpreter.call(py, environ, &call));
+        let direct = outlet.response;
         let answered = match opened.map_err(|error| failure(py, &error)) {
             Ok(Opening::First(block, reply)) => return begin_stream(py, block, reply, call, direct),
             Ok(Opening::Blocks(blocks)) if blocks.is_empty() => send(None, &call, is_head, direct),
@@ -59,8 +60,8 @@ impl Inline {
                 send(block.as_ref().map(|block| block.as_bytes(py)), &call, is_head, direct)
             }
             Ok(Opening::File(range)) => match direct {
-                Direct::Start(start_response) => see(&call, |head| send_file(head, range, start_response)),
-                Direct::Writing(_) | Direct::Lost => Err(Misuse::AlreadySent.into()),
+                Response::Start(start_response) => see(&call, |head| send_file(head, range, start_response)),
+                Response::Writing(_) | Response::Lost => Err(Misuse::AlreadySent.into()),
             },
             Err(error) => Err(error),
         };
@@ -93,18 +94,18 @@ fn send(
     content: Option<&[u8]>,
     call: &CallSet,
     is_head: bool,
-    direct: Direct<'_>,
+    direct: Response<'_>,
 ) -> Result<Body, GatewayError> {
     match (direct, content) {
-        (Direct::Start(start_response), Some(content)) if !(is_head && content.is_empty()) => {
+        (Response::Start(start_response), Some(content)) if !(is_head && content.is_empty()) => {
             see(call, |head| send_whole(head, content, start_response))
         }
-        (Direct::Start(start_response), _) => see(call, |head| send_nothing(head, is_head, start_response)),
-        (Direct::Writing(mut writer), content) => {
+        (Response::Start(start_response), _) => see(call, |head| send_nothing(head, is_head, start_response)),
+        (Response::Writing(mut writer), content) => {
             writer.write(content.unwrap_or_default())?;
             writer.finish()
         }
-        (Direct::Lost, _) => Err(Misuse::NotStarted.into()),
+        (Response::Lost, _) => Err(Misuse::NotStarted.into()),
     }
 }
 
@@ -114,20 +115,26 @@ fn begin_stream(
     block: Py<PyBytes>,
     reply: Reply,
     call: CallSet,
-    direct: Direct<'_>,
+    direct: Response<'_>,
 ) -> Result<Body, GatewayError> {
     let mut writer = match direct {
-        Direct::Start(start_response) => call.with_head(|_, head| head.write(start_response).start())??,
-        Direct::Writing(writer) => writer,
-        Direct::Lost => return Err(Misuse::NotStarted.into()),
+        Response::Start(start_response) => call.with_head(|_, head| head.write(start_response).start())??,
+        Response::Writing(writer) => writer,
+        Response::Lost => return Err(Misuse::NotStarted.into()),
     };
     call.set_sent()?;
     writer.write(block.as_bytes(py))?;
     Ok(writer.stream(Iteration { reply, _call: call, current: Current::Nothing }))
 }
 
-/// The response of the call that is running.
-enum Direct<'a> {
+/// The response of the call that is running, and whether its client had ended its side when it began:
+/// until it returns nobody can know more.
+struct Direct<'a> {
+    response: Response<'a>,
+    has_finished: bool,
+}
+
+enum Response<'a> {
     /// Nothing was sent.
     Start(StartResponse<'a>),
     /// The application has used `write()`.
@@ -138,15 +145,15 @@ enum Direct<'a> {
 
 impl Outlet for Direct<'_> {
     fn begin(&mut self, head: &Head) -> Result<(), GatewayError> {
-        let Direct::Start(start_response) = std::mem::replace(self, Direct::Lost) else {
+        let Response::Start(start_response) = std::mem::replace(&mut self.response, Response::Lost) else {
             return Err(Misuse::AlreadySent.into());
         };
-        *self = Direct::Writing(head.write(start_response).start()?);
+        self.response = Response::Writing(head.write(start_response).start()?);
         Ok(())
     }
 
     fn write(&mut self, _py: Python<'_>, content: &[u8]) -> PyResult<()> {
-        if let Direct::Writing(writer) = self {
+        if let Response::Writing(writer) = &mut self.response {
             writer.write(content).map_err(|error| runtime_error(&error))?;
             writer.flush();
         }
@@ -154,10 +161,16 @@ impl Outlet for Direct<'_> {
     }
 
     fn hint(&mut self, fields: &Head) -> Result<(), GatewayError> {
-        match self {
-            Direct::Start(start_response) => start_response.inform(103, &fields.fields().collect::<Vec<_>>()),
-            Direct::Writing(_) | Direct::Lost => Ok(()),
+        match &mut self.response {
+            Response::Start(start_response) => {
+                start_response.inform(103, &fields.fields().iter().collect::<Vec<_>>())
+            }
+            Response::Writing(_) | Response::Lost => Ok(()),
         }
+    }
+
+    fn client_has_finished(&self) -> bool {
+        self.has_finished
     }
 }
 
@@ -239,5 +252,9 @@ impl Outlet for Written {
 
     fn hint(&mut self, _fields: &Head) -> Result<(), GatewayError> {
         Ok(())
+    }
+
+    fn client_has_finished(&self) -> bool {
+        false
     }
 }

@@ -32,7 +32,7 @@ impl Interpreter {
     /// What the application raises, or does that PEP 3333 forbids.
     pub fn call(&mut self, py: Python<'_>, environ: &mut Environ<'_>, call: &CallSet) -> PyResult<Opening> {
         let is_head = environ.method() == Method::HEAD;
-        let dict = self.environs.make(py, environ, call.extras())?;
+        let dict = self.environs.make(py, environ)?;
         let result = self.application.bind(py).call1((&dict, call.start_response()))?;
         open(&result, call, is_head)
     }

@@ -4,6 +4,7 @@ mod call;
 mod environ;
 mod exchange;
 mod ffi;
+mod field_memo;
 mod file_wrapper;
 mod head;
 mod inline;

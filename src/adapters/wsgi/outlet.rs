@@ -14,4 +14,6 @@ pub(super) trait Outlet {
     fn write(&mut self, py: Python<'_>, content: &[u8]) -> PyResult<()>;
     /// Fields of an interim response.
     fn hint(&mut self, fields: &Head) -> Result<(), GatewayError>;
+    /// Whether the client has ended its side, as far as is known.
+    fn client_has_finished(&self) -> bool;
 }

@@ -111,7 +111,7 @@ fn answer(py: Python<'_>, interpreter: &mut Interpreter, job: Job) {
         // Nobody waits for it any more, and nothing was begun.
         return;
     }
-    let call = match interpreter.calls.begin_exchange(py, exchange.clone()) {
+    let call = match interpreter.calls.begin(py) {
         Ok(call) => call,
         Err(error) => return exchange.fail(failure(py, &error).to_string()),
     };
@@ -221,5 +221,9 @@ impl Outlet for Through<'_> {
     fn hint(&mut self, fields: &Head) -> Result<(), GatewayError> {
         self.exchange.hint(fields);
         Ok(())
+    }
+
+    fn client_has_finished(&self) -> bool {
+        self.exchange.client_has_finished()
     }
 }
