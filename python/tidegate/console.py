@@ -1,0 +1,48 @@
+"""What the operator reads on stderr: the server's own sentences.
+
+Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving, so no
+failure to write is ever looked at. The native half writes its log to the same place.
+"""
+
+import os
+
+STDERR = 2
+
+
+def say(sentence: str) -> None:
+    """Says one sentence to the operator.
+
+    Past `sys.stderr`, which must not be entered twice: signal handlers say things, too.
+    """
+    try:
+        os.write(STDERR, (sentence + "\n").encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
+
+
+def report(error: BaseException) -> None:
+    """Shows what an application has raised: from where its own code begins, without our callers."""
+    import sys
+
+    trace = error.__traceback__
+    ours = os.path.dirname(__file__)
+    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == ours:
+        trace = trace.tb_next
+    try:
+        # Through the hook, since it may be the application's (a reporter of errors, say).
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        sys.stderr.flush()
+    except Exception:
+        say(f"tidegate: {type(error).__name__}: {error}")
+
+
+_STARTED_IN_A_TERMINAL = os.isatty(STDERR)
+
+
+def terminal_is_gone() -> bool:
+    """Whether the terminal that we were started in has been closed since.
+
+    It tells the two meanings of SIGHUP apart: an operator who wants the application loaded anew, and
+    a window that was closed, after which nobody could press Ctrl-C any more.
+    """
+    return _STARTED_IN_A_TERMINAL and not os.isatty(STDERR)
