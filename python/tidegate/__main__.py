@@ -1,3 +1,75 @@
-def main():
-    from tidegate import _tidegate
-    print(_tidegate.version())
+"""The command `tidegate`, and `python -m tidegate`.
+
+    command line ──▶ done: --help, `tidegate static …`, an error         (native)
+                 └─▶ settings ──▶ bind ──▶ announce ──▶ serve alone      (worker.py)
+                                                    └─▶ keep workers     (supervisor.py)
+
+Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong command line, 3 for an
+application that cannot be loaded.
+"""
+
+import sys
+
+from tidegate import _tidegate
+from tidegate.console import say
+from tidegate.restart import Origin, with_inherited_sockets
+
+EXIT_FAILED = 1
+
+
+def main() -> int:
+    """Runs the command that this process was started with."""
+    return run(sys.argv)
+
+
+def run(arguments: list, application=None) -> int:
+    """Runs a command, with an application that is loaded already if there is one."""
+    settings = _tidegate.command_line(with_inherited_sockets(arguments))
+    if isinstance(settings, int):
+        return settings
+    origin = Origin()
+    pid_file = None
+    settings.start_log()
+    try:
+        # First of all, so that every path on the command line begins in the same directory.
+        origin.enter(settings.chdir)
+        listeners = settings.bind()
+        if settings.pid is not None:
+            from tidegate.pidfile import PidFile
+
+            pid_file = PidFile(settings.pid)
+            pid_file.write()
+    except OSError as error:
+        say(f"tidegate: {error}")
+        return EXIT_FAILED
+    for listener in listeners:
+        say(f"tidegate serves {settings.application} on {listener.address} (Ctrl-C stops)")
+    try:
+        return _serve(settings, listeners, origin, application)
+    finally:
+        if pid_file is not None:
+            pid_file.remove()
+
+
+def _serve(settings, listeners: list, origin: Origin, application) -> int:
+    """Serves until shut down, or starts the program again where that was asked for."""
+    if settings.workers is None and not settings.reload:
+        from tidegate.worker import Worker
+
+        process = Worker(settings, listeners, origin)
+    else:
+        from tidegate.supervisor import Supervisor
+
+        process = Supervisor(settings, listeners, origin)
+    status = process.run(application)
+    if process.wants_restart:
+        try:
+            origin.restart(listeners)
+        except OSError as error:
+            say(f"tidegate: cannot start again: {error}")
+            return EXIT_FAILED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
