@@ -1,0 +1,374 @@
+"""The process that keeps workers alive (`--workers N`, `--reload`).
+
+    bind ──▶ fork ──▶ worker ──▶ worker ──▶ …      each loads the application and accepts from the
+               ▲                                   listening sockets that all of them share
+               └── a signal, a death, a worker that is ready, a deadline
+
+It serves nothing itself and sleeps until something happens: one `poll` on a pipe into which signals
+write their number, and one pipe for each worker that is not ready yet. What is to be done is
+computed from what there is (`_settle`), after each event, and not kept as a plan.
+
+A worker is *starting* until its application is loaded, *ready* until it is told to finish, and
+*retiring* until it has ended. Workers have a *generation*: SIGHUP begins a new one. A worker of the
+new generation is started beside the old ones; when it is ready one of the old retires, and so on.
+While none of a generation has been ready, only one of it is started: an application that cannot be
+loaded says so once. Then the old ones are kept, and where there are none yet everything ends.
+
+=================  ============================================================================
+SIGTERM, SIGINT    workers finish what they are serving; again: they are killed
+SIGHUP             workers are replaced, one by one
+SIGUSR1            workers open their log files again
+SIGTTIN, SIGTTOU   one worker more, one fewer
+=================  ============================================================================
+
+With `--preload` the application is loaded here, before the workers are forked. Then SIGHUP has to
+start the supervisor itself again; its sockets stay open meanwhile, but there is nobody to go on
+serving if the application cannot be loaded any more.
+"""
+
+import gc
+import os
+import select
+import signal
+import sys
+import time
+
+from tidegate import exits
+from tidegate.application import ApplicationError, load
+from tidegate.console import report, say, terminal_is_gone
+from tidegate.signals import CAUGHT_SIGNALS, let_through
+from tidegate.worker import Supervision, Worker
+
+# A worker finishes by itself within --graceful-timeout; so much later it is killed.
+_GRACE_SECONDS = 2.0
+# A worker that dies is replaced after a pause that doubles each time, until one lives long enough.
+_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS_MAX = 5.0
+_LIVED_SECONDS = 10.0
+
+
+class _Fellow:
+    """A worker, as its supervisor knows it."""
+
+    def __init__(self, pid: int, generation: int, ready: int) -> None:
+        self.pid = pid
+        self.generation = generation
+        # Where it will say that it is ready; closed, and None, when it has.
+        self.ready_pipe = ready
+        self.started = time.monotonic()
+        self.is_ready = False
+        # When it is killed, once it was told to finish.
+        self.deadline = None
+        self.is_killed = False
+
+    @property
+    def is_retiring(self) -> bool:
+        return self.deadline is not None
+
+    def send(self, number: int) -> None:
+        # It is our child and has not been waited for, so the number is still its own.
+        os.kill(self.pid, number)
+
+
+class Supervisor:
+    """Keeps as many workers alive as are wanted."""
+
+    def __init__(self, settings, listeners: list, origin) -> None:
+        self.settings = settings
+        self.listeners = listeners
+        self.origin = origin
+        self.wants_restart = False
+        self._application = None
+        self._wanted = settings.workers or 1
+        self._workers = {}
+        self._generation = 0
+        # Whether a worker of this generation has been ready; whether one ever has.
+        self._is_proven = False
+        self._has_served = False
+        self._is_ending = False
+        self._status = exits.SHUT_DOWN
+        self._pause = _PAUSE_SECONDS
+        self._not_before = 0.0
+        self._handlers_before = {}
+        # Workers hold the reading end of `life`, and read its end when this process is gone.
+        self._life, self._life_of_ours = os.pipe()
+        self._signals, self._signals_in = os.pipe()
+        os.set_blocking(self._signals, False)
+        os.set_blocking(self._signals_in, False)
+
+    def run(self, application=None) -> int:
+        """Supervises until told to end. Returns in this process only: a worker ends where it is."""
+        self._application = application
+        # With --reload each worker loads the application for itself, or a change would need us.
+        if application is None and self.settings.preload and not self.settings.reload:
+            if not self._preload():
+                return exits.NOT_LOADED
+        self._catch_signals()
+        while True:
+            self._settle()
+            if self._is_ending and not self._workers:
+                return self._status
+            self._wait()
+
+    def _preload(self) -> bool:
+        try:
+            self._application = load(self.settings.application, self.settings.pythonpath)
+        except ApplicationError as error:
+            say(f"tidegate: {error}")
+        except BaseException as error:
+            report(error)
+            say(f"tidegate: the application {self.settings.application} cannot be loaded (see above)")
+        else:
+            # What is here now stays: a collection in a worker would only copy shared pages.
+            gc.collect()
+            gc.freeze()
+            return True
+        return False
+
+    # Events.
+
+    def _catch_signals(self) -> None:
+        """Makes each signal a byte in a pipe: its number."""
+        self._handlers_before = {number: signal.getsignal(number) for number in CAUGHT_SIGNALS}
+        signal.set_wakeup_fd(self._signals_in, warn_on_full_buffer=False)
+        for number in (*CAUGHT_SIGNALS, signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU):
+            signal.signal(number, _leave_it_to_the_pipe)
+        let_through()
+
+    def _wait(self) -> None:
+        """Sleeps until something has happened, and takes notice of it."""
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        starting = {w.ready_pipe: w for w in self._workers.values() if w.ready_pipe is not None}
+        for pipe in starting:
+            poll.register(pipe, select.POLLIN)
+        for descriptor, _event in poll.poll(self._milliseconds_to_sleep()):
+            if descriptor in starting:
+                self._hear_of_readiness(starting[descriptor])
+        for number in _read_all(self._signals):
+            self._hear(number)
+
+    def _milliseconds_to_sleep(self):
+        """Until the next deadline; None, for ever, where there is none."""
+        moments = [w.deadline for w in self._workers.values() if w.is_retiring and not w.is_killed]
+        if not self._is_ending and self._to_start():
+            moments.append(self._not_before)
+        return max(0.0, min(moments) - time.monotonic()) * 1000 + 1 if moments else None
+
+    def _hear(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            self._reap()
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._end()
+        elif number == signal.SIGHUP and terminal_is_gone():
+            self._end()
+        elif number == signal.SIGHUP:
+            self._replace_workers()
+        elif number == signal.SIGUSR1:
+            for worker in self._workers.values():
+                worker.send(signal.SIGUSR1)
+        elif number == signal.SIGTTIN:
+            self._wanted += 1
+        elif number == signal.SIGTTOU:
+            self._wanted = max(1, self._wanted - 1)
+
+    def _hear_of_readiness(self, worker: _Fellow) -> None:
+        is_ready = _read_all(worker.ready_pipe) != b""
+        os.close(worker.ready_pipe)
+        worker.ready_pipe = None
+        if not is_ready:
+            return  # It has ended; SIGCHLD will say how.
+        worker.is_ready = True
+        self._has_served = True
+        if worker.generation == self._generation:
+            self._is_proven = True
+
+    def _end(self) -> None:
+        if self._is_ending and not self.wants_restart:
+            say("tidegate stops")
+            for worker in self._workers.values():
+                worker.send(signal.SIGKILL)
+            return
+        say("tidegate finishes what it is serving (Ctrl-C again stops at once)")
+        self.wants_restart = False
+        self._finish_all()
+
+    def _finish_all(self) -> None:
+        self._is_ending = True
+        for worker in self._workers.values():
+            self._retire(worker)
+
+    def _replace_workers(self) -> None:
+        if self._is_ending:
+            return
+        if self._application is not None:
+            # It lives in this process, so this process has to be a new one.
+            say("tidegate finishes what it is serving, and starts again")
+            self.wants_restart = True
+            self._finish_all()
+            return
+        say("tidegate replaces its workers")
+        self._begin_generation()
+
+    def _begin_generation(self) -> None:
+        self._generation += 1
+        self._is_proven = False
+        self._not_before = 0.0
+        for worker in self._workers.values():
+            if not worker.is_ready:
+                self._retire(worker)
+
+    # What follows from the state.
+
+    def _settle(self) -> None:
+        """Does what is to be done now: kills, starts and retires workers."""
+        now = time.monotonic()
+        for worker in self._workers.values():
+            if worker.is_retiring and not worker.is_killed and now >= worker.deadline:
+                say(f"tidegate: worker {worker.pid} has not finished in time and is killed")
+                worker.is_killed = True
+                worker.send(signal.SIGKILL)
+        if self._is_ending:
+            return
+        if now >= self._not_before:
+            for _ in range(self._to_start()):
+                self._start()
+        ready = [worker for worker in self._at_work() if worker.is_ready]
+        ready.sort(key=lambda worker: (worker.generation, worker.started))
+        for worker in ready[: max(0, len(ready) - self._wanted)]:
+            self._retire(worker)
+
+    def _at_work(self) -> list:
+        return [worker for worker in self._workers.values() if not worker.is_retiring]
+
+    def _to_start(self) -> int:
+        """How many workers are to be started."""
+        at_work = self._at_work()
+        is_starting = any(not worker.is_ready for worker in at_work)
+        is_old = any(worker.generation != self._generation for worker in at_work)
+        number = max(0, self._wanted - len(at_work))
+        if is_starting:
+            return number if self._is_proven else 0
+        if is_old:
+            number = max(number, 1)
+        return number if self._is_proven else min(number, 1)
+
+    def _retire(self, worker: _Fellow) -> None:
+        if not worker.is_retiring:
+            worker.deadline = time.monotonic() + self.settings.graceful_timeout + _GRACE_SECONDS
+            worker.send(signal.SIGTERM)
+
+    def _start(self) -> None:
+        try:
+            ready, ready_of_worker = os.pipe()
+            # A child of the application may hold the other end, so its end says nothing.
+            os.set_blocking(ready, False)
+        except OSError as error:
+            self._postpone(f"a worker cannot be started: {error.strerror}")
+            return
+        # A signal that the worker got before it has handlers of its own would go to our pipe.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os.close(ready)
+                self._be_worker(Supervision(ready_of_worker, self._life), mask)
+            self._workers[pid] = _Fellow(pid, self._generation, ready)
+        except OSError as error:
+            os.close(ready)
+            self._postpone(f"a worker cannot be started: {error.strerror}")
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(ready_of_worker)
+
+    def _be_worker(self, supervision: Supervision, mask) -> None:
+        """The whole life of the forked process."""
+        status = exits.FAILED
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU):
+                signal.signal(number, signal.SIG_DFL)
+            for worker in self._workers.values():
+                if worker.ready_pipe is not None:
+                    os.close(worker.ready_pipe)
+            for descriptor in (self._life_of_ours, self._signals, self._signals_in):
+                os.close(descriptor)
+            worker = Worker(self.settings, self.listeners, self.origin, supervision)
+            worker.catch_signals(self._handlers_before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            status = worker.run(self._application)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            exits.leave(status)
+
+    # The end of workers.
+
+    def _reap(self) -> None:
+        """Waits for all that have ended; also for orphans, if this is process 1 of a container."""
+        while True:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self._workers.pop(pid, None)
+            if worker is not None:
+                if worker.ready_pipe is not None:
+                    # It may have been ready, and ended, since we looked.
+                    self._hear_of_readiness(worker)
+                self._bury(worker, os.waitstatus_to_exitcode(wait_status))
+
+    def _bury(self, worker: _Fellow, status: int) -> None:
+        """Decides what follows from the end of a worker."""
+        if self._is_ending or worker.is_retiring or status == exits.WORN_OUT:
+            return
+        if status == exits.CHANGED:
+            if self._application is not None:
+                self._replace_workers()
+            elif worker.generation == self._generation:
+                self._begin_generation()
+            return
+        if not self._has_served:
+            # Not a worker that fails, but an application, or a system.
+            if status not in (exits.FAILED, exits.NOT_LOADED):
+                say(f"tidegate: worker {worker.pid} {_how(status)} before it was ready")
+            self._status = exits.NOT_LOADED if status == exits.NOT_LOADED else exits.FAILED
+            self._finish_all()
+            return
+        if not worker.is_ready and not self._is_proven and self._at_work():
+            self._postpone("the new worker fails; the old ones go on serving")
+            for old in self._at_work():
+                old.generation = self._generation
+            return
+        if time.monotonic() - worker.started >= _LIVED_SECONDS:
+            self._pause = _PAUSE_SECONDS
+        self._postpone(f"worker {worker.pid} {_how(status)}; another one takes its place")
+
+    def _postpone(self, reason: str) -> None:
+        """Says why a worker is to be started, and lets a while pass before."""
+        say(f"tidegate: {reason}")
+        self._not_before = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _PAUSE_SECONDS_MAX)
+
+
+def _leave_it_to_the_pipe(_number, _frame) -> None:
+    """A handler has to be there, or the signal would do what signals do."""
+
+
+def _read_all(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except BlockingIOError:
+        return b""
+
+
+def _how(status: int) -> str:
+    """`was killed by SIGKILL`, `ended with status 1`."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
