@@ -218,6 +218,15 @@ impl Client {
         }
     }
 
+    /// Reads until this text has come, and leaves it to be read.
+    pub fn read_until(&mut self, text: &str) {
+        let text = text.as_bytes();
+        while !self.received.windows(text.len()).any(|window| window == text) {
+            assert_eq!(self.end, None, "no {}: {}", text.escape_ascii(), self.show());
+            self.fill(PATIENCE);
+        }
+    }
+
     /// Whether nothing at all comes for so long.
     pub fn is_quiet_for(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
