@@ -1,0 +1,134 @@
+//! Memory over many requests, and what a package needs: nothing grows with what was served, uploads
+//! do not stay in memory, and no libpython is asked for.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::{env, fs};
+
+use super::environment;
+use super::served::{Mode, Served};
+
+/// How many requests, unless `TIDEGATE_REQUESTS` says otherwise.
+const REQUESTS: usize = 100_000;
+/// How many are sent at a time.
+const DEPTH: usize = 250;
+/// What allocators and interned strings may make of nothing.
+const SLACK_BYTES: u64 = 2 << 20;
+/// What a large upload may add: buffers, never the content.
+const UPLOAD_SLACK_BYTES: u64 = 8 << 20;
+const UPLOAD_BYTES: usize = 200 << 20;
+
+/// Plain answers, streams, uploads, failures, files, and clients that leave.
+#[cfg(target_os = "linux")]
+pub fn stays_flat(mode: Mode) {
+    let requests = env::var("TIDEGATE_REQUESTS").map_or(REQUESTS, |text| text.parse().unwrap());
+    // Nobody reads a hundred thousand tracebacks.
+    let served = Served::start_with("probe_app:application", mode, |command| {
+        command.args(["--log-level", "off"]);
+    });
+    let third = requests / 3;
+    ask(&served, third);
+    let before = served.resident_bytes();
+    ask(&served, 2 * third);
+    let after = served.resident_bytes();
+    assert!(after < before + SLACK_BYTES, "{before} bytes after a third, {after} at the end");
+    assert_eq!(served.get("/hello").text(), "hello");
+}
+
+/// So many requests of every kind, in rounds.
+fn ask(served: &Served, requests: usize) {
+    for round in 0..requests / (2 * DEPTH) {
+        pipeline(served, "GET /hello HTTP/1.1\r\nHost: a\r\nX-Round: {}\r\n\r\n", DEPTH, round);
+        for kind in [
+            "GET /block_generator HTTP/1.1\r\nHost: a\r\nCookie: a={}\r\n\r\n",
+            "POST /input_count HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789",
+            "GET /fail_before?{} HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /fail_first?{} HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /replace HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /write HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /file HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /file_memory HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /start?%27200%20%5Cn%27,%5B%5D HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
+            pipeline(served, kind, DEPTH / 10, round);
+        }
+        for path in ["/fail_midway", "/blocks_many", "/close_generator?memory", "/start_kept", "/input_kept"]
+        {
+            for _ in 0..DEPTH / 50 {
+                leave(served, path);
+            }
+        }
+    }
+}
+
+/// Sends so many on one connection and reads until it ends; `{}` is the round.
+fn pipeline(served: &Served, request: &str, count: usize, round: usize) {
+    let request = request.replace("{}", &round.to_string());
+    let (all, last) =
+        (request.repeat(count - 1), request.replacen("Host: a", "Host: a\r\nConnection: close", 1));
+    let mut stream = served.program.connect();
+    let mut writer = stream.try_clone().unwrap();
+    // Both at a time: what is not read is not answered further.
+    std::thread::scope(|scope| {
+        scope.spawn(move || writer.write_all(format!("{all}{last}").as_bytes()).unwrap());
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let answers = bytes.windows(9).filter(|window| window == b"HTTP/1.1 ").count();
+        assert_eq!(answers, count, "{request}");
+    });
+}
+
+/// Asks, reads a little, and leaves.
+fn leave(served: &Served, path: &str) {
+    let mut stream: TcpStream = served.program.connect();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 17]).unwrap();
+}
+
+/// An upload is read from a temporary file, in pieces.
+#[cfg(target_os = "linux")]
+pub fn does_not_hold_uploads(mode: Mode) {
+    let served = Served::start("probe_app:application", mode);
+    upload(&served, UPLOAD_BYTES / 100);
+    let before = served.resident_bytes();
+    upload(&served, UPLOAD_BYTES);
+    let peak = served.resident_peak_bytes();
+    assert!(peak < before + UPLOAD_SLACK_BYTES, "{before} bytes before, {peak} at most");
+}
+
+fn upload(served: &Served, count: usize) {
+    let mut client = served.connect();
+    client.send(format!("POST /input_count HTTP/1.1\r\nHost: a\r\nContent-Length: {count}\r\n\r\n"));
+    let piece = vec![b'x'; 1 << 16];
+    let mut left = count;
+    while left > 0 {
+        let size = left.min(piece.len());
+        client.send(&piece[..size]);
+        left -= size;
+    }
+    assert_eq!(client.read("POST").to_string(), format!("200 length: {count}"));
+}
+
+/// What the dynamic linker would look for.
+#[cfg(target_os = "linux")]
+#[test]
+fn extension_asks_for_no_libpython() {
+    let find = "import tidegate._tidegate as native; print(native.__file__)";
+    let output = Command::new(environment::python()).args(["-c", find]).output().unwrap();
+    let path = String::from_utf8(output.stdout).unwrap();
+    assert!(fs::exists(path.trim()).unwrap(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("ldd").arg(path.trim()).output().unwrap();
+    let needed = String::from_utf8(output.stdout).unwrap();
+    assert!(needed.contains("libc") && !needed.contains("libpython"), "{needed}");
+}
+
+#[test]
+fn crate_without_the_feature_knows_nothing_of_python() {
+    let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
+    let arguments = ["tree", "--offline", "--locked", "--edges", "normal,build", "--prefix", "none"];
+    let output = Command::new(cargo).args(arguments).current_dir(environment::root()).output().unwrap();
+    let tree = String::from_utf8(output.stdout).unwrap();
+    assert!(tree.contains("mio "), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!tree.contains("pyo3"), "{tree}");
+}
