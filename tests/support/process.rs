@@ -2,6 +2,7 @@
 //! ended by signals.
 #![allow(dead_code)] // Each test file uses its own part of this.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -34,9 +35,14 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// The command, without arguments, and without what the environment of the tests would add to them.
+/// The command, without arguments.
 pub fn tidegate() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command(env!("CARGO_BIN_EXE_tidegate"))
+}
+
+/// A command without arguments, and without what the environment of the tests would add to them.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let is_own = name.to_string_lossy().starts_with("TIDEGATE_");
         if is_own || ["PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"].iter().any(|other| name == *other) {

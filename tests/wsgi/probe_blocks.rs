@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::probe::{Check, Probe, Row, checks};
+use super::served::Mode;
 use super::support::loopback::{End, wait_until};
 
 const BLOCKS: &[Row] = &[
@@ -100,6 +101,8 @@ const CHECKS: &[Check] = checks![
     reader_that_does_not_read_stops_the_iteration,
     failure_tells_the_operator_and_nobody_else,
     failing_close_tells_the_operator,
+    slow_uploads_keep_nobody_waiting,
+    waiting_application_keeps_no_other_thread_waiting,
 ];
 
 const GONE: &[Check] = checks![
@@ -360,6 +363,37 @@ fn failing_close_tells_the_operator(probe: &Probe) {
     assert_eq!(answer, "200 chunked: one two");
     probe.only_note(&id, "closed");
     probe.served.program.stderr.next_with("RuntimeError: close failed on purpose");
+}
+
+/// More of them than there are threads.
+fn slow_uploads_keep_nobody_waiting(probe: &Probe) {
+    let mut slow: Vec<_> = (0..8).map(|_| probe.served.connect()).collect();
+    for (number, client) in slow.iter_mut().enumerate() {
+        client.send("POST /input_count HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+        assert_eq!(probe.served.get("/hello").to_string(), "200 length: hello", "beside {number} uploads");
+    }
+    for client in &mut slow {
+        client.send("cd");
+        assert_eq!(client.read("POST").to_string(), "200 length: 4");
+    }
+}
+
+/// One thread is left; inline there is none, and that is told in the manual.
+fn waiting_application_keeps_no_other_thread_waiting(probe: &Probe) {
+    if probe.served.mode == Mode::Inline {
+        return;
+    }
+    let ids: Vec<String> = (1..probe.served.mode.threads()).map(|_| probe.id()).collect();
+    let mut waiting: Vec<_> = ids.iter().map(|_| probe.served.connect()).collect();
+    for (id, client) in ids.iter().zip(&mut waiting) {
+        client.send(format!("GET /close_gate_list?{id} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        probe.served.wait_for_note(id, "called");
+    }
+    assert_eq!(probe.served.get("/hello").to_string(), "200 length: hello");
+    for (id, client) in ids.iter().zip(&mut waiting) {
+        probe.served.open_gate(id);
+        assert_eq!(client.read("GET").to_string(), "200 chunked: one");
+    }
 }
 
 fn close_follows_a_client_that_leaves_unread(probe: &Probe) {

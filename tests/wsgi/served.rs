@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::environment;
 use super::support::loopback::{Client, wait_until};
-use super::support::process::{Program, TempFolder};
+use super::support::process::{self, Program, TempFolder};
 use super::support::response::Response;
 
 /// How the server runs applications. Whatever a test asks for holds in both.
@@ -39,12 +39,12 @@ pub struct Served {
 
 /// The command that serves an application of `tests/wsgi/`, in a folder of its own for files.
 pub fn command(application: &str, mode: Mode, folder: &TempFolder) -> Command {
-    let mut command = Command::new(environment::tidegate());
+    let mut command = process::command(environment::tidegate());
     let threads = mode.threads().to_string();
     command.args([application, "--bind", "127.0.0.1:0", "--threads", &threads]);
     command.current_dir(environment::folder()).env("PROBE_FOLDER", folder.path());
     // The folder of the tests is left as it is.
-    command.env("PYTHONDONTWRITEBYTECODE", "1").env_remove("PORT").env_remove("WEB_CONCURRENCY");
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
