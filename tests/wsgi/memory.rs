@@ -43,8 +43,6 @@ fn ask(served: &Served, requests: usize) {
         for kind in [
             "GET /block_generator HTTP/1.1\r\nHost: a\r\nCookie: a={}\r\n\r\n",
             "POST /input_count HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789",
-            "GET /fail_before?{} HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /fail_first?{} HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /replace HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /write HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /file HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -53,11 +51,12 @@ fn ask(served: &Served, requests: usize) {
         ] {
             pipeline(served, kind, DEPTH / 10, round);
         }
-        for path in ["/fail_midway", "/blocks_many", "/close_generator?memory", "/start_kept", "/input_kept"]
-        {
-            for _ in 0..DEPTH / 50 {
-                leave(served, path);
-            }
+        // An application that fails costs its client the connection.
+        for path in ["/fail_before", "/fail_first", "/return_text_block", "/unstarted_list", "/fail_midway"] {
+            (0..DEPTH / 25).for_each(|_| leave(served, path));
+        }
+        for path in ["/blocks_many", "/close_generator?memory", "/start_kept", "/input_kept"] {
+            (0..DEPTH / 50).for_each(|_| leave(served, path));
         }
     }
 }

@@ -313,11 +313,11 @@ fn old_client_that_asks_to_keep_the_connection_keeps_it(probe: &Probe) {
 
 fn pipelined_requests_are_answered_in_order(probe: &Probe) {
     let mut client = probe.served.connect();
-    let paths = ["/block", "/fail_before", "/block_generator", "/lazy", "/block_list"];
+    let paths = ["/block", "/no_content", "/block_generator", "/lazy", "/block_list"];
     client.send(paths.map(|path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).concat());
     let texts = paths.map(|_| client.read("GET")).map(|answer| (answer.code, answer.text()));
     let codes = texts.clone().map(|(code, _)| code);
-    assert_eq!(codes, [200, 500, 200, 202, 200]);
+    assert_eq!(codes, [200, 204, 200, 202, 200]);
     assert_eq!((texts[2].1.as_str(), texts[4].1.as_str()), ("one two", "one two three"));
 }
 
@@ -455,7 +455,11 @@ fn file_is_closed_when_its_client_is_gone(probe: &Probe) {
     probe.only_note(&id, "closed");
 }
 
+/// Inline, the application holds up the event loop that would learn of it; there it is told nothing.
 fn application_learns_that_its_client_is_gone(probe: &Probe) {
+    if probe.served.mode == Mode::Inline {
+        return;
+    }
     let id = probe.id();
     let mut client = probe.served.connect();
     client.send(format!("GET /disconnected_later?{id} HTTP/1.1\r\nHost: a\r\n\r\n"));

@@ -410,10 +410,14 @@ fn large_content_is_whole(probe: &Probe) {
 }
 
 fn input_of_an_old_request_is_harmless(probe: &Probe) {
-    assert_eq!(probe.served.ask(post("/input_kept", b"old content")).text(), "kept");
-    assert_eq!(probe.served.ask(post("/input_late", b"new content")).text(), "nothing");
-    assert_eq!(probe.served.ask(post("/input_kept", &[b'x'; 1_000_000])).text(), "kept");
-    assert_eq!(probe.served.ask(post("/input_late", b"new content")).text(), "nothing");
+    for size in [1, 1_000_000] {
+        let mut client = probe.served.connect();
+        client.send(post("/input_kept", &b"old".repeat(size)));
+        assert_eq!(client.read("POST").text(), "kept");
+        client.send(post("/input_late", &b"new".repeat(size)));
+        let answer = client.read("POST").text();
+        assert!(["nothing", "own"].contains(&answer.as_str()), "{answer}");
+    }
 }
 
 fn unread_content_is_never_the_next_request(probe: &Probe) {

@@ -11,7 +11,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("only_a_status", "'200 OK'"),
     ("four_arguments", "'200 OK', [], None, None"),
     ("unknown_keyword", "'200 OK', [], exception=None"),
-    ("exc_info_that_is_none", "'200 OK', [], 7"),
+    ("exc_info_that_is_a_number", "'200 OK', [], 7"),
     ("status_of_bytes", "b'200 OK', []"),
     ("status_that_is_a_number", "200, []"),
     ("status_none", "None, []"),
