@@ -74,6 +74,10 @@ impl<J> Jobs<J> {
             state.idle_threads += 1;
             state = self.available.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle_threads -= 1;
+            // Somebody else has taken the job that this one was sent for.
+            if state.waiting.is_empty() {
+                state.hunt = Hunt::Nobody;
+            }
         }
         !state.waiting.is_empty()
     }
@@ -97,8 +101,9 @@ impl<J> Jobs<J> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
     use std::thread;
+    use std::time::Duration;
 
     /// Does all jobs with `threads` threads, one at a time as behind the interpreter's lock, each of
     /// which lets go of it in the middle.
@@ -140,6 +145,34 @@ mod tests {
         for threads in [1, 2, 7] {
             assert_eq!(work_through(10_000, threads), (0..10_000).collect::<Vec<_>>(), "{threads} threads");
         }
+    }
+
+    /// A thread that was sent for a job finds that another has taken it, and waits again. It must be sent
+    /// for the next one.
+    #[test]
+    fn thread_whose_job_was_taken_is_sent_again() {
+        let queue = Arc::new(Jobs::new(10));
+        let (sender, taken) = mpsc::channel();
+        let crew = queue.clone();
+        let thread = thread::spawn(move || {
+            while crew.wait() {
+                if let Some(job) = crew.try_take(true) {
+                    sender.send(job).unwrap();
+                }
+            }
+        });
+        for round in 0..2_000 {
+            queue.push(round);
+            if queue.try_take(false).is_none() {
+                taken.recv_timeout(Duration::from_secs(10)).unwrap();
+            }
+            // Sometimes the thread is asleep by now, sometimes on its way.
+            (0..round % 50).for_each(|_| thread::yield_now());
+            queue.push(round);
+            taken.recv_timeout(Duration::from_secs(10)).unwrap();
+        }
+        queue.close();
+        thread.join().unwrap();
     }
 
     #[test]
