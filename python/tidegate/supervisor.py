@@ -256,7 +256,8 @@ class Supervisor:
     def _retire(self, worker: _Fellow) -> None:
         if not worker.is_retiring:
             worker.deadline = time.monotonic() + self.settings.graceful_timeout + _GRACE_SECONDS
-            worker.send(signal.SIGTERM)
+            # Whoever waits to be accepted is for the others, as long as there are others.
+            worker.send(signal.SIGTERM if self._is_ending and not self.wants_restart else signal.SIGHUP)
 
     def _start(self) -> None:
         try:

@@ -13,7 +13,7 @@ signal     alone                          under a supervisor (which then is the 
 =========  =============================  ====================================================
 SIGTERM    finish, and end; again: stop   finish, and end
 SIGINT     the same                       nothing: Ctrl-C reaches the whole group, once is enough
-SIGHUP     finish, and start again        nothing
+SIGHUP     finish, and start again        finish, and leave who waits to be accepted to others
 SIGUSR1    open the log files again       the same
 =========  =============================  ====================================================
 
@@ -234,21 +234,23 @@ class Worker:
             self.server.stop()
 
     def _hear_hangup(self) -> None:
-        if self.supervision is not None or self._is_draining:
+        if self._is_draining:
             return
-        if terminal_is_gone():
+        if self.supervision is not None:
+            self._drain(hand_over=True)
+        elif terminal_is_gone():
             self._hear_shutdown()
         else:
             say("tidegate finishes what it is serving, and starts again")
             self.wants_restart = True
-            self._drain()
+            self._drain(hand_over=True)
 
     def _hear_reopen(self) -> None:
         self.server.reopen_logs()
 
-    def _drain(self) -> None:
+    def _drain(self, hand_over=False) -> None:
         self._is_draining = True
-        self.server.drain()
+        self.server.drain(hand_over=hand_over)
 
     def _follow_supervisor(self) -> None:
         """Serves nobody new when the supervisor is gone: there would be no one to end this process."""
@@ -265,7 +267,7 @@ class Worker:
             exits.flush()
             os._exit(exits.CHANGED)
         self.status = exits.CHANGED
-        self._drain()
+        self._drain(hand_over=True)
         time.sleep(_RELOAD_SECONDS)
         self.server.stop()
 

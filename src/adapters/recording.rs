@@ -32,7 +32,7 @@ impl Recorded {
 }
 
 impl ResponseSink for Recorded {
-    fn begin(&mut self, code: u16, _reason: Option<&str>) -> Result<(), Misuse> {
+    fn begin(&mut self, code: u16, _reason: Option<&[u8]>) -> Result<(), Misuse> {
         self.code = code;
         Ok(())
     }

@@ -51,11 +51,17 @@ pub use journal::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, Reques
 pub use output_queue::OutputQueue;
 pub use turn::{Budget, Disk, Life, Memory, NoWire, Turn, Wire};
 
+use std::time::Duration;
+
 use active::{Active, Origin};
 
 use crate::gateway::FileRange;
 use crate::limits::Limits;
 use crate::now::Moment;
+
+/// How long a server that shuts down waits for the first request on a connection. 1 s: it is on its way
+/// when the connection is there, unless the client is one that connects beforehand.
+const FIRST_REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a conversation needs from its surroundings to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,10 +164,26 @@ impl Conversation {
         }
     }
 
-    /// Ends the conversation if no request has begun: for a server that shuts down.
-    pub fn finish_if_idle(&mut self) {
-        if let Phase::Fresh(_) | Phase::Kept(_) = self.phase {
+    /// Ends the conversation if no request has begun: for a server that shuts down. A client that has just
+    /// connected is sending its first request, and would not try again as one does whose kept connection
+    /// ends: it is waited for a little.
+    pub fn finish_if_idle(&mut self, now: Moment) {
+        let is_over = match self.phase {
+            Phase::Fresh(accepted) => accepted + FIRST_REQUEST_PATIENCE <= now,
+            Phase::Kept(_) => true,
+            Phase::Active(_) | Phase::Finished(_) => false,
+        };
+        if is_over {
             self.phase = Phase::Finished(Farewell::Clean);
+        }
+    }
+
+    /// Until when a server that shuts down waits for the first request of a client that has connected;
+    /// none if there was one.
+    pub fn last_chance(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Fresh(accepted) => Some(accepted + FIRST_REQUEST_PATIENCE),
+            Phase::Kept(_) | Phase::Active(_) | Phase::Finished(_) => None,
         }
     }
 

@@ -92,7 +92,7 @@ impl<'a> Sink<'a> {
 }
 
 impl ResponseSink for Sink<'_> {
-    fn begin(&mut self, code: u16, reason: Option<&str>) -> Result<(), Misuse> {
+    fn begin(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse> {
         let head = ResponseEncoder::begin(self.out.buffer(), self.own_fields, code, reason)?;
         self.stage = Stage::Head(head);
         Ok(())

@@ -39,7 +39,7 @@ use crate::now::Moment;
 /// Calls come in the order begin, field…, end_head, content…; `retract` goes back to the start.
 pub trait ResponseSink {
     /// Takes the status line. `reason` replaces the standard's phrase.
-    fn begin(&mut self, code: u16, reason: Option<&str>) -> Result<(), Misuse>;
+    fn begin(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse>;
     /// Takes a field line.
     fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse>;
     /// Takes fields that were judged before.
@@ -89,8 +89,8 @@ impl<'a> StartResponse<'a> {
     }
 
     /// Begins a response with a reason phrase of its own.
-    pub fn status_with_reason(self, code: u16, reason: &str) -> ResponseHead<'a> {
-        let result = self.sink.begin(code, Some(reason));
+    pub fn status_with_reason(self, code: u16, reason: impl AsRef<[u8]>) -> ResponseHead<'a> {
+        let result = self.sink.begin(code, Some(reason.as_ref()));
         ResponseHead { sink: self.sink, result }
     }
 

@@ -96,16 +96,18 @@ impl ResponseEncoder {
         out: &mut Vec<u8>,
         own: &ServerFields,
         code: u16,
-        reason: Option<&str>,
+        reason: Option<&[u8]>,
     ) -> Result<ResponseEncoder, InvalidResponse> {
         let status = StatusCode::new(code).ok_or(InvalidResponse::Status(code))?;
-        if !reason.is_none_or(|reason| is_field_value(reason.as_bytes())) {
+        if !reason.is_none_or(is_field_value) {
             return Err(InvalidResponse::Reason);
         }
         let start = out.len();
         match (status.status_line(), reason) {
             (Some(line), None) => out.extend_from_slice(line),
-            (_, reason) => encode_status_line(out, status, reason.unwrap_or(status.reason_phrase())),
+            (_, reason) => {
+                encode_status_line(out, status, reason.unwrap_or(status.reason_phrase().as_bytes()))
+            }
         }
         let own_lines = out.len();
         out.extend_from_slice(&own.lines);
@@ -369,12 +371,12 @@ impl BodyEncoder {
     }
 }
 
-fn encode_status_line(out: &mut Vec<u8>, status: StatusCode, reason: &str) {
+fn encode_status_line(out: &mut Vec<u8>, status: StatusCode, reason: &[u8]) {
     out.extend_from_slice(b"HTTP/1.1 ");
     encode_decimal(out, status.code().into());
     // The blank stands even where no phrase follows (RFC 9112 §4).
     out.push(b' ');
-    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -508,7 +510,7 @@ mod tests {
         check(200, &[("Content-Length", "3"), ("Content-Length", "3")], InvalidResponse::ContentLength);
         check(200, &[("Content-Length", "4")], InvalidResponse::LengthMismatch { declared: 4, given: 3 });
         let own = ServerFields::new("t", &Now::default());
-        let split = ResponseEncoder::begin(&mut Vec::new(), &own, 200, Some("a\r\nb"));
+        let split = ResponseEncoder::begin(&mut Vec::new(), &own, 200, Some(b"a\r\nb"));
         assert_eq!(split.unwrap_err(), InvalidResponse::Reason);
     }
 
@@ -516,7 +518,7 @@ mod tests {
     fn status_lines_have_a_phrase_or_a_blank() {
         let line = |code, reason: Option<&str>| {
             let (mut out, own) = (Vec::new(), ServerFields::new("", &Now::default()));
-            ResponseEncoder::begin(&mut out, &own, code, reason).unwrap();
+            ResponseEncoder::begin(&mut out, &own, code, reason.map(str::as_bytes)).unwrap();
             String::from_utf8(out).unwrap().split("\r\n").next().unwrap().to_string()
         };
         assert_eq!(line(418, None), "HTTP/1.1 418 I'm a Teapot");

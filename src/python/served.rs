@@ -74,7 +74,7 @@ impl Gateway for Served<'_> {
         let count = self.watched.requests.fetch_add(1, Ordering::Relaxed) + 1;
         if count == self.requests_max {
             self.reached = Reached::MaxRequests;
-            self.handle.drain();
+            self.handle.hand_over();
         }
         self.gateway.call(environ, start_response)
     }

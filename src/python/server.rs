@@ -107,10 +107,12 @@ impl PyServer {
         result
     }
 
-    /// drain(): finishes what is being served, and ends. From any thread.
-    fn drain(&self) {
+    /// drain(hand_over=False): finishes what is being served, and ends. Clients that wait to be accepted
+    /// are left to others that listen on the same sockets, if there are others. From any thread.
+    #[pyo3(signature = (*, hand_over=false))]
+    fn drain(&self, hand_over: bool) {
         *lock(&self.outcome) = "drained";
-        self.handle.drain();
+        if hand_over { self.handle.hand_over() } else { self.handle.drain() }
     }
 
     /// stop(): ends at once. From any thread.

@@ -161,8 +161,9 @@ impl Connection {
     }
 
     /// When its timer is to go off.
-    pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
-        let of_conversation = self.conversation.deadline(limits);
+    pub fn deadline(&self, limits: &Limits, life: Life) -> Option<Moment> {
+        let last_chance = self.conversation.last_chance().filter(|_| life == Life::Draining);
+        let of_conversation = last_chance.or(self.conversation.deadline(limits));
         match (&self.state, &self.backlog) {
             (SocketState::Lingering(until), _) => Some(*until),
             (SocketState::Open, None) => of_conversation,
@@ -491,6 +492,9 @@ impl Talk<'_> {
             Cause::Wake => self.conversation.wake(turn, out),
             // While something is owed, the deadline is that of the output.
             Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
+            Cause::Timer if turn.life == Life::Draining && is_due(self.conversation.last_chance()) => {
+                self.conversation.finish_if_idle(turn.now.moment);
+            }
             Cause::Timer if is_due(self.conversation.deadline(turn.limits)) => {
                 self.conversation.expire(turn, out)
             }
@@ -517,7 +521,7 @@ impl Talk<'_> {
             Filled::Nothing => {
                 // A last look has found no request, unless it was interrupted.
                 if turn.life == Life::Draining && !self.socket.readiness.has(Readiness::READABLE) {
-                    self.conversation.finish_if_idle();
+                    self.conversation.finish_if_idle(turn.now.moment);
                 }
                 Ok(0)
             }

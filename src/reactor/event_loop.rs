@@ -27,7 +27,7 @@ use super::connections::{ConnectionId, Connections};
 use super::journal::LoopJournal;
 use super::listener::{Accepted, Accepting, Listener};
 use super::shared::{Settings, Shared};
-use super::shutdown::{Command, ServerHandle};
+use super::shutdown::{Command, Queue, ServerHandle};
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
 use crate::conversation::{AccessLog, Life};
@@ -185,7 +185,7 @@ impl Running<'_> {
             self.shared.journal.flush();
             match handle.command() {
                 Command::Run => {}
-                Command::Drain => self.drain(),
+                Command::Drain(queue) => self.drain(queue),
                 Command::Stop => return self.stop(),
             }
             if self.is_drained() {
@@ -400,7 +400,7 @@ impl Running<'_> {
             }
             Verdict::Again | Verdict::Starved | Verdict::Keep => {}
         }
-        let deadline = connection.deadline(&self.shared.limits);
+        let deadline = connection.deadline(&self.shared.limits, self.shared.life);
         self.timers.arm(id, &mut connection.timer, deadline);
     }
 
@@ -423,7 +423,7 @@ impl Running<'_> {
 
     /// Stops accepting, once, after those that wait already; every connection has a last look for a
     /// request that has just arrived, and ends if there is none.
-    fn drain(&mut self) {
+    fn drain(&mut self, queue: Queue) {
         if self.drain_until.is_some() {
             return;
         }
@@ -431,7 +431,7 @@ impl Running<'_> {
         self.drain_until = Some(self.shared.now.moment + self.shared.limits.drain_timeout);
         for index in 0..self.listeners.len() {
             self.listeners[index].accepting = Accepting::Ready;
-            let mut budget = LAST_ACCEPTS;
+            let mut budget = if queue == Queue::Accepted { LAST_ACCEPTS } else { 0 };
             while self.listeners[index].accepting == Accepting::Ready && budget > 0 {
                 self.accept_one(index);
                 budget -= 1;

@@ -6,15 +6,25 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::wakeup_queue::WakeupQueue;
 
 const RUN: u8 = 0;
-const DRAIN: u8 = 1;
-const STOP: u8 = 2;
+const HAND_OVER: u8 = 1;
+const DRAIN: u8 = 2;
+const STOP: u8 = 3;
 
 /// What the loop was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Run,
-    Drain,
+    Drain(Queue),
     Stop,
+}
+
+/// What becomes of clients that wait to be accepted when a server drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// They are accepted: nobody else would.
+    Accepted,
+    /// They are left to others that listen on the same socket.
+    Left,
 }
 
 /// Shuts a server down. Can be cloned and sent to other threads; outlives the server harmlessly.
@@ -34,6 +44,12 @@ impl ServerHandle {
     /// [`drain_timeout`](crate::limits::Limits::drain_timeout) is cut.
     pub fn drain(&self) {
         self.tell(DRAIN);
+    }
+
+    /// As [`drain`](ServerHandle::drain), but clients that wait to be accepted are left to another server
+    /// that listens on the same sockets: see [`Listener`](crate::server::Listener).
+    pub fn hand_over(&self) {
+        self.tell(HAND_OVER);
     }
 
     /// At once: every connection is cut.
@@ -56,7 +72,8 @@ impl ServerHandle {
     pub(super) fn command(&self) -> Command {
         match self.command.load(Ordering::Acquire) {
             RUN => Command::Run,
-            DRAIN => Command::Drain,
+            HAND_OVER => Command::Drain(Queue::Left),
+            DRAIN => Command::Drain(Queue::Accepted),
             _ => Command::Stop,
         }
     }

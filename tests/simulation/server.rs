@@ -269,7 +269,7 @@ impl Served {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.is_readable = false;
                 if around.turn.life == Life::Draining {
-                    self.conversation.finish_if_idle();
+                    self.conversation.finish_if_idle(around.turn.now.moment);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -85,7 +85,8 @@ impl Call {
         let inner = &mut *self.lock()?;
         let exc_info = exc_info.filter(|exc_info| !exc_info.is_none());
         match (inner.stage, exc_info) {
-            (Stage::Unstarted, _) | (Stage::Started, Some(_)) => {}
+            (Stage::Unstarted | Stage::Started, Some(exc_info)) => drop(raised(exc_info)?),
+            (Stage::Unstarted, None) => {}
             (Stage::Started | Stage::Sent, None) => {
                 return Err(PyAssertionError::new_err(
                     "start_response was called already, and exc_info not given",

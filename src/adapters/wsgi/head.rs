@@ -16,7 +16,7 @@ use crate::message::{FieldBlock, StatusCode, is_field_value};
 pub(super) struct Head {
     code: u16,
     /// Empty where it is the one of the standard.
-    reason: String,
+    reason: Vec<u8>,
     fields: FieldBlock,
 }
 
@@ -42,18 +42,14 @@ impl Head {
         if StatusCode::new(code).is_none() {
             return Err(PyValueError::new_err(format!("{code} is no final status code (200 to 599)")));
         }
-        if !is_field_value(reason.as_bytes()) {
-            return Err(PyValueError::new_err("there is a control character in the status"));
-        }
-        if let Some(beyond) = reason.chars().find(|&character| character > '\u{ff}') {
-            return Err(PyValueError::new_err(format!("{beyond:?} in the status is not in latin-1")));
-        }
         self.code = code;
         self.reason.clear();
         let phrase = StatusCode::new(code).map(StatusCode::reason_phrase);
-        // Beyond ASCII a phrase has no meaning to anybody: the standard's own takes its place.
-        if reason.is_ascii() && phrase != Some(reason) {
-            self.reason.push_str(reason);
+        if phrase != Some(reason) {
+            push_latin1(&mut self.reason, reason, "the status")?;
+        }
+        if !is_field_value(&self.reason) {
+            return Err(PyValueError::new_err("there is a control character in the status"));
         }
         Ok(())
     }
@@ -81,7 +77,11 @@ impl Head {
         let (name, value) = (name.to_str()?, value.to_str()?);
         let pushed = match value.is_ascii() {
             true => self.fields.push(name, value.as_bytes()),
-            false => self.fields.push(name, &to_latin1(name, value)?),
+            false => {
+                let mut bytes = Vec::new();
+                push_latin1(&mut bytes, value, name)?;
+                self.fields.push(name, &bytes)
+            }
         };
         pushed.map_err(|invalid| PyValueError::new_err(invalid.to_string()))
     }
@@ -104,19 +104,21 @@ impl Head {
     /// Writes it as the head of this response.
     pub fn write<'a>(&self, start_response: StartResponse<'a>) -> ResponseHead<'a> {
         let head = match &*self.reason {
-            "" => start_response.status(self.code),
+            [] => start_response.status(self.code),
             reason => start_response.status_with_reason(self.code, reason),
         };
         head.fields(&self.fields)
     }
 }
 
-#[cold]
-fn to_latin1(name: &str, value: &str) -> PyResult<Vec<u8>> {
-    let beyond =
-        |character| PyValueError::new_err(format!("{character:?} in field {name:?} is not in latin-1"));
-    let byte = |character| u8::try_from(u32::from(character)).map_err(|_| beyond(character));
-    value.chars().map(byte).collect()
+/// Appends a text, each character a byte.
+fn push_latin1(bytes: &mut Vec<u8>, text: &str, place: &str) -> PyResult<()> {
+    for character in text.chars() {
+        let byte = u8::try_from(u32::from(character));
+        let beyond = |_| PyValueError::new_err(format!("{character:?} in {place} is not in latin-1"));
+        bytes.push(byte.map_err(beyond)?);
+    }
+    Ok(())
 }
 
 fn wrong_type(wanted: &str, got: &Bound<'_, PyAny>) -> PyErr {
