@@ -60,6 +60,7 @@
 //! | `cli` | yes | the program `tidegate` |
 //! | `static-files` | with `cli` | [`adapters`]: a folder as an application |
 //! | `sockets` | with `cli` | faster or safer system calls where there are some; no API |
+//! | `wsgi` | no | `adapters::wsgi`: Python applications; built by `pip install .` rather than by hand |
 //!
 //! Without features the library has four dependencies: mio, slab, httparse and log. A program that is
 //! built with `panic = "abort"` gives up that a panic is a 500.
