@@ -40,11 +40,15 @@ impl<J> Jobs<J> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a job at the end.
+    /// Puts a job at the end. Nobody is sent for it before the next [`Jobs::announce`].
     pub fn push(&self, job: J) {
-        let mut state = self.lock();
-        state.waiting.push_back(job);
-        self.hunt(state);
+        self.lock().waiting.push_back(job);
+    }
+
+    /// Sends a thread for what was pushed. Once for all jobs of a turn of the event loop: a thread that is
+    /// woken for the first of them would take the processor from the loop that has more.
+    pub fn announce(&self) {
+        self.hunt(self.lock());
     }
 
     /// Whether no more jobs should come for now.
@@ -132,6 +136,7 @@ mod tests {
             .collect();
         for job in 0..jobs {
             queue.push(job);
+            queue.announce();
         }
         queue.close();
         crew.into_iter().for_each(|thread| thread.join().unwrap());
@@ -163,12 +168,14 @@ mod tests {
         });
         for round in 0..2_000 {
             queue.push(round);
+            queue.announce();
             if queue.try_take(false).is_none() {
                 taken.recv_timeout(Duration::from_secs(10)).unwrap();
             }
             // Sometimes the thread is asleep by now, sometimes on its way.
             (0..round % 50).for_each(|_| thread::yield_now());
             queue.push(round);
+            queue.announce();
             taken.recv_timeout(Duration::from_secs(10)).unwrap();
         }
         queue.close();

@@ -68,6 +68,11 @@ impl Gateway for Pool {
         Ok(Awaited::wait(exchange, until, start_response))
     }
 
+    fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        self.jobs.announce();
+        wait();
+    }
+
     fn is_ready(&self) -> bool {
         !self.jobs.is_full()
     }
