@@ -21,16 +21,17 @@ pub(super) struct Report {
 
 /// A request line of its own.
 struct Line {
-    method: String,
-    target: String,
+    /// Method and target, one behind the other: each request that is not answered at once has one.
+    text: String,
+    method_bytes: usize,
     version: Version,
 }
 
 impl Report {
     /// Of a request that no access log wants to know of: enough to tell of its failure.
     pub fn of_line(head: &RequestHead<'_>) -> Box<Report> {
-        let (method, target) = (head.method.as_str().to_string(), head.raw_target.to_string());
-        let line = Some(Line { method, target, version: head.version });
+        let text = [head.method.as_str(), head.raw_target].concat();
+        let line = Some(Line { text, method_bytes: head.method.as_str().len(), version: head.version });
         Box::new(Report { line, ..Report::default() })
     }
 
@@ -57,7 +58,8 @@ impl Report {
 
     /// The request line, if the head could be read.
     pub fn line(&self) -> Option<RequestLine<'_>> {
-        let Line { method, target, version } = self.line.as_ref()?;
+        let Line { text, method_bytes, version } = self.line.as_ref()?;
+        let (method, target) = text.split_at(*method_bytes);
         Some(RequestLine { method, target, version: *version })
     }
 }

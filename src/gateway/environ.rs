@@ -251,8 +251,8 @@ impl<'a> Environ<'a> {
     /// A copy that owns its parts, for another thread. The content moves there; here none is left.
     pub fn detach(&mut self) -> OwnedEnviron {
         OwnedEnviron {
-            method: self.method().as_str().to_string(),
-            raw_target: self.head.raw_target.to_string(),
+            line: [self.method().as_str(), self.head.raw_target].concat(),
+            method_bytes: self.method().as_str().len(),
             version: self.version(),
             fields: OwnedFields::copy(self.fields()),
             content: self.content.detach(),
@@ -308,8 +308,9 @@ impl<'a> Environ<'a> {
 /// A request that owns all it consists of, and can go to another thread.
 #[derive(Debug)]
 pub struct OwnedEnviron {
-    method: String,
-    raw_target: String,
+    /// Method and target, one behind the other.
+    line: String,
+    method_bytes: usize,
     version: Version,
     fields: OwnedFields,
     content: OwnedContent,
@@ -373,12 +374,13 @@ impl WakeSource for Wakeup {
 impl OwnedEnviron {
     /// Shows it as an [`Environ`] again, for the length of a call.
     pub fn with<R>(&mut self, view: impl FnOnce(&mut Environ<'_>) -> R) -> R {
-        let method = Method(&self.method);
+        let (method, raw_target) = self.line.split_at(self.method_bytes);
+        let method = Method(method);
         let head = RequestHead {
             method,
-            raw_target: &self.raw_target,
+            raw_target,
             // It was parsed before it was copied.
-            target: RequestTarget::parse(method, &self.raw_target).unwrap_or(RequestTarget::Asterisk),
+            target: RequestTarget::parse(method, raw_target).unwrap_or(RequestTarget::Asterisk),
             version: self.version,
             fields: Fields::new(&self.fields),
         };
