@@ -97,6 +97,15 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The share of one of several event loops: what bounds all connections together is divided.
+    pub(crate) fn divided(&self, count: usize) -> Limits {
+        Limits {
+            connections_max: self.connections_max.div_ceil(count),
+            memory_bytes_max: self.memory_bytes_max.div_ceil(count),
+            ..self.clone()
+        }
+    }
+
     /// Says which limit makes no sense, in a sentence for an operator.
     pub fn check(&self) -> Result<(), String> {
         let positive: [(&str, u64); 7] = [

@@ -24,6 +24,7 @@
 //! ```
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
@@ -34,6 +35,8 @@ pub use crate::reactor::{InvalidAddress, ListenAddress, Listener, ServerHandle};
 
 /// Most addresses of one server.
 const LISTENERS_MAX: usize = 1024;
+/// Most event loops of one server. 1,024: more processors than a machine has.
+const REACTORS_MAX: usize = 1024;
 
 /// Serves an application on one address until the process ends: the shortest way.
 ///
@@ -61,6 +64,8 @@ pub struct Server {
     info: ServerInfo,
     access_log: Option<Box<dyn AccessLog + Send>>,
     hold_max: Duration,
+    /// One more than this, so that the default is one.
+    more_reactors: usize,
 }
 
 /// Where a server is to listen.
@@ -119,6 +124,16 @@ impl Server {
         self
     }
 
+    /// Runs several event loops, on a thread each, with its own connections and its own gateway: see
+    /// [`BoundServer::run_each`]. Each listens on a socket of its own where the system shares connections
+    /// out between them (Linux). Bounds of all connections together are divided among the loops.
+    ///
+    /// One is the default, and enough until it has a processor of its own to fill.
+    pub fn reactors(mut self, count: usize) -> Server {
+        self.more_reactors = count.saturating_sub(1);
+        self
+    }
+
     /// Binds every address. From now on clients can connect, and wait until the server runs.
     ///
     /// # Errors
@@ -135,37 +150,118 @@ impl Server {
             Place::Bound(listener) => Ok(listener),
         };
         let listeners = self.places.into_iter().map(bind).collect::<io::Result<Vec<_>>>()?;
-        let mut event_loop = EventLoop::new(listeners, self.limits, self.info, self.access_log)?;
-        event_loop.hold_responses(self.hold_max);
-        Ok(BoundServer { event_loop })
+        let count = self.more_reactors + 1;
+        if count > REACTORS_MAX {
+            return Err(invalid(format!("a server has 1 to {REACTORS_MAX} reactors")));
+        }
+        let limits = self.limits.divided(count);
+        let mut logs = shared_out(self.access_log, count);
+        let mut sets = Vec::with_capacity(count);
+        for _ in 1..count {
+            sets.push(listeners.iter().map(Listener::sibling).collect::<io::Result<Vec<_>>>()?);
+        }
+        sets.insert(0, listeners);
+        let new_loop = |listeners| {
+            let log = logs.pop().flatten();
+            let mut event_loop = EventLoop::new(listeners, limits.clone(), self.info.clone(), log)?;
+            event_loop.hold_responses(self.hold_max);
+            Ok(event_loop)
+        };
+        let mut loops = sets.into_iter().map(new_loop).collect::<io::Result<Vec<_>>>()?;
+        EventLoop::join(&mut loops);
+        Ok(BoundServer { loops })
     }
 }
 
 /// A server whose addresses are bound.
 pub struct BoundServer {
-    event_loop: EventLoop,
+    /// One at least.
+    loops: Vec<EventLoop>,
 }
 
 impl BoundServer {
     /// The addresses, with the real ports.
     pub fn addresses(&self) -> Vec<ListenAddress> {
-        self.event_loop.listeners().iter().map(Listener::address).collect()
+        self.loops[0].listeners().iter().map(Listener::address).collect()
     }
 
     /// A handle that shuts the server down from another thread.
     pub fn handle(&self) -> ServerHandle {
-        self.event_loop.handle()
+        self.loops[0].handle()
     }
 
     /// Serves until it is shut down.
     ///
     /// # Errors
     /// What waiting for events says; nothing that a client or the application does ends a server.
-    pub fn run(self, mut gateway: impl Gateway) -> io::Result<()> {
+    /// A server with several reactors needs a gateway for each: [`BoundServer::run_each`].
+    pub fn run(mut self, mut gateway: impl Gateway) -> io::Result<()> {
+        self.log_addresses();
+        match (self.loops.pop(), &self.loops[..]) {
+            (Some(only), []) => only.run(&mut gateway),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "several reactors need a gateway each")),
+        }
+    }
+
+    /// Serves with every reactor until all are shut down: the first on this thread, the others on threads
+    /// of their own. `gateway` makes the gateway of each, on its thread, from its number.
+    ///
+    /// ```no_run
+    /// use tidegate::{Environ, Server, StartResponse};
+    ///
+    /// let server = Server::new().listen("127.0.0.1:8000".parse()?).reactors(4).bind()?;
+    /// server.run_each(|number| {
+    ///     Ok(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+    ///         start_response.status(200).send(format!("from reactor {number}"))
+    ///     })
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`BoundServer::run`], what making a gateway says, or a system that has no thread left. What ends
+    /// one reactor ends all.
+    pub fn run_each<G, F>(self, gateway: F) -> io::Result<()>
+    where
+        G: Gateway,
+        F: Fn(usize) -> io::Result<G> + Sync,
+    {
+        self.log_addresses();
+        let gateway = &gateway;
+        let run = |number: usize, event_loop: EventLoop| {
+            let others = StopOthers(event_loop.handle());
+            let ran = gateway(number).and_then(|mut gateway| event_loop.run(&mut gateway));
+            if ran.is_ok() {
+                std::mem::forget(others);
+            }
+            ran
+        };
+        std::thread::scope(|scope| {
+            let mut loops = self.loops.into_iter().enumerate();
+            let first = loops.next();
+            let spawn = |(number, event_loop): (usize, EventLoop)| {
+                let others = StopOthers(event_loop.handle());
+                let thread = std::thread::Builder::new().name(format!("reactor-{number}"));
+                let spawned = thread.spawn_scoped(scope, move || run(number, event_loop));
+                if spawned.is_ok() {
+                    std::mem::forget(others);
+                }
+                spawned
+            };
+            let threads: Vec<_> = loops.map(spawn).collect();
+            let mut result = first.map_or(Ok(()), |(number, event_loop)| run(number, event_loop));
+            for thread in threads {
+                let panicked = |_| Err(io::Error::other("a reactor has panicked"));
+                result = result.and(thread.and_then(|thread| thread.join().unwrap_or_else(panicked)));
+            }
+            result
+        })
+    }
+
+    fn log_addresses(&self) {
         for address in self.addresses() {
             log::info!("serving on {address}");
         }
-        self.event_loop.run(&mut gateway)
     }
 
     /// As [`BoundServer::run`], for a closure whose parameters need no types.
@@ -177,6 +273,54 @@ impl BoundServer {
         F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Result<Body, GatewayError>,
     {
         self.run(application)
+    }
+}
+
+/// Stops all reactors when one ends as it should not.
+struct StopOthers(ServerHandle);
+
+impl Drop for StopOthers {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// One access log for each of several reactors: the same one behind a lock.
+fn shared_out(
+    log: Option<Box<dyn AccessLog + Send>>,
+    count: usize,
+) -> Vec<Option<Box<dyn AccessLog + Send>>> {
+    match log {
+        Some(log) if count > 1 => {
+            let shared = SharedLog(Arc::new(Mutex::new(log)));
+            (0..count).map(|_| Some(Box::new(shared.clone()) as Box<dyn AccessLog + Send>)).collect()
+        }
+        log => vec![log],
+    }
+}
+
+/// An access log that several reactors write to.
+#[derive(Clone)]
+struct SharedLog(Arc<Mutex<Box<dyn AccessLog + Send>>>);
+
+impl SharedLog {
+    /// After a panic in it a log is left alone by the loop that has seen it, and by the others too.
+    fn with<R>(&self, act: impl FnOnce(&mut dyn AccessLog) -> R) -> Option<R> {
+        self.0.lock().ok().map(|mut log| act(&mut **log))
+    }
+}
+
+impl AccessLog for SharedLog {
+    fn wanted(&self) -> Wanted {
+        self.with(|log| log.wanted()).unwrap_or_default()
+    }
+
+    fn record(&mut self, record: &ExchangeRecord<'_>) {
+        self.with(|log| log.record(record));
+    }
+
+    fn flush(&mut self) {
+        self.with(|log| log.flush());
     }
 }
 

@@ -488,3 +488,15 @@ fn many_clients_at_once_are_served() {
         }
     });
 }
+
+#[test]
+fn several_reactors_serve_and_end_together() {
+    let mut program = Program::start(&["--reactors", "3"]);
+    for _ in 0..24 {
+        assert_eq!(program.get("/").code, 200);
+    }
+    program.interrupt();
+    assert!(program.wait().success());
+    check_failure(&["--reactors", "0"], 2, &["--reactors", "auto"]);
+    check_failure(&["--reactors", "many"], 2, &["--reactors"]);
+}

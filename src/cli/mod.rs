@@ -80,10 +80,17 @@ pub fn run(options: &Options) -> u8 {
 
 /// Serves until shut down. An error is one sentence.
 fn serve(options: &Options) -> Result<(), String> {
-    let (gateway, what): (Box<dyn Gateway>, String) = match options.command() {
-        None => (Box::new(welcome::Welcome::new()), "the welcome application".to_string()),
-        Some(Command::Static { folder, .. }) => {
-            (Box::new(open_folder(folder)?), folder.display().to_string())
+    let what = match options.command() {
+        None => "the welcome application".to_string(),
+        // Tried once, so that what is wrong with the folder is said before anything is served.
+        Some(Command::Static { folder, .. }) => open_folder(folder).map(|_| folder.display().to_string())?,
+    };
+    let gateway = |_: usize| -> io::Result<Box<dyn Gateway>> {
+        match options.command() {
+            None => Ok(Box::new(welcome::Welcome::new())),
+            Some(Command::Static { folder, .. }) => {
+                open_folder(folder).map(|files| Box::new(files) as Box<dyn Gateway>).map_err(io::Error::other)
+            }
         }
     };
     let mut limits = options.limits().clone();
@@ -91,10 +98,10 @@ fn serve(options: &Options) -> Result<(), String> {
     // From here on a signal is an event, even if it comes before the server does.
     let signals = ShutdownSignals::install().map_err(|error| error.to_string())?;
     let server = options.addresses().iter().cloned().fold(server(options, limits), Server::listen);
-    let server = server.bind().map_err(|error| error.to_string())?;
+    let server = server.reactors(options.reactors()).bind().map_err(|error| error.to_string())?;
     signals.forward_to(server.handle()).map_err(|error| error.to_string())?;
     announce(&server.addresses(), &what);
-    server.run(gateway).map_err(|error| error.to_string())
+    server.run_each(gateway).map_err(|error| error.to_string())
 }
 
 fn open_folder(folder: &Path) -> Result<StaticFiles, String> {

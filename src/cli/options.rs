@@ -32,6 +32,9 @@ const ABOUT: &str = "Serves HTTP/1.1: a folder, or without a command the built-i
 pub(super) const PYTHON_PACKAGE: &str =
     "the tidegate of the Python package: \"pip install .\" in a copy of its source installs it";
 
+/// Most event loops. 1,024: more processors than a machine has.
+const REACTORS_MAX: usize = 1024;
+
 /// What was asked for, checked: nothing in it is senseless.
 #[derive(Debug)]
 pub struct Options {
@@ -91,6 +94,11 @@ impl Options {
     #[cfg(feature = "wsgi")]
     pub fn wsgi(&self) -> &WsgiOptions {
         &self.arguments.wsgi
+    }
+
+    /// How many event loops to run.
+    pub(super) fn reactors(&self) -> usize {
+        self.arguments.settings.reactors
     }
 
     /// In which form to log exchanges on stdout.
@@ -207,6 +215,12 @@ impl Arguments {
         if let (Some(_), Some(application)) = (&self.command, &self.wsgi.application) {
             return Err(format!("it is either the application {application:?} or a command that is served"));
         }
+        #[cfg(feature = "wsgi")]
+        if self.settings.reactors > 1 && self.wsgi.application.is_some() {
+            return Err(
+                "--reactors is not for Python: a process has one, and --workers make more".to_string()
+            );
+        }
         Ok(())
     }
 
@@ -236,6 +250,10 @@ struct Settings {
     #[arg(long, value_name = "LEVEL", global = true, default_value = "warn")]
     log_level: LogLevel,
 
+    /// Event loops, on a thread each: a number, or auto for one a processor
+    #[arg(long, value_name = "COUNT", global = true, default_value = "1", value_parser = parse_reactors)]
+    reactors: usize,
+
     /// Log every exchange on stdout
     ///
     /// Off by default: a server in the background should be quiet, and a reader of stdout that
@@ -246,6 +264,14 @@ struct Settings {
     /// The limits.
     #[command(flatten)]
     limits: LimitOptions,
+}
+
+fn parse_reactors(text: &str) -> Result<usize, String> {
+    if text == "auto" {
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+    }
+    let count = text.parse().ok().filter(|count| (1..=REACTORS_MAX).contains(count));
+    count.ok_or_else(|| format!("1 to {REACTORS_MAX}, or auto"))
 }
 
 /// What is worth a line in the log.

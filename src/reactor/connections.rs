@@ -35,16 +35,25 @@ impl ConnectionId {
 const IDLE_LOOKS: usize = 256;
 
 /// The slab.
-#[derive(Default)]
 pub(super) struct Connections {
     slots: Slab<(u32, Connection)>,
     /// Of the connection that came last.
     generation: u32,
+    /// Between two generations: as many as there are loops, so that no two connections of a server have
+    /// the same number.
+    stride: u32,
     /// The place that was last looked at for an idle connection.
     looked_at: usize,
 }
 
 impl Connections {
+    /// None yet, of one loop of several.
+    pub fn of_loop(index: u32, loops: u32) -> Connections {
+        // The first generation is `index + 1`, whatever it takes to come there.
+        let generation = (index + 1).wrapping_sub(loops);
+        Connections { slots: Slab::new(), generation, stride: loops, looked_at: 0 }
+    }
+
     pub fn len(&self) -> usize {
         self.slots.len()
     }
@@ -54,7 +63,7 @@ impl Connections {
     }
 
     pub fn insert(&mut self, connection: Connection) -> ConnectionId {
-        self.generation = self.generation.wrapping_add(1);
+        self.generation = self.generation.wrapping_add(self.stride);
         let generation = self.generation;
         // Limits::check keeps the number of connections below 2^31.
         let index = self.slots.insert((generation, connection)) as u32;

@@ -68,6 +68,8 @@ pub(crate) struct EventLoop {
     journal: LoopJournal,
     clock: Clock,
     hold_max: Duration,
+    /// Which of how many loops of the same server it is.
+    place: (u32, u32),
 }
 
 impl EventLoop {
@@ -87,8 +89,9 @@ impl EventLoop {
         Ok(EventLoop {
             poll,
             listeners,
-            handle: ServerHandle::new(queue.clone()),
+            handle: ServerHandle::new([queue.clone()]),
             queue,
+            place: (0, 1),
             limits,
             server,
             journal: LoopJournal::new(access_log, clock),
@@ -100,6 +103,16 @@ impl EventLoop {
     /// Lets finished responses wait for others, for so long.
     pub fn hold_responses(&mut self, hold_max: Duration) {
         self.hold_max = hold_max;
+    }
+
+    /// Makes several loops those of one server, which one handle shuts down.
+    pub fn join(loops: &mut [EventLoop]) {
+        let handle = ServerHandle::new(loops.iter().map(|event_loop| event_loop.queue.clone()));
+        let count = loops.len() as u32;
+        for (index, event_loop) in loops.iter_mut().enumerate() {
+            event_loop.handle = handle.clone();
+            event_loop.place = (index as u32, count);
+        }
     }
 
     /// The listeners.
@@ -130,7 +143,7 @@ impl EventLoop {
         let shared = Shared::new(gateway, settings);
         let mut running = Running {
             listeners: self.listeners,
-            connections: Connections::default(),
+            connections: Connections::of_loop(self.place.0, self.place.1),
             timers: Timers::default(),
             ready: Vec::new(),
             starved: Vec::new(),

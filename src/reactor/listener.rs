@@ -157,6 +157,20 @@ impl Listener {
         Ok(Listener::new(socket, None))
     }
 
+    /// Another socket for the same address, with a queue of its own between which the system shares
+    /// connections out (SO_REUSEPORT on Linux); where that cannot be, a duplicate.
+    ///
+    /// This one was bound alone, so an address that is taken has been found out.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn sibling(&self) -> io::Result<Listener> {
+        match &self.socket {
+            Socket::Tcp(listener, local) => bind_beside(listener, *local).or_else(|_| self.try_clone()),
+            Socket::Unix(..) => self.try_clone(),
+        }
+    }
+
     /// The address, with the port that was given for port 0.
     pub fn address(&self) -> ListenAddress {
         match &self.socket {
@@ -334,21 +348,39 @@ fn set_tcp_options(_listener: impl AsFd) -> io::Result<()> {
 /// With a long queue, and for IPv4 as well where the address is `[::]`.
 #[cfg(feature = "sockets")]
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    or_without_ipv6(open_tcp(address, false), address, bind_tcp)
+}
+
+/// `is_shared`: others may be bound to the same address (SO_REUSEPORT).
+#[cfg(feature = "sockets")]
+fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let open = || -> io::Result<TcpListener> {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        if address.is_ipv6() {
-            sockopt::set_ipv6_v6only(&socket, false)?;
-        }
-        set_tcp_options(&socket)?;
-        bind(&socket, &address)?;
-        listen(&socket, BACKLOG)?;
-        Ok(TcpListener::from_std(socket.into()))
-    };
-    or_without_ipv6(open(), address, bind_tcp)
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if is_shared {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    set_tcp_options(&socket)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Elsewhere SO_REUSEPORT gives all connections to the socket that was bound last.
+#[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
+fn bind_beside(listener: &TcpListener, local: SocketAddr) -> io::Result<Listener> {
+    rustix::net::sockopt::set_socket_reuseport(listener, true)?;
+    Listener::of_tcp(open_tcp(local, true)?)
+}
+
+#[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
+fn bind_beside(_listener: &TcpListener, _local: SocketAddr) -> io::Result<Listener> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(not(feature = "sockets"))]

@@ -31,12 +31,13 @@ pub(super) enum Queue {
 #[derive(Clone)]
 pub struct ServerHandle {
     command: Arc<AtomicU8>,
-    queue: Arc<WakeupQueue>,
+    /// Of each event loop.
+    queues: Arc<[Arc<WakeupQueue>]>,
 }
 
 impl ServerHandle {
-    pub(super) fn new(queue: Arc<WakeupQueue>) -> ServerHandle {
-        ServerHandle { command: Arc::new(AtomicU8::new(RUN)), queue }
+    pub(super) fn new(queues: impl IntoIterator<Item = Arc<WakeupQueue>>) -> ServerHandle {
+        ServerHandle { command: Arc::new(AtomicU8::new(RUN)), queues: queues.into_iter().collect() }
     }
 
     /// Gracefully: accept nothing more, finish what is in flight and say `Connection: close` in its
@@ -60,13 +61,13 @@ impl ServerHandle {
     /// Ends the wait for events, and with it a turn of the loop: the gateway is asked to
     /// [wait](crate::gateway::Gateway::wait) again.
     pub fn wake(&self) {
-        self.queue.notify();
+        self.queues.iter().for_each(|queue| queue.notify());
     }
 
     /// Never takes back: drain after stop changes nothing.
     fn tell(&self, command: u8) {
         self.command.fetch_max(command, Ordering::AcqRel);
-        self.queue.notify();
+        self.wake();
     }
 
     pub(super) fn command(&self) -> Command {
