@@ -349,6 +349,23 @@ def start_late(environ, start_response):
 
 
 @app
+def write_kept(environ, start_response):
+    """Goes on for as long as its client likes, and leaves its write to another request."""
+    kept["write"] = start_response("200 OK", TEXT)
+    return (b"x" * 65536 for _ in range(1000000))
+
+
+@app
+def write_of_another(environ, start_response):
+    start_response("200 OK", TEXT)(b"own ")
+    try:
+        kept["write"](b"another's")
+    except RuntimeError:
+        return [b"refused"]
+    return [b"taken"]
+
+
+@app
 def head(environ, start_response):
     """The status and the fields of the query."""
     status, fields = eval(unquote(environ["QUERY_STRING"]))

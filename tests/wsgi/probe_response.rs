@@ -100,6 +100,7 @@ const CHECKS: &[Check] = checks![
     replacement_after_the_head_raises_and_cuts,
     replacement_after_written_data_raises_and_cuts,
     start_response_of_an_old_request_answers_nobody,
+    write_of_another_request_writes_nothing_here,
     written_data_beyond_the_length_is_cut,
     written_data_leaves_before_the_application_goes_on,
     written_data_of_any_size_is_whole,
@@ -190,6 +191,14 @@ fn start_response_of_an_old_request_answers_nobody(probe: &Probe) {
     let answer = client.get("/start_late");
     assert_eq!((answer.to_string().as_str(), answer.field("X-Late")), ("200 length: own answer", None));
     assert_eq!(client.get("/hello").to_string(), "200 length: hello");
+}
+
+/// Its client reads nothing, so it is still under way.
+fn write_of_another_request_writes_nothing_here(probe: &Probe) {
+    let mut other = probe.served.connect();
+    other.send("GET /write_kept HTTP/1.1\r\nHost: a\r\n\r\n");
+    other.read_until("xxx");
+    assert_eq!(probe.served.get("/write_of_another").to_string(), "200 chunked: own refused");
 }
 
 fn written_data_beyond_the_length_is_cut(probe: &Probe) {

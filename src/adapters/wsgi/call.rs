@@ -18,7 +18,7 @@ use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use super::ffi::{reference_count, with_outlet};
+use super::ffi::{Owner, reference_count, with_outlet, with_outlet_of};
 use super::head::Head;
 use super::interpreter::runtime_error;
 
@@ -118,7 +118,8 @@ impl Call {
             Stage::Unstarted => return Err(PyAssertionError::new_err("write() before start_response()")),
             Stage::Over => return Err(PyRuntimeError::new_err("the request of this write() is over")),
             Stage::Started => {
-                let begun = with_outlet(|outlet| outlet.begin(&inner.head)).ok_or_else(elsewhere)?;
+                let begun = with_outlet_of(Owner::of(self), |outlet| outlet.begin(&inner.head));
+                let begun = begun.ok_or_else(elsewhere)?;
                 begun.map_err(|error| runtime_error(&error))?;
                 inner.stage = Stage::Sent;
             }
@@ -126,7 +127,7 @@ impl Call {
         }
         // Writing may wait for the client: whoever asks something meanwhile must not wait, too.
         drop(inner);
-        with_outlet(|outlet| outlet.write(py, data)).ok_or_else(elsewhere)?
+        with_outlet_of(Owner::of(self), |outlet| outlet.write(py, data)).ok_or_else(elsewhere)?
     }
 }
 
@@ -176,6 +177,11 @@ impl CallSet {
     /// What the application is called with.
     pub fn start_response(&self) -> &Py<PyAny> {
         &self.start_response
+    }
+
+    /// Whose outlet `write` uses.
+    pub fn owner(&self) -> Owner {
+        Owner::of(self.call.get())
     }
 
     /// Sees the stage and the head.

@@ -38,13 +38,30 @@ pub(super) fn reference_count<T>(_py: Python<'_>, object: &Py<T>) -> isize {
 
 thread_local! {
     /// Where what is written in the call that runs on this thread goes.
-    static OUTLET: Cell<Option<NonNull<dyn Outlet>>> = const { Cell::new(None) };
+    static OUTLET: Cell<Option<Lent>> = const { Cell::new(None) };
+}
+
+/// An outlet, and whose it is: an application may have kept the `write` of another request.
+#[derive(Clone, Copy)]
+struct Lent {
+    outlet: NonNull<dyn Outlet>,
+    owner: Owner,
+}
+
+/// Tells calls that are under way apart: the address of what belongs to one of them alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner(usize);
+
+impl Owner {
+    pub fn of<T>(call: &T) -> Owner {
+        Owner(std::ptr::from_ref(call).addr())
+    }
 }
 
 /// Lends `outlet` to [`with_outlet`] on this thread while `call` runs.
-pub(super) fn lend<R>(outlet: &mut (dyn Outlet + '_), call: impl FnOnce() -> R) -> R {
+pub(super) fn lend<R>(owner: Owner, outlet: &mut (dyn Outlet + '_), call: impl FnOnce() -> R) -> R {
     /// Takes the loan back, however the call ends.
-    struct Loan(Option<NonNull<dyn Outlet>>);
+    struct Loan(Option<Lent>);
 
     impl Drop for Loan {
         fn drop(&mut self) {
@@ -57,14 +74,19 @@ pub(super) fn lend<R>(outlet: &mut (dyn Outlet + '_), call: impl FnOnce() -> R) 
     // latest when this function is left, and `outlet` is borrowed for that long: nobody else uses it.
     let lent =
         unsafe { std::mem::transmute::<NonNull<dyn Outlet + '_>, NonNull<dyn Outlet + 'static>>(borrowed) };
-    let _loan = Loan(OUTLET.replace(Some(lent)));
+    let _loan = Loan(OUTLET.replace(Some(Lent { outlet: lent, owner })));
     call()
+}
+
+/// Uses the outlet that is lent on this thread to this owner; none if it is not lent, or in use already.
+pub(super) fn with_outlet_of<R>(owner: Owner, act: impl FnOnce(&mut dyn Outlet) -> R) -> Option<R> {
+    OUTLET.get().filter(|lent| lent.owner == owner).and_then(|_| with_outlet(act))
 }
 
 /// Uses the outlet that is lent on this thread; none if there is none, or it is in use already.
 pub(super) fn with_outlet<R>(act: impl FnOnce(&mut dyn Outlet) -> R) -> Option<R> {
     /// Puts the outlet back, however `act` ends.
-    struct InUse(NonNull<dyn Outlet>);
+    struct InUse(Lent);
 
     impl Drop for InUse {
         fn drop(&mut self) {
@@ -76,7 +98,7 @@ pub(super) fn with_outlet<R>(act: impl FnOnce(&mut dyn Outlet) -> R) -> Option<R
     // SAFETY: the pointer was in OUTLET, so it is that of an outlet that `lend`, further down on this
     // thread's stack, keeps borrowed. It was taken out of OUTLET, so that there is no second reference
     // as long as this one lives.
-    let outlet = unsafe { in_use.0.as_mut() };
+    let outlet = unsafe { in_use.0.outlet.as_mut() };
     Some(act(outlet))
 }
 

@@ -47,7 +47,7 @@ impl Inline {
         let call = interpreter.calls.begin(py).map_err(|error| failure(py, &error))?;
         let has_finished = environ.client().has_finished_sending;
         let mut outlet = Direct { response: Response::Start(start_response), has_finished };
-        let opened = lend(&mut outlet, || interpreter.call(py, environ, &call));
+        let opened = lend(call.owner(), &mut outlet, || interpreter.call(py, environ, &call));
         let direct = outlet.response;
         let answered = match opened.map_err(|error| failure(py, &error)) {
             Ok(Opening::First(block, reply)) => return begin_stream(py, block, reply, call, direct),
@@ -124,7 +124,7 @@ fn begin_stream(
     };
     call.set_sent()?;
     writer.write(block.as_bytes(py))?;
-    Ok(writer.stream(Iteration { reply, _call: call, current: Current::Nothing }))
+    Ok(writer.stream(Iteration { reply, call, current: Current::Nothing }))
 }
 
 /// The response of the call that is running, and whether its client had ended its side when it began:
@@ -178,7 +178,7 @@ impl Outlet for Direct<'_> {
 struct Iteration {
     reply: Reply,
     /// What the application calls back stays valid until the response has ended.
-    _call: CallSet,
+    call: CallSet,
     current: Current,
 }
 
@@ -193,7 +193,7 @@ enum Current {
 impl Iteration {
     fn draw(&mut self, py: Python<'_>) -> Result<bool, GatewayError> {
         let mut written = Written(Vec::new());
-        let drawn = lend(&mut written, || self.reply.next(py));
+        let drawn = lend(self.call.owner(), &mut written, || self.reply.next(py));
         let Written(mut written) = written;
         self.current = match drawn {
             Ok(Some(block)) if written.is_empty() => Current::Block(block),

@@ -121,7 +121,7 @@ fn answer(py: Python<'_>, interpreter: &mut Interpreter, job: Job) {
         Err(error) => return exchange.fail(failure(py, &error).to_string()),
     };
     let mut through = Through { exchange: &exchange };
-    let done = lend(&mut through, || {
+    let done = lend(call.owner(), &mut through, || {
         let is_head = environ.with(|environ| environ.method() == Method::HEAD);
         let opening = environ.with(|environ| interpreter.call(py, environ, &call))?;
         hand_over(py, opening, &call, &exchange, is_head)
