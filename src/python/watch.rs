@@ -1,7 +1,7 @@
 //! Two watchers of a running server, each a thread that never touches Python: for signals, and for an
 //! application that does not come back.
 
-use std::io::{self, PipeReader, PipeWriter, Read};
+use std::io::{self, PipeWriter, Read};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,18 +52,28 @@ impl BusySince {
 ///
 /// The writer is for `signal.set_wakeup_fd`; the thread ends when it is dropped.
 pub(super) fn wake_on_signals(watched: Arc<Watched>, handle: ServerHandle) -> io::Result<PipeWriter> {
-    let (reader, writer) = io::pipe()?;
+    let (mut reader, writer) = io::pipe()?;
     let listen = move || {
-        let mut bytes = [0; 16];
-        let read =
-            |mut reader: &PipeReader, bytes: &mut [u8]| reader.read(bytes).is_ok_and(|count| count > 0);
-        while read(&reader, &mut bytes) {
+        while hear(&mut reader) {
             watched.is_signalled.store(true, Ordering::Release);
             handle.wake();
         }
     };
     thread::Builder::new().name("signals".to_string()).spawn(listen)?;
     Ok(writer)
+}
+
+/// Waits for a signal; false when there will be none any more.
+fn hear(reader: &mut impl Read) -> bool {
+    let mut bytes = [0; 16];
+    loop {
+        match reader.read(&mut bytes) {
+            Ok(count) => return count > 0,
+            // This very thread was given one: what its handler has written is read next.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
 }
 
 /// Ends this process when a turn of the loop takes longer than `timeout`, so that its supervisor starts
@@ -80,4 +90,27 @@ pub(super) fn end_when_stuck(watched: Arc<Watched>, timeout: Duration) -> io::Re
         }
     };
     thread::Builder::new().name("watchdog".to_string()).spawn(watch).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a read says, one after the other.
+    struct Says(Vec<io::Result<usize>>);
+
+    impl Read for Says {
+        fn read(&mut self, _bytes: &mut [u8]) -> io::Result<usize> {
+            self.0.remove(0)
+        }
+    }
+
+    #[test]
+    fn listener_that_is_given_a_signal_itself_goes_on_listening() {
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        let mut reader = Says(vec![interrupted(), interrupted(), Ok(1), interrupted(), Ok(0)]);
+        assert!(hear(&mut reader), "a signal");
+        assert!(!hear(&mut reader), "the end");
+        assert!(!hear(&mut Says(vec![Err(io::ErrorKind::Other.into())])), "an error");
+    }
 }
