@@ -11,17 +11,17 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{self, Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use support::loopback::{Answer, Client, End, Running, noise, serve, serve_on, serve_with, wait_until};
 use support::response::Response;
-use tidegate::gateway::{BodyStream, Piece, Responder, deferred};
+use tidegate::gateway::{Body, BodyStream, Gateway, Piece, Responder, deferred};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
-use tidegate::server::Listener;
+use tidegate::server::{Listener, ServerHandle};
 use tidegate::{Environ, GatewayError, ListenAddress, Server, StartResponse};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -640,4 +640,70 @@ fn variables_tell_both_ends_of_the_connection() {
     let response: Response = client.read("GET");
     let port = server.address().port();
     assert_eq!(response.text(), format!("127.0.0.1 tide.example {port} HTTP/1.1 /a b c=d"));
+}
+
+// Gateways that are full
+
+/// Takes requests only while it is told to.
+struct Switched(Arc<AtomicBool>);
+
+impl Gateway for Switched {
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        echo(environ, start_response)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A server with such a gateway, which is ready: its address, its handle, its switch, its thread.
+fn serve_switched(
+    limits: Limits,
+) -> (SocketAddr, ServerHandle, Arc<AtomicBool>, thread::JoinHandle<std::io::Result<()>>) {
+    let is_ready = Arc::new(AtomicBool::new(true));
+    let bound = Server::new().listen("127.0.0.1:0".parse().unwrap()).limits(limits).bind().unwrap();
+    let Some(ListenAddress::Tcp(address)) = bound.addresses().into_iter().next() else {
+        panic!("no TCP address");
+    };
+    let (handle, gateway) = (bound.handle(), Switched(is_ready.clone()));
+    (address, handle, is_ready, thread::spawn(move || bound.run(gateway)))
+}
+
+#[test]
+fn requests_that_wait_for_a_full_gateway_outlive_their_deadlines() {
+    let second = Duration::from_secs(1);
+    let limits = Limits { head_timeout: second, idle_timeout: second, ..Limits::default() };
+    let (address, handle, is_ready, thread) = serve_switched(limits);
+    let (mut kept, mut fresh) = (Client::connect(address), Client::connect(address));
+    assert_eq!(kept.get("/before").text(), "/before");
+    is_ready.store(false, Ordering::Release);
+    kept.send(pipeline(1));
+    fresh.send(pipeline(1));
+    assert!(fresh.is_quiet_for(2 * second) && kept.is_quiet_for(second / 10));
+    is_ready.store(true, Ordering::Release);
+    handle.wake();
+    check(&mut kept, 1);
+    check(&mut fresh, 1);
+    drop((kept, fresh));
+    handle.drain();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn requests_that_wait_for_a_full_gateway_are_answered_by_a_server_that_drains() {
+    let (address, handle, is_ready, thread) = serve_switched(Limits::default());
+    let mut client = Client::connect(address);
+    assert_eq!(client.get("/before").text(), "/before");
+    is_ready.store(false, Ordering::Release);
+    client.send(pipeline(1));
+    assert!(client.is_quiet_for(Duration::from_millis(100)));
+    handle.drain();
+    check(&mut client, 1);
+    drop(client);
+    thread.join().unwrap().unwrap();
 }

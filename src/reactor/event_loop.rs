@@ -373,7 +373,12 @@ impl Running<'_> {
             return;
         };
         if connection.must_wait_for_gateway(cause, &self.shared) {
-            return self.follow(id, Verdict::Starved);
+            // It is us who do not read: no deadline of its client passes meanwhile.
+            self.timers.disarm(id, &mut connection.timer);
+            if connection.enqueue() {
+                self.starved.push(id);
+            }
+            return;
         }
         let verdict = connection.turn(id, cause, &mut self.shared);
         self.follow(id, verdict);
@@ -452,6 +457,7 @@ impl Running<'_> {
         }
         self.listeners.clear();
         self.shared.life = Life::Draining;
+        self.ready.append(&mut self.starved);
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {
                 connection.look_again();
