@@ -101,6 +101,15 @@ def environ(environ, start_response):
 
 
 @app
+def interned(environ, start_response):
+    """Which names of fields the interpreter may keep for ever."""
+    names = [name for name in environ if name.startswith("HTTP_")]
+    kept = [name for name in names if sys.intern("".join(list(name))) is name]
+    start_response("200 OK", TEXT)
+    return [" ".join(kept).encode()]
+
+
+@app
 def mutate(environ, start_response):
     environ.clear()
     environ["REQUEST_METHOD"] = environ["HTTP_X_LEFT_BEHIND"] = "mutated"

@@ -29,6 +29,7 @@ const ENVIRON: &[Check] = checks![
     field_values_are_trimmed_and_may_be_empty,
     environment_of_the_process_stays_out,
     environ_is_fresh_in_every_request,
+    names_that_clients_invent_are_not_interned,
     chunked_content_has_its_decoded_length,
     input_says_that_it_ends,
 ];
@@ -286,6 +287,12 @@ fn content_variables_are_only_there_if_sent(probe: &Probe) {
 fn repeated_fields_are_joined(probe: &Probe) {
     let found = variable(probe, GET, "X-A: 1\r\nX-B: x\r\nx-a: 2,3\r\nX-A: 4\r\n", "HTTP_X_A");
     assert_eq!(found.as_str().unwrap().replace(", ", ","), "1,2,3,4");
+}
+
+/// Interned strings of Python 3.12 are never freed.
+fn names_that_clients_invent_are_not_interned(probe: &Probe) {
+    let request = "GET /interned HTTP/1.1\r\nHost: a\r\nX-Invented-Here: b\r\nCookie: c=d\r\n\r\n";
+    assert_eq!(probe.served.ask(request).text(), "HTTP_HOST HTTP_COOKIE");
 }
 
 fn cookies_are_joined_with_semicolons(probe: &Probe) {

@@ -1,8 +1,8 @@
 //! The keys of the environ that belong to field names: `User-Agent` → `HTTP_USER_AGENT`.
 //!
-//! Clients send the same dozen names all day. Each name's key is made once, interned, and found again
-//! by the bytes of the name. The table has a fixed number of places, and names longer than any in use
-//! are never kept: a client that invents names costs itself time, and the server no memory.
+//! Clients send the same dozen names all day. Each name's key is made once and found again by the bytes
+//! of the name. The table has a fixed number of places, and names longer than any in use are never kept:
+//! a client that invents names costs itself time, and the server no memory.
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -11,6 +11,37 @@ use pyo3::types::PyString;
 const PLACES: usize = 256;
 /// Longest name that is kept, in bytes. 64: the longest registered field name has 45.
 const NAME_BYTES_MAX: usize = 64;
+
+/// Variables that applications ask for: interned, so that a lookup by a name in their code compares two
+/// addresses. No others: in Python 3.12 an interned string is never freed, and clients invent names.
+const INTERNED: [&str; 26] = [
+    "HTTP_ACCEPT",
+    "HTTP_ACCEPT_CHARSET",
+    "HTTP_ACCEPT_ENCODING",
+    "HTTP_ACCEPT_LANGUAGE",
+    "HTTP_AUTHORIZATION",
+    "HTTP_CACHE_CONTROL",
+    "HTTP_CONNECTION",
+    "HTTP_COOKIE",
+    "HTTP_EXPECT",
+    "HTTP_FORWARDED",
+    "HTTP_HOST",
+    "HTTP_IF_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_RANGE",
+    "HTTP_IF_UNMODIFIED_SINCE",
+    "HTTP_ORIGIN",
+    "HTTP_RANGE",
+    "HTTP_REFERER",
+    "HTTP_UPGRADE",
+    "HTTP_USER_AGENT",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_HTTP_METHOD_OVERRIDE",
+    "HTTP_X_REQUESTED_WITH",
+];
 
 /// What becomes of a field in the environ.
 pub(super) enum Key {
@@ -71,6 +102,10 @@ fn make_key(py: Python<'_>, name: &str) -> Key {
         return Key::ContentType;
     }
     let variable = format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_"));
-    let variable = PyString::intern(py, &variable).unbind();
+    let variable = match INTERNED.contains(&&*variable) {
+        true => PyString::intern(py, &variable),
+        false => PyString::new(py, &variable),
+    };
+    let variable = variable.unbind();
     if is("X-Forwarded-Proto") { Key::ForwardedProto(variable) } else { Key::Variable(variable) }
 }
