@@ -922,6 +922,12 @@ def _(environ, wrapper):
     return wrapper(open(content_file(b""), "rb"))
 
 
+@file_app("file_without_length")
+def _(environ, wrapper):
+    """The system makes its content when it is read."""
+    return wrapper(open("/proc/self/cmdline", "rb"))
+
+
 @file_app("file_large")
 def _(environ, wrapper):
     return wrapper(open(content_file(CONTENT * 512), "rb"), 8192)

@@ -132,6 +132,7 @@ const FILES: &[(&str, &str, usize, usize, &str)] = &[
 ];
 
 const FILE_CHECKS: &[Check] = checks![
+    file_without_a_length_is_whole,
     file_shorter_than_its_length_is_cut,
     file_without_content_for_head_has_its_length,
     file_is_an_iterable_for_middleware,
@@ -466,6 +467,14 @@ fn application_learns_that_its_client_is_gone(probe: &Probe) {
     probe.served.wait_for_note(&id, "called");
     drop(client);
     probe.served.wait_for_note(&id, "told");
+}
+
+/// Files of Linux's /proc say that they have none.
+fn file_without_a_length_is_whole(probe: &Probe) {
+    if cfg!(target_os = "linux") {
+        let answer = probe.served.get("/file_without_length");
+        assert!(answer.text().contains("probe_app:application"), "{answer}");
+    }
 }
 
 fn file_shorter_than_its_length_is_cut(probe: &Probe) {

@@ -72,6 +72,10 @@ impl FileWrapper {
         if !metadata.is_file() || (&opened).stream_position().is_err() {
             return Ok(None);
         }
+        // Files of /proc have no length, and content.
+        if metadata.len() == 0 {
+            return Ok(None);
+        }
         let length = metadata.len().saturating_sub(position);
         Ok(Some(FileRange { file: opened, offset: position, length }))
     }
