@@ -727,6 +727,19 @@ def close_generator(environ, start_response):
         note(environ, "closed")
 
 
+@app
+def close_empty(environ, start_response):
+    """Has one block, and then nothing to say."""
+    start_response("200 OK", TEXT)
+    try:
+        yield b"begin"
+        while True:
+            time.sleep(0.001)
+            yield b""
+    finally:
+        note(environ, "closed")
+
+
 # Failures
 
 

@@ -112,6 +112,7 @@ const GONE: &[Check] = checks![
     close_follows_a_client_that_leaves_before_the_answer,
     generator_is_closed_when_its_client_is_gone,
     file_is_closed_when_its_client_is_gone,
+    generator_of_empty_blocks_is_closed_when_its_client_is_gone,
     application_learns_that_its_client_is_gone,
 ];
 
@@ -444,6 +445,14 @@ fn generator_is_closed_when_its_client_is_gone(probe: &Probe) {
     client.send(format!("GET /close_generator?{id} HTTP/1.1\r\nHost: a\r\n\r\n"));
     client.read_bytes(100_000);
     drop(client);
+    probe.only_note(&id, "closed");
+}
+
+fn generator_of_empty_blocks_is_closed_when_its_client_is_gone(probe: &Probe) {
+    let id = probe.id();
+    let mut client = probe.served.connect();
+    client.send(format!("GET /close_empty?{id} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    client.leave_unread();
     probe.only_note(&id, "closed");
 }
 

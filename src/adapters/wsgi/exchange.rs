@@ -128,15 +128,25 @@ impl Exchange {
     /// Nobody waits for it.
     pub fn push(&self, block: Vec<u8>) -> Result<Room, Gone> {
         let mut state = self.lock();
-        if state.client == Client::Gone {
-            return Err(Gone);
-        }
         state.block_bytes += block.len();
         state.blocks.push_back(block);
-        let room = if state.block_bytes >= BLOCK_BYTES_HIGH { Room::Full } else { Room::Left };
+        let room = state.room()?;
         drop(state);
         self.wakeup.wake();
         Ok(room)
+    }
+
+    /// Whether a block would be welcome.
+    ///
+    /// # Errors
+    /// Nobody waits for it.
+    pub fn room(&self) -> Result<Room, Gone> {
+        self.lock().room()
+    }
+
+    /// Begins a turn of the loop, although there is no answer.
+    pub fn wake(&self) {
+        self.wakeup.wake();
     }
 
     /// Waits until there is room for more, for however long the client takes. Must not be called with
@@ -183,6 +193,16 @@ impl Exchange {
     fn end_with(&self, end: End) {
         self.lock().end.get_or_insert(end);
         self.wakeup.wake();
+    }
+}
+
+impl State {
+    fn room(&self) -> Result<Room, Gone> {
+        match self.client {
+            Client::Gone => Err(Gone),
+            _ if self.block_bytes >= BLOCK_BYTES_HIGH => Ok(Room::Full),
+            Client::Waiting | Client::HasFinished => Ok(Room::Left),
+        }
     }
 }
 

@@ -113,8 +113,8 @@ impl Crew {
 fn answer(py: Python<'_>, interpreter: &mut Interpreter, job: Job) {
     let Job { mut environ, exchange } = job;
     if exchange.is_gone() {
-        // Nobody waits for it any more, and nothing was begun.
-        return;
+        // Nobody waits for it any more, and nothing was begun. But there is room for another now.
+        return exchange.wake();
     }
     let call = match interpreter.calls.begin(py) {
         Ok(call) => call,
@@ -197,7 +197,8 @@ fn pass_blocks(
         let Some(block) = reply.next(py)? else { break };
         let bytes = block.as_bytes(py);
         passed += bytes.len() as u64;
-        place = if bytes.is_empty() { Ok(Room::Left) } else { exchange.push(bytes.to_vec()) };
+        // An empty block asks whether somebody still waits.
+        place = if bytes.is_empty() { exchange.room() } else { exchange.push(bytes.to_vec()) };
     }
     exchange.end();
     reply.close(py);
