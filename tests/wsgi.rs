@@ -25,6 +25,8 @@ mod probe_environ;
 mod probe_response;
 #[path = "wsgi/served.rs"]
 mod served;
+#[path = "wsgi/standstill.rs"]
+mod standstill;
 #[path = "wsgi/starting.rs"]
 mod starting;
 mod support;
@@ -76,4 +78,9 @@ in_both_modes! {
     clients_that_vanish_leave_nothing_behind: vanishing::play,
     memory_stays_where_it_was: memory::stays_flat,
     uploads_are_not_held_in_memory: memory::does_not_hold_uploads,
+}
+
+#[test]
+fn worker_with_many_calls_in_a_turn_is_not_stuck() {
+    standstill::worker_with_many_calls_in_a_turn_is_not_stuck();
 }

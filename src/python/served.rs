@@ -35,7 +35,7 @@ pub(super) struct Watched {
     pub requests: AtomicU64,
     /// A signal has arrived.
     pub is_signalled: AtomicBool,
-    /// Since when the loop has not come back to its wait.
+    /// Since when the loop has neither waited nor called the application anew.
     pub busy_since: BusySince,
 }
 
@@ -76,6 +76,8 @@ impl Gateway for Served<'_> {
             self.reached = Reached::MaxRequests;
             self.handle.hand_over();
         }
+        // There may be many calls in one turn of the loop: each has its time for itself.
+        self.watched.busy_since.set();
         self.gateway.call(environ, start_response)
     }
 

@@ -12,7 +12,7 @@ use super::served::Watched;
 use crate::cli::say;
 use crate::server::ServerHandle;
 
-/// When the event loop began the turn that it is in.
+/// When the event loop began the turn, or the call, that it is in.
 pub(super) struct BusySince {
     started: Instant,
     /// Milliseconds since `started`, and one; 0 while the loop waits.
@@ -26,7 +26,7 @@ impl Default for BusySince {
 }
 
 impl BusySince {
-    /// A turn begins.
+    /// A turn begins, or a call.
     pub fn set(&self) {
         self.millis.store(self.now() + 1, Ordering::Relaxed);
     }
@@ -36,7 +36,7 @@ impl BusySince {
         self.millis.store(0, Ordering::Relaxed);
     }
 
-    /// For how long the turn has lasted; none while the loop waits.
+    /// For how long that has lasted; none while the loop waits.
     fn elapsed(&self) -> Option<Duration> {
         let begun = self.millis.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.now().saturating_sub(begun)))
@@ -76,7 +76,7 @@ fn hear(reader: &mut impl Read) -> bool {
     }
 }
 
-/// Ends this process when a turn of the loop takes longer than `timeout`, so that its supervisor starts
+/// Ends this process when a call takes longer than `timeout`, so that its supervisor starts
 /// another. Python's faulthandler, where it is enabled, prints where the application is stuck.
 pub(super) fn end_when_stuck(watched: Arc<Watched>, timeout: Duration) -> io::Result<()> {
     let pause = (timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));

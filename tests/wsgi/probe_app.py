@@ -740,6 +740,13 @@ def close_empty(environ, start_response):
         note(environ, "closed")
 
 
+@app
+def slow(environ, start_response):
+    time.sleep(0.3)
+    start_response("200 OK", TEXT)
+    return [b"slow"]
+
+
 # Failures
 
 
