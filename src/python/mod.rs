@@ -48,10 +48,23 @@ fn command_line(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<Py<PyAny>>
         Err(refusal) => return status(py, refusal.print()),
     };
     if options.application().is_none() {
+        leave_interrupts_to_the_system(py);
         let done = py.detach(|| cli::run(&options));
         return status(py, done);
     }
     Ok(Py::new(py, settings::Settings::new(options))?.into_any())
+}
+
+/// Takes Python's own handler of Ctrl-C away. The native commands have theirs, which calls the one before
+/// it: a command that has ended in order would end once more, by KeyboardInterrupt.
+fn leave_interrupts_to_the_system(py: Python<'_>) {
+    let set = || -> PyResult<()> {
+        let signal = py.import("signal")?;
+        signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?))?;
+        Ok(())
+    };
+    // Outside of the main thread Python hears of no signals anyway.
+    let _ = set();
 }
 
 fn status(py: Python<'_>, status: u8) -> PyResult<Py<PyAny>> {
