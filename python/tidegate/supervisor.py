@@ -37,7 +37,7 @@ from tidegate import exits
 from tidegate.application import ApplicationError, load
 from tidegate.console import report, say, terminal_is_gone
 from tidegate.signals import CAUGHT_SIGNALS, let_through
-from tidegate.worker import Supervision, Worker
+from tidegate.worker import Leave, Supervision, Worker
 
 # A worker finishes by itself within --graceful-timeout; so much later it is killed.
 _GRACE_SECONDS = 2.0
@@ -298,6 +298,9 @@ class Supervisor:
             worker.catch_signals(self._handlers_before)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             status = worker.run(self._application)
+        except Leave:
+            # Told to finish before it had begun.
+            status = exits.SHUT_DOWN
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:

@@ -95,9 +95,10 @@ class Worker:
 
     def run(self, application=None) -> int:
         """Serves until there is an end to it, and says with which status to exit."""
-        if not self._handlers_before:
-            self.catch_signals()
         try:
+            # What has waited while the process was started again is delivered here.
+            if not self._handlers_before:
+                self.catch_signals()
             server = self._prepare(application)
             if server is None:
                 return self.status
@@ -211,10 +212,10 @@ class Worker:
         return handle
 
     def _hear_while_loading(self, number, _frame) -> None:
-        if number == signal.SIGHUP and self.supervision is None:
+        is_alone = self.supervision is None
+        if number == signal.SIGHUP and is_alone:
             self.wants_restart = not terminal_is_gone()
-            raise Leave
-        if number == signal.SIGTERM or (number == signal.SIGINT and self.supervision is None):
+        if number in (signal.SIGTERM, signal.SIGHUP) or (number == signal.SIGINT and is_alone):
             raise Leave
 
     def _hear_interrupt(self) -> None:
@@ -227,8 +228,9 @@ class Worker:
         if self.supervision is not None:
             self._drain()
         elif is_first:
-            say("tidegate finishes what it is serving (Ctrl-C again stops at once)")
+            # Said last: whoever answers it with another signal interrupts this handler.
             self._drain()
+            say("tidegate finishes what it is serving (Ctrl-C again stops at once)")
         else:
             say("tidegate stops")
             self.server.stop()
@@ -241,9 +243,9 @@ class Worker:
         elif terminal_is_gone():
             self._hear_shutdown()
         else:
-            say("tidegate finishes what it is serving, and starts again")
             self.wants_restart = True
             self._drain(hand_over=True)
+            say("tidegate finishes what it is serving, and starts again")
 
     def _hear_reopen(self) -> None:
         self.server.reopen_logs()
