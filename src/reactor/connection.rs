@@ -242,7 +242,6 @@ impl Connection {
             }
             self.settle(id, shared)
         });
-        held.clear();
         self.unless_lost(id, verdict, shared)
     }
 

@@ -55,13 +55,18 @@ impl HeldResponses {
         self.waiting.push((id, mem::replace(output, empty)));
     }
 
-    /// All that wait. To be given [back](HeldResponses::give_back) empty, with their buffers.
+    /// All that wait. To be given [back](HeldResponses::give_back), for their buffers.
     pub fn take(&mut self) -> Vec<(ConnectionId, OutputQueue)> {
         mem::take(&mut self.waiting)
     }
 
-    pub fn give_back(&mut self, mut emptied: Vec<(ConnectionId, OutputQueue)>) {
-        self.spare.extend(emptied.drain(..).map(|(_, queue)| queue));
-        self.waiting = emptied;
+    pub fn give_back(&mut self, mut delivered: Vec<(ConnectionId, OutputQueue)>) {
+        // Emptied here, where none can be forgotten: what a connection that has ended meanwhile left in
+        // its queue would be sent to whoever gets the queue next.
+        self.spare.extend(delivered.drain(..).map(|(_, mut queue)| {
+            queue.clear();
+            queue
+        }));
+        self.waiting = delivered;
     }
 }
