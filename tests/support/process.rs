@@ -82,7 +82,12 @@ impl Program {
 
     /// The same, with a stdout that is not ours.
     pub fn start_with_stdout(command: &mut Command, stdout: Stdio, announcements: usize) -> Program {
-        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        Program::start_with(command, Stdio::null(), stdout, announcements)
+    }
+
+    /// The same, with a stdin and a stdout.
+    pub fn start_with(command: &mut Command, stdin: Stdio, stdout: Stdio, announcements: usize) -> Program {
+        let mut child = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().map_or_else(|| Lines::of(io::empty()), Lines::of);
         let stderr = Lines::of(child.stderr.take().unwrap());
         let mut program = Program { child, addresses: Vec::new(), stdout, stderr };
@@ -185,7 +190,9 @@ impl Lines {
     pub fn next_with(&self, text: &str) -> String {
         let mut skipped = String::new();
         loop {
-            match self.0.lock().unwrap().recv_timeout(PATIENCE) {
+            // Let go before a panic, which still shows what there is.
+            let received = self.0.lock().unwrap().recv_timeout(PATIENCE);
+            match received {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => skipped += &format!("{line}\n"),
                 Err(error) => panic!("no line with {text:?}: {error}, but:\n{skipped}"),
@@ -202,7 +209,8 @@ impl Lines {
     pub fn rest(&self) -> String {
         let mut rest = String::new();
         loop {
-            match self.0.lock().unwrap().recv_timeout(PATIENCE) {
+            let received = self.0.lock().unwrap().recv_timeout(PATIENCE);
+            match received {
                 Ok(line) => rest += &format!("{line}\n"),
                 Err(RecvTimeoutError::Disconnected) => return rest,
                 Err(RecvTimeoutError::Timeout) => panic!("the pipe stays open:\n{rest}"),

@@ -1,0 +1,240 @@
+//! New code without a gap: SIGHUP, `--max-requests`, `--reload`, and log files that are moved away.
+//! Clients come all the time meanwhile, and each must get its answer.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::environment;
+use super::life::{BROKEN, Crowd, Life, folder, in_folder, source};
+use super::support::loopback::wait_until;
+use super::support::process::Program;
+
+#[test]
+fn sighup_with_workers_serves_the_new_code_and_loses_nobody() {
+    for threads in ["1", "4"] {
+        let life = Life::start(&["--workers", "2", "--threads", threads]);
+        let crowd = Crowd::at(&life);
+        crowd.wait_for("one");
+        for version in ["two", "three"] {
+            life.change(&source(version));
+            life.program.signal(Signal::HUP);
+            crowd.wait_for(version);
+        }
+        crowd.end();
+        let said = life.end();
+        assert!(!said.contains("takes its place") && !said.contains("killed"), "{said}");
+    }
+}
+
+#[test]
+fn sighup_alone_serves_the_new_code_in_the_same_process_and_loses_nobody() {
+    for threads in ["1", "4"] {
+        let life = Life::start(&["--threads", threads]);
+        let crowd = Crowd::at(&life);
+        crowd.wait_for("one");
+        for version in ["two", "three"] {
+            life.change(&source(version));
+            life.program.signal(Signal::HUP);
+            crowd.wait_for(version);
+        }
+        assert!(crowd.end().iter().all(|told| told.pid == life.program.id()));
+        life.end();
+    }
+}
+
+#[test]
+fn sighup_finishes_what_is_in_flight() {
+    for way in [&["--threads", "4"][..], &["--workers", "1"]] {
+        let life = Life::start(way);
+        let (mut client, _) = life.begin("a");
+        life.change(&source("two"));
+        life.program.signal(Signal::HUP);
+        life.program.stderr.next_with(if way[0] == "--workers" {
+            "replaces its workers"
+        } else {
+            "starts again"
+        });
+        life.release("a");
+        assert!(client.read("GET").text().starts_with("one "), "{way:?}");
+        wait_until("the new code serves", || life.get().version == "two");
+        life.end();
+    }
+}
+
+/// Some of them come while a process or a worker is about to start.
+#[test]
+fn sighup_many_times_in_a_row_loses_nobody_and_leaves_nobody_behind() {
+    for way in [&["--threads", "1"][..], &["--threads", "4"], &["--workers", "2", "--threads", "1"]] {
+        let life = Life::start(way);
+        let crowd = Crowd::at(&life);
+        crowd.wait_for("one");
+        for number in 0..40 {
+            life.program.signal(Signal::HUP);
+            thread::sleep(Duration::from_millis(10 + number % 7));
+        }
+        life.change(&source("two"));
+        life.program.signal(Signal::HUP);
+        // Alone, one that comes when the old code has ended, and the new is not loaded, says nothing new.
+        crowd.wait_for("two");
+        crowd.end();
+        let said = life.end();
+        assert!(!said.contains("killed") && !said.contains("Traceback"), "{way:?}: {said}");
+    }
+}
+
+#[test]
+fn sighup_with_broken_code_keeps_the_old_workers() {
+    let life = Life::start(&["--workers", "2"]);
+    let crowd = Crowd::at(&life);
+    crowd.wait_for("one");
+    life.change(BROKEN);
+    life.program.signal(Signal::HUP);
+    life.program.stderr.next_with("this version is broken on purpose");
+    life.program.stderr.next_with("the old ones go on serving");
+    crowd.wait_for("one");
+    life.change(&source("two"));
+    life.program.signal(Signal::HUP);
+    crowd.wait_for("two");
+    crowd.end();
+    let said = life.end();
+    assert!(!said.contains("broken on purpose"), "it was tried more than once: {said}");
+}
+
+#[test]
+fn preloaded_application_is_shared_by_workers_and_loaded_again_by_sighup() {
+    let life = Life::start(&["--workers", "2", "--preload", "--threads", "1"]);
+    // Inline, a worker with a request in it takes no other.
+    let ((mut first, one), (mut second, other)) = (life.begin("a"), life.begin("b"));
+    assert_ne!(one, other);
+    assert_eq!(life.told("loads"), format!("one {}\n", life.program.id()));
+    ["a", "b"].iter().for_each(|id| life.release(id));
+    assert!([first.read("GET"), second.read("GET")].iter().all(|answer| answer.code == 200));
+    let crowd = Crowd::at(&life);
+    crowd.wait_for("one");
+    life.change(&source("two"));
+    life.program.signal(Signal::HUP);
+    crowd.wait_for("two");
+    crowd.end();
+    assert_eq!(life.loads("two"), 1);
+    life.end();
+}
+
+/// So many processes come and go, and nobody notices.
+fn check_max_requests(way: &[&str]) {
+    let life = Life::start(&[way, &["--max-requests", "20", "--max-requests-jitter", "5"]].concat());
+    let crowd = Crowd::at(&life);
+    life.wait_for_loads("one", 5);
+    let answers = crowd.end();
+    assert!(answers.len() >= 20, "{}", answers.len());
+    let said = life.end();
+    assert!(!said.contains("takes its place") && !said.contains("Traceback"), "{said}");
+}
+
+#[test]
+fn worker_that_has_served_its_requests_is_replaced_and_nobody_is_lost() {
+    check_max_requests(&["--workers", "2"]);
+    check_max_requests(&["--workers", "2", "--threads", "1"]);
+}
+
+#[test]
+fn single_process_that_has_served_its_requests_starts_again_and_nobody_is_lost() {
+    check_max_requests(&["--threads", "4"]);
+    check_max_requests(&["--threads", "1"]);
+}
+
+/// Changes the source until it is noticed: what is saved before the first look was never another.
+fn change_until(life: &Life, source: &str, said: &str) {
+    let mut found = None;
+    wait_until(said, || {
+        life.change(source);
+        let line = life.program.stderr.next_within(Duration::from_millis(700));
+        found = line.filter(|line| line.contains(said));
+        found.is_some()
+    });
+}
+
+#[test]
+fn reload_notices_a_change_and_waits_a_syntax_error_out() {
+    let mut life = Life::start(&["--reload"]);
+    assert_eq!(life.get().version, "one");
+    change_until(&life, &source("two"), "app.py has changed");
+    wait_until("the new code serves", || life.get().version == "two");
+    change_until(&life, "def app(:\n", "app.py has changed");
+    life.program.stderr.next_with("SyntaxError");
+    life.program.stderr.next_with("tidegate waits for a file to change");
+    // At once: from the sentence on, what is saved is noticed.
+    life.change(&source("three"));
+    assert_eq!(life.get().version, "three", "who came meanwhile has waited for the mended code");
+    life.program.signal(Signal::INT);
+    assert_eq!(life.program.wait().code(), Some(0));
+    let said = life.program.stderr.rest();
+    assert!(!said.contains("SyntaxError"), "it was shown more than once: {said}");
+}
+
+#[test]
+fn reload_that_begins_with_a_broken_application_waits_for_it() {
+    let folder = folder();
+    folder.write("app.py", "def app(:\n");
+    let life = Life::start_in(folder, &["--reload"]);
+    life.program.stderr.next_with("SyntaxError");
+    life.program.stderr.next_with("tidegate waits for a file to change");
+    life.change(&source("two"));
+    assert_eq!(life.get().version, "two");
+    life.end();
+}
+
+#[test]
+fn sigusr1_opens_the_access_log_again() {
+    for way in [&["--threads", "1"][..], &["--threads", "4"], &["--workers", "1"]] {
+        let life = Life::start(&[way, &["--access-logfile", "access.log"]].concat());
+        let log = life.folder.path().join("access.log");
+        life.program.get("/before");
+        wait_until("the first is logged", || life.told("access.log").contains("/before"));
+        fs::rename(&log, life.folder.path().join("access.1")).unwrap();
+        life.program.signal(Signal::USR1);
+        // The new file is opened for the first line after the signal was heard.
+        wait_until("there is a new file", || {
+            life.program.get("/meanwhile");
+            log.exists()
+        });
+        life.program.get("/after");
+        wait_until("the second is logged", || life.told("access.log").contains("/after"));
+        assert!(!life.told("access.1").contains("/after") && !life.told("access.log").contains("/before"));
+        life.end();
+    }
+}
+
+#[test]
+fn program_run_as_a_module_starts_again_as_one() {
+    let folder = folder();
+    let mut command = in_folder(environment::python(), &folder);
+    command.args(["-m", "tidegate", "app:app", "--bind=127.0.0.1:0", "-b127.0.0.1:0"]);
+    let life = Life { program: Program::start_command(&mut command, 2), folder };
+    assert_eq!(life.get().version, "one");
+    life.change(&source("two"));
+    life.program.signal(Signal::HUP);
+    wait_until("the new code serves", || life.get().version == "two");
+    // On the same two sockets.
+    for address in &life.program.addresses {
+        life.program.stderr.next_with(&format!("on {address} "));
+    }
+    life.end();
+}
+
+#[test]
+fn program_that_calls_serve_goes_on_after_it() {
+    let folder = folder();
+    folder.write(
+        "program.py",
+        "import tidegate, app\ntidegate.serve(app.app, bind='127.0.0.1:0')\nprint('after', flush=True)\n",
+    );
+    let mut command = in_folder(environment::python(), &folder);
+    command.arg("program.py");
+    let life = Life { program: Program::start_command(&mut command, 1), folder };
+    assert_eq!(life.get().version, "one");
+    life.program.interrupt();
+    assert_eq!(life.program.stdout.next(), "after");
+}

@@ -1,0 +1,115 @@
+//! How a server ends: what is being served is finished, and a second signal does not wait for it.
+
+use rustix::process::Signal;
+
+use super::life::{Life, Told, folder, source};
+use super::support::loopback::wait_until;
+
+/// The ways in which an application is run: alone and under a supervisor, inline and in a pool.
+const WAYS: &[&[&str]] =
+    &[&["--threads", "1"], &["--threads", "4"], &["--workers", "2", "--threads", "1"], &["--workers", "2"]];
+
+/// A request that is in the application when the signal comes is answered.
+fn check_finish(signal: Signal) {
+    for way in WAYS {
+        let mut life = Life::start(way);
+        let (mut client, pid) = life.begin("a");
+        life.program.signal(signal);
+        life.program.stderr.next_with("tidegate finishes what it is serving");
+        life.release("a");
+        let told = Told::of(&client.read("GET").text());
+        assert_eq!((told.version.as_str(), told.pid), ("one", pid), "{way:?}");
+        assert_eq!(life.program.wait().code(), Some(0), "{way:?}");
+        let rest = life.program.stderr.rest();
+        assert!(!rest.contains("tidegate stops") && !rest.contains("Traceback"), "{way:?}: {rest}");
+    }
+}
+
+#[test]
+fn sigterm_finishes_what_is_in_flight_and_exits_0() {
+    check_finish(Signal::TERM);
+}
+
+#[test]
+fn sigint_finishes_what_is_in_flight_and_exits_0() {
+    check_finish(Signal::INT);
+}
+
+#[test]
+fn second_signal_ends_at_once() {
+    for way in WAYS {
+        let mut life = Life::start(way);
+        let (mut client, _) = life.begin("a");
+        life.program.signal(Signal::TERM);
+        life.program.stderr.next_with("tidegate finishes what it is serving");
+        // Inline, the application is on the thread that would have to end: it is let go after all.
+        let is_inline_alone = way == &["--threads", "1"];
+        life.program.signal(Signal::INT);
+        life.program.stderr.next_with("tidegate stops");
+        if is_inline_alone {
+            life.release("a");
+        }
+        assert_eq!(life.program.wait().code(), Some(0), "{way:?}");
+        let (bytes, _) = client.read_to_end();
+        assert!(is_inline_alone || bytes.is_empty(), "{way:?}: {}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn application_that_does_not_finish_is_cut_at_the_graceful_timeout() {
+    for way in [&["--threads", "4"][..], &["--workers", "1", "--threads", "1"]] {
+        let mut life = Life::start(&[way, &["--graceful-timeout", "0.5"]].concat());
+        let (mut client, _) = life.begin("a");
+        life.program.signal(Signal::TERM);
+        assert_eq!(life.program.wait().code(), Some(0), "{way:?}");
+        assert_eq!(client.read_to_end().0, b"", "{way:?}");
+    }
+}
+
+/// An application that catches SIGTERM itself, and then does this.
+fn with_handler(body: &str) -> String {
+    let handler = format!("def handle(number, frame):\n    tell('handled', str(number))\n    {body}\n");
+    format!("{}\nimport signal\n{handler}\nsignal.signal(signal.SIGTERM, handle)\n", source("one"))
+}
+
+#[test]
+fn applications_own_handler_is_called_and_what_is_in_flight_is_finished() {
+    for way in WAYS {
+        let folder = folder();
+        folder.write("app.py", with_handler("pass"));
+        let mut life = Life::start_in(folder, way);
+        let (mut client, _) = life.begin("a");
+        life.program.signal(Signal::TERM);
+        wait_until("the handler is called", || !life.told("handled").is_empty());
+        life.release("a");
+        assert_eq!(client.read("GET").code, 200, "{way:?}");
+        assert_eq!(life.program.wait().code(), Some(0), "{way:?}");
+    }
+}
+
+#[test]
+fn applications_own_handler_says_with_which_status_to_end() {
+    for way in &WAYS[..2] {
+        let folder = folder();
+        folder.write("app.py", with_handler("sys.exit(7)"));
+        let mut life = Life::start_in(folder, way);
+        let (mut client, _) = life.begin("a");
+        life.program.signal(Signal::TERM);
+        life.program.stderr.next_with("tidegate finishes what it is serving");
+        life.release("a");
+        assert_eq!(client.read("GET").code, 200, "{way:?}");
+        assert_eq!(life.program.wait().code(), Some(7), "{way:?}");
+    }
+}
+
+#[test]
+fn pid_file_names_the_process_and_is_removed_with_it() {
+    for way in [&["--threads", "4"][..], &["--workers", "1"]] {
+        let mut life = Life::start(&[way, &["--pid", "the.pid"]].concat());
+        assert_eq!(life.told("the.pid"), format!("{}\n", life.program.id()), "{way:?}");
+        life.get();
+        life.program.signal(Signal::TERM);
+        assert_eq!(life.program.wait().code(), Some(0));
+        assert!(!life.folder.path().join("the.pid").exists(), "{way:?}");
+    }
+}

@@ -1,0 +1,101 @@
+//! Workers that die, that are stuck, and that lose their supervisor.
+
+use std::net::TcpStream;
+
+use rustix::process::Signal;
+
+use super::life::{Crowd, Life, signal};
+use super::support::loopback::wait_until;
+
+/// Inline, a worker with a request in it takes no other: so it is known who is where.
+#[test]
+fn killed_worker_is_replaced_and_only_its_own_clients_notice() {
+    let life = Life::start(&["--workers", "2", "--threads", "1"]);
+    let (mut victim, pid) = life.begin("a");
+    let (mut other, other_pid) = life.begin("b");
+    assert_ne!(pid, other_pid);
+    let crowd = Crowd::at(&life);
+    signal(pid, Signal::KILL);
+    life.program
+        .stderr
+        .next_with(&format!("worker {pid} was killed by SIGKILL; another one takes its place"));
+    assert_eq!(victim.read_to_end().0, b"");
+    // The other worker is still busy, so these are answers of the new one.
+    crowd.wait_for("one");
+    assert!(crowd.end().iter().all(|told| told.pid != pid && told.pid != other_pid));
+    life.release("b");
+    assert!(other.read("GET").text().starts_with(&format!("one {other_pid} ")));
+    life.end();
+}
+
+#[test]
+fn worker_that_is_stuck_is_replaced() {
+    let life = Life::start(&["--timeout", "1", "--threads", "1", "--workers", "1"]);
+    let (mut client, pid) = life.begin("a");
+    life.program.stderr.next_with("the application has not answered for 1s");
+    // Where it was stuck.
+    life.program.stderr.next_with("in app");
+    life.program.stderr.next_with("was killed by SIGABRT; another one takes its place");
+    assert_eq!(client.read_to_end().0, b"");
+    assert_ne!(life.get().pid, pid);
+    life.end();
+}
+
+#[test]
+fn thread_that_is_stuck_costs_its_client_a_504() {
+    let life = Life::start(&["--timeout", "1", "--threads", "4"]);
+    let (mut client, pid) = life.begin("a");
+    assert_eq!(client.read("GET").code, 504);
+    assert_eq!(life.get().pid, pid);
+    life.release("a");
+    assert_eq!(life.get().pid, pid);
+    life.end();
+}
+
+#[test]
+fn workers_end_when_their_supervisor_was_killed() {
+    let mut life = Life::start(&["--workers", "2"]);
+    life.wait_for_loads("one", 2);
+    let (mut client, _) = life.begin("a");
+    life.program.signal(Signal::KILL);
+    life.program.wait();
+    life.program.stderr.next_with("the supervisor is gone");
+    life.release("a");
+    assert_eq!(client.read("GET").code, 200);
+    // The pipe ends with the last process that has it.
+    let _ = life.program.stderr.rest();
+    let address = life.address();
+    wait_until("nobody listens any more", || TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn worker_more_and_one_fewer_can_be_had_by_signals() {
+    let life = Life::start(&["--workers", "1", "--threads", "1"]);
+    let (mut first, pid) = life.begin("a");
+    life.program.signal(Signal::TTIN);
+    let (mut second, other) = life.begin("b");
+    assert_ne!(pid, other);
+    ["a", "b"].iter().for_each(|id| life.release(id));
+    assert!([first.read("GET"), second.read("GET")].iter().all(|answer| answer.code == 200));
+    life.program.signal(Signal::TTOU);
+    // Of two workers, the older one goes.
+    wait_until("the first worker is gone", || std::fs::metadata(format!("/proc/{pid}")).is_err());
+    assert_eq!(life.get().pid, other);
+    life.end();
+}
+
+#[test]
+fn children_of_the_application_can_be_terminated() {
+    for way in [&["--threads", "1"][..], &["--threads", "4"], &["--workers", "1"]] {
+        let folder = super::life::folder();
+        let body = "    child = subprocess.Popen(['sleep', '60'])\n    child.terminate()\n    status = child.wait(20)\n";
+        let app = format!(
+            "import subprocess\ndef app(environ, start_response):\n{body}    start_response('200 OK', [])\n    \
+             return [str(status).encode()]\n"
+        );
+        folder.write("app.py", app);
+        let life = Life::start_in(folder, way);
+        assert_eq!(life.program.get("/").text(), "-15", "{way:?}");
+        life.end();
+    }
+}
