@@ -22,6 +22,7 @@ use support::response::{Framing, read_all};
 use tidegate::conversation::{ByHand, Farewell, Wants};
 use tidegate::gateway::{BodyStream, FileRange, OwnedContent, Piece, Responder, Response, Wakeup, deferred};
 use tidegate::limits::Limits;
+use tidegate::message::FieldBlock;
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
@@ -331,6 +332,293 @@ fn replaced_head_leaves_no_trace_and_no_framing() {
     let responses = read_all(&sent, &[]).unwrap();
     let texts: Vec<_> = responses.iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["200 length: second", "200 length: second"]);
+}
+
+// Interim responses
+
+/// What is sent to this request by an application that informs its client first.
+fn informed(request: &str, code: u16, fields: &[(&str, &[u8])]) -> (bool, String) {
+    let accepted = Cell::new(false);
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, mut start_response: StartResponse<'_>| {
+        accepted.set(start_response.inform(code, fields).is_ok());
+        start_response.status(200).send("ok")
+    });
+    hand.receive(request.as_bytes());
+    let sent = String::from_utf8(hand.transmit_all()).unwrap();
+    (accepted.get(), sent)
+}
+
+#[test]
+fn interim_response_comes_before_the_answer_and_spares_old_clients() {
+    let link: &[(&str, &[u8])] = &[("Link", b"</a.css>; rel=preload"), ("X-Y", b"z")];
+    let (accepted, sent) = informed(GET, 103, link);
+    let begin =
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Y: z\r\n\r\nHTTP/1.1 200 OK\r\n";
+    assert!(accepted && sent.starts_with(begin), "{sent}");
+    let (accepted, sent) = informed(OLD_GET, 103, link);
+    assert!(accepted && sent.starts_with("HTTP/1.1 200 OK\r\n") && !sent.contains("Link"), "{sent}");
+}
+
+#[test]
+fn interim_response_that_would_break_the_exchange_is_an_error_and_leaves_no_trace() {
+    for code in [0, 99, 100, 101, 200, 404, 1000] {
+        let (accepted, sent) = informed(GET, code, &[]);
+        assert!(!accepted && sent.starts_with("HTTP/1.1 200 OK\r\n"), "{code}: {sent}");
+    }
+    let fields: &[(&str, &[u8])] = &[
+        ("Link", b"a\r\nX: b"),
+        ("Link", b"a\0"),
+        ("Li nk", b"a"),
+        ("", b"a"),
+        ("Content-Length", b"2"),
+        ("Connection", b"close"),
+        ("Transfer-Encoding", b"chunked"),
+    ];
+    for field in fields {
+        let (accepted, sent) = informed(GET, 103, &[("X", b"y"), *field]);
+        assert!(!accepted && sent.starts_with("HTTP/1.1 200 OK\r\n"), "{field:?}: {sent}");
+        assert!(!sent.contains("X: y") && !sent.contains("Early"), "{field:?}: {sent}");
+    }
+}
+
+#[test]
+fn interim_response_leaves_during_the_call() {
+    let (sender, receiver) = mpsc::channel::<()>();
+    let server = serve(
+        move |_, mut start_response| {
+            start_response.inform(103, &[("Link", b"</a>")])?;
+            receiver.recv_timeout(support::loopback::PATIENCE).map_err(GatewayError::new)?;
+            start_response.status(200).send("answer")
+        },
+        quick(),
+    );
+    let mut client = server.connect();
+    client.send(GET);
+    let hints = client.read("GET");
+    assert_eq!((hints.code, hints.field("Link")), (103, Some("</a>")));
+    sender.send(()).unwrap();
+    assert_eq!(client.read("GET").to_string(), "200 length: answer");
+}
+
+// Blocks of fields
+
+/// The same fields one by one and as a block make the same response.
+fn check_block(fields: &[(&str, &[u8])], request: &str, expected: &[&str]) {
+    let mut block = FieldBlock::default();
+    fields.iter().for_each(|(name, value)| block.push(name, value).unwrap());
+    let mut one_by_one = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let head = start_response.status(200);
+        fields.iter().fold(head, |head, (name, value)| head.field(name, value)).send("content")
+    });
+    let mut at_once = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        start_response.status(200).fields(&block).send("content")
+    });
+    one_by_one.receive(request.as_bytes());
+    at_once.receive(request.as_bytes());
+    let lines = |sent: Vec<u8>| {
+        let mut lines: Vec<String> = String::from_utf8(sent).unwrap().lines().map(str::to_string).collect();
+        // The server's own fields may stand elsewhere.
+        lines[1..].sort();
+        lines
+    };
+    let sent = at_once.transmit_all();
+    assert_eq!(lines(sent.clone()), lines(one_by_one.transmit_all()), "{fields:?}");
+    assert_eq!(at_once.wants(), one_by_one.wants(), "{fields:?}");
+    let responses = read_all(&sent, &[request.split(' ').next().unwrap()]).unwrap();
+    let texts: Vec<String> = responses.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, expected, "{fields:?}");
+}
+
+#[test]
+fn block_of_fields_makes_the_same_response_as_its_fields() {
+    let head = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+    check_block(&[], GET, &["200 length: content"]);
+    check_block(&[("X-A", b"b"), ("Set-Cookie", b"c"), ("Set-Cookie", b"d")], GET, &["200 length: content"]);
+    check_block(&[("Content-Length", b"7"), ("X-A", b"b")], GET, &["200 length: content"]);
+    check_block(&[("Connection", b"close"), ("X-A", b"b")], GET, &["200 length close: content"]);
+    check_block(&[("Date", b"today"), ("Server", b"another")], GET, &["200 length: content"]);
+    check_block(&[("X-A", b"b")], OLD_GET, &["200 length close: content"]);
+    check_block(&[("X-A", b"b")], head, &["200 none"]);
+    check_block(&[("Content-Length", b"6")], GET, &[FAILED]);
+}
+
+#[test]
+fn block_of_fields_and_fields_beside_it_are_one_head() {
+    let mut block = FieldBlock::default();
+    block.push("X-Block", b"1").unwrap();
+    block.push("Content-Length", b"2").unwrap();
+    check(
+        |_, start_response| start_response.status(200).fields(&block).field("X-Beside", "2").send("ok"),
+        &["200 length: ok", "open"],
+    );
+    // The length is declared once.
+    check(
+        |_, start_response| start_response.status(200).field("Content-Length", "2").fields(&block).send("ok"),
+        &[FAILED, "closed"],
+    );
+    check(
+        |_, start_response| start_response.status(200).fields(&block).field("Content-Length", "2").send("ok"),
+        &[FAILED, "closed"],
+    );
+    // A head that was replaced takes its block with it.
+    check(
+        |_, start_response| start_response.status(200).fields(&block).replace()?.status(200).send("other"),
+        &["200 length: other", "open"],
+    );
+}
+
+// Flushing
+
+#[test]
+fn head_that_was_flushed_is_not_replaced() {
+    check(
+        |_, start_response| {
+            let mut writer = start_response.start(200, &[])?;
+            writer.flush();
+            writer.replace()?.status(500).send("another")
+        },
+        &["200 chunked cut", "closed"],
+    );
+    check(
+        |_, start_response| {
+            let mut writer = start_response.start(200, &[("Content-Length", "4")])?;
+            writer.flush();
+            writer.write("ab")?;
+            writer.flush();
+            writer.write("cd")?;
+            writer.finish()
+        },
+        &["200 length: abcd", "open"],
+    );
+}
+
+#[test]
+fn what_was_flushed_reaches_the_client_during_the_call() {
+    let (sender, receiver) = mpsc::channel::<()>();
+    let server = serve(
+        move |_, start_response| {
+            let mut writer = start_response.start(200, &[])?;
+            for text in ["first", "second", "third"] {
+                writer.write(text)?;
+                writer.flush();
+                receiver.recv_timeout(support::loopback::PATIENCE).map_err(GatewayError::new)?;
+            }
+            writer.finish()
+        },
+        quick(),
+    );
+    let mut client = server.connect();
+    client.send(GET);
+    for text in ["first", "second", "third"] {
+        client.read_until(text);
+        sender.send(()).unwrap();
+    }
+    assert_eq!(client.read("GET").to_string(), "200 chunked: firstsecondthird");
+}
+
+/// The call is not held up by it either: what the socket does not take stays with the server.
+#[test]
+fn flush_to_a_client_that_does_not_read_waits_for_nothing() {
+    const PIECE: usize = 1 << 20;
+    const PIECES: usize = 24;
+    let returned = Arc::new(AtomicUsize::new(0));
+    let counted = returned.clone();
+    let server = serve(
+        move |_, start_response| {
+            let mut writer = start_response.start(200, &[])?;
+            for _ in 0..PIECES {
+                writer.write(vec![b'x'; PIECE])?;
+                writer.flush();
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            writer.finish()
+        },
+        quick(),
+    );
+    let mut client = server.connect();
+    client.send(GET);
+    wait_until("the call returns", || returned.load(Ordering::SeqCst) == 1);
+    let response = client.read("GET");
+    assert_eq!((response.framing, response.content.len()), (Framing::Chunked, PIECES * PIECE));
+    assert!(response.content.iter().all(|byte| *byte == b'x'));
+}
+
+// Prompt streams
+
+/// A stream each piece of which is to be on its way before the next is asked for.
+struct Prompt<S>(S);
+
+impl<S: BodyStream> BodyStream for Prompt<S> {
+    fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
+        self.0.next_piece(now)
+    }
+
+    fn is_prompt(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn piece_of_a_prompt_stream_has_left_before_the_next_is_asked_for() {
+    let (sender, receiver) = mpsc::channel::<()>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let server = serve(
+        move |_, start_response| {
+            let receiver = receiver.clone();
+            let pieces = script(move |count| {
+                if count > 1 {
+                    let receiver = receiver.lock().unwrap();
+                    receiver.recv_timeout(support::loopback::PATIENCE).map_err(GatewayError::new)?;
+                }
+                let texts: [&[u8]; 4] = [b"first", b"second", b"", b"fourth"];
+                Ok(texts.get(count - 1).map_or(Piece::End, |text| Piece::Data(text)))
+            });
+            start_response.status(200).stream(Prompt(pieces))
+        },
+        quick(),
+    );
+    for _ in 0..2 {
+        let mut client = server.connect();
+        client.send(GET);
+        client.read_until("first");
+        sender.send(()).unwrap();
+        client.read_until("second");
+        // The empty piece, and then the fourth.
+        (0..2).for_each(|_| sender.send(()).unwrap());
+        client.read_until("fourth");
+        sender.send(()).unwrap();
+        assert_eq!(client.read("GET").to_string(), "200 chunked: firstsecondfourth");
+    }
+}
+
+#[test]
+fn prompt_stream_is_asked_for_nothing_while_a_piece_is_owed() {
+    let counting: Rc<Cell<usize>> = Rc::default();
+    let counter = counting.clone();
+    let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let counter = counter.clone();
+        let pieces = script(move |count| {
+            counter.set(count);
+            Ok(if count <= 5 { Piece::Data(b"piece") } else { Piece::End })
+        });
+        start_response.status(200).stream(Prompt(pieces))
+    });
+    hand.receive(GET.as_bytes());
+    // The head is owed before the first piece.
+    for expected in 0..=5 {
+        // Nobody takes anything: however often it has its turn, it gets no further.
+        (0..3).for_each(|_| hand.advance());
+        assert_eq!(counting.get(), expected);
+        let sent = hand.transmit();
+        assert!(
+            sent.ends_with(if expected == 0 { b"\r\n\r\n" } else { b"piece\r\n" }),
+            "{}",
+            sent.escape_ascii()
+        );
+        hand.advance();
+    }
+    assert_eq!(counting.get(), 6, "its end is asked for");
+    assert_eq!((hand.transmit_all().as_slice(), hand.wants()), (&b"0\r\n\r\n"[..], Wants::Read));
 }
 
 // Bodies kept from an earlier call
@@ -916,37 +1204,45 @@ struct Watch {
     dropped: Arc<AtomicUsize>,
 }
 
-struct Watched(Watch, Vec<u8>);
+struct Watched {
+    watch: Watch,
+    piece: Vec<u8>,
+    is_prompt: bool,
+}
 
 impl BodyStream for Watched {
     fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
-        self.0.drawn.fetch_add(1, Ordering::SeqCst);
-        Ok(Piece::Data(&self.1))
+        self.watch.drawn.fetch_add(1, Ordering::SeqCst);
+        Ok(Piece::Data(&self.piece))
+    }
+
+    fn is_prompt(&self) -> bool {
+        self.is_prompt
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+        self.watch.dropped.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-fn serve_endless(watch: &Watch, limits: Limits) -> support::loopback::Running {
+fn serve_endless(watch: &Watch, is_prompt: bool, limits: Limits) -> support::loopback::Running {
     let watch = watch.clone();
     serve(
         move |_, start_response| {
-            start_response.status(200).stream(Watched(watch.clone(), vec![b'x'; 16 * 1024]))
+            let piece = vec![b'x'; 16 * 1024];
+            start_response.status(200).stream(Watched { watch: watch.clone(), piece, is_prompt })
         },
         limits,
     )
 }
 
 /// What the sockets of both sides hold is the system's business; it is some megabytes at most.
-#[test]
-fn client_that_reads_nothing_has_nothing_more_produced_for_it() {
+fn check_unread(is_prompt: bool) {
     let watch = Watch::default();
-    let server =
-        serve_endless(&watch, Limits { drain_timeout: Duration::from_millis(100), ..Limits::default() });
+    let limits = Limits { drain_timeout: Duration::from_millis(100), ..Limits::default() };
+    let server = serve_endless(&watch, is_prompt, limits);
     let mut client = server.connect();
     client.send(GET);
     let mut seen = 0;
@@ -962,9 +1258,19 @@ fn client_that_reads_nothing_has_nothing_more_produced_for_it() {
 }
 
 #[test]
+fn client_that_reads_nothing_has_nothing_more_produced_for_it() {
+    check_unread(false);
+}
+
+#[test]
+fn client_that_reads_nothing_has_nothing_more_produced_for_it_by_a_prompt_stream() {
+    check_unread(true);
+}
+
+#[test]
 fn stream_is_dropped_soon_after_its_client_has_left() {
     let watch = Watch::default();
-    let server = serve_endless(&watch, Limits::default());
+    let server = serve_endless(&watch, false, Limits::default());
     let mut client = server.connect();
     client.send(GET);
     client.read_bytes(100_000);

@@ -16,13 +16,15 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Answer, Client, End, Running, noise, serve, serve_on, serve_with, wait_until};
+use support::loopback::{
+    Answer, Client, End, Running, noise, serve, serve_gateway, serve_on, serve_with, wait_until,
+};
 use support::response::Response;
-use tidegate::gateway::{Body, BodyStream, Gateway, Piece, Responder, deferred};
+use tidegate::gateway::{Body, BodyStream, Piece, Responder, deferred};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
-use tidegate::server::{Listener, ServerHandle};
-use tidegate::{Environ, GatewayError, ListenAddress, Server, StartResponse};
+use tidegate::server::Listener;
+use tidegate::{Environ, Gateway, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -551,6 +553,364 @@ fn stop_ends_at_once_whatever_is_under_way() {
     kept.read_end();
     respond(promise);
     server.handle.stop();
+}
+
+// A gateway that waits, and that is not always ready
+
+/// Echoes, counts its waits, and is ready when it is told to be.
+#[derive(Clone, Default)]
+struct Moody {
+    waits: Arc<AtomicUsize>,
+    calls: Arc<AtomicUsize>,
+    is_busy: Arc<AtomicBool>,
+    /// Every other time it does not wait at all.
+    is_restless: bool,
+}
+
+impl Gateway for Moody {
+    fn call(&mut self, environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        echo(environ, start_response)
+    }
+
+    fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        let count = self.waits.fetch_add(1, Ordering::SeqCst);
+        if !self.is_restless || count % 2 == 0 {
+            wait();
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.is_busy.load(Ordering::SeqCst)
+    }
+}
+
+fn serve_moody(moody: &Moody) -> Running {
+    serve_gateway(Server::new().listen("127.0.0.1:0".parse().unwrap()), moody.clone())
+}
+
+/// How often the gateway has waited, once nothing goes on any more.
+fn settled(moody: &Moody) -> usize {
+    let mut last = 0;
+    wait_until("nothing goes on", || {
+        let before = std::mem::replace(&mut last, moody.waits.load(Ordering::SeqCst));
+        thread::sleep(Duration::from_millis(100));
+        last > 0 && last == before
+    });
+    last
+}
+
+#[test]
+fn gateway_waits_once_for_each_turn() {
+    let moody = Moody::default();
+    let server = serve_moody(&moody);
+    let before = settled(&moody);
+    for turns in 1..=20 {
+        server.handle.wake();
+        wait_until("the next turn has come to its wait", || {
+            moody.waits.load(Ordering::SeqCst) >= before + turns
+        });
+    }
+    assert_eq!(settled(&moody), before + 20);
+    assert_eq!(server.connect().get("/").text(), "/");
+    // A few turns for a connection, a request and its end, and none without a cause.
+    let turns = settled(&moody) - before - 20;
+    assert!((1..=6).contains(&turns), "{turns}");
+}
+
+#[test]
+fn gateway_that_does_not_always_wait_is_served_all_the_same() {
+    let moody = Moody { is_restless: true, ..Moody::default() };
+    let server = serve_moody(&moody);
+    let mut client = server.connect();
+    for _ in 0..20 {
+        client.send(pipeline(5));
+        check(&mut client, 5);
+    }
+}
+
+#[test]
+fn gateway_that_is_not_ready_is_not_called_until_it_is() {
+    let moody = Moody::default();
+    let server = serve_moody(&moody);
+    let mut kept = server.connect();
+    assert_eq!(kept.get("/").code, 200);
+    moody.is_busy.store(true, Ordering::SeqCst);
+    let waits = moody.waits.load(Ordering::SeqCst);
+    let mut fresh = server.connect();
+    for client in [&mut kept, &mut fresh] {
+        client.send(pipeline(3));
+    }
+    assert!(kept.is_quiet_for(Duration::from_millis(100)) && fresh.is_quiet_for(Duration::from_millis(100)));
+    assert_eq!(moody.calls.load(Ordering::SeqCst), 1);
+    // Nor does the loop go round and round for what it cannot do.
+    let turns = moody.waits.load(Ordering::SeqCst) - waits;
+    assert!(turns <= 10, "{turns}");
+    moody.is_busy.store(false, Ordering::SeqCst);
+    server.handle.wake();
+    check(&mut kept, 3);
+    check(&mut fresh, 3);
+}
+
+#[test]
+fn draining_answers_what_came_while_the_gateway_was_not_ready() {
+    let moody = Moody::default();
+    let mut server = serve_moody(&moody);
+    let mut kept = server.connect();
+    assert_eq!(kept.get("/").code, 200);
+    moody.is_busy.store(true, Ordering::SeqCst);
+    let mut fresh = server.connect();
+    for client in [&mut kept, &mut fresh] {
+        client.send("GET /waited HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert!(kept.is_quiet_for(Duration::from_millis(50)) && fresh.is_quiet_for(Duration::from_millis(1)));
+    server.handle.drain();
+    moody.is_busy.store(false, Ordering::SeqCst);
+    server.handle.wake();
+    for client in [&mut kept, &mut fresh] {
+        assert_eq!(client.read("GET").text(), "/waited");
+        assert_eq!(client.read_end(), End::Fin);
+    }
+    drop((kept, fresh));
+    server.join();
+}
+
+// Responses that wait for each other
+
+/// How long a call takes: longer than any bound that is tested.
+const CALL_TIME: Duration = Duration::from_millis(2);
+const MANY: usize = 20;
+
+/// What a call has seen: for which of the calls of its turn before it the client had its answer.
+type Seen = Arc<Mutex<Vec<Vec<bool>>>>;
+
+/// Clients whose requests are all there when the loop comes to them, so that they share one turn, and
+/// what the application saw of them. Before, each had an answer on its connection.
+struct OneTurn {
+    server: Running,
+    clients: Vec<Client>,
+    seen: Seen,
+}
+
+/// Plays it with these requests in each client, and loses some of the clients before their turn.
+fn play_one_turn(hold_max: Duration, requests: impl Fn(usize) -> Vec<String>, lost: &[usize]) -> OneTurn {
+    let (gate, opened) = mpsc::channel::<()>();
+    let (entered, blocked) = mpsc::channel::<()>();
+    let watched: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+    let seen = Seen::default();
+    let (watching, seeing) = (watched.clone(), seen.clone());
+    let mut called: Vec<usize> = Vec::new();
+    let gateway = move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        match environ.path().trim_start_matches('/').split('/').next().and_then(|name| name.parse().ok()) {
+            Some(number) => {
+                let clients = watching.lock().unwrap();
+                let has_answer = |number: &usize| clients[*number].peek(&mut [0]).is_ok();
+                seeing.lock().unwrap().push(called.iter().map(has_answer).collect());
+                called.push(number);
+                thread::sleep(CALL_TIME);
+            }
+            None if environ.path() == "/block" => {
+                entered.send(()).unwrap();
+                opened.recv_timeout(support::loopback::PATIENCE).map_err(GatewayError::new)?;
+            }
+            None => {}
+        }
+        start_response.status(200).send(environ.path())
+    };
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap()).hold_responses(hold_max);
+    let server = serve_with(server, gateway);
+    let mut blocker = server.connect();
+    assert_eq!(blocker.get("/hello").code, 200);
+    let mut clients: Vec<Client> = (0..MANY).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/hello").text(), "/hello");
+        let looker = client.try_clone_tcp();
+        looker.set_nonblocking(true).unwrap();
+        watched.lock().unwrap().push(looker);
+    }
+    blocker.send("GET /block HTTP/1.1\r\nHost: a\r\n\r\n");
+    blocked.recv_timeout(support::loopback::PATIENCE).unwrap();
+    let mut calls = 0;
+    for (number, client) in clients.iter_mut().enumerate() {
+        let requests = requests(number);
+        calls += requests.len();
+        client.send(requests.concat());
+    }
+    for number in lost {
+        clients[*number].break_off();
+    }
+    // Nothing tells when the system has brought all of it to the sockets of the server.
+    thread::sleep(Duration::from_millis(20));
+    gate.send(()).unwrap();
+    assert_eq!(blocker.read("GET").text(), "/block");
+    wait_until("all are called", || seen.lock().unwrap().len() == calls);
+    // Whether they block is a matter of the socket, and not of the handle.
+    watched.lock().unwrap().iter().for_each(|looker| looker.set_nonblocking(false).unwrap());
+    OneTurn { server, clients, seen }
+}
+
+fn one_request(number: usize) -> Vec<String> {
+    vec![format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n")]
+}
+
+/// Each client has its own answer, and its connection goes on.
+fn check_answers(turn: &mut OneTurn) {
+    for (number, client) in turn.clients.iter_mut().enumerate() {
+        assert_eq!(client.read("GET").to_string(), format!("200 length: /{number}"));
+    }
+    for client in &mut turn.clients {
+        assert_eq!(client.get("/again").text(), "/again");
+    }
+}
+
+#[test]
+fn responses_are_written_one_by_one_unless_they_are_held() {
+    let mut turn = play_one_turn(Duration::ZERO, one_request, &[]);
+    check_answers(&mut turn);
+    let seen = turn.seen.lock().unwrap();
+    assert!(seen.iter().all(|answered| answered.iter().all(|has_answer| *has_answer)), "{seen:?}");
+}
+
+#[test]
+fn held_responses_of_one_turn_are_all_delivered_at_its_end() {
+    let mut turn = play_one_turn(Duration::from_secs(60), one_request, &[]);
+    check_answers(&mut turn);
+    let seen = turn.seen.lock().unwrap();
+    assert!(seen.iter().all(|answered| answered.iter().all(|has_answer| !*has_answer)), "{seen:?}");
+}
+
+/// What was finished before the last call began has waited for a whole call, longer than the bound.
+#[test]
+fn no_call_begins_while_a_finished_response_has_waited_longer_than_the_bound() {
+    let mut turn = play_one_turn(CALL_TIME / 4, one_request, &[]);
+    check_answers(&mut turn);
+    let seen = turn.seen.lock().unwrap();
+    for answered in seen.iter() {
+        let overdue = &answered[..answered.len().saturating_sub(1)];
+        assert!(overdue.iter().all(|has_answer| *has_answer), "{seen:?}");
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_where_responses_are_held() {
+    let request = |number: usize, part: usize| format!("GET /{number}/{part} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let requests = |number: usize| (0..5).map(|part| request(number, part)).collect();
+    for hold_max in [Duration::from_micros(500), Duration::from_secs(60)] {
+        let mut turn = play_one_turn(hold_max, requests, &[]);
+        for part in 0..5 {
+            for (number, client) in turn.clients.iter_mut().enumerate() {
+                assert_eq!(client.read("GET").text(), format!("/{number}/{part}"));
+            }
+        }
+        turn.clients.iter_mut().for_each(|client| assert_eq!(client.get("/again").text(), "/again"));
+    }
+}
+
+#[test]
+fn last_response_of_a_connection_arrives_whole_where_responses_are_held() {
+    let requests = |number: usize| match number % 3 {
+        0 => one_request(number),
+        1 => vec![format!("GET /{number} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")],
+        _ => vec![format!("GET /{number} HTTP/1.0\r\n\r\n")],
+    };
+    let mut turn = play_one_turn(Duration::from_secs(60), requests, &[]);
+    for (number, client) in turn.clients.iter_mut().enumerate() {
+        assert_eq!(client.read("GET").text(), format!("/{number}"));
+        if number % 3 != 0 {
+            assert_eq!(client.read_end(), End::Fin);
+        }
+    }
+    turn.server.handle.drain();
+    turn.server.join();
+}
+
+/// What was held for a client that is gone goes nowhere.
+#[test]
+fn held_responses_to_clients_that_have_left_reach_nobody_else() {
+    let lost = [0, 3, 4, 11, MANY - 1];
+    let mut turn = play_one_turn(Duration::from_secs(60), one_request, &lost);
+    for (number, client) in turn.clients.iter_mut().enumerate() {
+        if !lost.contains(&number) {
+            assert_eq!(client.read("GET").to_string(), format!("200 length: /{number}"));
+            assert_eq!(client.get(&format!("/again{number}")).text(), format!("/again{number}"));
+        }
+    }
+}
+
+// Handing over
+
+/// Serves one request that waits, and has two more clients wait to be accepted when `end` is done.
+fn play_end_with_clients_waiting(end: fn(&ServerHandle), expected: &str) {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+    let (gate, opened) = mpsc::channel::<()>();
+    let (entered, blocked) = mpsc::channel::<()>();
+    let gateway = move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        if environ.path() == "/block" {
+            entered.send(()).unwrap();
+            opened.recv_timeout(support::loopback::PATIENCE).map_err(GatewayError::new)?;
+        }
+        start_response.status(200).send("first")
+    };
+    let mut first = serve_with(Server::new().listener(listener.try_clone().unwrap()), gateway);
+    // Accepted before, so that the loop is not accepting when it blocks.
+    let mut in_flight = first.connect();
+    assert_eq!(in_flight.get("/").text(), "first");
+    in_flight.send("GET /block HTTP/1.1\r\nHost: a\r\n\r\n");
+    blocked.recv_timeout(support::loopback::PATIENCE).unwrap();
+    let mut waiting = [first.connect(), first.connect()];
+    waiting.iter_mut().for_each(|client| client.send(GET));
+    end(&first.handle);
+    gate.send(()).unwrap();
+    assert_eq!(in_flight.read("GET").text(), "first");
+    let second = serve_with(
+        Server::new().listener(listener),
+        |_: &mut Environ<'_>, start_response: StartResponse<'_>| start_response.status(200).send("second"),
+    );
+    waiting.iter_mut().for_each(|client| assert_eq!(client.read("GET").text(), expected));
+    drop((in_flight, waiting));
+    first.join();
+    assert_eq!(second.connect().get("/").text(), "second");
+}
+
+#[test]
+fn server_that_hands_over_leaves_who_waits_to_the_next_one() {
+    play_end_with_clients_waiting(ServerHandle::hand_over, "second");
+}
+
+#[test]
+fn server_that_drains_takes_who_waits() {
+    play_end_with_clients_waiting(ServerHandle::drain, "first");
+}
+
+/// The patience is a second; where the machine took most of it, nothing is shown, and it is tried again.
+#[test]
+fn drain_waits_for_the_first_request_of_who_has_connected() {
+    let mut begun = Instant::now();
+    for attempt in 1.. {
+        let mut server = serve(echo, Limits::default());
+        let address = server.address();
+        begun = Instant::now();
+        let (mut fresh, mut later) = (server.connect(), server.connect());
+        // Who came after them was accepted after them.
+        let mut kept = server.connect();
+        assert_eq!(kept.get("/").code, 200);
+        server.handle.drain();
+        assert_eq!(kept.read_end(), End::Fin, "a kept connection is not waited for");
+        wait_until("no new connection is taken", || TcpStream::connect(address).is_err());
+        let outcome = fresh.try_send(GET.as_bytes());
+        if begun.elapsed() < Duration::from_millis(700) {
+            outcome.unwrap();
+            assert_eq!(fresh.read("GET").to_string(), "200 length close: /");
+            assert_eq!(fresh.read_end(), End::Fin);
+            // Who says nothing is let go in the end, and long before the drain times out.
+            assert_eq!(later.read_end(), End::Fin);
+            drop((fresh, later, kept));
+            server.join();
+            break;
+        }
+        assert!(attempt < 20, "the machine is too slow to see it");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 // Running out of descriptors

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tidegate::limits::Limits;
-use tidegate::{Body, Environ, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
+use tidegate::{Body, Environ, Gateway, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
 
 use super::response::{Response, read_one};
 
@@ -54,6 +54,11 @@ pub fn serve_with<F>(server: Server, gateway: F) -> Running
 where
     F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer + Send + 'static,
 {
+    serve_gateway(server, gateway)
+}
+
+/// Serves a gateway that is no closure.
+pub fn serve_gateway(server: Server, gateway: impl Gateway + Send + 'static) -> Running {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
         let bound = server.bind()?;
@@ -168,6 +173,22 @@ impl Client {
         match &self.socket {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+        }
+    }
+
+    /// Another handle to the same TCP socket.
+    pub fn try_clone_tcp(&self) -> TcpStream {
+        match &self.socket {
+            Socket::Tcp(stream) => stream.try_clone().unwrap(),
+            Socket::Unix(_) => panic!("no TCP socket"),
+        }
+    }
+
+    /// Ends both sides; nothing can be read or sent any more.
+    pub fn break_off(&mut self) {
+        match &self.socket {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both).unwrap(),
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Both).unwrap(),
         }
     }
 

@@ -216,18 +216,26 @@ impl Crowd {
 
     pub fn wait_until(&self, what: &str, is_enough: impl Fn(&[Told]) -> bool) {
         wait_until(what, || {
-            let seen = self.seen.lock().unwrap();
-            assert_eq!(seen.failures, [""; 0], "until {what}; {} were answered", seen.answers.len());
-            is_enough(&seen.answers)
+            self.check(what);
+            is_enough(&self.seen.lock().unwrap().answers)
         });
     }
 
     /// Lets the clients go. Each of them must have got its answer.
     pub fn end(mut self) -> Vec<Told> {
         self.leave();
-        let mut seen = self.seen.lock().unwrap();
-        assert_eq!(seen.failures, [""; 0], "{} were answered", seen.answers.len());
-        std::mem::take(&mut seen.answers)
+        self.check("the end");
+        std::mem::take(&mut self.seen.lock().unwrap().answers)
+    }
+
+    /// Nobody was refused, or left without an answer.
+    fn check(&self, until: &str) {
+        let seen = self.seen.lock().unwrap();
+        let (answers, failures) = (seen.answers.len(), seen.failures.len());
+        let first: Vec<String> = seen.failures.iter().take(5).cloned().collect();
+        // The clients go on meanwhile.
+        drop(seen);
+        assert_eq!(failures, 0, "until {until}, {answers} were answered; failures: {first:?}");
     }
 
     fn leave(&mut self) {
