@@ -33,6 +33,10 @@ class Watcher:
         """Begins to look."""
         start_in_background(self._watch, "tidegate-reload")
 
+    def note_files(self) -> None:
+        """Takes note of all files that are imported by now: what is saved from here on is a change."""
+        self._look()
+
     def watch_files_of(self, error: BaseException) -> None:
         """Watches also the files that an exception names, and the working directory for new modules."""
         found = {os.path.join(os.getcwd(), "__init__.py")}
@@ -50,8 +54,7 @@ class Watcher:
                 trace = trace.tb_next
             pending += [error.__cause__, error.__context__]
         self._extra = found
-        # At once, so that what is saved from now on is a change.
-        self._look()
+        self.note_files()
 
     def _watch(self) -> None:
         while True:

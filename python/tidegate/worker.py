@@ -133,6 +133,8 @@ class Worker:
         except BaseException as error:
             self._refuse(error)
             return None
+        if self._watcher is not None:
+            self._watcher.note_files()
         several = self.settings.workers is not None and self.settings.workers > 1
         try:
             self.server = _tidegate.Server(

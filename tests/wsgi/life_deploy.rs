@@ -145,24 +145,15 @@ fn single_process_that_has_served_its_requests_starts_again_and_nobody_is_lost()
     check_max_requests(&["--threads", "1"]);
 }
 
-/// Changes the source until it is noticed: what is saved before the first look was never another.
-fn change_until(life: &Life, source: &str, said: &str) {
-    let mut found = None;
-    wait_until(said, || {
-        life.change(source);
-        let line = life.program.stderr.next_within(Duration::from_millis(700));
-        found = line.filter(|line| line.contains(said));
-        found.is_some()
-    });
-}
-
 #[test]
 fn reload_notices_a_change_and_waits_a_syntax_error_out() {
     let mut life = Life::start(&["--reload"]);
     assert_eq!(life.get().version, "one");
-    change_until(&life, &source("two"), "app.py has changed");
+    life.change(&source("two"));
+    life.program.stderr.next_with("app.py has changed");
     wait_until("the new code serves", || life.get().version == "two");
-    change_until(&life, "def app(:\n", "app.py has changed");
+    life.change("def app(:\n");
+    life.program.stderr.next_with("app.py has changed");
     life.program.stderr.next_with("SyntaxError");
     life.program.stderr.next_with("tidegate waits for a file to change");
     // At once: from the sentence on, what is saved is noticed.
