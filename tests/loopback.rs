@@ -575,7 +575,7 @@ impl Gateway for Moody {
 
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         let count = self.waits.fetch_add(1, Ordering::SeqCst);
-        if !self.is_restless || count % 2 == 0 {
+        if !self.is_restless || count.is_multiple_of(2) {
             wait();
         }
     }

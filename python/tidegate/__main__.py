@@ -1,8 +1,8 @@
 """The command `tidegate`, and `python -m tidegate`.
 
     command line ──▶ done: --help, `tidegate static …`, an error         (native)
-                 └─▶ settings ──▶ bind ──▶ announce ──▶ serve alone      (worker.py)
-                                                    └─▶ keep workers     (supervisor.py)
+                 └─▶ settings ──▶ bind ──▶ load ──▶ announce, serve alone            (worker.py)
+                                      └──▶ keep workers, announce when one is ready  (supervisor.py)
 
 Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong command line, 3 for an
 application that cannot be loaded.
@@ -42,8 +42,6 @@ def run(arguments: list, application=None) -> int:
     except OSError as error:
         say(f"tidegate: {error}")
         return EXIT_FAILED
-    for listener in listeners:
-        say(f"tidegate serves {settings.application} on {listener.address} (Ctrl-C stops)")
     try:
         return _serve(settings, listeners, origin, application)
     finally:

@@ -20,6 +20,12 @@ def say(sentence: str) -> None:
         pass
 
 
+def announce(settings, listeners: list) -> None:
+    """Says where the application is served, as soon as it is."""
+    for listener in listeners:
+        say(f"tidegate serves {settings.application} on {listener.address} (Ctrl-C stops)")
+
+
 def report(error: BaseException) -> None:
     """Shows what an application has raised: from where its own code begins, without our callers."""
     import sys

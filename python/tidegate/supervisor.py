@@ -35,7 +35,7 @@ import time
 
 from tidegate import exits
 from tidegate.application import ApplicationError, load
-from tidegate.console import report, say, terminal_is_gone
+from tidegate.console import announce, report, say, terminal_is_gone
 from tidegate.signals import CAUGHT_SIGNALS, let_through
 from tidegate.worker import Leave, Supervision, Worker
 
@@ -179,6 +179,8 @@ class Supervisor:
         if not is_ready:
             return  # It has ended; SIGCHLD will say how.
         worker.is_ready = True
+        if not self._has_served:
+            announce(self.settings, self.listeners)
         self._has_served = True
         if worker.generation == self._generation:
             self._is_proven = True

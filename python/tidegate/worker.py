@@ -29,7 +29,7 @@ import time
 
 from tidegate import _tidegate, exits
 from tidegate.application import ApplicationError, load
-from tidegate.console import report, say, terminal_is_gone
+from tidegate.console import announce, report, say, terminal_is_gone
 from tidegate.signals import CAUGHT_SIGNALS, let_through, start_in_background
 
 # How long a pool thread may take to notice that there is nothing left to do. One that takes longer is
@@ -108,6 +108,8 @@ class Worker:
             return exits.SHUT_DOWN
         if self.supervision is not None:
             self.supervision.say_ready()
+        else:
+            announce(self.settings, self.listeners)
         try:
             server.run()
         except OSError as error:
