@@ -84,7 +84,8 @@ def _evaluate(module, expression: str):
         return _attribute(module, expression)
     import ast
 
-    sentence = f"{expression!r} is neither a name nor a call with literals, as create_app('x', n=1) is"
+    whole = f"{module.__name__}:{expression}"
+    sentence = f"{whole}: behind the colon is neither a name nor a call with literals, as create_app('x', n=1) is"
     try:
         call = ast.parse(expression.strip(), mode="eval").body
         if not isinstance(call, ast.Call) or any(word.arg is None for word in call.keywords):

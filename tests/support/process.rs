@@ -91,12 +91,17 @@ impl Program {
         let stdout = child.stdout.take().map_or_else(|| Lines::of(io::empty()), Lines::of);
         let stderr = Lines::of(child.stderr.take().unwrap());
         let mut program = Program { child, addresses: Vec::new(), stdout, stderr };
-        while program.addresses.len() < announcements {
-            let line = program.stderr.next_with("tidegate serves ");
-            let address = line.rsplit_once(" on ").unwrap().1.strip_suffix(" (Ctrl-C stops)");
-            program.addresses.push(address.unwrap().to_string());
-        }
+        program.hear_announcements(announcements);
         program
+    }
+
+    /// Waits until so many addresses have been announced.
+    pub fn hear_announcements(&mut self, count: usize) {
+        while self.addresses.len() < count {
+            let line = self.stderr.next_with("tidegate serves ");
+            let address = line.rsplit_once(" on ").unwrap().1.strip_suffix(" (Ctrl-C stops)");
+            self.addresses.push(address.unwrap().to_string());
+        }
     }
 
     /// `127.0.0.1:port` of the first address.

@@ -80,9 +80,16 @@ impl Life {
     }
 
     pub fn start_in(folder: TempFolder, arguments: &[&str]) -> Life {
+        let mut life = Life::start_unheard(folder, arguments);
+        life.program.hear_announcements(1);
+        life
+    }
+
+    /// Starts what may not come to serve anything.
+    pub fn start_unheard(folder: TempFolder, arguments: &[&str]) -> Life {
         let mut command = command(&folder);
         command.args(["app:app", "--bind", "127.0.0.1:0"]).args(arguments);
-        Life { program: Program::start_command(&mut command, 1), folder }
+        Life { program: Program::start_command(&mut command, 0), folder }
     }
 
     /// Puts another source in its place, all at once.

@@ -169,10 +169,11 @@ fn reload_notices_a_change_and_waits_a_syntax_error_out() {
 fn reload_that_begins_with_a_broken_application_waits_for_it() {
     let folder = folder();
     folder.write("app.py", "def app(:\n");
-    let life = Life::start_in(folder, &["--reload"]);
+    let mut life = Life::start_unheard(folder, &["--reload"]);
     life.program.stderr.next_with("SyntaxError");
     life.program.stderr.next_with("tidegate waits for a file to change");
     life.change(&source("two"));
+    life.program.hear_announcements(1);
     assert_eq!(life.get().version, "two");
     life.end();
 }
