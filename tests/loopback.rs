@@ -20,7 +20,7 @@ use support::loopback::{
     Answer, Client, End, Running, noise, serve, serve_gateway, serve_on, serve_with, wait_until,
 };
 use support::response::Response;
-use tidegate::gateway::{Body, BodyStream, Piece, Responder, deferred};
+use tidegate::gateway::{Body, BodyStream, Later, OwnedContent, Piece, Responder, deferred};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
 use tidegate::server::Listener;
@@ -1000,6 +1000,50 @@ fn variables_tell_both_ends_of_the_connection() {
     let response: Response = client.read("GET");
     let port = server.address().port();
     assert_eq!(response.text(), format!("127.0.0.1 tide.example {port} HTTP/1.1 /a b c=d"));
+}
+
+// Memory that a gateway holds
+
+/// An answer that never comes, and holds so many bytes meanwhile.
+struct Holding(usize);
+
+impl Later for Holding {
+    fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        Ok(start_response.later_boxed(None, self))
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.0
+    }
+}
+
+#[test]
+fn uploads_go_to_the_disk_while_answers_to_come_hold_much_memory() {
+    let limits = Limits { memory_bytes_max: 1 << 20, ..Limits::default() };
+    let (sender, called) = mpsc::channel();
+    let gateway = move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        sender.send(()).unwrap();
+        if let Ok(bytes) = environ.path()[1..].parse() {
+            return Ok(start_response.later(None, Holding(bytes)));
+        }
+        start_response.status(200).send(match environ.content().detach() {
+            OwnedContent::Memory(_) => "memory",
+            OwnedContent::Spooled { .. } => "disk",
+        })
+    };
+    let server = serve(gateway, limits);
+    for (held, expected) in [("/1000", "memory"), ("/1000000", "disk")] {
+        let mut waiting = server.connect();
+        waiting.send(format!("GET {held} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        called.recv().unwrap();
+        let mut client = server.connect();
+        client.send("POST /upload HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+        assert_eq!(client.read("POST").code, 100);
+        client.send("abc");
+        assert_eq!(client.read("POST").text(), expected, "{held} bytes");
+        called.recv().unwrap();
+    }
+    server.handle.stop();
 }
 
 // Gateways that are full

@@ -236,17 +236,13 @@ impl Active {
     }
 
     pub fn held_bytes(&self) -> usize {
-        let collected = match &self.work {
+        let held = match &self.work {
             Work::Collect(incoming) => incoming.head.len() + incoming.content.memory_bytes(),
-            Work::None
-            | Work::Wait { .. }
-            | Work::Draw { .. }
-            | Work::Send(_)
-            | Work::Leave(_)
-            | Work::Read(_)
-            | Work::End(_) => 0,
+            Work::Wait { answer, .. } => answer.measure(|answer| answer.held_bytes()),
+            Work::Draw { stream, .. } => stream.measure(|stream| stream.held_bytes()),
+            Work::None | Work::Send(_) | Work::Leave(_) | Work::Read(_) | Work::End(_) => 0,
         };
-        mem::size_of::<Active>() + self.input.len() + collected
+        mem::size_of::<Active>() + self.input.len() + held
     }
 
     /// Does all that can be done with this input; how many bytes of it were used up.

@@ -43,6 +43,11 @@ impl<T> Foreign<T> {
         let _ = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().map(tell)));
     }
 
+    /// Asks it for a number; 0 if it panics.
+    pub fn measure(&self, measure: impl FnOnce(&T) -> usize) -> usize {
+        catch_unwind(AssertUnwindSafe(|| self.0.as_ref().map_or(0, measure))).unwrap_or(0)
+    }
+
     /// Hands it out; whoever takes it drops it under guard.
     pub fn take(mut self) -> Option<T> {
         self.0.take()

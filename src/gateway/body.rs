@@ -90,6 +90,12 @@ pub trait BodyStream {
     fn is_prompt(&self) -> bool {
         false
     }
+
+    /// How many bytes it holds that count towards
+    /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn.
+    fn held_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// What a stream has to give at the moment.
@@ -152,6 +158,12 @@ pub trait Later {
     /// The client has ended its side of the connection meanwhile, and the answer is resumed now. It
     /// may have left, or still wait: both look the same.
     fn client_has_finished(&mut self) {}
+
+    /// How many bytes it holds, or somebody on its behalf, that count towards
+    /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn.
+    fn held_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// An answer that is due at a moment; woken before, it waits on.

@@ -372,6 +372,12 @@ impl WakeSource for Wakeup {
 }
 
 impl OwnedEnviron {
+    /// Bytes of it that are in memory.
+    pub fn memory_bytes(&self) -> usize {
+        let fields = self.fields.names.len() + self.fields.values.len();
+        self.method.len() + self.raw_target.len() + fields + self.content.memory_bytes()
+    }
+
     /// Shows it as an [`Environ`] again, for the length of a call.
     pub fn with<R>(&mut self, view: impl FnOnce(&mut Environ<'_>) -> R) -> R {
         let (method, raw_target) = self.line.split_at(self.method_bytes);

@@ -222,12 +222,19 @@ pub(super) struct Awaited {
     seat: Seat,
     /// When the application has taken too long.
     until: Option<Moment>,
+    /// Bytes of the request, which waits for a thread or is being answered.
+    request_bytes: usize,
 }
 
 impl Awaited {
     /// The answer of this exchange, or of the server if there is none by then.
-    pub fn wait(exchange: Arc<Exchange>, until: Option<Moment>, start_response: StartResponse<'_>) -> Body {
-        start_response.later(until, Awaited { seat: Seat(exchange), until })
+    pub fn wait(
+        exchange: Arc<Exchange>,
+        request_bytes: usize,
+        until: Option<Moment>,
+        start_response: StartResponse<'_>,
+    ) -> Body {
+        start_response.later(until, Awaited { seat: Seat(exchange), until, request_bytes })
     }
 }
 
@@ -264,6 +271,10 @@ impl Later for Awaited {
 
     fn client_has_finished(&mut self) {
         self.seat.0.lock().client = Client::HasFinished;
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.request_bytes
     }
 }
 
@@ -302,5 +313,9 @@ impl BodyStream for Blocks {
 
     fn client_has_finished(&mut self) {
         self.seat.0.lock().client = Client::HasFinished;
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.current.len() + self.seat.0.lock().block_bytes
     }
 }

@@ -64,8 +64,10 @@ impl Gateway for Pool {
     ) -> Result<Body, GatewayError> {
         let exchange = Arc::new(Exchange::new(environ.wakeup()));
         let until = self.timeout.map(|timeout| start_response.now() + timeout);
-        self.jobs.push(Job { environ: environ.detach(), exchange: exchange.clone() });
-        Ok(Awaited::wait(exchange, until, start_response))
+        let environ = environ.detach();
+        let request_bytes = environ.memory_bytes();
+        self.jobs.push(Job { environ, exchange: exchange.clone() });
+        Ok(Awaited::wait(exchange, request_bytes, until, start_response))
     }
 
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
