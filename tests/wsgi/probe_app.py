@@ -747,6 +747,22 @@ def slow(environ, start_response):
     return [b"slow"]
 
 
+@app
+def fork(environ, start_response):
+    """The child comes back from the call; how it has ended is the answer."""
+    child = os.fork()
+    if child == 0:
+        if environ["QUERY_STRING"] == "exit":
+            sys.exit(7)
+        if environ["QUERY_STRING"] == "raise":
+            raise RuntimeError("in a child")
+        start_response("200 OK", TEXT)
+        return [b"the child's answer"]
+    _, status = os.waitpid(child, 0)
+    start_response("200 OK", TEXT)
+    return [b"exit status %d" % (status >> 8)]
+
+
 # Failures
 
 

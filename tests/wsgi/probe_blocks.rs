@@ -27,6 +27,9 @@ const BLOCKS: &[Row] = &[
     ("exit_midway_cuts", "/fail_midway_with?system_exit", "200 chunked cut: begin"),
     ("interrupt_midway_cuts", "/fail_midway_with?keyboard_interrupt", "200 chunked cut: begin"),
     ("broken_pipe_midway_cuts", "/fail_midway_with?broken_pipe", "200 chunked cut: begin"),
+    ("forked_child_that_exits_has_its_status", "/fork?exit", "200 length: exit status 7"),
+    ("forked_child_that_raises_ends", "/fork?raise", "200 length: exit status 1"),
+    ("forked_child_that_returns_ends", "/fork?return", "200 length: exit status 0"),
     ("client_that_is_there_is_not_gone", "/disconnected", "200 length: False"),
 ];
 

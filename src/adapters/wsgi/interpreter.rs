@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 use super::call::{CallSet, Calls};
 use super::environ::{Environs, Surroundings};
+use super::forked::{unless_forked, watch_for_forks};
 use super::reply::{Opening, open};
 use crate::gateway::{Environ, GatewayError};
 use crate::message::Method;
@@ -22,6 +23,7 @@ impl Interpreter {
     /// # Errors
     /// What Python says to the making of the template.
     pub fn new(py: Python<'_>, application: Py<PyAny>, surroundings: &Surroundings) -> PyResult<Interpreter> {
+        watch_for_forks(py)?;
         let environs = Environs::new(py, surroundings)?;
         Ok(Interpreter { application, environs, calls: Calls::default() })
     }
@@ -33,7 +35,8 @@ impl Interpreter {
     pub fn call(&mut self, py: Python<'_>, environ: &mut Environ<'_>, call: &CallSet) -> PyResult<Opening> {
         let is_head = environ.method() == Method::HEAD;
         let dict = self.environs.make(py, environ)?;
-        let result = self.application.bind(py).call1((&dict, call.start_response()))?;
+        let result = self.application.bind(py).call1((&dict, call.start_response()));
+        let result = unless_forked(py, result)?;
         open(&result, call, is_head)
     }
 }

@@ -68,6 +68,7 @@ mod exchange;
 mod ffi;
 mod field_memo;
 mod file_wrapper;
+mod forked;
 mod head;
 mod inline;
 mod input;

@@ -6,6 +6,7 @@ use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 
 use super::call::{CallSet, Stage};
 use super::file_wrapper::FileWrapper;
+use super::forked::unless_forked;
 use super::interpreter::report;
 use crate::gateway::FileRange;
 
@@ -51,8 +52,8 @@ impl Reply {
         let Some(iterator) = &self.iterator else {
             return Ok(None);
         };
-        match iterator.bind(py).clone().next() {
-            Some(block) => Ok(Some(to_block(block?)?.unbind())),
+        match unless_forked(py, iterator.bind(py).clone().next().transpose())? {
+            Some(block) => Ok(Some(to_block(block)?.unbind())),
             None => Ok(None),
         }
     }
