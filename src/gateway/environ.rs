@@ -375,7 +375,7 @@ impl OwnedEnviron {
     /// Bytes of it that are in memory.
     pub fn memory_bytes(&self) -> usize {
         let fields = self.fields.names.len() + self.fields.values.len();
-        self.method.len() + self.raw_target.len() + fields + self.content.memory_bytes()
+        self.line.len() + fields + self.content.memory_bytes()
     }
 
     /// Shows it as an [`Environ`] again, for the length of a call.
