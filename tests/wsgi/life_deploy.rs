@@ -59,6 +59,7 @@ fn sighup_finishes_what_is_in_flight() {
         });
         life.release("a");
         assert!(client.read("GET").text().starts_with("one "), "{way:?}");
+        drop(client);
         wait_until("the new code serves", || life.get().version == "two");
         life.end();
     }

@@ -19,6 +19,7 @@ fn check_finish(signal: Signal) {
         life.release("a");
         let told = Told::of(&client.read("GET").text());
         assert_eq!((told.version.as_str(), told.pid), ("one", pid), "{way:?}");
+        drop(client);
         assert_eq!(life.program.wait().code(), Some(0), "{way:?}");
         let rest = life.program.stderr.rest();
         assert!(!rest.contains("tidegate stops") && !rest.contains("Traceback"), "{way:?}: {rest}");
@@ -83,6 +84,7 @@ fn applications_own_handler_is_called_and_what_is_in_flight_is_finished() {
         wait_until("the handler is called", || !life.told("handled").is_empty());
         life.release("a");
         assert_eq!(client.read("GET").code, 200, "{way:?}");
+        drop(client);
         assert_eq!(life.program.wait().code(), Some(0), "{way:?}");
     }
 }
@@ -98,6 +100,7 @@ fn applications_own_handler_says_with_which_status_to_end() {
         life.program.stderr.next_with("tidegate finishes what it is serving");
         life.release("a");
         assert_eq!(client.read("GET").code, 200, "{way:?}");
+        drop(client);
         assert_eq!(life.program.wait().code(), Some(7), "{way:?}");
     }
 }

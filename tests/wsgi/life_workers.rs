@@ -62,6 +62,7 @@ fn workers_end_when_their_supervisor_was_killed() {
     life.program.stderr.next_with("the supervisor is gone");
     life.release("a");
     assert_eq!(client.read("GET").code, 200);
+    drop(client);
     // The pipe ends with the last process that has it.
     let _ = life.program.stderr.rest();
     let address = life.address();
