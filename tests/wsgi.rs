@@ -13,6 +13,8 @@
 mod environment;
 #[path = "wsgi/frameworks.rs"]
 mod frameworks;
+#[path = "wsgi/greenlets.rs"]
+mod greenlets;
 #[path = "wsgi/memory.rs"]
 mod memory;
 #[path = "wsgi/probe.rs"]
@@ -83,4 +85,9 @@ in_both_modes! {
 #[test]
 fn worker_with_many_calls_in_a_turn_is_not_stuck() {
     standstill::worker_with_many_calls_in_a_turn_is_not_stuck();
+}
+
+#[test]
+fn write_on_an_older_stack_is_refused() {
+    greenlets::write_on_an_older_stack_is_refused();
 }

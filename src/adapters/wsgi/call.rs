@@ -118,7 +118,7 @@ impl Call {
             Stage::Unstarted => return Err(PyAssertionError::new_err("write() before start_response()")),
             Stage::Over => return Err(PyRuntimeError::new_err("the request of this write() is over")),
             Stage::Started => {
-                let begun = with_outlet_of(Owner::of(self), |outlet| outlet.begin(&inner.head));
+                let begun = with_outlet_of(py, Owner::of(self), |outlet| outlet.begin(&inner.head));
                 let begun = begun.ok_or_else(elsewhere)?;
                 begun.map_err(|error| runtime_error(&error))?;
                 inner.stage = Stage::Sent;
@@ -127,7 +127,7 @@ impl Call {
         }
         // Writing may wait for the client: whoever asks something meanwhile must not wait, too.
         drop(inner);
-        with_outlet_of(Owner::of(self), |outlet| outlet.write(py, data)).ok_or_else(elsewhere)?
+        with_outlet_of(py, Owner::of(self), |outlet| outlet.write(py, data)).ok_or_else(elsewhere)?
     }
 }
 
@@ -139,15 +139,15 @@ impl Call {
 pub(super) fn early_hints(headers: &Bound<'_, PyAny>) -> PyResult<()> {
     let mut head = Head::default();
     head.read_fields(headers)?;
-    let hinted = with_outlet(|outlet| outlet.hint(&head)).unwrap_or(Ok(()));
+    let hinted = with_outlet(headers.py(), |outlet| outlet.hint(&head)).unwrap_or(Ok(()));
     hinted.map_err(|error| runtime_error(&error))
 }
 
 /// client_disconnected(): whether the client whose request is being answered on this thread has ended
 /// its side of the connection. It has left, or still waits for the answer: both look the same.
 #[pyfunction]
-pub(super) fn client_disconnected() -> bool {
-    with_outlet(|outlet| outlet.client_has_finished()).unwrap_or(false)
+pub(super) fn client_disconnected(py: Python<'_>) -> bool {
+    with_outlet(py, |outlet| outlet.client_has_finished()).unwrap_or(false)
 }
 
 /// What `exc_info` wants to be raised.

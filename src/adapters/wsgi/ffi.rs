@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::outlet::Outlet;
+use super::stack::is_on_own_stack;
 
 /// A string of one character for each byte.
 pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
@@ -79,12 +80,16 @@ pub(super) fn lend<R>(owner: Owner, outlet: &mut (dyn Outlet + '_), call: impl F
 }
 
 /// Uses the outlet that is lent on this thread to this owner; none if it is not lent, or in use already.
-pub(super) fn with_outlet_of<R>(owner: Owner, act: impl FnOnce(&mut dyn Outlet) -> R) -> Option<R> {
-    OUTLET.get().filter(|lent| lent.owner == owner).and_then(|_| with_outlet(act))
+pub(super) fn with_outlet_of<R>(
+    py: Python<'_>,
+    owner: Owner,
+    act: impl FnOnce(&mut dyn Outlet) -> R,
+) -> Option<R> {
+    OUTLET.get().filter(|lent| lent.owner == owner).and_then(|_| with_outlet(py, act))
 }
 
 /// Uses the outlet that is lent on this thread; none if there is none, or it is in use already.
-pub(super) fn with_outlet<R>(act: impl FnOnce(&mut dyn Outlet) -> R) -> Option<R> {
+pub(super) fn with_outlet<R>(py: Python<'_>, act: impl FnOnce(&mut dyn Outlet) -> R) -> Option<R> {
     /// Puts the outlet back, however `act` ends.
     struct InUse(Lent);
 
@@ -94,10 +99,13 @@ pub(super) fn with_outlet<R>(act: impl FnOnce(&mut dyn Outlet) -> R) -> Option<R
         }
     }
 
+    if !is_on_own_stack(py) {
+        return None;
+    }
     let mut in_use = InUse(OUTLET.take()?);
     // SAFETY: the pointer was in OUTLET, so it is that of an outlet that `lend`, further down on this
-    // thread's stack, keeps borrowed. It was taken out of OUTLET, so that there is no second reference
-    // as long as this one lives.
+    // thread's stack, keeps borrowed; and that stack is there, and no greenlet's in its place. The
+    // pointer was taken out of OUTLET, so that there is no second reference as long as this one lives.
     let outlet = unsafe { in_use.0.outlet.as_mut() };
     Some(act(outlet))
 }

@@ -7,6 +7,7 @@ use super::call::{CallSet, Calls};
 use super::environ::{Environs, Surroundings};
 use super::forked::{unless_forked, watch_for_forks};
 use super::reply::{Opening, open};
+use super::stack::remember_stack;
 use crate::gateway::{Environ, GatewayError};
 use crate::message::Method;
 
@@ -24,6 +25,7 @@ impl Interpreter {
     /// What Python says to the making of the template.
     pub fn new(py: Python<'_>, application: Py<PyAny>, surroundings: &Surroundings) -> PyResult<Interpreter> {
         watch_for_forks(py)?;
+        remember_stack(py)?;
         let environs = Environs::new(py, surroundings)?;
         Ok(Interpreter { application, environs, calls: Calls::default() })
     }

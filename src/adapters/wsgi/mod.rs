@@ -79,6 +79,7 @@ mod outlet;
 mod pool;
 mod reply;
 mod sending;
+mod stack;
 mod trust;
 
 pub use environ::Surroundings;
