@@ -88,6 +88,16 @@ fn worker_with_many_calls_in_a_turn_is_not_stuck() {
 }
 
 #[test]
+fn others_are_served_between_the_blocks_of_a_stream() {
+    standstill::others_are_served_between_the_blocks_of_a_stream();
+}
+
+#[test]
+fn signal_handler_that_raises_between_calls_ends_nothing() {
+    standstill::signal_handler_that_raises_between_calls_ends_nothing();
+}
+
+#[test]
 fn write_on_an_older_stack_is_refused() {
     greenlets::write_on_an_older_stack_is_refused();
 }

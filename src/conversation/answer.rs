@@ -118,7 +118,8 @@ impl Active {
             if turn.budget.pieces == 0 {
                 return false;
             }
-            turn.budget.pieces -= 1;
+            // The application may take its time for each piece that leaves by itself: others come between.
+            turn.budget.pieces = if output_bytes_high > 1 { turn.budget.pieces - 1 } else { 0 };
             match guard(|| stream.next_piece(turn.now.moment)) {
                 Ok(Piece::Data(bytes)) => {
                     write_piece(&mut self.http, out, &mut self.tally, Content::Borrowed(bytes))

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
 use super::watch::BusySince;
+use crate::adapters::wsgi::report;
 use crate::gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
 use crate::server::ServerHandle;
 
@@ -48,7 +50,7 @@ pub(super) struct Served<'g> {
     /// After how many requests the server is to end; 0 for never.
     pub requests_max: u64,
     pub reached: Reached,
-    /// What a signal handler has raised; the server ends for it.
+    /// What a signal handler has raised to end the server.
     pub raised: Option<PyErr>,
 }
 
@@ -58,10 +60,19 @@ impl Served<'_> {
         if !is_time {
             return;
         }
-        if let Err(raised) = Python::attach(|py| py.check_signals()) {
+        Python::attach(|py| {
+            let Err(raised) = py.check_signals() else { return };
+            if raised.is_instance_of::<PySystemExit>(py) {
+                // It wants to end, as an operator would: what is being served is finished.
+                self.handle.drain();
+            } else if raised.is_instance_of::<PyKeyboardInterrupt>(py) {
+                self.handle.stop();
+            } else {
+                // Meant for a call that was over before it came: nobody else should suffer.
+                return report(py, "hearing a signal", &raised);
+            }
             self.raised = Some(raised);
-            self.handle.stop();
-        }
+        });
     }
 }
 

@@ -90,14 +90,7 @@ impl PyServer {
         let (bound, pool) = taken.ok_or_else(|| PyRuntimeError::new_err("the server runs, or has run"))?;
         let signals = wake_on_signals(self.watched.clone(), self.handle.clone())?;
         let before = set_wakeup_descriptor(py, signals.as_raw_fd());
-        let result = match pool {
-            Some(mut pool) => py.detach(|| self.serve(bound, &mut pool, Mode::Pool)),
-            None => {
-                self.watch_for_standstill(py)?;
-                let mut inline = Inline::new(py, self.application.clone_ref(py), &self.surroundings)?;
-                self.serve(bound, &mut inline, Mode::Inline)
-            }
-        };
+        let result = self.serve_application(py, bound, pool);
         if let Some(crew) = &self.crew {
             crew.close();
         }
@@ -148,6 +141,15 @@ impl PyServer {
 }
 
 impl PyServer {
+    fn serve_application(&self, py: Python<'_>, bound: BoundServer, pool: Option<Pool>) -> PyResult<()> {
+        if let Some(mut pool) = pool {
+            return py.detach(|| self.serve(bound, &mut pool, Mode::Pool));
+        }
+        self.watch_for_standstill(py)?;
+        let mut inline = Inline::new(py, self.application.clone_ref(py), &self.surroundings)?;
+        self.serve(bound, &mut inline, Mode::Inline)
+    }
+
     fn serve(&self, bound: BoundServer, gateway: &mut dyn Gateway, mode: Mode) -> PyResult<()> {
         let mut served = Served {
             gateway,

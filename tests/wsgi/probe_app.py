@@ -10,6 +10,7 @@ import io
 import json
 import os
 import random
+import signal
 import sys
 import time
 from urllib.parse import unquote
@@ -1086,3 +1087,24 @@ def disconnected_later(environ, start_response):
         note(environ, "told")
     start_response("200 OK", TEXT)
     return [b"late"]
+
+
+@app
+def slow_blocks(environ, start_response):
+    start_response("200 OK", TEXT)
+    for number in range(20):
+        yield b"block %d\n" % number
+        time.sleep(0.05)
+
+
+def _too_late(_number, _frame):
+    raise TimeoutError("the alarm of a call that is over")
+
+
+@app
+def alarmed(environ, start_response):
+    """Sets an alarm that goes off after the call. Only on the main thread, as Python has it."""
+    signal.signal(signal.SIGALRM, _too_late)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    start_response("200 OK", TEXT)
+    return [b"alarmed"]

@@ -20,6 +20,8 @@ const ENVIRON: &[Check] = checks![
     asterisk_is_an_empty_path,
     protocol_is_that_of_the_request,
     peer_is_named,
+    forwarded_https_counts_if_nothing_contradicts_it,
+    environ_of_the_same_fields_is_still_of_its_own_request,
     server_is_named,
     content_variables_are_only_there_if_sent,
     repeated_fields_are_joined,
@@ -263,6 +265,35 @@ fn peer_is_named(probe: &Probe) {
     let values = environ(probe, GET, "")["values"].take();
     assert_eq!(values["REMOTE_ADDR"], "127.0.0.1");
     assert!(values["REMOTE_PORT"].as_str().unwrap().parse::<u16>().unwrap() > 0);
+}
+
+/// The peer of these tests is a trusted proxy.
+fn forwarded_https_counts_if_nothing_contradicts_it(probe: &Probe) {
+    for (fields, scheme) in [
+        ("", "http"),
+        ("X-Forwarded-Proto: https\r\n", "https"),
+        ("x-forwarded-proto: HTTPS\r\n", "https"),
+        ("X-Forwarded-Proto: http\r\n", "http"),
+        ("X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", "http"),
+        ("X-Forwarded-Proto: http\r\nX-Forwarded-Proto: https\r\n", "http"),
+    ] {
+        // Again and again, since what is made of fields is kept.
+        for _ in 0..4 {
+            assert_eq!(variable(probe, GET, fields, "wsgi.url_scheme"), scheme, "{fields}");
+        }
+    }
+}
+
+fn environ_of_the_same_fields_is_still_of_its_own_request(probe: &Probe) {
+    let fields = "User-Agent: the same\r\nCookie: a=b\r\n";
+    for round in 0..4 {
+        for query in ["one", "two"] {
+            let line = format!("GET /environ?{query}{round} HTTP/1.1");
+            assert_eq!(variable(probe, &line, fields, "QUERY_STRING"), format!("{query}{round}"));
+            assert_eq!(variable(probe, &line, "Cookie: c=d\r\n", "HTTP_COOKIE"), "c=d");
+            assert_eq!(variable(probe, &line, fields, "HTTP_COOKIE"), "a=b");
+        }
+    }
 }
 
 fn server_is_named(probe: &Probe) {

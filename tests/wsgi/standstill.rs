@@ -1,5 +1,8 @@
 //! The watch over a worker that calls its application on the thread of the event loop.
 
+use std::thread;
+use std::time::Instant;
+
 use super::served::{Mode, Served};
 
 /// Its supervisor's timeout is one for each call, however many calls there are in a turn of the loop.
@@ -16,4 +19,27 @@ pub fn worker_with_many_calls_in_a_turn_is_not_stuck() {
     for client in &mut clients {
         assert_eq!(client.read("GET").to_string(), "200 length: slow");
     }
+}
+
+/// A generator that works for each of its blocks keeps the others waiting for one of them, not for all.
+pub fn others_are_served_between_the_blocks_of_a_stream() {
+    let served = Served::start("probe_app:application", Mode::Inline);
+    let mut streaming = served.connect();
+    streaming.send("GET /slow_blocks HTTP/1.1\r\nHost: a\r\n\r\n");
+    streaming.read_until("block 0");
+    let reading = thread::spawn(move || {
+        streaming.read_until("block 19");
+        Instant::now()
+    });
+    assert_eq!(served.get("/hello").text(), "hello");
+    let answered = Instant::now();
+    assert!(answered < reading.join().unwrap(), "the answer came after all blocks of another's");
+}
+
+/// An alarm that an application has set for itself, and that goes off when its call is over.
+pub fn signal_handler_that_raises_between_calls_ends_nothing() {
+    let served = Served::start("probe_app:application", Mode::Inline);
+    assert_eq!(served.get("/alarmed").text(), "alarmed");
+    served.program.stderr.next_with("the alarm of a call that is over");
+    assert_eq!(served.get("/hello").text(), "hello");
 }

@@ -112,8 +112,10 @@ struct Base {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Claims {
     Nothing,
-    /// `X-Forwarded-Proto: https`.
+    /// `X-Forwarded-Proto: https`, and nothing else of that name.
     Https,
+    /// By http, or by several ways at once.
+    Other,
 }
 
 impl Environs {
@@ -239,9 +241,9 @@ impl Environs {
             match self.names.key(py, name) {
                 Key::Variable(key) => dict.set_item(key, latin1(py, value)?)?,
                 Key::ForwardedProto(key) => {
-                    if value.eq_ignore_ascii_case(b"https") {
-                        claims = Claims::Https;
-                    }
+                    // The one of the client, if its proxy has only added its own, must not count.
+                    let is_https = value.eq_ignore_ascii_case(b"https") && claims != Claims::Other;
+                    claims = if is_https { Claims::Https } else { Claims::Other };
                     dict.set_item(key, latin1(py, value)?)?;
                 }
                 Key::ContentType => {

@@ -56,7 +56,7 @@ pub(super) fn runtime_error(error: &GatewayError) -> PyErr {
 }
 
 /// Prints a traceback to `sys.stderr`. Not by `PyErr::print`, which obeys SystemExit.
-pub(super) fn report(py: Python<'_>, doing: &str, error: &PyErr) {
+pub(crate) fn report(py: Python<'_>, doing: &str, error: &PyErr) {
     let printed = py.import("traceback").and_then(|traceback| {
         let stderr = py.import("sys")?.getattr("stderr")?;
         stderr.call_method1("write", (format!("Exception while {doing}:\n"),))?;

@@ -85,5 +85,6 @@ mod trust;
 pub use environ::Surroundings;
 pub(crate) use ffi::adopt_descriptor;
 pub use inline::Inline;
+pub(crate) use interpreter::report;
 pub use pool::{Crew, Pool};
 pub use trust::TrustedProxies;

@@ -8,6 +8,7 @@
 //! [`Exchange`]: the event loop never touches the interpreter. The threads are Python's own, made by
 //! whoever sets the pool up; each of them spends its life in [`Crew::work`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +99,12 @@ impl Crew {
             match self.jobs.try_take(is_hunter) {
                 Some(job) => {
                     is_hunter = false;
-                    answer(py, &mut interpreter, job);
+                    let exchange = job.exchange.clone();
+                    let answered = catch_unwind(AssertUnwindSafe(|| answer(py, &mut interpreter, job)));
+                    if answered.is_err() {
+                        // A bug of ours: it may cost a request, and not the thread.
+                        exchange.fail("the thread that was to answer has panicked".to_string());
+                    }
                 }
                 None if py.detach(|| self.jobs.wait()) => is_hunter = true,
                 None => return Ok(()),
