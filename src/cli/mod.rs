@@ -10,9 +10,12 @@
 //!                         ▼        ──▶ logger, access log, signals ───────┘               │
 //!                      Refusal (help, version, what is wrong) ──▶ exit status ◀───────────┘
 //! ```
+//!
+//! `tidegate bench` serves nothing: it asks other servers (`bench/`).
 
 #[cfg(feature = "wsgi")]
 mod access;
+mod bench;
 mod console;
 mod descriptors;
 mod environment;
@@ -69,7 +72,12 @@ pub fn run(options: &Options) -> u8 {
         return EXIT_USAGE;
     }
     options.start_log();
-    match serve(options) {
+    let done = match options.command() {
+        Some(Command::Bench(options)) => bench::run(options),
+        Some(Command::Static { folder, .. }) => serve(options, Some(folder)),
+        None => serve(options, None),
+    };
+    match done {
         Ok(()) => EXIT_DONE,
         Err(reason) => {
             say(&format!("tidegate: {reason}"));
@@ -78,17 +86,17 @@ pub fn run(options: &Options) -> u8 {
     }
 }
 
-/// Serves until shut down. An error is one sentence.
-fn serve(options: &Options) -> Result<(), String> {
-    let what = match options.command() {
+/// Serves a folder, or the welcome application, until shut down. An error is one sentence.
+fn serve(options: &Options, folder: Option<&Path>) -> Result<(), String> {
+    let what = match folder {
         None => "the welcome application".to_string(),
         // Tried once, so that what is wrong with the folder is said before anything is served.
-        Some(Command::Static { folder, .. }) => open_folder(folder).map(|_| folder.display().to_string())?,
+        Some(folder) => open_folder(folder).map(|_| folder.display().to_string())?,
     };
     let gateway = |_: usize| -> io::Result<Box<dyn Gateway>> {
-        match options.command() {
+        match folder {
             None => Ok(Box::new(welcome::Welcome::new())),
-            Some(Command::Static { folder, .. }) => {
+            Some(folder) => {
                 open_folder(folder).map(|files| Box::new(files) as Box<dyn Gateway>).map_err(io::Error::other)
             }
         }

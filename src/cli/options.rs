@@ -10,10 +10,12 @@ use std::str::FromStr;
 
 use clap::builder::{Resettable, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 use super::EXIT_USAGE;
+use super::bench::{self, BenchOptions};
 use super::console::log_to_stderr;
 use super::environment::{self, Lookup};
 use super::units::{Size, Span};
@@ -57,14 +59,53 @@ fn parse_with(
     variables: Lookup<'_>,
 ) -> Result<Options, Refusal> {
     let mut command = environment::with_variables(Arguments::command(), variables);
+    hide_from_bench(&mut command);
     let matches = command.try_get_matches_from_mut(arguments).map_err(with_hint);
-    let arguments = matches.and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
+    let matches = matches.map_err(|error| Refusal(error.format(&mut command)))?;
+    let arguments = Arguments::from_arg_matches(&matches);
     let arguments = arguments.map_err(|error| Refusal(error.format(&mut command)))?;
+    let of_serving = options_of_serving(&command, &matches);
     let mut refuse = |reason| Refusal(command.error(ErrorKind::ValueValidation, reason));
+    if let Some(Command::Bench(options)) = &arguments.command {
+        of_serving.map_err(&mut refuse)?;
+        bench::check(options).map_err(&mut refuse)?;
+    }
     let limits = arguments.limits().map_err(&mut refuse)?;
     arguments.check_one_purpose().map_err(&mut refuse)?;
     let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
     Ok(Options { addresses, limits, arguments })
+}
+
+/// The name of the command that serves nothing.
+const BENCH: &str = "bench";
+/// The only option for all commands that it lets pass.
+const OF_BOTH: &str = "log_level";
+
+/// Keeps the options of serving, which stand before or after every command, out of the help of the one
+/// that serves nothing.
+fn hide_from_bench(command: &mut clap::Command) {
+    // Until it is built, a command has none of those options.
+    command.build();
+    let of_all = command.get_arguments().filter(|arg| arg.is_global_set());
+    let of_all: Vec<_> = of_all.map(|arg| arg.get_id().clone()).collect();
+    if let Some(bench) = command.find_subcommand_mut(BENCH) {
+        let shown = std::mem::take(bench);
+        *bench = shown.mut_args(|arg| if of_all.contains(arg.get_id()) { arg.hide(true) } else { arg });
+    }
+}
+
+/// Refuses what was said about serving to the command that serves nothing.
+fn options_of_serving(command: &clap::Command, matches: &ArgMatches) -> Result<(), String> {
+    let is_said = |id: &str| {
+        let is_here = matches.try_contains_id(id).is_ok();
+        is_here && matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    let mut said =
+        command.get_arguments().filter(|arg| *arg.get_id() != OF_BOTH && is_said(arg.get_id().as_str()));
+    match said.next().map(|arg| arg.get_long().unwrap_or(arg.get_id().as_str())) {
+        Some(name) => Err(format!("--{name} is about serving, and bench serves nothing")),
+        None => Ok(()),
+    }
 }
 
 /// Whoever names a Python application where there is no Python gets to know where there is.
@@ -184,6 +225,11 @@ pub(super) enum Command {
         #[command(flatten)]
         addresses: Addresses,
     },
+    /// Measure a server: requests a second, latencies, errors, and what it costs the server
+    ///
+    /// Any server that speaks HTTP/1.1. Its CPU time and memory are told where its process is on this
+    /// machine (Linux). Ctrl-C ends early and prints what was measured so far.
+    Bench(Box<BenchOptions>),
 }
 
 /// Where to listen. Not a global option like the others: of those clap keeps one side of the

@@ -1,0 +1,186 @@
+//! `tidegate bench URL`: a load rig for any server that speaks HTTP/1.1, on the same kind of event
+//! loop as the server.
+//!
+//! ```text
+//! BenchOptions ─▶ Plan ─▶ Request ─▶ Rig ─▶ Measurement ─┬─▶ table | JSON ─▶ stdout
+//!                  │                  │ (a loop over      └─▶ plot ─▶ file
+//!                  └─ Target          │  clients)
+//!                     (URL, address)  ├─ Schedule: when requests are due
+//!                                     ├─ ResponseReader: where answers end
+//!                                     ├─ Tally, Histogram: what is counted
+//!                                     └─ Process: the server from outside
+//! ```
+//!
+//! One thread. It speaks no TLS and no HTTP/2, follows no redirection, and reads no content: it finds
+//! the end of each answer and drops it.
+
+mod alarm;
+mod chunked;
+mod client;
+mod comparison;
+mod figures;
+mod histogram;
+mod json;
+mod observed;
+mod options;
+mod plot;
+mod progress;
+mod request;
+mod response;
+mod result;
+mod rig;
+mod schedule;
+mod table;
+mod tally;
+mod target;
+mod turns;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+pub(super) use self::options::BenchOptions;
+
+use self::observed::Process;
+use self::options::{Load, Plan};
+use self::progress::Progress;
+use self::request::Request;
+use self::result::Side;
+use self::rig::Rig;
+use self::target::Target;
+use super::console::say;
+use super::descriptors::make_room_for;
+
+/// Whether what was asked for makes sense.
+///
+/// # Errors
+/// A sentence about what does not.
+pub(super) fn check(options: &BenchOptions) -> Result<(), String> {
+    Plan::of(options).map(drop)
+}
+
+/// Measures, and prints the result.
+///
+/// # Errors
+/// A sentence about what was in the way.
+pub(super) fn run(options: &BenchOptions) -> Result<(), String> {
+    let mut plan = Plan::of(options)?;
+    fit_descriptors(&mut plan.load)?;
+    let plot = plan.plot.as_ref().map(|path| {
+        let opened = File::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()));
+        opened.map(|file| (path, file))
+    });
+    let plot = plot.transpose()?;
+    let interrupted = heed_interruption().map_err(|error| error.to_string())?;
+    let mut progress = Progress::on_stderr();
+    let mut contenders = vec![Contender::new(&plan, &plan.target)?];
+    if let Some(target) = &plan.against {
+        contenders.push(Contender::new(&plan, target)?);
+    }
+    let outcome = measure(&plan, &mut contenders, &interrupted, &mut progress);
+    progress.clear();
+    outcome?;
+    let mut sides: Vec<Side> = contenders.into_iter().map(|contender| contender.side).collect();
+    let rounds = sides.iter().map(|side| side.rounds.len()).min().unwrap_or(0);
+    if rounds == 0 {
+        return Err("interrupted before anything was measured".to_string());
+    }
+    // The first may have been measured once more than the second.
+    sides.iter_mut().for_each(|side| side.rounds.truncate(rounds));
+    if let Some((path, mut file)) = plot {
+        let written = file.write_all(draw(&sides, &plan.load).as_bytes());
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    print(&sides, &plan)
+}
+
+/// A server to be measured.
+struct Contender {
+    side: Side,
+    request: Request,
+    address: SocketAddr,
+}
+
+impl Contender {
+    fn new(plan: &Plan, target: &Target) -> Result<Contender, String> {
+        let address = target.resolve()?;
+        let side =
+            Side { target: target.clone(), process: Process::listening_at(address), rounds: Vec::new() };
+        Ok(Contender { side, request: plan.request(target), address })
+    }
+}
+
+/// All rounds, in turns.
+fn measure(
+    plan: &Plan,
+    contenders: &mut [Contender],
+    interrupted: &AtomicBool,
+    progress: &mut Progress,
+) -> Result<(), String> {
+    for round in 1..=plan.rounds {
+        for (index, contender) in contenders.iter_mut().enumerate() {
+            if interrupted.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if plan.against.is_some() {
+                let letter = if index == 0 { "A" } else { "B" };
+                progress.label(format!("{letter}, round {round} of {}: ", plan.rounds));
+            }
+            let server = contender.side.process.as_ref().ok();
+            let rig =
+                Rig::new(&plan.load, &contender.request, contender.address, interrupted, progress, server);
+            let measurement = rig.map_err(|error| error.to_string())?.run()?;
+            if !measurement.time.is_zero() {
+                contender.side.rounds.push(measurement);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Raises the limit of descriptors; the idle connections are the first that there is no room for.
+fn fit_descriptors(load: &mut Load) -> Result<(), String> {
+    let wanted = load.total();
+    let missing = wanted - make_room_for(wanted).min(wanted);
+    if missing > load.idle {
+        return Err(format!("there is no room for {wanted} connections"));
+    }
+    load.idle -= missing;
+    Ok(())
+}
+
+/// From now on Ctrl-C ends measuring, and a second one the process.
+fn heed_interruption() -> io::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal sets what the second one finds.
+        flag::register_conditional_default(signal, interrupted.clone())?;
+        flag::register(signal, interrupted.clone())?;
+    }
+    Ok(interrupted)
+}
+
+fn draw(sides: &[Side], load: &Load) -> String {
+    let curves: Vec<_> = sides.iter().map(|side| (side.target.to_string(), side.latency())).collect();
+    plot::draw(&curves, &table::describe(load))
+}
+
+fn print(sides: &[Side], plan: &Plan) -> Result<(), String> {
+    let text = match sides {
+        [first, second] if plan.json => json::both(first, second, &plan.load),
+        [first, second] => table::both(first, second, &plan.load),
+        [side, ..] if plan.json => json::single(side, &plan.load),
+        [side, ..] => table::single(side, &plan.load),
+        [] => String::new(),
+    };
+    if let Err(error) = io::stdout().write_all(text.as_bytes()) {
+        say(&format!("tidegate: the result could not be printed: {error}"));
+    }
+    let answered = sides.iter().all(|side| side.rounds.iter().any(|round| round.tally.answered_in_all > 0));
+    if answered { Ok(()) } else { Err("nothing was answered".to_string()) }
+}

@@ -1,0 +1,326 @@
+//! The rig: many connections on one thread, one event loop over them.
+//!
+//! ```text
+//!  connect ─▶ warm up ─▶ measure ─▶ drain ─▶ Measurement
+//!     │          └───────────┴── requests are handed out as the schedule says
+//!     └── all connections are opened; idle ones make their request
+//!
+//!  a turn of the loop:  wait ─▶ events ─▶ remainders ─▶ what is due ─▶ every 100 ms: tick ─▶ phase
+//! ```
+//!
+//! The measured latency of an answer ends with the read that brought its last byte: the clock is
+//! asked once for each turn of a connection, right behind its reads.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+use slab::Slab;
+
+use super::alarm::Alarm;
+use super::client::{Answer, Client, Life, Role};
+use super::observed::{Observed, Process};
+use super::options::Load;
+use super::progress::Progress;
+use super::request::Request;
+use super::schedule::Schedule;
+use super::tally::Tally;
+
+/// Events taken from the system at a time.
+const EVENTS_PER_TURN: usize = 256;
+/// Read at a time, for all connections.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// How often those are served who have no event: slow readers, those that drip, timeouts, progress.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a closed loop waits for its last answers, and an open one sends what it is late with.
+const DRAIN: Duration = Duration::from_secs(1);
+
+const ALARM: Token = Token(usize::MAX);
+
+/// What happens now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(super) enum Phase {
+    /// Connections are opened.
+    Connecting,
+    /// Requests are sent, and not measured.
+    WarmingUp,
+    /// Requests are sent, and measured.
+    Measuring,
+    /// The last answers are waited for.
+    Draining,
+    /// Over.
+    Done,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub(super) struct Measurement {
+    pub tally: Tally,
+    /// How long was measured.
+    pub time: Duration,
+    /// Answers at the end of the measured time, which its CPU time was for.
+    pub answered_in_time: u64,
+    /// Connections of each kind that were held at the end.
+    pub active_held: usize,
+    pub idle_held: usize,
+    pub slow_held: usize,
+    pub drip_held: usize,
+    /// The server: before the first connection, with all idle ones, as measuring began, and at its end.
+    pub server: Option<[Observed; 4]>,
+    /// The share of one core that the rig itself has used while it measured.
+    pub own_share: Option<f64>,
+}
+
+/// The event loop of a measurement.
+pub(super) struct Rig<'r> {
+    pub(super) load: &'r Load,
+    pub(super) request: &'r Request,
+    pub(super) address: SocketAddr,
+    pub(super) interrupted: &'r AtomicBool,
+    pub(super) progress: &'r mut Progress,
+    pub(super) server: Option<&'r Process>,
+    pub(super) poll: Poll,
+    pub(super) alarm: Alarm,
+    pub(super) clients: Slab<Client>,
+    /// Connections that are to be opened.
+    pub(super) to_open: VecDeque<Role>,
+    /// Connections that are being opened.
+    pub(super) opening: usize,
+    /// Connections that will be opened again.
+    pub(super) resting: VecDeque<(Instant, Role)>,
+    /// Connections that could ask, the longest free first.
+    pub(super) free: VecDeque<usize>,
+    /// Of `--close`: how many connections more may be opened, each for one request.
+    pub(super) spare: usize,
+    /// Connections with more to read than a turn takes.
+    pub(super) more: Vec<usize>,
+    /// Requests that a peer closed before without having begun them: they are due since then.
+    pub(super) again: VecDeque<Instant>,
+    pub(super) has_connected: bool,
+    pub(super) schedule: Schedule,
+    pub(super) phase: Phase,
+    pub(super) phase_until: Instant,
+    pub(super) next_tick: Instant,
+    pub(super) tally: Tally,
+    pub(super) observations: Observations,
+    pub(super) scratch: Vec<u8>,
+    pub(super) answers: Vec<Answer>,
+}
+
+/// What is looked at between the phases.
+#[derive(Default)]
+pub(super) struct Observations {
+    server: Vec<Observed>,
+    own_start: Option<Observed>,
+    own_share: Option<f64>,
+    answered_in_time: u64,
+    time: Duration,
+}
+
+impl<'r> Rig<'r> {
+    /// # Errors
+    /// What the system says.
+    pub fn new(
+        load: &'r Load,
+        request: &'r Request,
+        address: SocketAddr,
+        interrupted: &'r AtomicBool,
+        progress: &'r mut Progress,
+        server: Option<&'r Process>,
+    ) -> io::Result<Rig<'r>> {
+        let poll = Poll::new()?;
+        let now = Instant::now();
+        let kept = if load.closes { 0 } else { load.connections };
+        let roles = [(Role::Idle, load.idle), (Role::Active, kept), (Role::SlowReader, load.slow_readers)];
+        let roles = roles.into_iter().chain([(Role::Drip, load.drip)]);
+        Ok(Rig {
+            alarm: Alarm::new(poll.registry(), ALARM)?,
+            poll,
+            clients: Slab::new(),
+            to_open: roles.flat_map(|(role, count)| std::iter::repeat_n(role, count)).collect(),
+            opening: 0,
+            resting: VecDeque::new(),
+            free: VecDeque::new(),
+            spare: load.connections - kept,
+            more: Vec::new(),
+            again: VecDeque::new(),
+            has_connected: false,
+            schedule: Schedule::Closed,
+            phase: Phase::Connecting,
+            phase_until: now + load.timeout,
+            next_tick: now,
+            tally: Tally::new(load.rate.is_some()),
+            observations: Observations::default(),
+            scratch: vec![0; SCRATCH_BYTES],
+            answers: Vec::new(),
+            load,
+            request,
+            address,
+            interrupted,
+            progress,
+            server,
+        })
+    }
+
+    /// Measures.
+    ///
+    /// # Errors
+    /// A sentence about why there is nothing to measure: nobody listens, or the system refuses.
+    pub fn run(mut self) -> Result<Measurement, String> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        self.observe();
+        while self.phase < Phase::Done {
+            self.open_some()?;
+            let patience = self.patience(Instant::now()).map_err(|error| error.to_string())?;
+            match self.poll.poll(&mut events, Some(patience)) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.to_string()),
+                Ok(()) | Err(_) => {}
+            }
+            for event in events.iter().filter(|event| event.token() != ALARM) {
+                self.event(event)?;
+            }
+            for key in std::mem::take(&mut self.more) {
+                self.read(key, true);
+            }
+            self.dispatch()?;
+            let now = Instant::now();
+            if self.next_tick <= now {
+                self.next_tick = now + TICK;
+                self.tick(now)?;
+            }
+            self.advance(now);
+        }
+        Ok(self.finish())
+    }
+
+    /// How long the next wait may take.
+    fn patience(&self, now: Instant) -> io::Result<Duration> {
+        let has_room = !self.free.is_empty() || self.spare > 0;
+        if !self.more.is_empty() || (has_room && self.has_request(now)) {
+            return Ok(Duration::ZERO);
+        }
+        let coarse = self.next_tick.min(self.phase_until).saturating_duration_since(now);
+        match self.schedule.next_due().filter(|_| has_room && self.is_sending(now)) {
+            Some(due) if due < now + coarse => self.alarm.set(due.saturating_duration_since(now)),
+            Some(_) | None => Ok(coarse),
+        }
+    }
+
+    /// Whether requests are handed out.
+    pub(super) fn is_sending(&self, now: Instant) -> bool {
+        match self.phase {
+            Phase::WarmingUp | Phase::Measuring => true,
+            // Late ones of an open loop, for a while.
+            Phase::Draining => self.load.rate.is_some() && now < self.phase_until - self.load.timeout,
+            Phase::Connecting | Phase::Done => false,
+        }
+    }
+
+    /// Goes on to the next phase if this one is over.
+    fn advance(&mut self, now: Instant) {
+        let is_interrupted = self.interrupted.load(Ordering::Relaxed);
+        let is_over = now >= self.phase_until || (is_interrupted && self.phase < Phase::Draining);
+        match self.phase {
+            Phase::Connecting if is_interrupted => self.phase = Phase::Done,
+            // An idle connection that takes its time is not waited for: it is counted as not held.
+            Phase::Connecting if is_over || self.is_settled() => {
+                self.observe();
+                self.phase = Phase::WarmingUp;
+                self.phase_until = now + self.load.warm_up;
+                let until = now + self.load.warm_up + self.load.duration;
+                self.schedule = Schedule::new(self.load.rate, now, until);
+            }
+            Phase::WarmingUp if is_interrupted => self.phase = Phase::Done,
+            Phase::WarmingUp if is_over => {
+                self.observe();
+                self.observations.own_start = Process::own().observe();
+                self.phase = Phase::Measuring;
+                // Where the schedule ends, to the nanosecond: no request is due in both or neither.
+                let begin = self.phase_until;
+                self.phase_until = begin + self.load.duration;
+                self.tally.begin(begin, self.phase_until);
+            }
+            Phase::Measuring if is_over => {
+                self.tally.end(now);
+                self.schedule.end(now);
+                self.observe();
+                self.observe_own(now);
+                self.phase = Phase::Draining;
+                let late = if self.load.rate.is_some() { self.load.timeout } else { Duration::ZERO };
+                self.phase_until = now + DRAIN + late;
+            }
+            Phase::Draining if is_over || self.is_drained() => {
+                self.phase = Phase::Done;
+            }
+            Phase::Connecting | Phase::WarmingUp | Phase::Measuring | Phase::Draining | Phase::Done => {}
+        }
+    }
+
+    /// Whether every connection is open, and every idle one has its answer.
+    fn is_settled(&self) -> bool {
+        let waits = |client: &Client| client.role == Role::Idle && !client.in_flight.is_empty();
+        self.opening == 0
+            && self.to_open.is_empty()
+            && self.resting.is_empty()
+            && !self.clients.iter().any(|(_, client)| waits(client))
+    }
+
+    /// Whether nothing is owed any more to those who are measured.
+    fn is_drained(&self) -> bool {
+        let waits = |client: &Client| client.role == Role::Active && !client.in_flight.is_empty();
+        self.again.is_empty()
+            && self.schedule.next_due().is_none()
+            && !self.clients.iter().any(|(_, client)| waits(client))
+    }
+
+    /// Looks at the server's process.
+    fn observe(&mut self) {
+        self.observations.server.extend(self.server.and_then(Process::observe));
+    }
+
+    fn observe_own(&mut self, now: Instant) {
+        self.observations.answered_in_time = self.tally.answered;
+        self.observations.time = self.tally.time(now);
+        let end = Process::own().observe();
+        if let (Some(start), Some(end)) = (self.observations.own_start, end) {
+            let seconds = self.observations.time.as_secs_f64();
+            self.observations.own_share = Some(end.cpu_since(&start).as_secs_f64() / seconds.max(1e-9));
+        }
+    }
+
+    fn finish(mut self) -> Measurement {
+        let now = Instant::now();
+        let overdue = self.clients.iter().filter(|(_, client)| client.role == Role::Active);
+        for due in overdue.flat_map(|(_, client)| &client.in_flight) {
+            // What an open loop still waits for has taken all the time that it may.
+            if self.load.rate.is_some() {
+                self.tally.give_up(*due, now);
+            }
+        }
+        while let Schedule::Open { .. } = self.schedule {
+            let Some(due) = self.again.pop_front().or_else(|| self.schedule.take(now)) else { break };
+            self.tally.leave_unsent(due, now);
+        }
+        let held = |role| {
+            let is_held = |client: &Client| client.role == role && client.life == Life::Open;
+            self.clients.iter().filter(|(_, client)| is_held(client)).count()
+        };
+        let idle_held = |client: &Client| {
+            client.role == Role::Idle && client.life == Life::Open && client.in_flight.is_empty()
+        };
+        Measurement {
+            active_held: held(Role::Active),
+            idle_held: self.clients.iter().filter(|(_, client)| idle_held(client)).count(),
+            slow_held: held(Role::SlowReader),
+            drip_held: held(Role::Drip),
+            time: self.observations.time,
+            answered_in_time: self.observations.answered_in_time,
+            server: self.observations.server.try_into().ok(),
+            own_share: self.observations.own_share,
+            tally: self.tally,
+        }
+    }
+}
