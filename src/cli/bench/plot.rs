@@ -128,7 +128,9 @@ impl Field {
         let mut points = String::new();
         for step in 0..=POINTS {
             let nines = last * f64::from(step) / f64::from(POINTS);
-            let time = histogram.quantile(1.0 - 10_f64.powf(-nines)).as_nanos().max(1_000) as f64;
+            let is_last = step == POINTS && (histogram.total() as f64).log10() <= self.nines;
+            let share = if is_last { 1.0 } else { 1.0 - 10_f64.powf(-nines) };
+            let time = histogram.quantile(share).as_nanos().max(1_000) as f64;
             let _ = write!(points, "{:.1},{:.1} ", self.x(nines), self.y(time.log10()));
         }
         let _ = writeln!(
@@ -143,7 +145,7 @@ impl Field {
 /// `99.9 %` for three nines.
 fn share_name(nines: u32) -> String {
     match nines {
-        0 => "0".to_string(),
+        0 => "0 %".to_string(),
         1 => "90 %".to_string(),
         2 => "99 %".to_string(),
         more => format!("99.{} %", "9".repeat(more as usize - 2)),
