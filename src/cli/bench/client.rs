@@ -9,10 +9,13 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use mio::net::TcpStream;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use super::request::Request;
 use super::response::ResponseReader;
 
+/// What the system holds for a slow reader: about the least that it takes.
+const SLOW_RECEIVE_BYTES: usize = 4096;
 /// On poll(2) a socket is armed again only by a read that would block.
 const READS_UNTIL_EMPTY: bool = cfg!(mio_unsupported_force_poll_poll);
 
@@ -111,6 +114,10 @@ impl Client {
             Ok(_) => {
                 // Small requests must not wait for each other. It is only slower without.
                 let _ = self.stream.set_nodelay(true);
+                if self.role == Role::SlowReader {
+                    // Else the system would read on for it, megabytes.
+                    let _ = set_socket_recv_buffer_size(&self.stream, SLOW_RECEIVE_BYTES);
+                }
                 self.life = Life::Open;
                 Ok(true)
             }

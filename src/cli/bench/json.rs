@@ -66,7 +66,7 @@ fn measurement(side: &Side, round: &Measurement, load: &Load) -> String {
             ]),
         ),
         ("server", server(side, round, load)),
-        ("own_cpu_share", optional(round.own_share)),
+        ("own_busy_share", number(round.own_busy)),
         ("notes", format!("[{}]", notes.join(","))),
     ])
 }
@@ -109,8 +109,8 @@ fn object(members: &[(&str, String)]) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-fn optional(number_: Option<f64>) -> String {
-    number_.map_or_else(|| "null".to_string(), number)
+fn optional(figure: Option<f64>) -> String {
+    figure.map_or_else(|| "null".to_string(), number)
 }
 
 /// To the thousandth: what is finer was not measured.

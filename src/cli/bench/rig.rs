@@ -70,8 +70,8 @@ pub(super) struct Measurement {
     pub drip_held: usize,
     /// The server: before the first connection, with all idle ones, as measuring began, and at its end.
     pub server: Option<[Observed; 4]>,
-    /// The share of one core that the rig itself has used while it measured.
-    pub own_share: Option<f64>,
+    /// The share of the measured time in which the rig had something to do.
+    pub own_busy: f64,
 }
 
 /// The event loop of a measurement.
@@ -114,8 +114,8 @@ pub(super) struct Rig<'r> {
 #[derive(Default)]
 pub(super) struct Observations {
     server: Vec<Observed>,
-    own_start: Option<Observed>,
-    own_share: Option<f64>,
+    /// While it is measured, waiting for events.
+    waited: Duration,
     answered_in_time: u64,
     time: Duration,
 }
@@ -175,10 +175,7 @@ impl<'r> Rig<'r> {
         while self.phase < Phase::Done {
             self.open_some()?;
             let patience = self.patience(Instant::now()).map_err(|error| error.to_string())?;
-            match self.poll.poll(&mut events, Some(patience)) {
-                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.to_string()),
-                Ok(()) | Err(_) => {}
-            }
+            self.wait(&mut events, patience).map_err(|error| error.to_string())?;
             for event in events.iter().filter(|event| event.token() != ALARM) {
                 self.event(event)?;
             }
@@ -194,6 +191,20 @@ impl<'r> Rig<'r> {
             self.advance(now);
         }
         Ok(self.finish())
+    }
+
+    /// Waits for events. What it takes tells whether the rig keeps up: one that is preempted by the
+    /// server uses little CPU, and has no time to wait either.
+    fn wait(&mut self, events: &mut Events, patience: Duration) -> io::Result<()> {
+        let start = Instant::now();
+        let waited = self.poll.poll(events, Some(patience));
+        if self.phase == Phase::Measuring {
+            self.observations.waited += start.elapsed();
+        }
+        match waited {
+            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// How long the next wait may take.
@@ -236,7 +247,6 @@ impl<'r> Rig<'r> {
             Phase::WarmingUp if is_interrupted => self.phase = Phase::Done,
             Phase::WarmingUp if is_over => {
                 self.observe();
-                self.observations.own_start = Process::own().observe();
                 self.phase = Phase::Measuring;
                 // Where the schedule ends, to the nanosecond: no request is due in both or neither.
                 let begin = self.phase_until;
@@ -247,7 +257,8 @@ impl<'r> Rig<'r> {
                 self.tally.end(now);
                 self.schedule.end(now);
                 self.observe();
-                self.observe_own(now);
+                self.observations.answered_in_time = self.tally.answered;
+                self.observations.time = self.tally.time(now);
                 self.phase = Phase::Draining;
                 let late = if self.load.rate.is_some() { self.load.timeout } else { Duration::ZERO };
                 self.phase_until = now + DRAIN + late;
@@ -281,16 +292,6 @@ impl<'r> Rig<'r> {
         self.observations.server.extend(self.server.and_then(Process::observe));
     }
 
-    fn observe_own(&mut self, now: Instant) {
-        self.observations.answered_in_time = self.tally.answered;
-        self.observations.time = self.tally.time(now);
-        let end = Process::own().observe();
-        if let (Some(start), Some(end)) = (self.observations.own_start, end) {
-            let seconds = self.observations.time.as_secs_f64();
-            self.observations.own_share = Some(end.cpu_since(&start).as_secs_f64() / seconds.max(1e-9));
-        }
-    }
-
     fn finish(mut self) -> Measurement {
         let now = Instant::now();
         let overdue = self.clients.iter().filter(|(_, client)| client.role == Role::Active);
@@ -311,7 +312,9 @@ impl<'r> Rig<'r> {
         let idle_held = |client: &Client| {
             client.role == Role::Idle && client.life == Life::Open && client.in_flight.is_empty()
         };
+        let time = self.observations.time.as_secs_f64().max(1e-9);
         Measurement {
+            own_busy: (1.0 - self.observations.waited.as_secs_f64() / time).max(0.0),
             active_held: held(Role::Active),
             idle_held: self.clients.iter().filter(|(_, client)| idle_held(client)).count(),
             slow_held: held(Role::SlowReader),
@@ -319,7 +322,6 @@ impl<'r> Rig<'r> {
             time: self.observations.time,
             answered_in_time: self.observations.answered_in_time,
             server: self.observations.server.try_into().ok(),
-            own_share: self.observations.own_share,
             tally: self.tally,
         }
     }

@@ -10,7 +10,7 @@ use super::rig::Measurement;
 
 /// Names stand in a column of this width.
 const NAME_WIDTH: usize = 14;
-/// From this share of a core on, the rig may be what limits the result.
+/// From this share of the time on, the rig may be what limits the result.
 const BUSY: f64 = 0.9;
 
 /// One server.
@@ -103,10 +103,8 @@ fn measurement(side: &Side, round: &Measurement, load: &Load) -> String {
     text += &row("errors", &errors(round));
     text += &row("connections", &held(round, load));
     text += &server(side, round, load);
-    if let Some(share) = round.own_share {
-        let warning = if share >= BUSY { ": it may be what limits the result" } else { "" };
-        text += &row("this client", &format!("{:.0} % of a core{warning}", share * 100.0));
-    }
+    let warning = if round.own_busy >= BUSY { ": it may be what limits the result" } else { "" };
+    text += &row("this client", &format!("{:.0} % of the time busy{warning}", round.own_busy * 100.0));
     tally.notes.iter().for_each(|note| text += &row("note", note));
     text
 }
