@@ -74,7 +74,7 @@ impl Rig<'_> {
 fn bar_of_time(left: Duration, all: Duration) -> String {
     let done = all.saturating_sub(left);
     let bar = bar(done.as_millis() as usize, all.as_millis() as usize);
-    format!("{bar} {:.0} of {:.0} s", done.as_secs_f64(), all.as_secs_f64())
+    format!("{bar} {:.1} of {:.1} s", done.as_secs_f64(), all.as_secs_f64())
 }
 
 fn bar(done: usize, all: usize) -> String {

@@ -63,7 +63,8 @@ pub(super) fn describe(load: &Load) -> String {
         Some(rate) => format!("open loop of {rate} requests/s"),
         None => "closed loop".to_string(),
     };
-    let mut text = format!("{} connections, {loop_}", thousands(load.connections as u64));
+    let plural = if load.connections == 1 { "" } else { "s" };
+    let mut text = format!("{} connection{plural}, {loop_}", thousands(load.connections as u64));
     for (count, what) in [(load.idle, "idle"), (load.slow_readers, "slow readers"), (load.drip, "dripping")] {
         if count > 0 {
             let _ = write!(text, ", {} {what}", thousands(count as u64));
