@@ -379,6 +379,24 @@ fn content_of_a_file_is_sent_and_long_answers_are_read_to_their_end() {
 }
 
 #[test]
+fn answers_without_end_do_not_hold_up_the_end() {
+    let server = Bad::start(|mut stream| {
+        read_heads(&mut stream, 1);
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut is_open = stream.write_all(head.as_bytes()).is_ok();
+        let chunk = [&b"10000\r\n"[..], &[b'x'; 0x10000], b"\r\n"].concat();
+        while is_open {
+            is_open = stream.write_all(&chunk).is_ok();
+        }
+    });
+    let ended = run(&[&["bench", &*server.url, "--json", "-c2", "--timeout", "5s"], &QUICK[..]].concat());
+    assert!(ended.stderr.contains("nothing was answered"), "{}", ended.stderr);
+    let figures: Value = serde_json::from_str(&ended.stdout).unwrap();
+    check_no_errors(&figures);
+    assert!(count(&figures, "/received_bytes") > 0x10000, "{figures}");
+}
+
+#[test]
 fn slow_readers_and_dripping_connections_are_held_beside_the_others() {
     let server =
         serve(|_, start_response| start_response.status(200).send(vec![b'x'; 100_000]), Limits::default());
@@ -407,7 +425,7 @@ fn head_that_drips_arrives_byte_by_byte_and_is_answered() {
         }
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     });
-    let figures = figures(&server.url, &["-c0", "--drip", "1", "--duration", "7s"]);
+    let figures = figures(&server.url, &["-c0", "--drip", "1", "--duration", "9s"]);
     assert!(count(&figures, "/in_all/answered_slowly") >= 1, "{figures}");
     // `GET / HTTP/1.1`, `Host: 127.0.0.1:…`; a busy machine may join some of its bytes.
     assert!(*reads.lock().unwrap() > 20);

@@ -80,7 +80,7 @@ pub(super) struct Rig<'r> {
     pub(super) request: &'r Request,
     pub(super) address: SocketAddr,
     pub(super) interrupted: &'r AtomicBool,
-    pub(super) progress: &'r mut Progress,
+    pub(super) progress: &'r Progress,
     pub(super) server: Option<&'r Process>,
     pub(super) poll: Poll,
     pub(super) alarm: Alarm,
@@ -128,7 +128,7 @@ impl<'r> Rig<'r> {
         request: &'r Request,
         address: SocketAddr,
         interrupted: &'r AtomicBool,
-        progress: &'r mut Progress,
+        progress: &'r Progress,
         server: Option<&'r Process>,
     ) -> io::Result<Rig<'r>> {
         let poll = Poll::new()?;
@@ -263,9 +263,7 @@ impl<'r> Rig<'r> {
                 let late = if self.load.rate.is_some() { self.load.timeout } else { Duration::ZERO };
                 self.phase_until = now + DRAIN + late;
             }
-            Phase::Draining if is_over || self.is_drained() => {
-                self.phase = Phase::Done;
-            }
+            Phase::Draining if is_over || self.is_drained(now) => self.phase = Phase::Done,
             Phase::Connecting | Phase::WarmingUp | Phase::Measuring | Phase::Draining | Phase::Done => {}
         }
     }
@@ -280,11 +278,10 @@ impl<'r> Rig<'r> {
     }
 
     /// Whether nothing is owed any more to those who are measured.
-    fn is_drained(&self) -> bool {
+    fn is_drained(&self, now: Instant) -> bool {
         let waits = |client: &Client| client.role == Role::Active && !client.in_flight.is_empty();
-        self.again.is_empty()
-            && self.schedule.next_due().is_none()
-            && !self.clients.iter().any(|(_, client)| waits(client))
+        let is_all_sent = self.again.is_empty() && self.schedule.next_due().is_none();
+        (is_all_sent || !self.is_sending(now)) && !self.clients.iter().any(|(_, client)| waits(client))
     }
 
     /// Looks at the server's process.

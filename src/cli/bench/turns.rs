@@ -13,6 +13,8 @@ use super::schedule::Schedule;
 
 /// Reads in a turn, so that no endless answer keeps the others waiting: a megabyte.
 const READS_PER_TURN: usize = 16;
+/// As much at a time as there is room for.
+const ALL_OF_SCRATCH: usize = usize::MAX;
 /// What a slow reader reads in a tick, ten times a second: 10 KiB a second, as over a very bad line.
 const SLOW_READ_BYTES: usize = 1024;
 /// Connections that are being opened at a time: half of the shortest queue that servers listen with.
@@ -138,8 +140,10 @@ impl Rig<'_> {
 
     /// Reads what has come for a connection.
     pub(super) fn read(&mut self, key: usize, to_end: bool) {
-        if self.clients.get(key).is_some_and(|client| client.role != Role::SlowReader) {
-            self.fill(key, READS_PER_TURN, SCRATCH, to_end);
+        // A remainder may be that of a connection whose place has another one by now.
+        let reads = |client: &Client| client.role != Role::SlowReader && client.life != Life::Connecting;
+        if self.clients.get(key).is_some_and(reads) {
+            self.fill(key, READS_PER_TURN, ALL_OF_SCRATCH, to_end);
         }
     }
 
@@ -212,7 +216,7 @@ impl Rig<'_> {
             // A failure to write is met again by the read that follows from it, which also has what
             // the peer has said before.
             if client.flush(self.request, usize::MAX).is_err() {
-                self.fill(key, READS_PER_TURN, SCRATCH, true);
+                self.fill(key, READS_PER_TURN, ALL_OF_SCRATCH, true);
             }
         }
     }
@@ -326,6 +330,3 @@ impl Rig<'_> {
         Ok(())
     }
 }
-
-/// All of the scratch.
-const SCRATCH: usize = usize::MAX;
