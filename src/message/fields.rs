@@ -91,6 +91,30 @@ pub fn parse_decimal(value: &[u8]) -> Option<u64> {
     Some(value).filter(|value| !value.is_empty())?.iter().try_fold(0, add_digit)
 }
 
+/// Room for the digits of any number of 64 bits.
+pub const DECIMAL_DIGITS_MAX: usize = 20;
+
+/// The digits of a number, written into this room: formatting costs three times as much, and this runs
+/// once a response.
+///
+/// ```
+/// use tidegate::message::{DECIMAL_DIGITS_MAX, format_decimal};
+///
+/// assert_eq!(format_decimal(u64::MAX, &mut [0; DECIMAL_DIGITS_MAX]), b"18446744073709551615");
+/// assert_eq!(format_decimal(0, &mut [0; DECIMAL_DIGITS_MAX]), b"0");
+/// ```
+pub fn format_decimal(mut number: u64, digits: &mut [u8; DECIMAL_DIGITS_MAX]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
 /// The members of a comma-separated list, without blanks around them and without empty members
 /// (RFC 9110 §5.6.1.2: a recipient ignores those).
 pub fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {

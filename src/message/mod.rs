@@ -23,7 +23,8 @@ mod target;
 pub use date::{Calendar, HttpDate};
 pub use field_block::FieldBlock;
 pub use fields::{
-    ConnectionOption, FieldLines, Fields, is_field_name, is_field_value, list_items, parse_decimal,
+    ConnectionOption, DECIMAL_DIGITS_MAX, FieldLines, Fields, format_decimal, is_field_name, is_field_value,
+    list_items, parse_decimal,
 };
 pub use method::Method;
 pub use request::{RequestHead, Version};

@@ -6,7 +6,8 @@
 
 use super::persistence::{CloseReason, ConnectionOption, Persistence};
 use crate::message::{
-    ContentLength, FieldBlock, FieldRole, HttpDate, InvalidResponse, StatusCode, Version, is_field_value,
+    ContentLength, DECIMAL_DIGITS_MAX, FieldBlock, FieldRole, HttpDate, InvalidResponse, StatusCode, Version,
+    format_decimal, is_field_value,
 };
 use crate::now::Now;
 
@@ -387,19 +388,8 @@ fn encode_field_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `write!` costs three times as much, and this runs once a response.
-fn encode_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+fn encode_decimal(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(format_decimal(number, &mut [0; DECIMAL_DIGITS_MAX]));
 }
 
 fn encode_hexadecimal(out: &mut Vec<u8>, number: u64) {

@@ -32,7 +32,7 @@ use super::input::Input;
 use super::names::{FieldNames, Key};
 use super::trust::TrustedProxies;
 use crate::gateway::{Environ, ServerInfo};
-use crate::message::{Method, Version};
+use crate::message::{DECIMAL_DIGITS_MAX, Method, Version, format_decimal};
 
 /// What a server says of itself to its applications.
 #[derive(Clone, Debug, Default)]
@@ -294,15 +294,6 @@ fn join_repeated(dict: &Bound<'_, PyDict>, environ: &Environ<'_>) -> PyResult<()
 }
 
 /// The string of a number, without the machinery of formatting.
-fn decimal(py: Python<'_>, mut number: u64) -> PyResult<Bound<'_, PyString>> {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return latin1(py, &digits[at..]);
-        }
-    }
+fn decimal(py: Python<'_>, number: u64) -> PyResult<Bound<'_, PyString>> {
+    latin1(py, format_decimal(number, &mut [0; DECIMAL_DIGITS_MAX]))
 }
