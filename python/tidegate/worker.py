@@ -75,6 +75,7 @@ class Worker:
         self.wants_restart = False
         self.status = exits.SHUT_DOWN
         self._is_draining = False
+        self._is_leaving = False
         self._watcher = None
         self._handlers_before = {}
         self._handlers_of_application = {}
@@ -220,6 +221,12 @@ class Worker:
         if number == signal.SIGHUP and is_alone:
             self.wants_restart = not terminal_is_gone()
         if number in (signal.SIGTERM, signal.SIGHUP) or (number == signal.SIGINT and is_alone):
+            self._leave()
+
+    def _leave(self) -> None:
+        """Gives the loading up: once, since another signal may come while that is being done."""
+        if not self._is_leaving:
+            self._is_leaving = True
             raise Leave
 
     def _hear_interrupt(self) -> None:
