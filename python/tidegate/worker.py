@@ -105,6 +105,9 @@ class Worker:
                 return self.status
             threads = self._start_threads(server)
             self._catch_signals_for_good()
+            if self._is_leaving:
+                # What was raised was lost where Python cannot pass an exception on, in a finalizer say.
+                raise Leave
         except Leave:
             return exits.SHUT_DOWN
         if self.supervision is not None:
