@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::words;
+
 /// Something that holds field lines in the order in which they arrived.
 pub trait FieldLines {
     /// How many there are.
@@ -77,8 +79,10 @@ pub fn is_field_name(name: &[u8]) -> bool {
 /// character but the tab. Bytes above 0x7f are opaque, and allowed; blanks at the ends are not
 /// part of the value, but harmless.
 pub fn is_field_value(value: &[u8]) -> bool {
-    // Without an early end, so that the compiler looks at many bytes at a time.
-    value.iter().fold(true, |is_valid, &byte| is_valid & ((byte >= b' ' && byte != 0x7f) || byte == b'\t'))
+    // A tab is below the blank, too, and looked at again as a byte.
+    let may_hold_control = |word| words::has_below(word, b' ') || words::has(word, 0x7f);
+    let is_control = |byte| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    words::position(value, may_hold_control, is_control).is_none()
 }
 
 /// A number of digits and nothing else, as Content-Length has it (RFC 9110 §8.6): `parse` would take

@@ -19,6 +19,7 @@ mod request;
 mod response;
 mod status;
 mod target;
+mod words;
 
 pub use date::{Calendar, HttpDate};
 pub use field_block::FieldBlock;

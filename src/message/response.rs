@@ -46,11 +46,16 @@ impl FieldRole {
     /// No field name, no field value, a Content-Length that is no number, or a field that is the
     /// server's.
     pub fn of(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
-        if !is_field_name(name.as_bytes()) {
+        // Nearly every response has this field, and nothing is to be found out about its name.
+        let is_usual = name == "Content-Type";
+        if !is_usual && !is_field_name(name.as_bytes()) {
             return Err(InvalidResponse::FieldName(name.to_string()));
         }
         if !is_field_value(value) {
             return Err(InvalidResponse::FieldValue(name.to_string()));
+        }
+        if is_usual {
+            return Ok(FieldRole::Plain);
         }
         // By length and first letter, so that the usual field costs two comparisons.
         match (name.len(), name.as_bytes()[0] | 0x20) {

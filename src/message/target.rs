@@ -1,6 +1,6 @@
 //! The request target in its four forms (RFC 9112 §3.2), and the host of a URI (RFC 3986 §3.2.2).
 
-use super::Method;
+use super::{Method, words};
 
 /// What the request is aimed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,20 +41,15 @@ impl<'a> RequestTarget<'a> {
     /// A path must be decodable in one way: a `%` begins an escape, and none stands for NUL, where
     /// many a reader ends (RFC 3986 §2.1, §7.3). A query is left to those who know its format.
     pub fn parse(method: Method<'_>, raw: &'a str) -> Result<RequestTarget<'a>, InvalidTarget> {
-        if !raw.is_ascii() {
-            return Err(InvalidTarget);
+        if raw.starts_with('/') && method != Method::CONNECT {
+            // One look at a path that has nothing to be looked at.
+            let special = words::position(raw.as_bytes(), may_hold_special, is_special);
+            return match special {
+                None => Ok(RequestTarget::Origin { path: raw, query: None }),
+                Some(_) => parse_origin(raw),
+            };
         }
-        if method == Method::CONNECT {
-            return parse_authority(raw);
-        }
-        if raw.starts_with('/') {
-            let (path, query) = split_query(raw)?;
-            return Ok(RequestTarget::Origin { path, query });
-        }
-        if raw == "*" && method == Method::OPTIONS {
-            return Ok(RequestTarget::Asterisk);
-        }
-        parse_absolute(raw)
+        parse_unusual(method, raw)
     }
 
     /// The path, still percent-encoded; empty for the forms without one.
@@ -83,9 +78,41 @@ impl<'a> RequestTarget<'a> {
     }
 }
 
+/// What makes a target more than a path that means itself: the beginning of a query, of a fragment, of an
+/// escape, and what is no ASCII.
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'?' | b'#' | b'%' | 0x80..)
+}
+
+fn may_hold_special(word: u64) -> bool {
+    let has = |byte| words::has(word, byte);
+    has(b'?') || has(b'#') || has(b'%') || words::has_beyond_ascii(word)
+}
+
+fn parse_origin(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
+    if !raw.is_ascii() {
+        return Err(InvalidTarget);
+    }
+    let (path, query) = split_query(raw)?;
+    Ok(RequestTarget::Origin { path, query })
+}
+
+#[cold]
+fn parse_unusual<'a>(method: Method<'_>, raw: &'a str) -> Result<RequestTarget<'a>, InvalidTarget> {
+    if !raw.is_ascii() {
+        return Err(InvalidTarget);
+    }
+    if method == Method::CONNECT {
+        return parse_authority(raw);
+    }
+    if raw == "*" && method == Method::OPTIONS {
+        return Ok(RequestTarget::Asterisk);
+    }
+    parse_absolute(raw)
+}
+
 /// A fragment is refused wherever it begins.
 fn split_query(raw: &str) -> Result<(&str, Option<&str>), InvalidTarget> {
-    // One look at a path that has nothing of all that.
     let end = match raw.bytes().position(|byte| matches!(byte, b'?' | b'#' | b'%')) {
         Some(at) if raw.as_bytes()[at] == b'%' => end_of_path(raw, at)?,
         end => end,
@@ -114,7 +141,6 @@ fn has_valid_escapes(encoded: &[u8]) -> bool {
     })
 }
 
-#[cold]
 fn parse_absolute(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
     let (scheme, rest) = raw.split_once("://").ok_or(InvalidTarget)?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -132,7 +158,6 @@ fn parse_absolute(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
     Ok(RequestTarget::Absolute { scheme, authority, path, query })
 }
 
-#[cold]
 fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
     let (host, port) = raw.rsplit_once(':').ok_or(InvalidTarget)?;
     let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -145,6 +170,17 @@ fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). Empty is allowed: it says that the
 /// target has no authority.
 pub fn is_host(value: &[u8]) -> bool {
+    // One look at a name or an address of version 4, as nearly all are.
+    let end = value.iter().position(|&byte| !is_plain_host_byte(byte)).unwrap_or(value.len());
+    match &value[end..] {
+        [] => true,
+        [b':', ..] => is_port_suffix(&value[end..]),
+        _ => is_unusual_host(value),
+    }
+}
+
+#[cold]
+fn is_unusual_host(value: &[u8]) -> bool {
     let Some(after_bracket) = value.strip_prefix(b"[") else {
         let name_end = value.iter().position(|&byte| !is_reg_name_byte(byte)).unwrap_or(value.len());
         return has_valid_escapes(&value[..name_end]) && is_port_suffix(&value[name_end..]);
@@ -152,7 +188,7 @@ pub fn is_host(value: &[u8]) -> bool {
     let Some(end) = after_bracket.iter().position(|&byte| byte == b']') else {
         return false;
     };
-    let is_literal_byte = |&byte: &u8| is_reg_name_byte(byte) && byte != b'%' || byte == b':';
+    let is_literal_byte = |&byte: &u8| is_plain_host_byte(byte) || byte == b':';
     end > 0 && after_bracket[..end].iter().all(is_literal_byte) && is_port_suffix(&after_bracket[end + 1..])
 }
 
@@ -164,19 +200,23 @@ fn is_port_suffix(suffix: &[u8]) -> bool {
     }
 }
 
+/// unreserved, sub-delims and the `%` of percent-encoding (RFC 3986 §3.2.2).
 fn is_reg_name_byte(byte: u8) -> bool {
-    REG_NAME[byte as usize]
+    is_plain_host_byte(byte) || byte == b'%'
 }
 
-/// unreserved, sub-delims and the `%` of percent-encoding (RFC 3986 §3.2.2), by byte: every request
-/// has a host to be looked at.
-static REG_NAME: [bool; 256] = {
+fn is_plain_host_byte(byte: u8) -> bool {
+    PLAIN_HOST[byte as usize]
+}
+
+/// unreserved and sub-delims (RFC 3986 §2.2, §2.3), by byte: every request has a host to be looked at.
+static PLAIN_HOST: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
         table[byte] = matches!(byte as u8,
             b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~'
-            | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%');
+            | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=');
         byte += 1;
     }
     table

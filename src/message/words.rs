@@ -1,0 +1,86 @@
+//! Looking at bytes eight at a time.
+//!
+//! Targets, names and values are short, and every request has some: a loop over bytes costs four
+//! instructions for each, a word two.
+
+/// One in every byte of a word.
+const ONES: u64 = u64::MAX / 255;
+/// The highest bit of every byte of a word.
+const HIGHS: u64 = ONES << 7;
+
+/// Where the first byte stands that `is_it` knows. `may_hold` looks at eight at once; it may say yes
+/// too often, but never no in vain.
+#[inline]
+pub(super) fn position(
+    bytes: &[u8],
+    may_hold: impl Fn(u64) -> bool,
+    is_it: impl Fn(u8) -> bool,
+) -> Option<usize> {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        if may_hold(u64::from_ne_bytes(*word))
+            && let Some(at) = word.iter().position(|&byte| is_it(byte))
+        {
+            return Some(8 * index + at);
+        }
+    }
+    let at = tail.iter().position(|&byte| is_it(byte))?;
+    Some(8 * words.len() + at)
+}
+
+/// Whether a byte of the word is below `bound`, which is 128 at most: only such a byte borrows from its
+/// highest bit when the bound is subtracted.
+#[inline]
+pub(super) const fn has_below(word: u64, bound: u8) -> bool {
+    word.wrapping_sub(ONES * bound as u64) & !word & HIGHS != 0
+}
+
+/// Whether a byte of the word is this one.
+#[inline]
+pub(super) const fn has(word: u64, byte: u8) -> bool {
+    has_below(word ^ (ONES * byte as u64), 1)
+}
+
+/// Whether a byte of the word is beyond ASCII.
+#[inline]
+pub(super) const fn has_beyond_ascii(word: u64) -> bool {
+    word & HIGHS != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_bytes_agree() {
+        for background in [0_u8, 1, 0x1f, 0x20, 0x7f, 0x80, 0xff] {
+            for byte in 0..=255_u8 {
+                for place in 0..8 {
+                    let mut bytes = [background; 8];
+                    bytes[place] = byte;
+                    let word = u64::from_ne_bytes(bytes);
+                    for sought in [0, 1, 0x1f, b'?', 0x7f, 0x80, 0xff, byte] {
+                        assert_eq!(has(word, sought), bytes.contains(&sought), "{sought} in {bytes:?}");
+                        let bound = sought.min(128);
+                        assert_eq!(has_below(word, bound), bytes.iter().any(|byte| *byte < bound));
+                    }
+                    assert_eq!(has_beyond_ascii(word), !bytes.is_ascii());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn first_byte_is_found_wherever_it_stands() {
+        for length in 0..30 {
+            let none = vec![b'a'; length];
+            assert_eq!(position(&none, |word| has(word, b'x'), |byte| byte == b'x'), None);
+            for at in 0..length {
+                let mut one = none.clone();
+                one[at..].fill(b'x');
+                assert_eq!(position(&one, |word| has(word, b'x'), |byte| byte == b'x'), Some(at));
+                assert_eq!(position(&one, |_| true, |byte| byte == b'x'), Some(at), "always asked");
+            }
+        }
+    }
+}
