@@ -112,7 +112,7 @@ fn feed(pieces: &[&[u8]], has_ended: bool, limits: &Limits) -> Outcome {
         application(environ, start_response, &mut seen)
     };
     let mut hand = ByHand::new(gateway);
-    hand.limits = limits.clone();
+    hand.around.limits = limits.clone();
     let mut sent = Vec::new();
     for piece in pieces {
         hand.receive(piece);

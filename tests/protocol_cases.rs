@@ -13,11 +13,10 @@ use std::time::Duration;
 use support::driver::{Conversed, Finale, application, converse, in_every_cut, limits, told};
 use support::response::read_all;
 use tidegate::conversation::{
-    Budget, ByHand, Conversation, Disk, Farewell, Life, Memory, NoJournal, OutputQueue, Turn, Wants,
+    Budget, ByHand, Conversation, Disk, Farewell, Memory, NoJournal, OutputQueue, Surroundings, Turn, Wants,
 };
-use tidegate::gateway::{Client, NoWake, ServerInfo, Spool, SpoolFile};
+use tidegate::gateway::{Client, NoWake, Peer, ServerInfo, Spool, SpoolFile};
 use tidegate::now::Now;
-use tidegate::protocol::ServerFields;
 
 /// Whole, byte by byte, and cut in two at every place.
 fn check(input: &str, expected: &[&str]) {
@@ -286,36 +285,31 @@ impl io::Seek for FullFile {
 
 /// Feeds a conversation that has such a disk.
 fn converse_with_full_disk(pieces: &[&[u8]], writes_left: usize) -> Vec<String> {
-    let (now, server, limits) = (Now::default(), ServerInfo::default(), limits());
-    let own_fields = ServerFields::new(&server.software, &now);
-    let mut conversation = Conversation::new(now.moment);
+    let around = Surroundings::new(limits(), ServerInfo::default(), Now::default());
+    let mut conversation = Conversation::new(around.now.moment);
     let mut out = OutputQueue::default();
     let mut disk = FullDisk { writes_left };
     for piece in pieces {
         let client = Client {
             connection_id: 1,
-            peer: None,
+            peer: Peer::Unix,
             local: None,
             has_finished_sending: false,
             wake_source: &NoWake,
         };
         let mut turn = Turn {
             gateway: &mut application,
-            limits: &limits,
-            server: &server,
-            own_fields: &own_fields,
-            now,
+            around: &around,
             client,
             disk: &mut disk,
             wire: &tidegate::conversation::NoWire,
             journal: &mut NoJournal,
-            life: Life::Running,
             memory: Memory::Ample,
             budget: Budget::TURN,
         };
         conversation.receive(piece, &mut turn, &mut out);
     }
-    assert_eq!(conversation.wants(0, &limits), Wants::Close(Farewell::Linger));
+    assert_eq!(conversation.wants(0, &around.limits), Wants::Close(Farewell::Linger));
     let sent: Vec<u8> = out.slices().flatten().copied().collect();
     read_all(&sent, &[]).unwrap().iter().map(ToString::to_string).collect()
 }
@@ -344,7 +338,7 @@ fn time_out_of_a_kept_connection_says_nothing() {
     let mut hand = ByHand::new(application);
     hand.receive(get("").as_bytes());
     assert!(!hand.transmit_all().is_empty());
-    hand.pass(hand.limits.idle_timeout - Duration::from_nanos(1));
+    hand.pass(hand.around.limits.idle_timeout - Duration::from_nanos(1));
     assert_eq!(hand.wants(), Wants::Read);
     hand.pass(Duration::from_nanos(1));
     assert_eq!((hand.transmit_all(), hand.wants()), (Vec::new(), Wants::Close(Farewell::Clean)));

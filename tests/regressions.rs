@@ -20,7 +20,7 @@ use support::loopback::{Answer, Client, End, Running, serve, serve_on, wait_unti
 use support::response::{Framing, read_all};
 use tidegate::conversation::{
     Budget, ByHand, Conversation, Disk, ExchangeRecord, Farewell, Journal, Life, Memory, OutputQueue,
-    RequestLine, Turn, Wants,
+    RequestLine, Surroundings, Turn, Wants,
 };
 use tidegate::gateway::{
     self, BodyStream, DeferredAnswer, Later, NoWake, Piece, Responder, Response, ServerInfo, Spool,
@@ -28,7 +28,6 @@ use tidegate::gateway::{
 };
 use tidegate::limits::Limits;
 use tidegate::now::{Moment, Now};
-use tidegate::protocol::ServerFields;
 use tidegate::{
     AccessLog, Body, Environ, Gateway, GatewayError, ListenAddress, Server, StartResponse, Wanted,
 };
@@ -508,16 +507,13 @@ impl<G: Gateway> Bench<G> {
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        let (server, now) = (ServerInfo::default(), Now::default());
+        let around = Surroundings::new(self.limits.clone(), ServerInfo::default(), Now::default());
         let mut turn = Turn {
             gateway: &mut self.gateway,
-            limits: &self.limits,
-            own_fields: &ServerFields::new(&server.software, &now),
-            server: &server,
-            now,
+            around: &around,
             client: gateway::Client {
                 connection_id: 1,
-                peer: None,
+                peer: gateway::Peer::Unix,
                 local: None,
                 has_finished_sending: false,
                 wake_source: &NoWake,
@@ -525,7 +521,6 @@ impl<G: Gateway> Bench<G> {
             disk: &mut self.disk,
             wire: &tidegate::conversation::NoWire,
             journal: &mut Printing,
-            life: Life::Running,
             memory: Memory::Ample,
             budget: Budget::TURN,
         };
@@ -851,7 +846,7 @@ fn pending_answer_and_the_request_behind_it_survive_the_end() {
 fn pending_answer_that_comes_while_draining_is_the_last() {
     let (mut hand, responders) = promising(|answer| answer);
     hand.receive(GET.repeat(2).as_bytes());
-    hand.life = Life::Draining;
+    hand.around.life = Life::Draining;
     responders.borrow_mut().remove(0).respond(late());
     hand.wake();
     assert_eq!(told(&mut hand, &[]), ["200 length close: late", "closed"]);
@@ -887,7 +882,7 @@ fn promise_with_a_moment_can_be_kept_before() {
     responders.borrow_mut().remove(0).respond(late());
     hand.wake();
     assert_eq!(told(&mut hand, &[]), ["200 length: late", "open"]);
-    assert_eq!(hand.deadline(), Some(Moment::START + seconds(2) + hand.limits.idle_timeout));
+    assert_eq!(hand.deadline(), Some(Moment::START + seconds(2) + hand.around.limits.idle_timeout));
 }
 
 /// Waits, and counts how often it is asked.

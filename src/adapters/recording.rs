@@ -3,8 +3,8 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use crate::gateway::{
-    BodyKind, Client, Content, Environ, Gateway, GatewayError, Misuse, NoWake, RequestContent, ResponseSink,
-    ServerInfo, StartResponse,
+    BodyKind, Client, Content, Environ, Gateway, GatewayError, Misuse, NoWake, Peer, RequestContent,
+    ResponseSink, ServerInfo, StartResponse,
 };
 use crate::message::{ContentLength, Fields, Method, RequestHead, RequestTarget, Version};
 use crate::now::Moment;
@@ -84,14 +84,14 @@ pub fn ask(
     };
     let client = Client {
         connection_id: 1,
-        peer: None,
+        peer: Peer::Unix,
         local: None,
         has_finished_sending: false,
         wake_source: &NoWake,
     };
     let server = ServerInfo::default();
     let content = RequestContent::borrowed(b"");
-    let mut environ = Environ::new(&head, content, None, client, &server, Moment::START);
+    let mut environ = Environ::new(&head, content, None, &client, &server, Moment::START);
     let mut recorded = Recorded::default();
     let body = gateway.call(&mut environ, StartResponse::new(&mut recorded))?;
     if let BodyKind::File(range) = body.into_kind() {

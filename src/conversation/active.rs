@@ -11,18 +11,19 @@ use std::borrow::Cow;
 use std::mem;
 
 use super::deadline::{Flow, of_body, of_head};
+use super::exchange::Exchange;
 use super::foreign::{Foreign, guard};
 use super::output_queue::OutputQueue;
 use super::report::Report;
-use super::sink::Tally;
 use super::turn::Turn;
 use super::{Farewell, Phase, Wants};
 use crate::gateway::{BodyKind, BodyStream, FileRange, GatewayError, Later, OwnedContent, RequestContent};
 use crate::limits::Limits;
+use crate::message::RequestHead;
 use crate::now::Moment;
 use crate::protocol::{
-    Expectation, FieldSlots, Http1, ParsedHead, ProtocolError, ReceiveBuffer, RequestFraming, RequestState,
-    blank_lines, parse_head,
+    Expectation, FieldSlots, Http1, ParsedHead, ProtocolError, ReceiveBuffer, RequestState, blank_lines,
+    parse_head,
 };
 
 /// From where the present exchange set out, and where the conversation goes back to if nothing
@@ -37,17 +38,13 @@ pub(super) enum Origin {
 
 /// One conversation in the middle of something.
 pub(super) struct Active {
-    pub(super) http: Http1,
+    pub(super) exchange: Exchange,
     input: ReceiveBuffer,
     peer_side: PeerSide,
     /// The application of this exchange was told that the peer seems to have ended its side.
     pub(super) is_told: bool,
     pub(super) work: Work,
     pub(super) origin: Origin,
-    /// When the head began, for its deadline; once it is complete, and again once the content is, when
-    /// that was, for the journal.
-    pub(super) begun: Moment,
-    pub(super) tally: Tally,
     pub(super) report: Option<Box<Report>>,
 }
 
@@ -131,21 +128,34 @@ impl Active {
     pub fn new(origin: Origin) -> Active {
         let (Origin::Accepted(begun) | Origin::Kept(begun)) = origin;
         Active {
-            http: Http1::new(),
+            exchange: Exchange::new(begun),
             input: ReceiveBuffer::default(),
             peer_side: PeerSide::Open,
             is_told: false,
             work: Work::None,
             origin,
-            begun,
-            tally: Tally::default(),
             report: None,
         }
     }
 
+    /// An exchange that lasts longer than its call, whatever the call has led to.
+    #[cold]
+    pub fn take_over(
+        exchange: Exchange,
+        answer: Result<BodyKind, GatewayError>,
+        head: &RequestHead<'_>,
+        report: Option<Box<Report>>,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Active {
+        let mut active = Active { exchange, report, ..Active::new(Origin::Kept(turn.around.now.moment)) };
+        active.follow(answer, head, turn, out);
+        active
+    }
+
     /// The phase without this box, if nothing remains for which it is needed.
     pub fn rest(&self) -> Option<Phase> {
-        match (&self.work, self.http.request(), self.origin) {
+        match (&self.work, self.exchange.http.request(), self.origin) {
             (Work::End(farewell), _, _) => Some(Phase::Finished(*farewell)),
             (Work::None, RequestState::Idle, _) if !self.input.is_empty() => None,
             (Work::None, RequestState::Idle, Origin::Accepted(at)) => Some(Phase::Fresh(at)),
@@ -179,7 +189,7 @@ impl Active {
     }
 
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        match self.http.request() {
+        match self.exchange.http.request() {
             RequestState::Head if self.is_blank() => self.work = Work::End(Farewell::Clean),
             RequestState::Head => self.refuse(ProtocolError::HeadTimeout, turn, out),
             RequestState::Body(_) => self.refuse(ProtocolError::BodyTimeout, turn, out),
@@ -213,7 +223,7 @@ impl Active {
     pub fn wants(&self, owed_bytes: usize, limits: &Limits) -> Wants {
         let is_full = owed_bytes >= self.work.output_bytes_high(limits);
         let unless_full = |wants| if is_full { Wants::Write } else { wants };
-        match (self.http.request(), &self.work) {
+        match (self.exchange.http.request(), &self.work) {
             (_, Work::End(farewell)) => unless_full(Wants::Close(*farewell)),
             (RequestState::Head | RequestState::Body(_), _) => unless_full(Wants::Read),
             (_, work) if work.pending().is_some() => Wants::Application,
@@ -224,15 +234,15 @@ impl Active {
     }
 
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
-        match (self.http.request(), &self.work) {
-            (RequestState::Head, _) => Some(of_head(self.begun, limits)),
+        match (self.exchange.http.request(), &self.work) {
+            (RequestState::Head, _) => Some(of_head(self.exchange.begun, limits)),
             (_, Work::Collect(incoming)) => Some(of_body(incoming.arrival, limits)),
             (_, work) => work.pending().flatten(),
         }
     }
 
     pub fn is_in_head(&self) -> bool {
-        self.http.request() == RequestState::Head
+        self.exchange.http.request() == RequestState::Head
     }
 
     pub fn held_bytes(&self) -> usize {
@@ -271,7 +281,7 @@ impl Active {
         if let Work::End(_) = self.work {
             return Round::Over;
         }
-        match self.http.request() {
+        match self.exchange.http.request() {
             RequestState::Idle => self.begin(rest, turn, out),
             // Half an empty line began it, and here is the other half: no part of any head.
             RequestState::Head if blank_lines(rest) > 0 => Round::Used(blank_lines(rest)),
@@ -303,12 +313,12 @@ impl Active {
         if rest.is_empty() {
             return self.nothing_left();
         }
-        if turn.budget.requests == 0 || out.owed() >= turn.limits.output_bytes_high {
+        if turn.budget.requests == 0 || out.owed() >= turn.around.limits.output_bytes_high {
             return Round::Stuck;
         }
         let round = self.read_head(rest, 0, turn, out);
-        if let (RequestState::Head, Origin::Kept(_)) = (self.http.request(), self.origin) {
-            self.begun = turn.now.moment;
+        if let (RequestState::Head, Origin::Kept(_)) = (self.exchange.http.request(), self.origin) {
+            self.exchange.begun = turn.around.now.moment;
         }
         round
     }
@@ -332,12 +342,12 @@ impl Active {
         out: &mut OutputQueue,
     ) -> Round {
         let mut slots = FieldSlots::new();
-        match self.http.read_head(rest, searched, &mut slots, turn.limits) {
+        match self.exchange.http.read_head(rest, searched, &mut slots, &turn.around.limits) {
             Ok(Some(parsed)) => self.take_request(&parsed, rest, turn, out),
             Ok(None) if self.peer_side == PeerSide::Open => Round::Stuck,
             Ok(None) if is_blank(rest) => self.nothing_left(),
             Ok(None) => {
-                self.http.refuse(ProtocolError::IncompleteRequest);
+                self.exchange.http.refuse(ProtocolError::IncompleteRequest);
                 Round::Used(0)
             }
             Err(_) => {
@@ -356,27 +366,20 @@ impl Active {
         out: &mut OutputQueue,
     ) -> Round {
         turn.budget.requests = turn.budget.requests.saturating_sub(1);
-        self.begun = turn.now.moment;
+        self.exchange.begun = turn.around.now.moment;
         let behind = &rest[parsed.length..];
-        let (content_length, content_bytes) = match parsed.framing {
-            RequestFraming::None => (None, 0),
-            RequestFraming::Length(length) => (Some(length), usize::try_from(length).unwrap_or(usize::MAX)),
-            RequestFraming::Chunked => (None, usize::MAX),
-        };
-        if content_bytes > behind.len() {
+        let Some(content) = self.exchange.take_content(parsed, behind) else {
             if parsed.expectation == Expectation::Continue && behind.is_empty() {
-                self.http.write_continue(out.buffer());
+                self.exchange.http.write_continue(out.buffer());
             }
-            let arrival = Flow::new(self.begun);
+            let arrival = Flow::new(self.exchange.begun);
             let head = rest[..parsed.length].to_vec();
             self.work = Work::Collect(Box::new(Incoming { head, content: OwnedContent::default(), arrival }));
             return Round::Used(parsed.length);
-        }
-        if let Ok(decoded) = self.http.read_content(behind) {
-            let content = RequestContent::borrowed(decoded.content);
-            self.answer(&parsed.head(), content, content_length, turn, out);
-        }
-        Round::Used(parsed.length + content_bytes)
+        };
+        let used = parsed.length + content.bytes.len();
+        self.answer(&parsed.head(), RequestContent::borrowed(content.bytes), content.length, turn, out);
+        Round::Used(used)
     }
 
     /// Takes content in, and answers when it is complete.
@@ -385,18 +388,18 @@ impl Active {
             return Round::Stuck;
         };
         if rest.is_empty() && self.peer_side == PeerSide::Ended {
-            self.http.refuse(ProtocolError::IncompleteRequest);
+            self.exchange.http.refuse(ProtocolError::IncompleteRequest);
             return Round::Used(0);
         }
-        let (used, content) = decode_all(&mut self.http, rest);
+        let (used, content) = decode_all(&mut self.exchange.http, rest);
         let kept = incoming.content.append(&content, turn.content_memory_bytes_max(), turn.disk);
         if let Err(error) = kept {
             turn.journal.failure(None, &error.into());
-            self.http.refuse(ProtocolError::NoPlaceForContent);
+            self.exchange.http.refuse(ProtocolError::NoPlaceForContent);
             return Round::Used(used);
         }
-        incoming.arrival.moved(used as u64, turn.now.moment);
-        match self.http.request() {
+        incoming.arrival.moved(used as u64, turn.around.now.moment);
+        match self.exchange.http.request() {
             RequestState::Body(_) if used == 0 => return Round::Stuck,
             RequestState::Complete => self.answer_collected(turn, out),
             _ => {}
@@ -410,7 +413,7 @@ impl Active {
             return;
         };
         let mut slots = FieldSlots::new();
-        let parsed = parse_head(&incoming.head, 0, &mut slots, turn.limits);
+        let parsed = parse_head(&incoming.head, 0, &mut slots, &turn.around.limits);
         let (Ok(Some(parsed)), Ok(())) = (parsed, incoming.content.rewind()) else {
             return self.fail(
                 None,
@@ -419,7 +422,7 @@ impl Active {
                 out,
             );
         };
-        self.begun = turn.now.moment;
+        self.exchange.begun = turn.around.now.moment;
         let content_length = Some(incoming.content.len());
         let content = RequestContent::owned(&mut incoming.content);
         self.answer(&parsed.head(), content, content_length, turn, out);

@@ -5,20 +5,18 @@ use std::mem;
 
 use super::Farewell;
 use super::active::{Active, Origin, Readiness, Work};
+use super::exchange::{Next, conclude, notes};
 use super::foreign::{Foreign, guard};
-use super::journal::{ExchangeRecord, Journal, Outcome, RequestLine};
+use super::journal::{Outcome, RequestLine};
 use super::output_queue::OutputQueue;
 use super::report::Report;
-use super::sink::{Notes, Sink, Tally, write_piece};
+use super::sink::{Sink, write_piece};
 use super::turn::Turn;
 use crate::gateway::{
-    Body, BodyKind, Content, Environ, FileRange, GatewayError, Piece, RequestContent, ResponseSink,
-    StartResponse,
+    BodyKind, Content, Environ, FileRange, GatewayError, Piece, RequestContent, StartResponse,
 };
 use crate::message::{InvalidResponse, RequestHead, StatusCode};
-use crate::protocol::{
-    BodyEncoder, CloseReason, FieldSlots, Persistence, ProtocolError, ResponseState, parse_head,
-};
+use crate::protocol::{BodyEncoder, FieldSlots, ProtocolError, ResponseState, parse_head};
 
 /// How much of a file is read at a time. 64 KiB: as much as a socket takes.
 const FILE_PIECE_BYTES: u64 = 64 * 1024;
@@ -36,33 +34,36 @@ impl Active {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
-        let mut environ =
-            Environ::new(head, content, content_length, turn.client, turn.server, turn.now.moment);
-        if let Some(wanted) = turn.journal.wanted() {
-            self.report = Some(Report::of_request(head, &environ, wanted));
-        }
-        let pace = turn.pace();
-        let notes = notes(&mut self.report, turn.journal);
-        let gateway = &mut *turn.gateway;
-        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, notes, pace);
-        let result = guard(|| gateway.call(&mut environ, StartResponse::new(&mut sink)));
-        let result = conclude(result, &mut sink);
-        let line =
-            RequestLine { method: head.method.as_str(), target: head.raw_target, version: head.version };
-        match result {
+        let answer = self.exchange.answer(head, content, content_length, &mut self.report, turn, out);
+        self.follow(answer, head, turn, out);
+    }
+
+    /// What follows from the call of the application.
+    pub fn follow(
+        &mut self,
+        answer: Result<BodyKind, GatewayError>,
+        head: &RequestHead<'_>,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        match answer {
             Ok(kind) => {
                 self.work = Work::after(kind);
                 if self.report.is_none() && !matches!(self.work, Work::None) {
                     self.report = Some(Report::of_line(head));
                 }
             }
-            Err(error) => self.fail(Some(line), error, turn, out),
+            Err(error) => {
+                let method = head.method.as_str();
+                let line = RequestLine { method, target: head.raw_target, version: head.version };
+                self.fail(Some(line), error, turn, out);
+            }
         }
     }
 
     /// Gets on with the response; whether the conversation can go on.
     pub fn respond(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
-        let is_full = out.owed() >= self.work.output_bytes_high(turn.limits);
+        let is_full = out.owed() >= self.work.output_bytes_high(&turn.around.limits);
         match &mut self.work {
             work if work.pending().is_some() => false,
             Work::Draw { .. } | Work::Send(_) | Work::Read(_) if is_full => false,
@@ -92,8 +93,8 @@ impl Active {
         let Some(answer) = answer.take() else {
             return;
         };
-        let (notes, pace) = (notes(&mut self.report, turn.journal), turn.pace());
-        let mut sink = Sink::new(&mut self.http, out, turn.own_fields, &mut self.tally, notes, pace);
+        let notes = notes(&mut self.report, turn.journal);
+        let mut sink = Sink::new(&mut self.exchange, out, notes, turn.around, turn.wire);
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
         match conclude(result, &mut sink) {
             Ok(kind) => self.work = Work::after(kind),
@@ -103,7 +104,7 @@ impl Active {
 
     /// Draws pieces while there is room for them; whether the conversation can go on.
     fn draw(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
-        let output_bytes_high = self.work.output_bytes_high(turn.limits);
+        let output_bytes_high = self.work.output_bytes_high(&turn.around.limits);
         let Work::Draw { readiness, stream, .. } = &mut self.work else {
             return true;
         };
@@ -111,7 +112,7 @@ impl Active {
             return true;
         };
         while out.owed() < output_bytes_high {
-            if !self.http.wants_content() {
+            if !self.exchange.http.wants_content() {
                 self.work = Work::None;
                 return true;
             }
@@ -120,10 +121,8 @@ impl Active {
             }
             // The application may take its time for each piece that leaves by itself: others come between.
             turn.budget.pieces = if output_bytes_high > 1 { turn.budget.pieces - 1 } else { 0 };
-            match guard(|| stream.next_piece(turn.now.moment)) {
-                Ok(Piece::Data(bytes)) => {
-                    write_piece(&mut self.http, out, &mut self.tally, Content::Borrowed(bytes))
-                }
+            match guard(|| stream.next_piece(turn.around.now.moment)) {
+                Ok(Piece::Data(bytes)) => write_piece(&mut self.exchange, out, Content::Borrowed(bytes)),
                 Ok(Piece::Pending { until }) => {
                     *readiness = Readiness::Pending { until };
                     return false;
@@ -147,7 +146,7 @@ impl Active {
             return;
         };
         let is_sent = turn.disk.sends_files() && range.length > READ_FILE_BYTES_MAX;
-        self.work = match is_sent && self.http.wants_content() {
+        self.work = match is_sent && self.exchange.http.wants_content() {
             true => {
                 let work = Work::Leave(range.length);
                 out.push_file(range);
@@ -180,8 +179,8 @@ impl Active {
     /// So many bytes of a file were handed over. Its length was declared, so there is no framing
     /// around them.
     fn count_file(&mut self, bytes: u64, out: &mut OutputQueue) {
-        debug_assert!(matches!(self.http.response(), ResponseState::Body(BodyEncoder::Length(_))));
-        self.tally.content_bytes += self.http.open_piece(out.buffer(), bytes);
+        debug_assert!(matches!(self.exchange.http.response(), ResponseState::Body(BodyEncoder::Length(_))));
+        self.exchange.tally.content_bytes += self.exchange.http.open_piece(out.buffer(), bytes);
     }
 
     /// Reads the next part of a file; whether the conversation can go on.
@@ -189,7 +188,7 @@ impl Active {
         let Work::Read(range) = &mut self.work else {
             return true;
         };
-        if range.length == 0 || !self.http.wants_content() {
+        if range.length == 0 || !self.exchange.http.wants_content() {
             self.work = Work::None;
             return true;
         }
@@ -212,7 +211,7 @@ impl Active {
 
     /// All content was handed over.
     fn end_response(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        match self.http.end_response(out.buffer()) {
+        match self.exchange.http.end_response(out.buffer()) {
             Ok(()) => self.end_exchange(turn),
             Err(invalid) => self.fail(None, invalid.into(), turn, out),
         }
@@ -229,25 +228,30 @@ impl Active {
         let known = self.report.as_ref().and_then(|report| report.line());
         // Even to print an error, and to drop it, is the application's code.
         Foreign::new(error).tell(|error| turn.journal.failure(line.or(known), error));
-        self.http.abort();
+        self.exchange.http.abort();
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        if !matches!(self.http.response(), ResponseState::Aborted(_)) {
-            self.tally.status = status.code();
+        if !matches!(self.exchange.http.response(), ResponseState::Aborted(_)) {
+            self.exchange.tally.status = status.code();
         }
         let content = "500 Internal Server Error: the application failed.\n";
         let start = out.buffer().len();
-        self.tally.content_bytes += self.http.write_error(out.buffer(), turn.own_fields, status, content);
+        self.exchange.tally.content_bytes +=
+            self.exchange.http.write_error(out.buffer(), &turn.around.own_fields, status, content);
         self.note_error_response(start, turn, out);
         self.end_exchange(turn);
     }
 
     /// The peer has broken a rule, or a limit: it is told so, and nothing more is read as a request.
     pub fn refuse(&mut self, error: ProtocolError, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        self.http.refuse(error);
-        self.tally.status = error.status().code();
+        self.exchange.http.refuse(error);
+        self.exchange.tally.status = error.status().code();
         let start = out.buffer().len();
-        self.tally.content_bytes +=
-            self.http.write_error(out.buffer(), turn.own_fields, error.status(), &error.content());
+        self.exchange.tally.content_bytes += self.exchange.http.write_error(
+            out.buffer(),
+            &turn.around.own_fields,
+            error.status(),
+            &error.content(),
+        );
         if let Work::Collect(incoming) = mem::replace(&mut self.work, Work::End(Farewell::Linger)) {
             self.report_head(&incoming.head, turn);
         }
@@ -257,20 +261,16 @@ impl Active {
 
     /// The response has ended, well or not: on to the next request, or to the end.
     fn end_exchange(&mut self, turn: &mut Turn<'_>) {
-        let outcome = match self.http.response() {
+        let outcome = match self.exchange.http.response() {
             ResponseState::Aborted(_) => Outcome::Aborted,
             _ => Outcome::Complete,
         };
         self.report(outcome, turn);
-        self.tally = Tally::default();
         self.is_told = false;
-        self.work = match (self.http.response(), self.http.persistence()) {
-            (ResponseState::Aborted(BodyEncoder::UntilClose), _) => Work::End(Farewell::Reset),
-            (ResponseState::Aborted(_), _) => Work::End(Farewell::Clean),
-            (_, Persistence::Close(reason)) => Work::End(farewell(reason)),
-            (_, Persistence::KeepAlive) => {
-                self.http.next_exchange();
-                self.origin = Origin::Kept(turn.now.moment);
+        self.work = match self.exchange.end() {
+            Next::End(farewell) => Work::End(farewell),
+            Next::Exchange => {
+                self.origin = Origin::Kept(turn.around.now.moment);
                 Work::None
             }
         };
@@ -279,7 +279,7 @@ impl Active {
     /// The connection is gone, in the middle of this. How it should end, so that the peer can tell.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) -> Farewell {
         let is_open_ended = matches!(
-            self.http.response(),
+            self.exchange.http.response(),
             ResponseState::Body(BodyEncoder::UntilClose) | ResponseState::Aborted(BodyEncoder::UntilClose)
         );
         self.work = Work::None;
@@ -294,9 +294,10 @@ impl Active {
             return;
         };
         let mut slots = FieldSlots::new();
-        if let Ok(Some(parsed)) = parse_head(head, 0, &mut slots, turn.limits) {
+        if let Ok(Some(parsed)) = parse_head(head, 0, &mut slots, &turn.around.limits) {
             let (head, none) = (parsed.head(), RequestContent::borrowed(&[]));
-            let environ = Environ::new(&head, none, None, turn.client, turn.server, turn.now.moment);
+            let environ =
+                Environ::new(&head, none, None, &turn.client, &turn.around.server, turn.around.now.moment);
             self.report = Some(Report::of_request(&head, &environ, wanted));
         }
     }
@@ -314,48 +315,6 @@ impl Active {
 
     fn report(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
         let report = self.report.take();
-        if turn.journal.wanted().is_none() || (report.is_none() && self.tally.status == 0) {
-            return;
-        }
-        turn.journal.exchange(&ExchangeRecord {
-            peer: turn.client.peer,
-            request: report.as_ref().and_then(|report| report.line()),
-            status: self.tally.status,
-            content_bytes: self.tally.content_bytes,
-            request_fields: report.as_ref().map_or(&[], |report| &report.request_fields),
-            response_fields: report.as_ref().map_or(&[], |report| &report.response_fields),
-            variables: report.as_ref().map_or(&[], |report| &report.variables),
-            begun: self.begun,
-            ended: turn.now,
-            outcome,
-        });
+        self.exchange.report(report, outcome, turn);
     }
-}
-
-/// Where a response is to be noted, if anywhere.
-fn notes<'a>(report: &'a mut Option<Box<Report>>, journal: &'a dyn Journal) -> Option<Notes<'a>> {
-    let report = report.as_deref_mut()?;
-    Some(Notes { report, wanted: journal.wanted()? })
-}
-
-/// How to end a connection, by the reason for it. A client that has asked for the end, or whose
-/// version knows nothing else, sends no more; the others may be sending their next request already.
-fn farewell(reason: CloseReason) -> Farewell {
-    match reason {
-        CloseReason::ClientAsked | CloseReason::Http10 | CloseReason::EndsContent => Farewell::Clean,
-        CloseReason::ApplicationAsked
-        | CloseReason::Refused
-        | CloseReason::Failed
-        | CloseReason::ShuttingDown => Farewell::Linger,
-    }
-}
-
-/// What the call has led to. After an error the response is taken back, if that is still possible.
-fn conclude(result: Result<Body, GatewayError>, sink: &mut Sink<'_>) -> Result<BodyKind, GatewayError> {
-    let concluded = result.and_then(|body| Ok(sink.accept(body)?));
-    if concluded.is_err() {
-        // Refused once content has followed; then the response is aborted instead.
-        let _ = sink.retract();
-    }
-    concluded
 }

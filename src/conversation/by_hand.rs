@@ -4,41 +4,30 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use super::{Budget, Conversation, Disk, Life, Memory, NoJournal, NoWire, OutputQueue, Turn, Wants};
-use crate::gateway::{Client, Gateway, NoWake, ServerInfo, Spool, SpoolFile};
+use super::{Budget, Conversation, Disk, Memory, NoJournal, NoWire, OutputQueue, Surroundings, Turn, Wants};
+use crate::gateway::{Client, Gateway, NoWake, Peer, ServerInfo, Spool, SpoolFile};
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
-use crate::protocol::ServerFields;
 
 /// One conversation and its surroundings, with a clock that stands still until it is moved.
 pub struct ByHand<G> {
     /// The application.
     pub gateway: G,
-    /// Bounds and timeouts; may be changed at any time.
-    pub limits: Limits,
-    /// The time; starts at zero.
-    pub now: Now,
-    /// Whether the server is to go on.
-    pub life: Life,
+    /// Limits, the server's names, the time, which starts at zero; may be changed at any time.
+    pub around: Surroundings,
     conversation: Conversation,
     out: OutputQueue,
-    server: ServerInfo,
-    own_fields: ServerFields,
 }
 
 impl<G: Gateway> ByHand<G> {
     /// A connection that was accepted at zero.
     pub fn new(gateway: G) -> ByHand<G> {
-        let (server, now) = (ServerInfo::default(), Now::default());
+        let around = Surroundings::new(Limits::default(), ServerInfo::default(), Now::default());
         ByHand {
             gateway,
-            limits: Limits::default(),
-            now,
-            life: Life::Running,
-            conversation: Conversation::new(now.moment),
+            conversation: Conversation::new(around.now.moment),
+            around,
             out: OutputQueue::default(),
-            own_fields: ServerFields::new(&server.software, &now),
-            server,
         }
     }
 
@@ -64,8 +53,8 @@ impl<G: Gateway> ByHand<G> {
 
     /// Lets time pass, and the deadline with it, if it comes.
     pub fn pass(&mut self, time: Duration) {
-        self.now.moment = self.now.moment + time;
-        if self.deadline().is_some_and(|deadline| deadline <= self.now.moment) {
+        self.around.now.moment = self.around.now.moment + time;
+        if self.deadline().is_some_and(|deadline| deadline <= self.around.now.moment) {
             self.turn(Conversation::expire);
         }
     }
@@ -94,12 +83,12 @@ impl<G: Gateway> ByHand<G> {
 
     /// What the conversation wants now.
     pub fn wants(&self) -> Wants {
-        self.conversation.wants(self.out.owed(), &self.limits)
+        self.conversation.wants(self.out.owed(), &self.around.limits)
     }
 
     /// Until when it wants that.
     pub fn deadline(&self) -> Option<Moment> {
-        self.conversation.deadline(&self.limits)
+        self.conversation.deadline(&self.around.limits)
     }
 
     /// Whether nothing is going on.
@@ -110,13 +99,10 @@ impl<G: Gateway> ByHand<G> {
     fn turn(&mut self, act: impl FnOnce(&mut Conversation, &mut Turn<'_>, &mut OutputQueue)) {
         let mut turn = Turn {
             gateway: &mut self.gateway,
-            limits: &self.limits,
-            server: &self.server,
-            own_fields: &self.own_fields,
-            now: self.now,
+            around: &self.around,
             client: Client {
                 connection_id: 1,
-                peer: None,
+                peer: Peer::Unix,
                 local: None,
                 has_finished_sending: false,
                 wake_source: &NoWake,
@@ -124,7 +110,6 @@ impl<G: Gateway> ByHand<G> {
             disk: &mut MemoryDisk,
             wire: &NoWire,
             journal: &mut NoJournal,
-            life: self.life,
             memory: Memory::Ample,
             budget: Budget::TURN,
         };

@@ -36,8 +36,10 @@
 
 mod active;
 mod answer;
+mod at_once;
 mod by_hand;
 mod deadline;
+mod exchange;
 mod foreign;
 mod journal;
 mod output_queue;
@@ -49,7 +51,7 @@ pub use by_hand::ByHand;
 pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use journal::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
 pub use output_queue::OutputQueue;
-pub use turn::{Budget, Disk, Life, Memory, NoWire, Turn, Wire};
+pub use turn::{Budget, Disk, Life, Memory, NoWire, Surroundings, Turn, Wire};
 
 use std::time::Duration;
 
@@ -113,8 +115,23 @@ impl Conversation {
     }
 
     /// Takes bytes from the peer, and does all that can be done with them.
+    #[inline]
     pub fn receive(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        self.act(turn, out, |active, turn, out| active.receive(bytes, turn, out));
+        let used = self.answer_at_once(bytes, turn, out);
+        if used < bytes.len() || !self.is_idle() {
+            self.receive_rest(&bytes[used..], turn, out);
+        }
+    }
+
+    /// What was not a whole request, or is not answered yet.
+    #[cold]
+    fn receive_rest(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        match &mut self.phase {
+            // A peer that has sent more than it should is still sending, perhaps: closing at once would
+            // reset the connection under its answer.
+            Phase::Finished(farewell @ Farewell::Clean) if !bytes.is_empty() => *farewell = Farewell::Linger,
+            _ => self.act(turn, out, |active, turn, out| active.receive(bytes, turn, out)),
+        }
     }
 
     /// The peer has ended its side. It may still wait for answers.
@@ -263,6 +280,11 @@ impl Conversation {
         matches!(self.phase, Phase::Fresh(_) | Phase::Kept(_))
     }
 
+    /// Goes on with what is active, if anything remains to be done.
+    fn take(&mut self, active: Active) {
+        self.phase = active.rest().unwrap_or_else(|| Phase::Active(Box::new(active)));
+    }
+
     /// Lets `work` act on the active part: the one in the box, or one on the stack that moves into
     /// a box only if something remains to be done.
     fn act(
@@ -285,6 +307,6 @@ impl Conversation {
         };
         let mut active = Active::new(origin);
         work(&mut active, turn, out);
-        self.phase = active.rest().unwrap_or_else(|| Phase::Active(Box::new(active)));
+        self.take(active);
     }
 }

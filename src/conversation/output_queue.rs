@@ -129,22 +129,46 @@ impl OutputQueue {
         self.file.take()
     }
 
+    /// All that is owed, if that is one buffer: as always, unless much is owed.
+    #[inline]
+    pub fn single_buffer(&self) -> Option<&[u8]> {
+        match &self.front {
+            Segment::Buffer(bytes) if self.rest.is_empty() && self.file.is_none() => bytes.get(self.sent..),
+            _ => None,
+        }
+    }
+
     /// How many bytes have not left, those of a file among them. (Where a `usize` cannot say how
     /// long the file is, the most that it can say.)
     #[inline]
     pub fn owed(&self) -> usize {
-        let in_file =
-            self.file.as_ref().map_or(0, |range| usize::try_from(range.length).unwrap_or(usize::MAX));
-        self.held_bytes().saturating_add(in_file)
+        match self.single_buffer() {
+            Some(bytes) => bytes.len(),
+            None => self.sum_of_owed(),
+        }
     }
 
     /// How many bytes in memory have not left.
     #[inline]
     pub fn held_bytes(&self) -> usize {
-        let front = self.front.as_slice().len() - self.sent;
-        if self.rest.is_empty() {
-            return front;
+        match self.single_buffer() {
+            Some(bytes) => bytes.len(),
+            None => self.sum_of_held(),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sum_of_owed(&self) -> usize {
+        let in_file =
+            self.file.as_ref().map_or(0, |range| usize::try_from(range.length).unwrap_or(usize::MAX));
+        self.sum_of_held().saturating_add(in_file)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sum_of_held(&self) -> usize {
+        let front = self.front.as_slice().len() - self.sent;
         self.rest.iter().fold(front, |sum, segment| sum + segment.as_slice().len())
     }
 
@@ -162,7 +186,17 @@ impl OutputQueue {
     }
 
     /// Forgets bytes at the front, which have left.
+    #[inline]
     pub fn consume(&mut self, bytes: usize) {
+        match self.single_buffer() {
+            Some(single) if single.len() == bytes => self.clear_memory(),
+            _ => self.consume_part(bytes),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn consume_part(&mut self, bytes: usize) {
         self.sent += bytes;
         while self.sent >= self.front.as_slice().len() {
             let beyond = self.sent - self.front.as_slice().len();
@@ -188,8 +222,11 @@ impl OutputQueue {
         self.clear_memory();
     }
 
+    #[inline]
     fn clear_memory(&mut self) {
-        self.rest.clear();
+        if !self.rest.is_empty() {
+            self.rest.clear();
+        }
         self.sent = 0;
         match &mut self.front {
             Segment::Buffer(bytes) if bytes.capacity() <= KEPT_BYTES_MAX => bytes.clear(),

@@ -1,14 +1,15 @@
 //! The server's side of `start_response`: from the application's calls to bytes in the queue.
 
+use super::exchange::Exchange;
 use super::foreign::Foreign;
 use super::journal::Wanted;
 use super::output_queue::OutputQueue;
 use super::report::Report;
-use super::turn::{Life, Pace};
+use super::turn::{Life, Surroundings, Wire};
 use crate::gateway::{Body, BodyKind, Content, Misuse, ResponseSink};
 use crate::message::{ContentLength, FieldBlock};
 use crate::now::Moment;
-use crate::protocol::{BodyEncoder, CloseReason, Http1, ResponseEncoder, ResponseState, ServerFields};
+use crate::protocol::{BodyEncoder, CloseReason, HeadOpen, ResponseEncoder, ResponseState};
 
 /// What is counted of a response, for the journal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,13 +28,12 @@ pub(super) struct Notes<'a> {
 
 /// Takes one response, from its status line to the content that is at hand.
 pub(super) struct Sink<'a> {
-    http: &'a mut Http1,
+    exchange: &'a mut Exchange,
     out: &'a mut OutputQueue,
-    own_fields: &'a ServerFields,
-    tally: &'a mut Tally,
     /// None where nobody wants to know.
     notes: Option<Notes<'a>>,
-    pace: Pace<'a>,
+    around: &'a Surroundings,
+    wire: &'a dyn Wire,
     stage: Stage,
 }
 
@@ -47,23 +47,23 @@ enum Stage {
     Ended {
         /// Where the head begins in the output.
         start: usize,
-        /// The protocol as it was before the head ended.
-        before: Http1,
+        /// What the end of the head has changed, as it was before.
+        before: HeadOpen,
     },
     /// Content has followed, or the head has been sent.
     Content,
 }
 
 impl<'a> Sink<'a> {
+    #[inline]
     pub fn new(
-        http: &'a mut Http1,
+        exchange: &'a mut Exchange,
         out: &'a mut OutputQueue,
-        own_fields: &'a ServerFields,
-        tally: &'a mut Tally,
         notes: Option<Notes<'a>>,
-        pace: Pace<'a>,
+        around: &'a Surroundings,
+        wire: &'a dyn Wire,
     ) -> Sink<'a> {
-        Sink { http, out, own_fields, tally, notes, pace, stage: Stage::Unbegun }
+        Sink { exchange, out, notes, around, wire, stage: Stage::Unbegun }
     }
 
     /// Whether the body that the application returned goes with what it did.
@@ -83,7 +83,7 @@ impl<'a> Sink<'a> {
 
     /// Whether the head that has ended announces so many bytes, or that there will be none at all.
     fn declares(&self, bytes: u64) -> bool {
-        match self.http.response() {
+        match self.exchange.http.response() {
             ResponseState::Body(BodyEncoder::Length(length)) => length == bytes,
             ResponseState::Body(BodyEncoder::Discard) => true,
             _ => false,
@@ -93,7 +93,7 @@ impl<'a> Sink<'a> {
 
 impl ResponseSink for Sink<'_> {
     fn begin(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse> {
-        let head = ResponseEncoder::begin(self.out.buffer(), self.own_fields, code, reason)?;
+        let head = ResponseEncoder::begin(self.out.buffer(), &self.around.own_fields, code, reason)?;
         self.stage = Stage::Head(head);
         Ok(())
     }
@@ -116,12 +116,13 @@ impl ResponseSink for Sink<'_> {
         let Stage::Head(head) = &self.stage else {
             return Err(Misuse::NotStarted);
         };
-        let before = *self.http;
-        if self.pace.life == Life::Draining {
-            self.http.close_after(CloseReason::ShuttingDown);
+        let http = &mut self.exchange.http;
+        let before = http.head_open();
+        if self.around.life == Life::Draining {
+            http.close_after(CloseReason::ShuttingDown);
         }
-        self.http.end_head(head, self.out.buffer(), length)?;
-        self.tally.status = head.status().code();
+        http.end_head(head, self.out.buffer(), length)?;
+        self.exchange.tally.status = head.status().code();
         if let Some(notes) = &mut self.notes {
             notes.report.note_response(&self.out.buffer()[head.start()..], notes.wanted);
         }
@@ -136,7 +137,7 @@ impl ResponseSink for Sink<'_> {
         }
         if !content.as_slice().is_empty() {
             self.stage = Stage::Content;
-            write_piece(self.http, self.out, self.tally, content);
+            write_piece(self.exchange, self.out, content);
         }
         Ok(())
     }
@@ -147,8 +148,8 @@ impl ResponseSink for Sink<'_> {
             Stage::Head(head) => self.out.buffer().truncate(head.start()),
             Stage::Ended { start, before } => {
                 self.out.buffer().truncate(*start);
-                *self.http = *before;
-                *self.tally = Tally::default();
+                self.exchange.http.reopen_head(*before);
+                self.exchange.tally = Tally::default();
                 if let Some(notes) = &mut self.notes {
                     notes.report.forget_response();
                 }
@@ -161,7 +162,7 @@ impl ResponseSink for Sink<'_> {
 
     fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {
         match &self.stage {
-            Stage::Unbegun => Ok(self.http.write_interim(self.out.buffer(), code, fields)?),
+            Stage::Unbegun => Ok(self.exchange.http.write_interim(self.out.buffer(), code, fields)?),
             Stage::Head(_) | Stage::Ended { .. } | Stage::Content => Err(Misuse::AlreadySent),
         }
     }
@@ -173,20 +174,21 @@ impl ResponseSink for Sink<'_> {
             Stage::Unbegun | Stage::Content => {}
             Stage::Ended { .. } => self.stage = Stage::Content,
         }
-        self.pace.wire.flush(self.out);
+        self.wire.flush(self.out);
     }
 
     fn now(&self) -> Moment {
-        self.pace.now
+        self.around.now.moment
     }
 }
 
 /// Queues one piece of content in its framing, as much of it as the declared length admits.
-pub(super) fn write_piece(http: &mut Http1, out: &mut OutputQueue, tally: &mut Tally, content: Content<'_>) {
-    let admitted = http.open_piece(out.buffer(), content.as_slice().len() as u64);
+#[inline]
+pub(super) fn write_piece(exchange: &mut Exchange, out: &mut OutputQueue, content: Content<'_>) {
+    let admitted = exchange.http.open_piece(out.buffer(), content.as_slice().len() as u64);
     if admitted > 0 {
         out.push(content, admitted as usize);
-        http.close_piece(out.buffer());
-        tally.content_bytes += admitted;
+        exchange.http.close_piece(out.buffer());
+        exchange.tally.content_bytes += admitted;
     }
 }

@@ -7,7 +7,7 @@ use super::journal::Journal;
 use super::output_queue::OutputQueue;
 use crate::gateway::{Client, Gateway, ServerInfo, Spool};
 use crate::limits::Limits;
-use crate::now::{Moment, Now};
+use crate::now::Now;
 use crate::protocol::ServerFields;
 
 /// The disk, as the pure layers see it: a simulation can fill it, or let it fail.
@@ -63,19 +63,42 @@ impl Budget {
     }
 }
 
+/// What holds for all connections in a turn of the loop. Apart from [`Turn`], so that lending it costs a
+/// pointer.
+pub struct Surroundings {
+    /// Bounds and timeouts.
+    pub limits: Limits,
+    /// What the server says of itself to applications.
+    pub server: ServerInfo,
+    /// What the server says of itself to clients.
+    pub own_fields: ServerFields,
+    /// The time.
+    pub now: Now,
+    /// Whether each connection is to end after its exchange.
+    pub life: Life,
+}
+
+impl Surroundings {
+    /// Of a server that goes on.
+    pub fn new(limits: Limits, server: ServerInfo, now: Now) -> Surroundings {
+        let own_fields = ServerFields::new(&server.software, &now);
+        Surroundings { limits, server, own_fields, now, life: Life::Running }
+    }
+
+    /// Another turn of the loop begins.
+    pub fn refresh(&mut self, now: Now) {
+        self.now = now;
+        self.own_fields.refresh(&now);
+    }
+}
+
 /// Everything around a conversation for the length of one turn: the server's means, who is asking,
 /// and how much may be done.
 pub struct Turn<'a> {
     /// The application.
     pub gateway: &'a mut dyn Gateway,
-    /// Bounds and timeouts.
-    pub limits: &'a Limits,
-    /// What the server says of itself to applications.
-    pub server: &'a ServerInfo,
-    /// What the server says of itself to clients.
-    pub own_fields: &'a ServerFields,
-    /// The time.
-    pub now: Now,
+    /// What holds for all connections.
+    pub around: &'a Surroundings,
     /// Who is asking.
     pub client: Client<'a>,
     /// Where long content goes, and where files are read.
@@ -84,36 +107,20 @@ pub struct Turn<'a> {
     pub wire: &'a dyn Wire,
     /// Who wants to know.
     pub journal: &'a mut dyn Journal,
-    /// Whether each connection is to end after its exchange.
-    pub life: Life,
     /// Whether there is room for more.
     pub memory: Memory,
     /// What may still be done in this turn.
     pub budget: Budget,
 }
 
-impl<'a> Turn<'a> {
+impl Turn<'_> {
     /// How much of a request's content may stay in memory.
     pub(super) fn content_memory_bytes_max(&self) -> usize {
         match self.memory {
-            Memory::Ample => self.limits.body_memory_bytes_max,
+            Memory::Ample => self.around.limits.body_memory_bytes_max,
             Memory::Scarce => 0,
         }
     }
-
-    /// What a response has to know of the turn in which it is started.
-    pub(super) fn pace(&self) -> Pace<'a> {
-        Pace { now: self.now.moment, life: self.life, wire: self.wire }
-    }
-}
-
-/// When a response is started, whether it must be the last of its connection, and how it can leave
-/// early.
-#[derive(Clone, Copy)]
-pub(super) struct Pace<'a> {
-    pub now: Moment,
-    pub life: Life,
-    pub wire: &'a dyn Wire,
 }
 
 /// How much is held for all connections together.

@@ -53,7 +53,7 @@ mod wakeup;
 pub use body::{Body, BodyKind, BodyStream, Content, FileRange, Later, Piece, Pieces};
 pub use content::{OwnedContent, RequestContent, Spool, SpoolFile};
 pub use deferred::{DeferredAnswer, Responder, Response, deferred};
-pub use environ::{Client, Environ, OwnedEnviron, ServerInfo};
+pub use environ::{Client, Environ, OwnedEnviron, Peer, ServerInfo};
 pub use error::{GatewayError, Misuse};
 pub use start_response::{ResponseHead, ResponseSink, StartResponse, Writer};
 pub use wakeup::{NoWake, WakeSource, Wakeup};

@@ -46,6 +46,13 @@ pub struct Http1 {
     terms: Terms,
 }
 
+/// What the end of a response's head changes, as it was before.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadOpen {
+    response: ResponseState,
+    persistence: Persistence,
+}
+
 impl Http1 {
     /// A connection on which nothing has happened.
     pub const fn new() -> Http1 {
@@ -180,6 +187,18 @@ impl Http1 {
             return Ok(());
         }
         encode_interim(out, code, fields)
+    }
+
+    /// To be kept before the head of a response ends, should it be taken back.
+    #[inline]
+    pub fn head_open(&self) -> HeadOpen {
+        HeadOpen { response: self.response, persistence: self.persistence }
+    }
+
+    /// Takes the end of a head back, before anything has followed it.
+    pub fn reopen_head(&mut self, before: HeadOpen) {
+        self.response = before.response;
+        self.persistence = before.persistence;
     }
 
     /// Ends the head of the response, which fixes its framing and the fate of the connection.

@@ -185,8 +185,7 @@ impl Running<'_> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
             self.wait(&mut poll, &mut events, clock, queue)?;
-            self.shared.now = clock.read();
-            self.shared.own_fields.refresh(&self.shared.now);
+            self.shared.around.refresh(clock.read());
             for event in &events {
                 self.dispatch(event);
             }
@@ -271,7 +270,7 @@ impl Running<'_> {
 
     /// Takes connections from the listeners that may have some.
     fn accept(&mut self) {
-        let now = self.shared.now.moment;
+        let now = self.shared.around.now.moment;
         for index in 0..self.listeners.len() {
             if let Accepting::Paused(until) = self.listeners[index].accepting
                 && until <= now
@@ -287,8 +286,8 @@ impl Running<'_> {
     }
 
     fn accept_one(&mut self, index: usize) {
-        let now = self.shared.now.moment;
-        let limit = self.shared.limits.connections_max;
+        let now = self.shared.around.now.moment;
+        let limit = self.shared.around.limits.connections_max;
         let is_full = self.connections.len() >= limit;
         // Who makes room, if anybody is waiting: nobody may be.
         let idle = if is_full { self.connections.longest_idle() } else { None };
@@ -324,7 +323,7 @@ impl Running<'_> {
 
     /// Tells the operator, but not a thousand times a second.
     fn complain(&mut self, what: std::fmt::Arguments<'_>) {
-        let now = self.shared.now.moment;
+        let now = self.shared.around.now.moment;
         if self.complained.is_none_or(|at| now.since(at) >= COMPLAINT_INTERVAL) {
             log::warn!("{what}");
             self.complained = Some(now);
@@ -357,7 +356,7 @@ impl Running<'_> {
     /// Gives a turn to the connections whose timer has gone off. They are all taken first: a timer
     /// that is set again at once must wait for the next turn of the loop.
     fn expire(&mut self) {
-        let now = self.shared.now.moment;
+        let now = self.shared.around.now.moment;
         let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(EXPIRIES_PER_TURN).collect();
         for id in due {
             if let Some(connection) = self.connections.get(id) {
@@ -372,7 +371,7 @@ impl Running<'_> {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        if connection.must_wait_for_gateway(cause, &self.shared) {
+        if !self.shared.gateway.is_ready() && connection.must_wait_for_gateway(cause, &self.shared) {
             // It is us who do not read: no deadline of its client passes meanwhile.
             self.timers.disarm(id, &mut connection.timer);
             if connection.enqueue() {
@@ -381,6 +380,11 @@ impl Running<'_> {
             return;
         }
         let verdict = connection.turn(id, cause, &mut self.shared);
+        if verdict == Verdict::Keep && !self.listeners.iter().any(Listener::is_paused) {
+            connection.account(&mut self.shared.held_bytes);
+            let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
+            return self.timers.arm(id, &mut connection.timer, deadline);
+        }
         self.follow(id, verdict);
     }
 
@@ -400,6 +404,7 @@ impl Running<'_> {
     }
 
     /// What follows from the turn of a connection.
+    #[cold]
     fn follow(&mut self, id: ConnectionId, verdict: Verdict) {
         let Some(connection) = self.connections.get(id) else {
             return;
@@ -418,7 +423,7 @@ impl Running<'_> {
             }
             Verdict::Again | Verdict::Starved | Verdict::Keep => {}
         }
-        let deadline = connection.deadline(&self.shared.limits, self.shared.life);
+        let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
         self.timers.arm(id, &mut connection.timer, deadline);
     }
 
@@ -446,7 +451,7 @@ impl Running<'_> {
             return;
         }
         log::info!("draining: {} connections are open", self.connections.len());
-        self.drain_until = Some(self.shared.now.moment + self.shared.limits.drain_timeout);
+        self.drain_until = Some(self.shared.around.now.moment + self.shared.around.limits.drain_timeout);
         for index in 0..self.listeners.len() {
             self.listeners[index].accepting = Accepting::Ready;
             let mut budget = if queue == Queue::Accepted { LAST_ACCEPTS } else { 0 };
@@ -456,7 +461,7 @@ impl Running<'_> {
             }
         }
         self.listeners.clear();
-        self.shared.life = Life::Draining;
+        self.shared.around.life = Life::Draining;
         self.ready.append(&mut self.starved);
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {
@@ -469,7 +474,7 @@ impl Running<'_> {
     }
 
     fn is_drained(&self) -> bool {
-        let is_over = |until: Moment| self.connections.is_empty() || until <= self.shared.now.moment;
+        let is_over = |until: Moment| self.connections.is_empty() || until <= self.shared.around.now.moment;
         self.drain_until.is_some_and(is_over)
     }
 

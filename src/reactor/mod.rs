@@ -37,7 +37,9 @@ mod listener;
 mod readiness;
 mod shared;
 mod shutdown;
+mod socket;
 mod stream;
+mod talk;
 mod timers;
 mod wakeup_queue;
 

@@ -12,11 +12,9 @@ use super::disk::RealDisk;
 use super::held::HeldResponses;
 use super::journal::LoopJournal;
 use super::wakeup_queue::{Wakes, WakeupQueue};
-use crate::conversation::{Budget, Life, Memory, OutputQueue, Turn, Wire};
-use crate::gateway::{Client, Gateway, ServerInfo};
+use crate::conversation::{Budget, Memory, OutputQueue, Surroundings, Turn, Wire};
+use crate::gateway::{Client, Gateway, Peer, ServerInfo};
 use crate::limits::Limits;
-use crate::now::Now;
-use crate::protocol::ServerFields;
 
 /// Bytes read at a time. 64 KiB: a head, or a good part of an upload, in one system call; shared
 /// by all connections, so its size costs nothing.
@@ -25,11 +23,8 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 /// Lent to each connection for its turn.
 pub(super) struct Shared<'g> {
     pub gateway: &'g mut dyn Gateway,
-    pub limits: Limits,
-    pub server: ServerInfo,
-    pub own_fields: ServerFields,
-    pub now: Now,
-    pub life: Life,
+    /// What holds for all conversations.
+    pub around: Surroundings,
     pub registry: Registry,
     pub scratch: Box<[u8]>,
     pub journal: LoopJournal,
@@ -60,8 +55,8 @@ pub(super) struct Settings {
 }
 
 /// What a connection knows of the client at its other end.
-pub(super) struct Asker {
-    pub peer: Option<SocketAddr>,
+pub(super) struct Asker<'a> {
+    pub peer: Peer<'a>,
     pub listener: u16,
     pub has_finished_sending: bool,
 }
@@ -78,14 +73,9 @@ impl<'g> Shared<'g> {
     /// Around this application.
     pub fn new(gateway: &'g mut dyn Gateway, settings: Settings) -> Shared<'g> {
         let Settings { limits, server, registry, journal, locals, queue, hold_max, clock } = settings;
-        let now = clock.read();
         Shared {
             gateway,
-            own_fields: ServerFields::new(&server.software, &now),
-            limits,
-            server,
-            now,
-            life: Life::Running,
+            around: Surroundings::new(limits, server, clock.read()),
             registry,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             journal,
@@ -112,7 +102,11 @@ impl<'g> Shared<'g> {
     /// Whether there is room for more. Scarce from three quarters of the limit on: each connection
     /// may still add a scratch before it has its next turn.
     pub fn memory(&self) -> Memory {
-        if self.held_bytes < self.limits.memory_bytes_max / 4 * 3 { Memory::Ample } else { Memory::Scarce }
+        if self.held_bytes < self.around.limits.memory_bytes_max / 4 * 3 {
+            Memory::Ample
+        } else {
+            Memory::Scarce
+        }
     }
 
     /// Whether connections that wait for memory, or for the gateway, can go on.
@@ -124,7 +118,7 @@ impl<'g> Shared<'g> {
     pub fn lend<'a>(
         &'a mut self,
         id: ConnectionId,
-        asker: Asker,
+        asker: Asker<'a>,
         budget: Budget,
         wire: &'a dyn Wire,
     ) -> Lent<'a> {
@@ -133,21 +127,17 @@ impl<'g> Shared<'g> {
         let client = Client {
             connection_id: id.number(),
             peer: asker.peer,
-            local: self.locals.get(usize::from(asker.listener)).copied().flatten(),
+            local: self.locals.get(usize::from(asker.listener)).and_then(Option::as_ref),
             has_finished_sending: asker.has_finished_sending,
             wake_source: &self.wakes,
         };
         let turn = Turn {
             gateway: &mut *self.gateway,
-            limits: &self.limits,
-            server: &self.server,
-            own_fields: &self.own_fields,
-            now: self.now,
+            around: &self.around,
             client,
             disk: &mut self.disk,
             wire,
             journal: &mut self.journal,
-            life: self.life,
             memory,
             budget,
         };

@@ -163,7 +163,7 @@ impl Served {
     }
 
     fn converse(&mut self, cause: Cause, around: &mut Around<'_, '_>) -> io::Result<()> {
-        let now = around.turn.now.moment;
+        let now = around.turn.around.now.moment;
         self.backlog = match self.backlog.take() {
             None => {
                 let mut out = std::mem::take(around.out);
@@ -203,7 +203,7 @@ impl Served {
         let mut flushed = 0;
         loop {
             self.note(around, out);
-            match self.conversation.wants(out.owed(), around.turn.limits) {
+            match self.conversation.wants(out.owed(), &around.turn.around.limits) {
                 Wants::Read if self.is_readable => self.fill_and_advance(around, out)?,
                 Wants::Turn if !around.turn.budget.is_spent() => {
                     self.conversation.advance(&mut around.turn, out);
@@ -228,13 +228,13 @@ impl Served {
 
     fn begin(&mut self, cause: Cause, around: &mut Around<'_, '_>, out: &mut OutputQueue) {
         self.note(around, out);
-        if self.is_to_be_told(out.owed(), around.turn.limits) {
+        if self.is_to_be_told(out.owed(), &around.turn.around.limits) {
             self.is_told = true;
             around.ledger.borrow_mut().accounts[self.number].is_woken = true;
             self.conversation.client_has_finished(&mut around.turn, out);
             self.note(around, out);
         }
-        let now = around.turn.now.moment;
+        let now = around.turn.around.now.moment;
         match cause {
             Cause::Wake => {
                 around.ledger.borrow_mut().accounts[self.number].is_woken = true;
@@ -242,7 +242,10 @@ impl Served {
             }
             Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
             Cause::Timer
-                if self.conversation.deadline(around.turn.limits).is_some_and(|deadline| deadline <= now) =>
+                if self
+                    .conversation
+                    .deadline(&around.turn.around.limits)
+                    .is_some_and(|deadline| deadline <= now) =>
             {
                 self.conversation.expire(&mut around.turn, out);
             }
@@ -268,8 +271,8 @@ impl Served {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.is_readable = false;
-                if around.turn.life == Life::Draining {
-                    self.conversation.finish_if_idle(around.turn.now.moment);
+                if around.turn.around.life == Life::Draining {
+                    self.conversation.finish_if_idle(around.turn.around.now.moment);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -299,13 +302,13 @@ impl Served {
     }
 
     fn settle(&mut self, around: &mut Around<'_, '_>) {
-        let limits = around.turn.limits;
+        let limits = &around.turn.around.limits;
         let is_again = match self.wants(limits) {
             Wants::Close(Farewell::Reset) => return self.close(End::Reset),
             Wants::Close(Farewell::Clean) if !self.is_readable => return self.close(End::Fin),
             Wants::Close(Farewell::Linger | Farewell::Clean) => {
                 self.socket.end = Some(End::Fin);
-                let until = around.turn.now.moment + limits.linger_timeout;
+                let until = around.turn.around.now.moment + limits.linger_timeout;
                 self.lingers_until = Some(until);
                 return self.linger(until, around);
             }
@@ -318,7 +321,7 @@ impl Served {
     }
 
     fn linger(&mut self, until: Moment, around: &mut Around<'_, '_>) {
-        if until <= around.turn.now.moment {
+        if until <= around.turn.around.now.moment {
             return self.close(End::Fin);
         }
         while self.is_readable {
@@ -332,7 +335,9 @@ impl Served {
     }
 
     fn is_stalled(&self, around: &Around<'_, '_>) -> bool {
-        let now = around.turn.now.moment;
-        self.backlog.as_ref().is_some_and(|(_, departure)| of_output(*departure, around.turn.limits) <= now)
+        let now = around.turn.around.now.moment;
+        self.backlog
+            .as_ref()
+            .is_some_and(|(_, departure)| of_output(*departure, &around.turn.around.limits) <= now)
     }
 }

@@ -16,12 +16,11 @@ use super::plan::{Goodbye, Pace, Reading, Script};
 use super::rng::Rng;
 use super::server::{Around, Cause, Served, Wakes};
 use tidegate::conversation::{
-    Budget, ExchangeRecord, Journal, Life, Memory, OutputQueue, RequestLine, Turn, Wanted,
+    Budget, ExchangeRecord, Journal, Life, Memory, OutputQueue, RequestLine, Surroundings, Turn, Wanted,
 };
-use tidegate::gateway::{Client as Asker, GatewayError, ServerInfo};
+use tidegate::gateway::{Client as Asker, GatewayError, Peer, ServerInfo};
 use tidegate::limits::Limits;
 use tidegate::now::{Moment, Now};
-use tidegate::protocol::ServerFields;
 
 /// More steps than any schedule needs.
 const STEPS_MAX: usize = 100_000;
@@ -30,9 +29,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Everything.
 pub struct World {
     rng: Rng,
-    now: Moment,
-    limits: Limits,
-    life: Life,
+    around: Surroundings,
     drain_until: Option<Moment>,
     scripts: Rc<Vec<Script>>,
     application: Application,
@@ -44,8 +41,6 @@ pub struct World {
     wants_exchanges: bool,
     scratch: Vec<u8>,
     out: OutputQueue,
-    server: ServerInfo,
-    own_fields: ServerFields,
     is_traced: bool,
 }
 
@@ -89,12 +84,9 @@ impl World {
         let now = Moment::START;
         let served = scripts.iter().enumerate();
         let served = served.map(|(number, script)| Served::new(number, script.socket_bytes, now)).collect();
-        let server = ServerInfo::default();
         let client = || Client { sent: 0, sends_at: now, reads_at: now, is_done: false };
         World {
-            now,
-            limits,
-            life: Life::Running,
+            around: Surroundings::new(limits, ServerInfo::default(), Now::default()),
             drain_until: None,
             application: Application { scripts: scripts.clone(), ledger: ledger.clone() },
             ledger,
@@ -106,8 +98,6 @@ impl World {
             wants_exchanges: rng.once_in(2),
             scratch: vec![0; rng.pick(&[1, 7, 64, 512, 4096])],
             out: OutputQueue::default(),
-            own_fields: ServerFields::new(&server.software, &Now::default()),
-            server,
             is_traced,
             rng,
         }
@@ -149,9 +139,13 @@ impl World {
                 self.disk.is_full = !self.disk.is_full;
                 self.disk.was_full |= self.disk.is_full;
             }
-            5..8 => self.now = self.now + Duration::from_millis(self.rng.pick(&[1, 100, 900])),
+            5..8 => {
+                self.around.now.moment =
+                    self.around.now.moment + Duration::from_millis(self.rng.pick(&[1, 100, 900]))
+            }
             8 if self.rng.once_in(4) => {
-                self.now = self.now + Duration::from_secs(self.rng.pick(&[3, 21, 100, 5_000]));
+                self.around.now.moment =
+                    self.around.now.moment + Duration::from_secs(self.rng.pick(&[3, 21, 100, 5_000]));
             }
             9 if self.rng.once_in(4) => {
                 self.served[number].socket.is_broken = true;
@@ -160,8 +154,8 @@ impl World {
             }
             10 if self.rng.once_in(4) && self.drain_until.is_none() => {
                 self.trace("drain", 0);
-                self.drain_until = Some(self.now + self.limits.drain_timeout);
-                self.life = Life::Draining;
+                self.drain_until = Some(self.around.now.moment + self.around.limits.drain_timeout);
+                self.around.life = Life::Draining;
                 self.ledger.borrow_mut().is_draining = true;
                 self.served.iter_mut().for_each(Served::look_again);
             }
@@ -176,16 +170,18 @@ impl World {
                 continue;
             }
             let (client, script) = (&self.clients[number], &self.scripts[number]);
-            if self.can_send(number) && client.sends_at <= self.now {
+            if self.can_send(number) && client.sends_at <= self.around.now.moment {
                 actions.push(Action::Send(number));
             }
             if client.sent == script.bytes.len() && !client.is_done {
                 actions.push(Action::Finish(number));
             }
-            if self.can_read(number) && client.reads_at <= self.now {
+            if self.can_read(number) && client.reads_at <= self.around.now.moment {
                 actions.push(Action::Read(number));
             }
-            let is_due = served.deadline(&self.limits).is_some_and(|deadline| deadline <= self.now);
+            let is_due = served
+                .deadline(&self.around.limits)
+                .is_some_and(|deadline| deadline <= self.around.now.moment);
             let is_woken = served.woken.0.load(Ordering::Relaxed);
             // In a turn of the loop, timers come last.
             let is_due = is_due && !served.has_event && !served.is_ready && !is_woken;
@@ -250,7 +246,7 @@ impl World {
             Pace::Any => 1 + self.rng.below(left),
         };
         if let Pace::Drip(_) = script.pace {
-            client.sends_at = self.now + SECOND;
+            client.sends_at = self.around.now.moment + SECOND;
         }
         self.served[number].socket.send(&script.bytes[client.sent..][..count]);
         self.served[number].has_event = true;
@@ -277,7 +273,7 @@ impl World {
         let socket = &mut self.served[number].socket;
         let count = match self.scripts[number].reading {
             Reading::Slow(bytes) => {
-                self.clients[number].reads_at = self.now + SECOND;
+                self.clients[number].reads_at = self.around.now.moment + SECOND;
                 bytes.min(socket.unread())
             }
             Reading::Until(bytes) => socket.unread().min(bytes - socket.read_by_client),
@@ -298,17 +294,13 @@ impl World {
         let wakes = Wakes(served.woken.clone());
         let mut journal =
             Records { ledger: self.ledger.clone(), wanted: self.wants_exchanges.then(Wanted::default) };
-        let now = Now { moment: self.now, unix_seconds: 0 };
         let budget = Budget { requests: self.rng.pick(&[1, 2, 32]), pieces: self.rng.pick(&[1, 3, 256]) };
         let turn = Turn {
             gateway: &mut self.application,
-            limits: &self.limits,
-            server: &self.server,
-            own_fields: &self.own_fields,
-            now,
+            around: &self.around,
             client: Asker {
                 connection_id: number as u64,
-                peer: None,
+                peer: Peer::Unix,
                 local: None,
                 has_finished_sending: served.socket.has_client_ended,
                 wake_source: &wakes,
@@ -316,7 +308,6 @@ impl World {
             disk: &mut self.disk,
             wire: &tidegate::conversation::NoWire,
             journal: &mut journal,
-            life: self.life,
             memory: self.rng.pick(&[Memory::Ample, Memory::Ample, Memory::Scarce]),
             budget,
         };
@@ -332,7 +323,8 @@ impl World {
         }
         let Ledger { accounts, violations, .. } = &mut *ledger;
         let (script, account) = (&self.scripts[number], &accounts[number]);
-        let scene = Scene { served, script, account, limits: &self.limits, now: self.now };
+        let scene =
+            Scene { served, script, account, limits: &self.around.limits, now: self.around.now.moment };
         self.models[number].watch(&scene, cause, violations);
         drop(ledger);
         if self.is_traced {
@@ -342,22 +334,25 @@ impl World {
 
     /// Nothing can happen now: on to the next moment that somebody waits for, or a little later.
     fn pass_time(&mut self) -> Result<(), String> {
-        if self.drain_until.is_some_and(|until| until <= self.now) {
+        if self.drain_until.is_some_and(|until| until <= self.around.now.moment) {
             let open = (0..self.served.len()).filter(|number| !self.served[*number].is_gone);
             open.collect::<Vec<_>>().into_iter().for_each(|number| self.turn(number, None));
             return Ok(());
         }
         let mut moments: Vec<Moment> = self.drain_until.into_iter().collect();
         for (number, served) in self.served.iter().enumerate().filter(|(_, served)| !served.is_gone) {
-            let Some(deadline) = served.deadline(&self.limits) else {
-                return Err(format!("connection {number} waits for ever: {:?}", served.wants(&self.limits)));
+            let Some(deadline) = served.deadline(&self.around.limits) else {
+                return Err(format!(
+                    "connection {number} waits for ever: {:?}",
+                    served.wants(&self.around.limits)
+                ));
             };
             moments.push(deadline);
             moments.extend(self.can_send(number).then_some(self.clients[number].sends_at));
             moments.extend(self.can_read(number).then_some(self.clients[number].reads_at));
         }
         let next = moments.into_iter().min().ok_or("nobody waits for anything")?;
-        self.now = next + Duration::from_millis(self.rng.pick(&[0, 0, 0, 1, 700, 100_000]));
+        self.around.now.moment = next + Duration::from_millis(self.rng.pick(&[0, 0, 0, 1, 700, 100_000]));
         Ok(())
     }
 
@@ -367,7 +362,7 @@ impl World {
         for (number, (served, script)) in self.served.iter().zip(&*self.scripts).enumerate() {
             let account = &ledger.accounts[number];
             let judge = || {
-                judge_wire(number, served, script, account, self.life, self.disk.was_full)?;
+                judge_wire(number, served, script, account, self.around.life, self.disk.was_full)?;
                 judge_account(account, script, self.wants_exchanges)
             };
             judge().map_err(|what| format!("connection {number}: {what}"))?;
@@ -380,12 +375,12 @@ impl World {
             let served = &self.served[number];
             eprintln!(
                 "{:>9} ms  connection {number}: {what}: sent {}, read {}, calls {}, written {}, {:?}, owes {}",
-                self.now.since(Moment::START).as_millis(),
+                self.around.now.moment.since(Moment::START).as_millis(),
                 self.clients[number].sent,
                 served.socket.read_by_server,
                 self.ledger.borrow().accounts[number].calls,
                 served.socket.wire.len(),
-                if served.is_gone { None } else { Some(served.wants(&self.limits)) },
+                if served.is_gone { None } else { Some(served.wants(&self.around.limits)) },
                 served.owed(),
             );
         }
@@ -395,7 +390,7 @@ impl World {
     pub fn describe(&self) -> String {
         format!(
             "{:#?}\n{:?}",
-            self.limits,
+            self.around.limits,
             self.scripts.iter().map(|script| &script.items).collect::<Vec<_>>()
         )
     }

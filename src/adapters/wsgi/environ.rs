@@ -160,7 +160,7 @@ impl Environs {
         if environ.version() == Version::Http10 {
             dict.set_item(&keys.protocol, Version::Http10.as_str())?;
         }
-        if let Some(peer) = environ.client().peer {
+        if let Some(peer) = environ.client().peer.address() {
             dict.set_item(&keys.remote_port, decimal(py, peer.port().into())?)?;
         }
         if let Some(length) = environ.content_length() {
@@ -265,7 +265,7 @@ impl Base {
     /// Corrects what seldom changes from one request to the next, and then costs nothing.
     fn bring_up_to_date(&mut self, py: Python<'_>, environ: &Environ<'_>, keys: &Keys) -> PyResult<()> {
         let client = environ.client();
-        let peer = client.peer.map(|peer| peer.ip());
+        let peer = client.peer.address().map(|peer| peer.ip());
         if self.peer != Some(peer) {
             let address = peer.map(|ip| ip.to_string()).unwrap_or_default();
             self.dict.bind(py).set_item(&keys.remote_addr, address)?;
@@ -273,11 +273,11 @@ impl Base {
         }
         let host = environ.host().unwrap_or_default().as_bytes();
         let is_known =
-            self.host.as_ref().is_some_and(|(known, local)| known == host && *local == client.local);
+            self.host.as_ref().is_some_and(|(known, local)| known == host && local.as_ref() == client.local);
         if !is_known {
             self.dict.bind(py).set_item(&keys.server_name, environ.server_name())?;
             self.dict.bind(py).set_item(&keys.server_port, environ.server_port())?;
-            self.host = Some((host.to_vec(), client.local));
+            self.host = Some((host.to_vec(), client.local.copied()));
         }
         Ok(())
     }
