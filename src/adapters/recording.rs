@@ -77,7 +77,6 @@ pub fn ask(
     let method = Method(method);
     let head = RequestHead {
         method,
-        raw_target: target,
         target: RequestTarget::parse(method, target).unwrap(),
         version: Version::Http11,
         fields: Fields::new(&lines),

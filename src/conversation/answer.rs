@@ -55,7 +55,7 @@ impl Active {
             }
             Err(error) => {
                 let method = head.method.as_str();
-                let line = RequestLine { method, target: head.raw_target, version: head.version };
+                let line = RequestLine { method, target: head.target.as_str(), version: head.version };
                 self.fail(Some(line), error, turn, out);
             }
         }

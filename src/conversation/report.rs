@@ -30,7 +30,7 @@ struct Line {
 impl Report {
     /// Of a request that no access log wants to know of: enough to tell of its failure.
     pub fn of_line(head: &RequestHead<'_>) -> Box<Report> {
-        let text = [head.method.as_str(), head.raw_target].concat();
+        let text = [head.method.as_str(), head.target.as_str()].concat();
         let line = Some(Line { text, method_bytes: head.method.as_str().len(), version: head.version });
         Box::new(Report { line, ..Report::default() })
     }

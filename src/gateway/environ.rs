@@ -167,14 +167,14 @@ impl<'a> Environ<'a> {
         self.head.target.query().unwrap_or_default()
     }
 
-    /// The request target, taken apart.
+    /// The request target, for its parts.
     pub fn target(&self) -> RequestTarget<'a> {
         self.head.target
     }
 
     /// The request target as it was sent: `REQUEST_URI`.
     pub fn raw_target(&self) -> &'a str {
-        self.head.raw_target
+        self.head.target.as_str()
     }
 
     /// The peer's version of the protocol.
@@ -246,7 +246,7 @@ impl<'a> Environ<'a> {
             "SCRIPT_NAME" => self.script_name(),
             "PATH_INFO" => self.path_info(),
             "QUERY_STRING" => self.query().as_bytes().into(),
-            "REQUEST_URI" => self.head.raw_target.as_bytes().into(),
+            "REQUEST_URI" => self.head.target.as_str().as_bytes().into(),
             "CONTENT_TYPE" => self.field("Content-Type")?.into(),
             "CONTENT_LENGTH" => self.content_length?.to_string().into_bytes().into(),
             "SERVER_NAME" => self.server_name().into_bytes().into(),
@@ -292,7 +292,7 @@ impl<'a> Environ<'a> {
     /// A copy that owns its parts, for another thread. The content moves there; here none is left.
     pub fn detach(&mut self) -> OwnedEnviron {
         OwnedEnviron {
-            line: [self.method().as_str(), self.head.raw_target].concat(),
+            line: [self.method().as_str(), self.head.target.as_str()].concat(),
             method_bytes: self.method().as_str().len(),
             version: self.version(),
             fields: OwnedFields::copy(self.fields()),
@@ -425,9 +425,8 @@ impl OwnedEnviron {
         let method = Method(method);
         let head = RequestHead {
             method,
-            raw_target,
             // It was parsed before it was copied.
-            target: RequestTarget::parse(method, raw_target).unwrap_or(RequestTarget::Asterisk),
+            target: RequestTarget::parse(method, raw_target).unwrap_or(RequestTarget::ASTERISK),
             version: self.version,
             fields: Fields::new(&self.fields),
         };
@@ -508,7 +507,6 @@ mod tests {
             fields.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
         let head = RequestHead {
             method: Method::GET,
-            raw_target: target,
             target: RequestTarget::parse(Method::GET, target).unwrap(),
             version: Version::Http11,
             fields: Fields::new(&lines),

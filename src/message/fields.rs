@@ -82,7 +82,7 @@ pub fn is_field_value(value: &[u8]) -> bool {
     // A tab is below the blank, too, and looked at again as a byte.
     let may_hold_control = |word| words::has_below(word, b' ') || words::has(word, 0x7f);
     let is_control = |byte| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-    words::position(value, may_hold_control, is_control).is_none()
+    !words::any(value, may_hold_control, is_control)
 }
 
 /// A number of digits and nothing else, as Content-Length has it (RFC 9110 §8.6): `parse` would take

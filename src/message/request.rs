@@ -26,9 +26,7 @@ impl Version {
 pub struct RequestHead<'a> {
     /// What is to be done.
     pub method: Method<'a>,
-    /// The request target as it was sent.
-    pub raw_target: &'a str,
-    /// The request target, taken apart.
+    /// The request target.
     pub target: RequestTarget<'a>,
     /// The peer's version.
     pub version: Version,

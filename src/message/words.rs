@@ -4,28 +4,21 @@
 //! instructions for each, a word two.
 
 /// One in every byte of a word.
-const ONES: u64 = u64::MAX / 255;
+pub(super) const ONES: u64 = u64::MAX / 255;
 /// The highest bit of every byte of a word.
 const HIGHS: u64 = ONES << 7;
 
-/// Where the first byte stands that `is_it` knows. `may_hold` looks at eight at once; it may say yes
-/// too often, but never no in vain.
+/// Whether there is a byte that `is_it` knows. `may_hold` looks at eight at once; it may say yes too
+/// often, which costs a look at each byte, but never no in vain.
 #[inline]
-pub(super) fn position(
-    bytes: &[u8],
-    may_hold: impl Fn(u64) -> bool,
-    is_it: impl Fn(u8) -> bool,
-) -> Option<usize> {
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        if may_hold(u64::from_ne_bytes(*word))
-            && let Some(at) = word.iter().position(|&byte| is_it(byte))
-        {
-            return Some(8 * index + at);
-        }
-    }
-    let at = tail.iter().position(|&byte| is_it(byte))?;
-    Some(8 * words.len() + at)
+pub(super) fn any(bytes: &[u8], may_hold: impl Fn(u64) -> bool, is_it: impl Fn(u8) -> bool) -> bool {
+    let one_by_one = || bytes.iter().any(|&byte| is_it(byte));
+    let Some(last) = bytes.last_chunk() else {
+        return one_by_one();
+    };
+    // The last word overlaps the one before: that is cheaper than a rest of bytes.
+    let (words, _) = bytes.as_chunks();
+    words.iter().chain([last]).any(|word| may_hold(u64::from_ne_bytes(*word))) && one_by_one()
 }
 
 /// Whether a byte of the word is below `bound`, which is 128 at most: only such a byte borrows from its
@@ -71,15 +64,16 @@ mod tests {
     }
 
     #[test]
-    fn first_byte_is_found_wherever_it_stands() {
+    fn byte_is_found_wherever_it_stands() {
         for length in 0..30 {
-            let none = vec![b'a'; length];
-            assert_eq!(position(&none, |word| has(word, b'x'), |byte| byte == b'x'), None);
+            let mut bytes = vec![b'a'; length];
+            let is_there =
+                |bytes: &[u8], may_hold: fn(u64) -> bool| any(bytes, may_hold, |byte| byte == b'x');
+            assert!(!is_there(&bytes, |word| has(word, b'x')) && !is_there(&bytes, |_| true));
             for at in 0..length {
-                let mut one = none.clone();
-                one[at..].fill(b'x');
-                assert_eq!(position(&one, |word| has(word, b'x'), |byte| byte == b'x'), Some(at));
-                assert_eq!(position(&one, |_| true, |byte| byte == b'x'), Some(at), "always asked");
+                bytes.fill(b'a');
+                bytes[at] = b'x';
+                assert!(is_there(&bytes, |word| has(word, b'x')), "{at} of {length}");
             }
         }
     }

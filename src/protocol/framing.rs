@@ -125,16 +125,16 @@ pub enum BodyDecoder {
 }
 
 impl BodyDecoder {
-    /// The decoder for a framing; none where there is nothing to decode.
+    /// The decoder for the content of a request that has some.
     ///
     /// # Errors
     /// Content that is known to be longer than `body_bytes_max`.
-    pub fn new(framing: RequestFraming, body_bytes_max: u64) -> Result<Option<BodyDecoder>, ProtocolError> {
+    pub fn new(framing: RequestFraming, body_bytes_max: u64) -> Result<BodyDecoder, ProtocolError> {
         match framing {
-            RequestFraming::None | RequestFraming::Length(0) => Ok(None),
             RequestFraming::Length(length) if length > body_bytes_max => Err(ProtocolError::ContentTooLarge),
-            RequestFraming::Length(length) => Ok(Some(BodyDecoder::Length(length))),
-            RequestFraming::Chunked => Ok(Some(BodyDecoder::Chunked(ChunkedDecoder::new(body_bytes_max)))),
+            RequestFraming::Length(length) => Ok(BodyDecoder::Length(length)),
+            RequestFraming::None => Ok(BodyDecoder::Length(0)),
+            RequestFraming::Chunked => Ok(BodyDecoder::Chunked(ChunkedDecoder::new(body_bytes_max))),
         }
     }
 

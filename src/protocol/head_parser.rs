@@ -46,7 +46,6 @@ pub enum Expectation {
 /// A complete head, and what it means for the connection.
 pub struct ParsedHead<'s, 'b> {
     method: &'b str,
-    raw_target: &'b str,
     target: RequestTarget<'b>,
     /// The peer's version.
     pub version: Version,
@@ -78,7 +77,6 @@ impl ParsedHead<'_, '_> {
     pub fn head(&self) -> RequestHead<'_> {
         RequestHead {
             method: self.method(),
-            raw_target: self.raw_target,
             target: self.target,
             version: self.version,
             fields: Fields::new(&self.lines),
@@ -97,6 +95,7 @@ impl ParsedHead<'_, '_> {
 ///
 /// # Errors
 /// The first rule that the head breaks, or the limit that it passes even before its end.
+#[inline(always)]
 pub fn parse_head<'s, 'b>(
     input: &'b [u8],
     searched: usize,
@@ -120,6 +119,7 @@ pub fn parse_head<'s, 'b>(
     }
 }
 
+#[inline(always)]
 fn complete_head<'s, 'b>(
     input: &[u8],
     request: httparse::Request<'s, 'b>,
@@ -140,13 +140,12 @@ fn complete_head<'s, 'b>(
     let lines = Lines(request.headers);
     let control = Control::collect(lines.0)?;
     control.check_host(version)?;
-    if let RequestTarget::Authority(_) = target {
+    if target.is_tunnel() {
         return Err(ProtocolError::TunnelUnsupported);
     }
     let framing = control.framing(Method(method), version)?;
     Ok(ParsedHead {
         method,
-        raw_target,
         target,
         version,
         lines,
@@ -171,7 +170,8 @@ impl<'b> Control<'b> {
     fn collect(lines: &[httparse::Header<'b>]) -> Result<Control<'b>, ProtocolError> {
         let mut control = Control::default();
         for line in lines {
-            let is = |name: &str| line.name.eq_ignore_ascii_case(name);
+            // As it is usually written first: that is one comparison.
+            let is = |name: &str| line.name == name || line.name.eq_ignore_ascii_case(name);
             match line.name.len() {
                 4 if is("Host") && control.host.replace(line.value).is_some() => {
                     return Err(ProtocolError::RepeatedHost);
@@ -321,7 +321,7 @@ mod tests {
         let parsed = parse_head(input, 0, &mut slots, &Limits::default())?;
         Ok(parsed.map(|parsed| {
             let head = parsed.head();
-            let text = format!("{} {} {}", head.method, head.raw_target, head.fields.len());
+            let text = format!("{} {} {}", head.method, head.target.as_str(), head.fields.len());
             (text, parsed.framing, parsed.expectation, parsed.persistence)
         }))
     }

@@ -29,7 +29,7 @@
 //! ```
 
 use super::error::ProtocolError;
-use super::framing::{BodyDecoder, Decoded};
+use super::framing::{BodyDecoder, Decoded, RequestFraming};
 use super::head_parser::{FieldSlots, ParsedHead, blank_lines, parse_head};
 use super::persistence::{CloseReason, Persistence};
 use super::response_encoder::{CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms, encode_interim};
@@ -84,6 +84,7 @@ impl Http1 {
     ///
     /// # Errors
     /// The rule that it breaks; the connection is refused from then on.
+    #[inline(always)]
     pub fn read_head<'s, 'b>(
         &mut self,
         input: &'b [u8],
@@ -91,23 +92,18 @@ impl Http1 {
         slots: &'s mut FieldSlots<'b>,
         limits: &Limits,
     ) -> Result<Option<ParsedHead<'s, 'b>>, ProtocolError> {
-        let read = parse_head(input, searched, slots, limits).and_then(|parsed| match parsed {
-            Some(parsed) => {
-                let decoder = BodyDecoder::new(parsed.framing, limits.body_bytes_max)?;
-                Ok(Some((parsed, decoder)))
-            }
-            None => Ok(None),
-        });
-        match read {
-            Ok(Some((parsed, decoder))) => {
+        match parse_head(input, searched, slots, limits) {
+            Ok(Some(parsed)) => {
                 let content =
                     if parsed.method() == Method::HEAD { ContentWish::HeadOnly } else { ContentWish::Wanted };
                 self.terms = Terms { version: parsed.version, content };
                 self.persistence = parsed.persistence;
-                self.on_request(match decoder {
-                    Some(decoder) => RequestEvent::ContentAwaited(decoder),
-                    None => RequestEvent::HeadEnded,
-                });
+                match parsed.framing {
+                    RequestFraming::None | RequestFraming::Length(0) => {
+                        self.on_request(RequestEvent::HeadEnded);
+                    }
+                    framing => self.await_content(framing, limits.body_bytes_max)?,
+                }
                 Ok(Some(parsed))
             }
             Ok(None) => {
@@ -117,6 +113,20 @@ impl Http1 {
             }
             Err(error) => {
                 self.note_method(input);
+                self.refuse(error);
+                Err(error)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn await_content(&mut self, framing: RequestFraming, body_bytes_max: u64) -> Result<(), ProtocolError> {
+        match BodyDecoder::new(framing, body_bytes_max) {
+            Ok(decoder) => {
+                self.on_request(RequestEvent::ContentAwaited(decoder));
+                Ok(())
+            }
+            Err(error) => {
                 self.refuse(error);
                 Err(error)
             }
@@ -307,16 +317,20 @@ impl Http1 {
         self.terms = Terms::UNTOLD;
     }
 
+    #[inline]
     fn on_request(&mut self, event: RequestEvent) {
-        let next = self.request.after(event);
-        debug_assert!(next.is_some(), "{:?} does not know {event:?}", self.request);
-        self.request = next.unwrap_or(self.request);
+        match self.request.after(event) {
+            Some(next) => self.request = next,
+            None => debug_assert!(false, "{:?} does not know {event:?}", self.request),
+        }
     }
 
+    #[inline]
     fn on_response(&mut self, event: ResponseEvent) {
-        let next = self.response.after(event);
-        debug_assert!(next.is_some(), "{:?} does not know {event:?}", self.response);
-        self.response = next.unwrap_or(self.response);
+        match self.response.after(event) {
+            Some(next) => self.response = next,
+            None => debug_assert!(false, "{:?} does not know {event:?}", self.response),
+        }
     }
 }
 
