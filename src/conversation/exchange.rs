@@ -72,7 +72,7 @@ impl Exchange {
     ///
     /// # Errors
     /// The application has failed; its response was taken back, if that was still possible.
-    #[inline]
+    #[inline(always)]
     pub fn answer(
         &mut self,
         head: &RequestHead<'_>,
@@ -99,7 +99,7 @@ impl Exchange {
     ///
     /// # Errors
     /// Content that is shorter than its Content-Length; the response is cut.
-    #[inline]
+    #[inline(always)]
     pub fn end_if_complete(
         &mut self,
         kind: BodyKind,
@@ -155,7 +155,7 @@ pub(super) fn notes<'a>(report: &'a mut Option<Box<Report>>, journal: &'a dyn Jo
 }
 
 /// What the call has led to. After an error the response is taken back, if that is still possible.
-#[inline]
+#[inline(always)]
 pub(super) fn conclude(
     result: Result<Body, GatewayError>,
     sink: &mut Sink<'_>,

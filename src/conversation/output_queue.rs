@@ -94,10 +94,16 @@ impl OutputQueue {
         }
     }
 
+    /// Whether so many bytes of content are copied into the buffer.
+    #[inline]
+    pub fn copies(bytes: usize) -> bool {
+        bytes <= COPIED_BYTES_MAX
+    }
+
     /// Appends the first `bytes` bytes of some content: copies them if they are few, keeps the
     /// content if they are many.
     pub fn push(&mut self, content: Content<'_>, bytes: usize) {
-        if bytes <= COPIED_BYTES_MAX {
+        if OutputQueue::copies(bytes) {
             return self.buffer().extend_from_slice(&content.as_slice()[..bytes]);
         }
         debug_assert!(self.file.is_none(), "nothing is queued behind a file");

@@ -93,8 +93,11 @@ impl<'a> Sink<'a> {
 
 impl ResponseSink for Sink<'_> {
     fn begin(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse> {
-        let head = ResponseEncoder::begin(self.out.buffer(), &self.around.own_fields, code, reason)?;
-        self.stage = Stage::Head(head);
+        let (out, own_fields) = (self.out.buffer(), &self.around.own_fields);
+        self.stage = Stage::Head(match (code, reason) {
+            (200, None) => ResponseEncoder::begin_ok(out, own_fields),
+            _ => ResponseEncoder::begin(out, own_fields, code, reason)?,
+        });
         Ok(())
     }
 
@@ -185,10 +188,19 @@ impl ResponseSink for Sink<'_> {
 /// Queues one piece of content in its framing, as much of it as the declared length admits.
 #[inline]
 pub(super) fn write_piece(exchange: &mut Exchange, out: &mut OutputQueue, content: Content<'_>) {
-    let admitted = exchange.http.open_piece(out.buffer(), content.as_slice().len() as u64);
+    let (bytes, buffer) = (content.as_slice(), out.buffer());
+    let admitted = exchange.http.open_piece(buffer, bytes.len() as u64);
     if admitted > 0 {
-        out.push(content, admitted as usize);
-        exchange.http.close_piece(out.buffer());
+        match bytes.get(..admitted as usize) {
+            Some(bytes) if OutputQueue::copies(bytes.len()) => {
+                buffer.extend_from_slice(bytes);
+                exchange.http.close_piece(buffer);
+            }
+            _ => {
+                out.push(content, admitted as usize);
+                exchange.http.close_piece(out.buffer());
+            }
+        }
         exchange.tally.content_bytes += admitted;
     }
 }

@@ -49,7 +49,7 @@ pub struct Http1 {
 /// What the end of a response's head changes, as it was before.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOpen {
-    response: ResponseState,
+    has_continued: bool,
     persistence: Persistence,
 }
 
@@ -202,12 +202,13 @@ impl Http1 {
     /// To be kept before the head of a response ends, should it be taken back.
     #[inline]
     pub fn head_open(&self) -> HeadOpen {
-        HeadOpen { response: self.response, persistence: self.persistence }
+        let has_continued = self.response == ResponseState::Continue;
+        HeadOpen { has_continued, persistence: self.persistence }
     }
 
     /// Takes the end of a head back, before anything has followed it.
     pub fn reopen_head(&mut self, before: HeadOpen) {
-        self.response = before.response;
+        self.response = if before.has_continued { ResponseState::Continue } else { ResponseState::Unstarted };
         self.persistence = before.persistence;
     }
 
@@ -215,6 +216,7 @@ impl Http1 {
     ///
     /// # Errors
     /// As [`ResponseEncoder::end_head`]; nothing has changed then.
+    #[inline]
     pub fn end_head(
         &mut self,
         head: &ResponseEncoder,
@@ -230,6 +232,7 @@ impl Http1 {
 
     /// Writes what stands before a piece of content, and says how many of its bytes may follow.
     /// If there are any, [`Http1::close_piece`] comes after them.
+    #[inline]
     pub fn open_piece(&mut self, out: &mut Vec<u8>, bytes: u64) -> u64 {
         let ResponseState::Body(body) = &mut self.response else {
             return 0;
@@ -242,6 +245,7 @@ impl Http1 {
     }
 
     /// Writes what stands after a piece of content.
+    #[inline]
     pub fn close_piece(&self, out: &mut Vec<u8>) {
         if let ResponseState::Body(body) = self.response {
             body.close_piece(out);
@@ -252,6 +256,7 @@ impl Http1 {
     ///
     /// # Errors
     /// Content that is shorter than its Content-Length. The response is aborted then.
+    #[inline]
     pub fn end_response(&mut self, out: &mut Vec<u8>) -> Result<(), InvalidResponse> {
         let ResponseState::Body(body) = self.response else {
             return Ok(());
@@ -311,6 +316,7 @@ impl Http1 {
     }
 
     /// Makes ready for the next request.
+    #[inline]
     pub fn next_exchange(&mut self) {
         self.on_request(RequestEvent::NextExchange);
         self.on_response(ResponseEvent::NextExchange);

@@ -4,6 +4,8 @@
 //! could split a response (CR, LF, NUL) is refused here, and so are the fields that belong to the
 //! connection. Framing is decided in one place, [`ResponseEncoder::end_head`].
 
+use std::mem;
+
 use super::persistence::{CloseReason, ConnectionOption, Persistence};
 use crate::message::{
     ContentLength, DECIMAL_DIGITS_MAX, FieldBlock, FieldRole, HttpDate, InvalidResponse, StatusCode, Version,
@@ -18,20 +20,24 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// would cost more than all the rest of its head.
 #[derive(Clone, Debug)]
 pub struct ServerFields {
-    lines: Vec<u8>,
+    /// Behind the status line of nearly all responses, so that they begin with a single copy.
+    ok_lines: Vec<u8>,
     server_line_bytes: usize,
     unix_seconds: u64,
 }
 
+/// The status line of nearly all responses.
+const OK_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
+
 impl ServerFields {
     /// For a server of this name (which must be a field value; what is not is left out).
     pub fn new(software: &str, now: &Now) -> ServerFields {
-        let mut lines = Vec::new();
+        let mut ok_lines = OK_LINE.to_vec();
         if is_field_value(software.as_bytes()) && !software.is_empty() {
-            encode_field_line(&mut lines, "Server", software.as_bytes());
+            encode_field_line(&mut ok_lines, "Server", software.as_bytes());
         }
-        let server_line_bytes = lines.len();
-        let mut fields = ServerFields { lines, server_line_bytes, unix_seconds: 0 };
+        let server_line_bytes = ok_lines.len() - OK_LINE.len();
+        let mut fields = ServerFields { ok_lines, server_line_bytes, unix_seconds: 0 };
         fields.encode_date(now.unix_seconds);
         fields
     }
@@ -43,10 +49,14 @@ impl ServerFields {
         }
     }
 
+    fn lines(&self) -> &[u8] {
+        &self.ok_lines[OK_LINE.len()..]
+    }
+
     fn encode_date(&mut self, unix_seconds: u64) {
         self.unix_seconds = unix_seconds;
-        self.lines.truncate(self.server_line_bytes);
-        encode_field_line(&mut self.lines, "Date", HttpDate::from_unix(unix_seconds).as_bytes());
+        self.ok_lines.truncate(OK_LINE.len() + self.server_line_bytes);
+        encode_field_line(&mut self.ok_lines, "Date", HttpDate::from_unix(unix_seconds).as_bytes());
     }
 }
 
@@ -78,13 +88,12 @@ pub enum ContentWish {
 pub struct ResponseEncoder {
     /// Where in the output the head begins.
     start: usize,
-    status: StatusCode,
-    /// Where the server's own field lines begin, and how long they are; 0 once replaced.
-    own_lines: usize,
-    server_line_bytes: usize,
-    date_line_bytes: usize,
     declared_length: Option<u64>,
+    status: StatusCode,
     connection: ConnectionOption,
+    /// Whether the server's own lines stand there, which come first.
+    has_own_server: bool,
+    has_own_date: bool,
 }
 
 impl ResponseEncoder {
@@ -93,7 +102,28 @@ impl ResponseEncoder {
     /// # Errors
     /// A code that ends no exchange, or a reason phrase with a control character. Nothing was
     /// written then.
+    #[inline]
     pub fn begin(
+        out: &mut Vec<u8>,
+        own: &ServerFields,
+        code: u16,
+        reason: Option<&[u8]>,
+    ) -> Result<ResponseEncoder, InvalidResponse> {
+        match (code, reason) {
+            (200, None) => Ok(ResponseEncoder::begin_ok(out, own)),
+            _ => ResponseEncoder::begin_unusual(out, own, code, reason),
+        }
+    }
+
+    /// The same for 200 (OK), which cannot fail.
+    #[inline]
+    pub fn begin_ok(out: &mut Vec<u8>, own: &ServerFields) -> ResponseEncoder {
+        let start = out.len();
+        out.extend_from_slice(&own.ok_lines);
+        ResponseEncoder::of(StatusCode::OK, own, start)
+    }
+
+    fn begin_unusual(
         out: &mut Vec<u8>,
         own: &ServerFields,
         code: u16,
@@ -110,17 +140,20 @@ impl ResponseEncoder {
                 encode_status_line(out, status, reason.unwrap_or(status.reason_phrase().as_bytes()))
             }
         }
-        let own_lines = out.len();
-        out.extend_from_slice(&own.lines);
-        Ok(ResponseEncoder {
+        out.extend_from_slice(own.lines());
+        Ok(ResponseEncoder::of(status, own, start))
+    }
+
+    #[inline]
+    fn of(status: StatusCode, own: &ServerFields, start: usize) -> ResponseEncoder {
+        ResponseEncoder {
             start,
-            status,
-            own_lines,
-            server_line_bytes: own.server_line_bytes,
-            date_line_bytes: own.lines.len() - own.server_line_bytes,
             declared_length: None,
+            status,
             connection: ConnectionOption::Neither,
-        })
+            has_own_server: own.server_line_bytes > 0,
+            has_own_date: true,
+        }
     }
 
     /// Where in the output the head begins: to take it back, truncate to here.
@@ -137,6 +170,7 @@ impl ResponseEncoder {
     ///
     /// # Errors
     /// No field name, no field value, or a field that is the server's. Nothing was written then.
+    #[inline]
     pub fn field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
         match FieldRole::of(name, value)? {
             FieldRole::Plain => {}
@@ -184,7 +218,33 @@ impl ResponseEncoder {
     ///
     /// # Errors
     /// Content at hand whose length is not the declared one. The head is not ended then.
+    #[inline]
     pub fn end_head(
+        &self,
+        out: &mut Vec<u8>,
+        length: ContentLength,
+        terms: Terms,
+        persistence: &mut Persistence,
+    ) -> Result<BodyEncoder, InvalidResponse> {
+        match length {
+            // The first case of the table, as it nearly always is. (Half the instructions.)
+            ContentLength::Known(length)
+                if terms == (Terms { version: Version::Http11, content: ContentWish::Wanted })
+                    && *persistence == Persistence::KeepAlive
+                    && self.connection != ConnectionOption::Close
+                    && self.declared_length.is_none()
+                    && !self.status.forbids_content() =>
+            {
+                encode_content_length(out, length);
+                out.extend_from_slice(b"\r\n");
+                Ok(BodyEncoder::Length(length))
+            }
+            _ => self.end_unusual_head(out, length, terms, persistence),
+        }
+    }
+
+    #[inline(never)]
+    fn end_unusual_head(
         &self,
         out: &mut Vec<u8>,
         length: ContentLength,
@@ -199,9 +259,7 @@ impl ResponseEncoder {
             persistence.close(CloseReason::ApplicationAsked);
         }
         if let Some(length) = stated {
-            out.extend_from_slice(b"Content-Length: ");
-            encode_decimal(out, length);
-            out.extend_from_slice(b"\r\n");
+            encode_content_length(out, length);
         }
         if body == BodyEncoder::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -253,6 +311,7 @@ impl ResponseEncoder {
     }
 
     #[cold]
+    #[inline(never)]
     fn declare_length(&mut self, length: u64) -> Result<(), InvalidResponse> {
         match self.declared_length.replace(length) {
             None => Ok(()),
@@ -262,16 +321,28 @@ impl ResponseEncoder {
 
     #[cold]
     fn drop_own_server(&mut self, out: &mut Vec<u8>) {
-        out.drain(self.own_lines..self.own_lines + self.server_line_bytes);
-        self.server_line_bytes = 0;
+        if mem::take(&mut self.has_own_server) {
+            drop_first_line(out, self.start, b"\r\nServer: ");
+        }
     }
 
     #[cold]
     fn drop_own_date(&mut self, out: &mut Vec<u8>) {
-        let date = self.own_lines + self.server_line_bytes;
-        out.drain(date..date + self.date_line_bytes);
-        self.date_line_bytes = 0;
+        if mem::take(&mut self.has_own_date) {
+            drop_first_line(out, self.start, b"\r\nDate: ");
+        }
     }
+}
+
+/// Drops the first field line of a head that begins so, with the end of the line before it.
+fn drop_first_line(out: &mut Vec<u8>, start: usize, beginning: &[u8]) {
+    let Some(line) = out[start..].windows(beginning.len()).position(|window| window == beginning) else {
+        return;
+    };
+    let line = start + line;
+    let behind = &out[line + beginning.len()..];
+    let end = behind.windows(2).position(|window| window == b"\r\n").unwrap_or(behind.len());
+    out.drain(line..line + beginning.len() + end);
 }
 
 /// Writes an interim response (RFC 9110 §15.2).
@@ -324,6 +395,7 @@ pub enum BodyEncoder {
 
 impl BodyEncoder {
     /// How many of these bytes may go out; what exceeds a declared length is cut off.
+    #[inline]
     pub fn admit(&mut self, bytes: u64) -> u64 {
         match self {
             BodyEncoder::Discard => 0,
@@ -337,6 +409,7 @@ impl BodyEncoder {
     }
 
     /// Writes what stands before so many bytes of content, which are not zero.
+    #[inline]
     pub fn open_piece(&self, out: &mut Vec<u8>, bytes: u64) {
         if *self == BodyEncoder::Chunked {
             encode_hexadecimal(out, bytes);
@@ -345,6 +418,7 @@ impl BodyEncoder {
     }
 
     /// Writes what stands after a piece of content.
+    #[inline]
     pub fn close_piece(&self, out: &mut Vec<u8>) {
         if *self == BodyEncoder::Chunked {
             out.extend_from_slice(b"\r\n");
@@ -355,6 +429,7 @@ impl BodyEncoder {
     ///
     /// # Errors
     /// Fewer bytes than declared: the content cannot be ended, only broken off.
+    #[inline]
     pub fn end(&self, out: &mut Vec<u8>) -> Result<(), InvalidResponse> {
         match *self {
             BodyEncoder::Discard | BodyEncoder::UntilClose | BodyEncoder::Length(0) => Ok(()),
@@ -378,6 +453,12 @@ fn encode_status_line(out: &mut Vec<u8>, status: StatusCode, reason: &[u8]) {
     // The blank stands even where no phrase follows (RFC 9112 §4).
     out.push(b' ');
     out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_content_length(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    encode_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
 
