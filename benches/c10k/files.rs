@@ -1,0 +1,154 @@
+//! CPU time for files of 1 MiB and of 100 MiB, and that of nginx with sendfile for the same ones.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::clients::{answer_bytes, connect, request};
+use super::process::ServerProcess;
+use super::table::{Goal, Row, median};
+
+const MEDIUM: Goal = Goal::at_most("CPU for files of 1 MiB, of what nginx takes", 1.0, 0.99, "×");
+const LARGE: Goal = Goal::at_most("CPU for a file of 100 MiB, of what nginx takes", 1.0, 0.99, "×");
+const CLIENTS: usize = 4;
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(1200);
+/// A server that does not listen after that will not.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub fn measure(_connections: usize) -> Vec<Row> {
+    let folder = Folder::new();
+    [(MEDIUM, "medium", 1 << 20), (LARGE, "large", 100 << 20)]
+        .into_iter()
+        .map(|(goal, name, bytes)| {
+            let row = folder.as_ref().map_err(|error| io::Error::other(error.to_string()));
+            row.and_then(|folder| compare(goal, folder, name, bytes))
+                .unwrap_or_else(|error| goal.failed(error))
+        })
+        .collect()
+}
+
+fn compare(goal: Goal, folder: &Folder, name: &str, bytes: usize) -> io::Result<Row> {
+    folder.fill(name, bytes)?;
+    let mut own = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let own = ServerProcess::start(own.args(["--bind", "127.0.0.1:0", "static"]).arg(folder.root()))?;
+    let nginx = folder.start_nginx()?;
+    let path = format!("/{name}");
+    let (mut of_own, mut of_nginx, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (one, other) = (millis_per_gigabyte(&own, &path)?, millis_per_gigabyte(&nginx, &path)?);
+        of_own.push(one);
+        of_nginx.push(other);
+        ratios.push(one / other);
+    }
+    let note = format!("{:.0} ms/GB, nginx {:.0}", median(of_own), median(of_nginx));
+    Ok(goal.measured(median(ratios)).note(note))
+}
+
+/// CPU milliseconds for a gigabyte, over a few connections that ask again and again.
+fn millis_per_gigabyte(server: &ServerProcess, path: &str) -> io::Result<f64> {
+    let (before, until) = (server.cpu()?, Instant::now() + ROUND);
+    let address = server.address;
+    let received = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| receive(address, path, until))).collect();
+        let mut sum = 0;
+        for client in clients {
+            sum += client.join().map_err(|_| io::ErrorKind::Other)??;
+        }
+        io::Result::Ok(sum)
+    })?;
+    Ok((server.cpu()? - before).as_secs_f64() * 1e3 / (received as f64 / 1e9))
+}
+
+/// Asks for a file until the time is over, and to its end. How many bytes came.
+fn receive(address: SocketAddr, path: &str, until: Instant) -> io::Result<u64> {
+    let (mut stream, mut bytes, mut received) = (connect(address)?, vec![0; 1 << 20], 0);
+    while Instant::now() < until {
+        stream.write_all(&request(path))?;
+        let mut count = stream.read(&mut bytes)?;
+        let mut missing =
+            answer_bytes(&bytes[..count]).ok_or_else(|| io::Error::other("an answer has no length"))?;
+        loop {
+            missing = missing.checked_sub(count).ok_or(io::ErrorKind::InvalidData)?;
+            received += count as u64;
+            if missing == 0 {
+                break;
+            }
+            count = stream.read(&mut bytes)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+    Ok(received)
+}
+
+/// What is served, and the configuration of nginx; removed when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> io::Result<Folder> {
+        let path = std::env::temp_dir().join(format!("tidegate-c10k-{}", std::process::id()));
+        let folder = Folder(path);
+        fs::create_dir_all(folder.root())?;
+        Ok(folder)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.join("root")
+    }
+
+    fn fill(&self, name: &str, bytes: usize) -> io::Result<()> {
+        let mut file = File::create(self.root().join(name))?;
+        let part = vec![b'x'; 1 << 20];
+        (0..bytes / part.len()).try_for_each(|_| file.write_all(&part))
+    }
+
+    /// One process, which says nothing; at an address that was free a moment ago, since nginx has no port 0.
+    fn start_nginx(&self) -> io::Result<ServerProcess> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let (folder, root) = (self.0.display(), self.root());
+        let configuration = format!(
+            "daemon off; master_process off; pid {folder}/pid; error_log stderr crit;
+             events {{ worker_connections 1024; }}
+             http {{
+                 access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+                 default_type application/octet-stream;
+                 client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+                 fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+                 server {{ listen {address}; root {root}; }}
+             }}",
+            root = root.display()
+        );
+        let path = self.0.join("nginx.conf");
+        fs::write(&path, configuration)?;
+        let mut command = Command::new(program());
+        command.args(["-e", "stderr", "-c"]).arg(&path);
+        let nginx = ServerProcess::start_at(address, &mut command)
+            .map_err(|error| io::Error::new(error.kind(), format!("nginx is not to be had: {error}")))?;
+        let start = Instant::now();
+        while connect(address).is_err() {
+            if start.elapsed() > PATIENCE {
+                return Err(io::Error::other("nginx does not listen"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(nginx)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It is below the system's folder for what nobody misses.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Debian keeps it where only administrators look.
+fn program() -> &'static str {
+    if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" }
+}

@@ -1,0 +1,111 @@
+//! Ten thousand connections: what they cost, and what one notices of the others.
+//!
+//! ```text
+//! cargo bench --bench c10k                      all of it, some three minutes
+//! cargo bench --bench c10k -- memory storms     these subjects only
+//! ```
+//!
+//! | subject | what it finds out |
+//! |---|---|
+//! | `memory` | bytes for a connection that idles, drips, or does not read |
+//! | `kept` | what 64 active connections lose beside 9,900 idle ones |
+//! | `fairness` | what others wait beside a connection that pipelines without end |
+//! | `storms` | the longest turn of the loop while 10,000 connections come, go or expire at once |
+//! | `threads` | what an answer from another thread costs beyond one at once |
+//! | `files` | CPU time for files, and that of nginx where there is one |
+//! | `size` | the program |
+//!
+//! Servers run in processes of their own, on ports that the system chooses, and clients in this one: real
+//! sockets of this machine. Where it is about time, two things take turns and medians over the rounds are
+//! compared, so that what drifts hits both. Memory is user-space memory: socket buffers in the kernel are not in
+//! it. CPU time and memory are read from `/proc`, so on Linux only. 10,000 connections take as many file
+//! descriptors in this process and in the server (`ulimit -Hn`); where that is not allowed, there are fewer, and
+//! it is said.
+
+mod clients;
+mod fairness;
+mod files;
+mod memory;
+#[path = "../support/process.rs"]
+mod process;
+mod server;
+mod size;
+mod storms;
+mod table;
+mod threads;
+mod throughput;
+
+use std::error::Error;
+use std::process::Command;
+use std::time::Duration;
+
+use process::{ServerProcess, allow_descriptors};
+use table::Row;
+
+/// How many connections there are, where there are many.
+const MANY: usize = 10_000;
+/// Descriptors of a process that are no connection.
+const SPARE: u64 = 200;
+
+/// A part of the bench.
+type Subject = fn(connections: usize) -> Vec<Row>;
+
+const SUBJECTS: [(&str, Subject); 7] = [
+    ("memory", memory::measure),
+    ("kept", throughput::measure),
+    ("fairness", fairness::measure),
+    ("storms", storms::measure),
+    ("threads", threads::measure),
+    ("files", files::measure),
+    ("size", size::measure),
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, millis] = &arguments[..]
+        && first == server::SERVE
+    {
+        return Ok(server::serve(Duration::from_millis(millis.parse()?))?);
+    }
+    // Cargo says that this is a bench; nobody else has options to give.
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !SUBJECTS.iter().any(|(subject, _)| subject == *name)) {
+        return Err(format!("there is no subject {unknown:?}").into());
+    }
+    build_workbench()?;
+    let allowed = allow_descriptors(MANY as u64 + SPARE);
+    let connections = MANY.min(allowed.saturating_sub(SPARE) as usize);
+    if connections < MANY {
+        println!(
+            "only {allowed} descriptors are allowed (ulimit -Hn): {connections} connections, not {MANY}"
+        );
+    }
+    let mut rows = Vec::new();
+    for (name, measure) in SUBJECTS {
+        if wanted.is_empty() || wanted.iter().any(|other| *other == name) {
+            println!("{name} …");
+            rows.extend(measure(connections));
+        }
+    }
+    table::print(&rows);
+    Ok(())
+}
+
+/// The server that most subjects ask. `cargo bench` builds no examples.
+fn build_workbench() -> Result<(), Box<dyn Error>> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let status = cargo
+        .args(["build", "--quiet", "--release", "--example", "workbench"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()?;
+    if status.success() { Ok(()) } else { Err("the workbench does not build".into()) }
+}
+
+/// Starts the workbench.
+fn workbench() -> std::io::Result<ServerProcess> {
+    // Beside this program, whatever the target directory is.
+    let own = std::env::current_exe()?;
+    let release = own.ancestors().nth(2).ok_or(std::io::ErrorKind::NotFound)?;
+    let mut command = Command::new(release.join("examples/workbench"));
+    ServerProcess::start(command.args(["--listen", "127.0.0.1:0"]))
+}

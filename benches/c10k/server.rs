@@ -1,0 +1,127 @@
+//! The server of those subjects that need another application than the workbench, or other limits: this
+//! program itself, started once more.
+//!
+//! Its application measures the turns of the loop from inside, at no cost to the server: [`Gateway::wait`] is
+//! called once a turn, so a turn is what lies between two waits. Each has its time on the clock, and that on
+//! the processor; on a machine that is busy with something else the first is longer than the server made it.
+
+use std::io::{self, Write};
+use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use tidegate::gateway::{Gateway, Responder, Response, deferred};
+use tidegate::limits::Limits;
+use tidegate::{Body, Environ, GatewayError, Server, StartResponse};
+
+use super::clients::{ask, content};
+use super::process::ServerProcess;
+
+/// The argument that makes this program a server.
+pub const SERVE: &str = "--serve";
+/// How long `/spin` computes.
+const SPIN: Duration = Duration::from_micros(10);
+
+/// The command that starts it, with an idle timeout.
+pub fn command(idle_timeout: Duration) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([SERVE, &idle_timeout.as_millis().to_string()]);
+    Ok(command)
+}
+
+/// Serves until it is killed.
+pub fn serve(idle_timeout: Duration) -> io::Result<()> {
+    let limits = Limits { idle_timeout, ..Limits::default() };
+    let server =
+        Server::new().listen("127.0.0.1:0".parse().map_err(io::Error::other)?).limits(limits).bind()?;
+    for address in server.addresses() {
+        // Whoever has started it may be gone.
+        let _ = writeln!(io::stderr(), "serves on {address}");
+    }
+    server.run(Application::new())
+}
+
+/// The longest turn since the last question.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Longest {
+    /// By the clock on the wall.
+    pub wall: Duration,
+    /// On the processor, of the turn that took longest there.
+    pub cpu: Duration,
+}
+
+impl Longest {
+    /// Asks the server, which begins anew.
+    pub fn of(server: &ServerProcess) -> io::Result<Longest> {
+        let answer = ask(&mut super::clients::connect(server.address)?, "/turns")?;
+        let text = content(&answer);
+        let mut micros = text.split(' ').filter_map(|number| number.parse().ok().map(Duration::from_micros));
+        match (micros.next(), micros.next()) {
+            (Some(wall), Some(cpu)) => Ok(Longest { wall, cpu }),
+            _ => Err(io::Error::other(format!("{text:?} is no length of a turn"))),
+        }
+    }
+}
+
+struct Application {
+    /// When the turn has begun, on both clocks.
+    began: (Instant, Duration),
+    longest: Longest,
+    /// To the thread that answers `/deferred`.
+    elsewhere: Sender<Responder>,
+}
+
+impl Application {
+    fn new() -> Application {
+        let (elsewhere, asked) = channel::<Responder>();
+        thread::spawn(move || {
+            for responder in asked {
+                responder
+                    .respond(Response::new(200).field("Content-Type", "text/plain").content("Hello, World!"));
+            }
+        });
+        Application { began: (Instant::now(), cpu()), longest: Longest::default(), elsewhere }
+    }
+}
+
+impl Gateway for Application {
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        match environ.path() {
+            "/deferred" => {
+                let (responder, answer) = deferred(environ.wakeup());
+                self.elsewhere.send(responder)?;
+                return Ok(answer.wait(start_response));
+            }
+            "/turns" => {
+                let Longest { wall, cpu } = std::mem::take(&mut self.longest);
+                return start_response.status(200).send(format!("{} {}", wall.as_micros(), cpu.as_micros()));
+            }
+            "/spin" => {
+                let start = Instant::now();
+                while start.elapsed() < SPIN {}
+            }
+            _ => {}
+        }
+        start_response.status(200).field("Content-Type", "text/plain").send("Hello, World!")
+    }
+
+    fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        let (wall, on_processor) = self.began;
+        self.longest.wall = self.longest.wall.max(wall.elapsed());
+        self.longest.cpu = self.longest.cpu.max(cpu().saturating_sub(on_processor));
+        wait();
+        self.began = (Instant::now(), cpu());
+    }
+}
+
+/// Time of this thread on the processor.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

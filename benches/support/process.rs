@@ -1,0 +1,130 @@
+//! A server in a process of its own, seen from outside: its address, its CPU time and its memory.
+//!
+//! What it costs is read from `/proc` (proc(5)), so only on Linux; elsewhere asking is an error that says so.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+
+/// Of a tick of `/proc/PID/stat`: a hundredth of a second wherever Linux runs (USER_HZ).
+const TICK: Duration = Duration::from_millis(10);
+/// Where in `/proc/PID/stat`, behind the name in parentheses, user time is; system time follows.
+const UTIME: usize = 11;
+
+/// A running server; killed when it is dropped.
+pub struct ServerProcess {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Resident memory of a process, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Resident {
+    /// All of it; pages of the program file that were used are among it.
+    pub all: u64,
+    /// What belongs to no file: heap and stacks.
+    pub anonymous: u64,
+}
+
+impl ServerProcess {
+    /// Starts a server that says on stderr at which port of 127.0.0.1 it listens.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends before it has said so.
+    pub fn start(command: &mut Command) -> io::Result<ServerProcess> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut lines = child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines());
+        let address = lines.find_map(|line| address_in(&line.ok()?));
+        // Nobody waits for room in a pipe that is not read.
+        thread::spawn(move || lines.for_each(drop));
+        match address {
+            Some(address) => Ok(ServerProcess { child, address }),
+            None => {
+                let status = child.wait()?;
+                Err(io::Error::other(format!("{command:?} does not listen: {status}")))
+            }
+        }
+    }
+
+    /// The same for a server that says nothing, and is told where to listen. It may not do so yet.
+    pub fn start_at(address: SocketAddr, command: &mut Command) -> io::Result<ServerProcess> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        Ok(ServerProcess { child, address })
+    }
+
+    /// User and system time since it was started.
+    pub fn cpu(&self) -> io::Result<Duration> {
+        let stat = self.read("stat")?;
+        // The name may have blanks and parentheses of its own.
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+        let ticks = fields.skip(UTIME).take(2).map(|field| field.parse::<u32>().unwrap_or(0));
+        Ok(TICK * ticks.sum::<u32>())
+    }
+
+    /// What it holds at this moment.
+    pub fn resident(&self) -> io::Result<Resident> {
+        let rollup = self.read("smaps_rollup")?;
+        let bytes = |name: &str| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix("kB"));
+            let kilobytes = line.and_then(|line| line.trim().parse::<u64>().ok());
+            kilobytes.map(|count| count * 1024).ok_or_else(|| io::Error::other(format!("no {name} there")))
+        };
+        Ok(Resident { all: bytes("Rss:")?, anonymous: bytes("Anonymous:")? })
+    }
+
+    /// Lets nothing of it run until it is dropped or [goes on](ServerProcess::go_on).
+    pub fn halt(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    pub fn go_on(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = Pid::from_raw(self.child.id() as i32).ok_or(io::ErrorKind::NotFound)?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    fn read(&self, what: &str) -> io::Result<String> {
+        let path = format!("/proc/{}/{what}", self.child.id());
+        fs::read_to_string(&path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// In `… on http://127.0.0.1:8000/ …`, or without the rest of an URL.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("127.0.0.1:")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some(SocketAddr::from(([127, 0, 0, 1], digits.parse().ok()?)))
+}
+
+/// Lets this process and those that it starts open so many files, as far as the system allows. How
+/// many it does.
+pub fn allow_descriptors(wanted: u64) -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let possible = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    match current {
+        Some(current) if current < possible => {
+            match setrlimit(Resource::Nofile, Rlimit { current: Some(possible), maximum }) {
+                Ok(()) => possible,
+                Err(_) => current,
+            }
+        }
+        _ => possible,
+    }
+}
