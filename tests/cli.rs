@@ -455,6 +455,23 @@ fn soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     assert_eq!(numbers[3], numbers[4], "{line}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn table_of_descriptors_has_its_size_before_connections_come() {
+    for (allowed, connections_max, expected) in [(4_096, 2_000, 2_000), (1_024, 2_000, 992)] {
+        let sh = &mut std::process::Command::new("sh");
+        let binary = env!("CARGO_BIN_EXE_tidegate");
+        let command = format!(
+            "ulimit -n {allowed}; exec '{binary}' -l 127.0.0.1:0 --connections-max {connections_max}"
+        );
+        let program = Program::start_command(sh.args(["-c", &command]), 1);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+        let size: usize = size.trim().parse().unwrap();
+        assert!(size >= expected, "{size} places of {allowed} for {connections_max} connections");
+    }
+}
+
 #[test]
 fn failing_application_is_logged_with_time_and_level_and_harms_nobody() {
     let program = Program::start(&[]);

@@ -24,6 +24,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::clock::Clock;
 use super::connection::{Cause, Connection, Verdict};
 use super::connections::{ConnectionId, Connections};
+use super::descriptors;
 use super::journal::LoopJournal;
 use super::listener::{Accepted, Accepting, Listener};
 use super::shared::{Settings, Shared};
@@ -85,6 +86,10 @@ impl EventLoop {
         for (index, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener.source(), listener_token(index), Interest::READABLE)?;
         }
+        if let Some(listener) = listeners.first() {
+            // Mostly there is no other thread yet, so this is the time when it costs nothing.
+            descriptors::make_room(limits.connections_max, listener);
+        }
         let clock = Clock::start();
         Ok(EventLoop {
             poll,
@@ -130,6 +135,10 @@ impl EventLoop {
     /// # Errors
     /// What waiting for events says; nothing that a peer or an application does.
     pub fn run(self, gateway: &mut dyn Gateway) -> io::Result<()> {
+        if let Some(listener) = self.listeners.first() {
+            // A process that was forked since has a table of its own, no larger than it had to be.
+            descriptors::make_room(self.limits.connections_max, listener);
+        }
         let settings = Settings {
             limits: self.limits,
             server: self.server,

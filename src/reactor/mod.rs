@@ -29,6 +29,7 @@ mod address;
 mod clock;
 mod connection;
 mod connections;
+mod descriptors;
 mod disk;
 mod event_loop;
 mod held;
