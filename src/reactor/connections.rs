@@ -19,6 +19,16 @@ pub(super) struct ConnectionId {
 }
 
 impl ConnectionId {
+    #[cfg(test)]
+    pub fn new(index: u32, generation: u32) -> ConnectionId {
+        ConnectionId { index, generation }
+    }
+
+    /// Its place. Of the connections that are there at the same time, no two have the same.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
     /// For epoll. Where a word has 32 bits only the place fits; an event for the one before is then
     /// merely one too many, and everything else carries the whole id.
     pub fn token(self) -> Token {
@@ -31,6 +41,9 @@ impl ConnectionId {
     }
 }
 
+/// Most connections for which there is room from the beginning. 65,536: what is larger may grow, which moves
+/// all that are there.
+const RESERVED_MAX: usize = 65_536;
 /// Places looked at for one idle connection. 256: a microsecond.
 const IDLE_LOOKS: usize = 256;
 
@@ -42,16 +55,25 @@ pub(super) struct Connections {
     /// Between two generations: as many as there are loops, so that no two connections of a server have
     /// the same number.
     stride: u32,
+    /// How many places were ever taken.
+    places: usize,
     /// The place that was last looked at for an idle connection.
     looked_at: usize,
 }
 
+/// For how many connections there is room from the beginning. Memory that was never written to costs
+/// nothing, and what need not grow is neither copied nor leaves holes.
+pub(super) fn reserved(connections_max: usize) -> usize {
+    connections_max.min(RESERVED_MAX)
+}
+
 impl Connections {
     /// None yet, of one loop of several.
-    pub fn of_loop(index: u32, loops: u32) -> Connections {
+    pub fn of_loop(index: u32, loops: u32, connections_max: usize) -> Connections {
         // The first generation is `index + 1`, whatever it takes to come there.
         let generation = (index + 1).wrapping_sub(loops);
-        Connections { slots: Slab::new(), generation, stride: loops, looked_at: 0 }
+        let slots = Slab::with_capacity(reserved(connections_max));
+        Connections { slots, generation, stride: loops, places: 0, looked_at: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -67,6 +89,7 @@ impl Connections {
         let generation = self.generation;
         // Limits::check keeps the number of connections below 2^31.
         let index = self.slots.insert((generation, connection)) as u32;
+        self.places = self.places.max(index as usize + 1);
         ConnectionId { index, generation }
     }
 
@@ -91,7 +114,7 @@ impl Connections {
     /// Of the next few connections, one after the other, the one that has been idle the longest.
     /// Looking at all of them for each that is to make room would cost more than it is worth.
     pub fn longest_idle(&mut self) -> Option<ConnectionId> {
-        let places = self.slots.capacity().max(1);
+        let places = self.places.max(1);
         let mut longest: Option<(Moment, ConnectionId)> = None;
         for _ in 0..IDLE_LOOKS.min(places) {
             self.looked_at = (self.looked_at + 1) % places;

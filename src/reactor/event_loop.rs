@@ -23,7 +23,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::clock::Clock;
 use super::connection::{Cause, Connection, Verdict};
-use super::connections::{ConnectionId, Connections};
+use super::connections::{ConnectionId, Connections, reserved};
 use super::descriptors;
 use super::journal::LoopJournal;
 use super::listener::{Accepted, Accepting, Listener};
@@ -140,6 +140,7 @@ impl EventLoop {
             // A process that was forked since has a table of its own, no larger than it had to be.
             descriptors::make_room(self.limits.connections_max, listener);
         }
+        let connections_max = self.limits.connections_max;
         let settings = Settings {
             limits: self.limits,
             server: self.server,
@@ -153,8 +154,8 @@ impl EventLoop {
         let shared = Shared::new(gateway, settings);
         let mut running = Running {
             listeners: self.listeners,
-            connections: Connections::of_loop(self.place.0, self.place.1),
-            timers: Timers::default(),
+            connections: Connections::of_loop(self.place.0, self.place.1, connections_max),
+            timers: Timers::with_capacity(reserved(connections_max)),
             ready: Vec::new(),
             starved: Vec::new(),
             woken: Vec::new(),

@@ -5,7 +5,7 @@
 //!   ├── Listener ×n ────────── accepts; pauses when the means are exhausted
 //!   ├── Connections ────────── slab + generation ↔ token
 //!   │     └── Connection ───── Stream + Conversation + readiness; one turn()
-//!   ├── Timers ─────────────── ordered set of (moment, connection)
+//!   ├── Timers ─────────────── heap of (moment, connection)
 //!   ├── WakeupQueue ────────── filled by other threads
 //!   ├── ServerHandle ───────── drain, stop
 //!   └── Shared ─────────────── application, limits, clock, scratches, disk, journal
