@@ -38,12 +38,18 @@ const KEPT_BYTES_MAX: usize = 256 * 1024;
 /// A queue of bytes.
 #[derive(Debug, Default)]
 pub struct OutputQueue {
-    /// What leaves first.
-    front: Segment,
-    /// How many bytes of `front` have left.
+    /// What leaves first: bytes that were copied.
+    buffer: Vec<u8>,
+    /// How many bytes have left, of the buffer or, if that is empty, of what follows first.
     sent: usize,
-    /// What follows it; empty on the hot path.
-    rest: VecDeque<Segment>,
+    /// What follows the buffer; none on the hot path, which so has only this to look at.
+    rest: Option<Box<Rest>>,
+}
+
+/// What is not in the first buffer.
+#[derive(Debug, Default)]
+struct Rest {
+    segments: VecDeque<Segment>,
     /// What leaves last; never of length 0.
     file: Option<FileRange>,
 }
@@ -65,9 +71,29 @@ impl Segment {
     }
 }
 
-impl Default for Segment {
-    fn default() -> Segment {
-        Segment::Buffer(Vec::new())
+impl Rest {
+    /// The buffer at the end.
+    #[cold]
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        if let None | Some(Segment::Content(_)) = self.segments.back() {
+            self.segments.push_back(Segment::Buffer(Vec::new()));
+        }
+        match self.segments.back_mut() {
+            Some(Segment::Buffer(bytes)) => bytes,
+            Some(Segment::Content(_)) | None => unreachable!("a buffer was just put there"),
+        }
+    }
+
+    #[cold]
+    fn held_bytes(&self) -> usize {
+        self.segments.iter().map(|segment| segment.as_slice().len()).sum()
+    }
+
+    #[cold]
+    fn owed_bytes(&self) -> usize {
+        let in_file =
+            self.file.as_ref().map_or(0, |range| usize::try_from(range.length).unwrap_or(usize::MAX));
+        self.held_bytes().saturating_add(in_file)
     }
 }
 
@@ -75,22 +101,12 @@ impl OutputQueue {
     /// The buffer at the end of the queue, to append to.
     #[inline]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
-        debug_assert!(self.file.is_none(), "nothing is queued behind a file");
-        match (&mut self.front, self.rest.is_empty()) {
-            // As always, unless much is owed.
-            (Segment::Buffer(bytes), true) => bytes,
-            (front, _) => Self::last_buffer(front, &mut self.rest),
-        }
-    }
-
-    #[cold]
-    fn last_buffer<'q>(front: &'q mut Segment, rest: &'q mut VecDeque<Segment>) -> &'q mut Vec<u8> {
-        if let Segment::Content(_) = rest.back().unwrap_or(front) {
-            rest.push_back(Segment::default());
-        }
-        match rest.back_mut().unwrap_or(front) {
-            Segment::Buffer(bytes) => bytes,
-            Segment::Content(_) => unreachable!("a buffer was just put behind it"),
+        match &mut self.rest {
+            None => &mut self.buffer,
+            Some(rest) => {
+                debug_assert!(rest.file.is_none(), "nothing is queued behind a file");
+                rest.buffer()
+            }
         }
     }
 
@@ -106,8 +122,9 @@ impl OutputQueue {
         if OutputQueue::copies(bytes) {
             return self.buffer().extend_from_slice(&content.as_slice()[..bytes]);
         }
-        debug_assert!(self.file.is_none(), "nothing is queued behind a file");
-        self.rest.push_back(Segment::Content(match content {
+        let rest = self.rest.get_or_insert_default();
+        debug_assert!(rest.file.is_none(), "nothing is queued behind a file");
+        rest.segments.push_back(Segment::Content(match content {
             Content::Owned(mut owned) => {
                 owned.truncate(bytes);
                 Content::Owned(owned)
@@ -121,26 +138,31 @@ impl OutputQueue {
     /// Appends part of a file, which stays where it is until it is sent. Nothing may be appended
     /// behind it.
     pub fn push_file(&mut self, range: FileRange) {
-        debug_assert!(self.file.is_none(), "nothing is queued behind a file");
-        self.file = Some(range).filter(|range| range.length > 0);
+        debug_assert!(self.file().is_none(), "nothing is queued behind a file");
+        if range.length > 0 {
+            self.rest.get_or_insert_default().file = Some(range);
+        }
     }
 
     /// The part of a file that leaves behind all [slices](OutputQueue::slices).
+    #[inline]
     pub fn file(&self) -> Option<&FileRange> {
-        self.file.as_ref()
+        self.rest.as_ref()?.file.as_ref()
     }
 
     /// Takes out what is left of the file: it will not be sent as one.
     pub fn take_file(&mut self) -> Option<FileRange> {
-        self.file.take()
+        let file = self.rest.as_mut()?.file.take();
+        self.forget_empty_rest();
+        file
     }
 
     /// All that is owed, if that is one buffer: as always, unless much is owed.
     #[inline]
     pub fn single_buffer(&self) -> Option<&[u8]> {
-        match &self.front {
-            Segment::Buffer(bytes) if self.rest.is_empty() && self.file.is_none() => bytes.get(self.sent..),
-            _ => None,
+        match &self.rest {
+            None => self.buffer.get(self.sent..),
+            Some(_) => None,
         }
     }
 
@@ -148,34 +170,15 @@ impl OutputQueue {
     /// long the file is, the most that it can say.)
     #[inline]
     pub fn owed(&self) -> usize {
-        match self.single_buffer() {
-            Some(bytes) => bytes.len(),
-            None => self.sum_of_owed(),
-        }
+        let in_rest = self.rest.as_ref().map_or(0, |rest| rest.owed_bytes());
+        self.buffer.len().saturating_add(in_rest).saturating_sub(self.sent)
     }
 
     /// How many bytes in memory have not left.
     #[inline]
     pub fn held_bytes(&self) -> usize {
-        match self.single_buffer() {
-            Some(bytes) => bytes.len(),
-            None => self.sum_of_held(),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn sum_of_owed(&self) -> usize {
-        let in_file =
-            self.file.as_ref().map_or(0, |range| usize::try_from(range.length).unwrap_or(usize::MAX));
-        self.sum_of_held().saturating_add(in_file)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn sum_of_held(&self) -> usize {
-        let front = self.front.as_slice().len() - self.sent;
-        self.rest.iter().fold(front, |sum, segment| sum + segment.as_slice().len())
+        let in_rest = self.rest.as_ref().map_or(0, |rest| rest.held_bytes());
+        self.buffer.len().saturating_add(in_rest).saturating_sub(self.sent)
     }
 
     /// Whether everything has left.
@@ -186,74 +189,83 @@ impl OutputQueue {
 
     /// What is to leave, in order, without the file at the end.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let front = &self.front.as_slice()[self.sent..];
-        let all = std::iter::once(front).chain(self.rest.iter().map(Segment::as_slice));
-        all.filter(|slice| !slice.is_empty())
+        let segments = self.rest.iter().flat_map(|rest| &rest.segments).map(Segment::as_slice);
+        let all = std::iter::once(&self.buffer[..]).chain(segments);
+        let mut sent = self.sent;
+        all.filter(|slice| !slice.is_empty()).map(move |slice| &slice[mem::take(&mut sent)..])
     }
 
     /// Forgets bytes at the front, which have left.
     #[inline]
     pub fn consume(&mut self, bytes: usize) {
-        match self.single_buffer() {
-            Some(single) if single.len() == bytes => self.clear_memory(),
-            _ => self.consume_part(bytes),
+        self.sent += bytes;
+        match &self.rest {
+            None if self.sent < self.buffer.len() => {}
+            None => self.clear_buffer(),
+            Some(_) => self.consume_rest(),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn consume_part(&mut self, bytes: usize) {
-        self.sent += bytes;
-        while self.sent >= self.front.as_slice().len() {
-            let beyond = self.sent - self.front.as_slice().len();
-            let Some(next) = self.rest.pop_front() else {
-                self.clear_memory();
-                return self.consume_file(beyond as u64);
-            };
+    fn consume_rest(&mut self) {
+        if !self.buffer.is_empty() {
+            if self.sent < self.buffer.len() {
+                return;
+            }
+            let beyond = self.sent - self.buffer.len();
+            self.clear_buffer();
             self.sent = beyond;
-            self.front = next;
         }
+        let Some(rest) = &mut self.rest else {
+            return;
+        };
+        while let Some(first) = rest.segments.front()
+            && self.sent >= first.as_slice().len()
+        {
+            self.sent -= first.as_slice().len();
+            rest.segments.pop_front();
+        }
+        if rest.segments.is_empty() {
+            let sent = mem::take(&mut self.sent) as u64;
+            rest.file = rest.file.take().and_then(|FileRange { file, offset, length }| {
+                let left = length.checked_sub(sent).filter(|left| *left > 0)?;
+                Some(FileRange { file, offset: offset + sent, length: left })
+            });
+        }
+        self.forget_empty_rest();
     }
 
-    fn consume_file(&mut self, bytes: u64) {
-        self.file = self.file.take().and_then(|FileRange { file, offset, length }| {
-            let left = length.checked_sub(bytes).filter(|left| *left > 0)?;
-            Some(FileRange { file, offset: offset + bytes, length: left })
-        });
+    fn forget_empty_rest(&mut self) {
+        self.rest = self.rest.take().filter(|rest| !rest.segments.is_empty() || rest.file.is_some());
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.file = None;
-        self.clear_memory();
+        self.rest = None;
+        self.clear_buffer();
     }
 
     #[inline]
-    fn clear_memory(&mut self) {
-        if !self.rest.is_empty() {
-            self.rest.clear();
-        }
+    fn clear_buffer(&mut self) {
         self.sent = 0;
-        match &mut self.front {
-            Segment::Buffer(bytes) if bytes.capacity() <= KEPT_BYTES_MAX => bytes.clear(),
-            front => *front = Segment::default(),
+        if self.buffer.capacity() <= KEPT_BYTES_MAX {
+            self.buffer.clear();
+        } else {
+            self.buffer = Vec::new();
         }
     }
 
     /// Moves what is owed into a queue of its own; this one is as new, and keeps its buffer.
     pub fn split_off(&mut self) -> OutputQueue {
-        let file = self.file.take();
-        let front = match &mut self.front {
-            Segment::Buffer(bytes) => Segment::Buffer(bytes[self.sent..].to_vec()),
-            Segment::Content(_) => {
-                let rest = mem::take(&mut self.rest);
-                let sent = mem::take(&mut self.sent);
-                return OutputQueue { front: mem::take(&mut self.front), sent, rest, file };
-            }
+        let rest = self.rest.take();
+        // Where the buffer is empty, `sent` is of what follows it.
+        let (buffer, sent) = match self.buffer.get(self.sent..) {
+            Some(bytes) if !self.buffer.is_empty() => (bytes.to_vec(), 0),
+            _ => (Vec::new(), self.sent),
         };
-        let rest = mem::take(&mut self.rest);
-        self.clear();
-        OutputQueue { front, sent: 0, rest, file }
+        self.clear_buffer();
+        OutputQueue { buffer, sent, rest }
     }
 }
 

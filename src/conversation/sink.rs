@@ -115,6 +115,7 @@ impl ResponseSink for Sink<'_> {
         }
     }
 
+    #[inline]
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse> {
         let Stage::Head(head) = &self.stage else {
             return Err(Misuse::NotStarted);
@@ -186,7 +187,6 @@ impl ResponseSink for Sink<'_> {
 }
 
 /// Queues one piece of content in its framing, as much of it as the declared length admits.
-#[inline]
 pub(super) fn write_piece(exchange: &mut Exchange, out: &mut OutputQueue, content: Content<'_>) {
     let (bytes, buffer) = (content.as_slice(), out.buffer());
     let admitted = exchange.http.open_piece(buffer, bytes.len() as u64);

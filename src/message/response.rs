@@ -45,17 +45,21 @@ impl FieldRole {
     /// # Errors
     /// No field name, no field value, a Content-Length that is no number, or a field that is the
     /// server's.
+    #[inline]
     pub fn of(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
         // Nearly every response has this field, and nothing is to be found out about its name.
-        let is_usual = name == "Content-Type";
-        if !is_usual && !is_field_name(name.as_bytes()) {
+        if name == "Content-Type" && is_field_value(value) {
+            return Ok(FieldRole::Plain);
+        }
+        FieldRole::of_any(name, value)
+    }
+
+    fn of_any(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
+        if !is_field_name(name.as_bytes()) {
             return Err(InvalidResponse::FieldName(name.to_string()));
         }
         if !is_field_value(value) {
             return Err(InvalidResponse::FieldValue(name.to_string()));
-        }
-        if is_usual {
-            return Ok(FieldRole::Plain);
         }
         // By length and first letter, so that the usual field costs two comparisons.
         match (name.len(), name.as_bytes()[0] | 0x20) {

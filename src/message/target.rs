@@ -48,6 +48,7 @@ impl<'a> RequestTarget<'a> {
     ///
     /// A path must be decodable in one way: a `%` begins an escape, and none stands for NUL, where
     /// many a reader ends (RFC 3986 §2.1, §7.3). A query is left to those who know its format.
+    #[inline(always)]
     pub fn parse(method: Method<'_>, raw: &'a str) -> Result<RequestTarget<'a>, InvalidTarget> {
         if raw.starts_with('/') && method != Method::CONNECT {
             // One look at a path that has nothing to be looked at.

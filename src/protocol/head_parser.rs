@@ -167,6 +167,7 @@ struct Control<'b> {
 
 impl<'b> Control<'b> {
     /// One pass over all lines. The length of a name rules out nearly all of them.
+    #[inline(always)]
     fn collect(lines: &[httparse::Header<'b>]) -> Result<Control<'b>, ProtocolError> {
         let mut control = Control::default();
         for line in lines {

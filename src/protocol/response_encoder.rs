@@ -456,12 +456,14 @@ fn encode_status_line(out: &mut Vec<u8>, status: StatusCode, reason: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+#[inline]
 fn encode_content_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     encode_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
 
+#[inline]
 fn encode_field_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

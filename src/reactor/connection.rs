@@ -204,14 +204,16 @@ impl Connection {
     }
 
     /// Does everything that can be done now.
+    #[inline(always)]
     pub fn turn(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> Verdict {
         log::trace!("connection {}: {cause:?}", id.number());
-        let verdict = match &self.output {
-            Output::Clear => self.converse(id, cause, shared),
-            Output::Backlog(_) => self.converse_behind(id, cause, shared),
-            Output::Ended(until) => return self.linger(id, *until, shared),
-        };
-        verdict.unwrap_or_else(|error| self.lose(id, &error, shared))
+        if let Output::Ended(until) = self.output {
+            return self.linger(id, until, shared);
+        }
+        match self.converse(id, cause, shared) {
+            Ok(verdict) => verdict,
+            Err(error) => self.lose(id, &error, shared),
+        }
     }
 
     /// Sends a response that has waited for others, and goes on from there as after any turn.
@@ -253,61 +255,59 @@ impl Connection {
         Verdict::Gone
     }
 
-    /// A turn while nothing is owed, as nearly always: fill, advance and flush, and settle. What the
+    /// Fill, advance and flush, and then settle. What is owed from before leaves before anything else; what the
     /// socket would not take becomes a backlog of this connection.
-    #[inline]
+    #[inline(always)]
     fn converse(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> io::Result<Verdict> {
-        let holds = cause == Cause::Event && shared.held.is_on();
+        if cause == Cause::Timer && self.is_stalled(shared) {
+            // The system tells of room only when there is much. A slow peer may have made a little,
+            // and a peer that takes anything at all has not stalled.
+            self.socket.readiness.set(Readiness::WRITABLE, true);
+        }
+        let holds = cause == Cause::Event && shared.held.is_on() && self.is_clear();
         // Others wait to be delivered: one call, and their time is looked at again.
         let budget = if holds { Budget::ONE_REQUEST } else { Budget::TURN };
         let socket = &self.socket;
         let Lent { mut turn, scratch, out } = shared.lend(id, socket.asker(), budget, socket);
         let mut talk = Talk { conversation: &mut self.conversation, socket, holds, flushed: 0 };
-        match talk.steps(cause, &mut turn, scratch, out)? {
-            Stop::Clear(wants) => self.settle(id, wants, shared),
+        let queue = match &mut self.output {
+            Output::Backlog(backlog) => &mut backlog.queue,
+            Output::Clear | Output::Ended(_) => &mut *out,
+        };
+        let stop = talk.steps(cause, &mut turn, scratch, queue)?;
+        let flushed = talk.flushed;
+        match stop {
+            Stop::Clear(wants) if self.is_clear() => self.settle(id, wants, shared),
             Stop::Held => {
                 shared.hold(id);
                 Ok(Verdict::Held)
             }
-            Stop::Owing => {
+            Stop::Clear(_) | Stop::Owing => {
                 let now = turn.around.now.moment;
-                self.output = Output::behind(out, now);
+                if self.is_clear() {
+                    self.output = Output::behind(out, now);
+                } else {
+                    self.note_departure(flushed, now);
+                }
+                if cause == Cause::Timer && self.is_stalled(shared) {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
                 let wants = self.wants(&shared.around.limits);
                 self.settle(id, wants, shared)
             }
         }
     }
 
-    /// The same while something is owed, which leaves before anything else.
+    /// So many bytes of the backlog have left; perhaps all of it.
     #[cold]
-    fn converse_behind(
-        &mut self,
-        id: ConnectionId,
-        cause: Cause,
-        shared: &mut Shared<'_>,
-    ) -> io::Result<Verdict> {
-        if cause == Cause::Timer && self.is_stalled(shared) {
-            // The system tells of room only when there is much. A slow peer may have made a little,
-            // and a peer that takes anything at all has not stalled.
-            self.socket.readiness.set(Readiness::WRITABLE, true);
+    fn note_departure(&mut self, bytes: usize, now: Moment) {
+        if let Output::Backlog(backlog) = &mut self.output {
+            backlog.departure.moved(bytes as u64, now);
+            if backlog.queue.is_empty() {
+                self.output = Output::Clear;
+                self.conversation.delivered(now);
+            }
         }
-        let Output::Backlog(backlog) = &mut self.output else {
-            return self.converse(id, cause, shared);
-        };
-        let (socket, now) = (&self.socket, shared.around.now.moment);
-        let Lent { mut turn, scratch, .. } = shared.lend(id, socket.asker(), Budget::TURN, socket);
-        let mut talk = Talk { conversation: &mut self.conversation, socket, holds: false, flushed: 0 };
-        talk.steps(cause, &mut turn, scratch, &mut backlog.queue)?;
-        backlog.departure.moved(talk.flushed as u64, now);
-        if backlog.queue.is_empty() {
-            self.output = Output::Clear;
-            self.conversation.delivered(now);
-        }
-        if cause == Cause::Timer && self.is_stalled(shared) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        let wants = self.wants(&shared.around.limits);
-        self.settle(id, wants, shared)
     }
 
     /// How many bytes are owed to the peer.
@@ -427,6 +427,7 @@ impl Connection {
         }
     }
 
+    #[cold]
     fn is_stalled(&self, shared: &Shared<'_>) -> bool {
         let Output::Backlog(backlog) = &self.output else {
             return false;

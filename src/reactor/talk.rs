@@ -30,6 +30,7 @@ pub(super) enum Stop {
 
 impl Talk<'_> {
     /// Fill, advance and flush, again and again, until something is missing or the turn is over.
+    #[inline(always)]
     pub fn steps(
         &mut self,
         cause: Cause,
