@@ -187,6 +187,7 @@ impl ResponseSink for Sink<'_> {
 }
 
 /// Queues one piece of content in its framing, as much of it as the declared length admits.
+#[inline(always)]
 pub(super) fn write_piece(exchange: &mut Exchange, out: &mut OutputQueue, content: Content<'_>) {
     let (bytes, buffer) = (content.as_slice(), out.buffer());
     let admitted = exchange.http.open_piece(buffer, bytes.len() as u64);
@@ -196,11 +197,15 @@ pub(super) fn write_piece(exchange: &mut Exchange, out: &mut OutputQueue, conten
                 buffer.extend_from_slice(bytes);
                 exchange.http.close_piece(buffer);
             }
-            _ => {
-                out.push(content, admitted as usize);
-                exchange.http.close_piece(out.buffer());
-            }
+            _ => push_piece(exchange, out, content, admitted as usize),
         }
         exchange.tally.content_bytes += admitted;
     }
+}
+
+/// What is too long to be copied.
+#[inline(never)]
+fn push_piece(exchange: &Exchange, out: &mut OutputQueue, content: Content<'_>, bytes: usize) {
+    out.push(content, bytes);
+    exchange.http.close_piece(out.buffer());
 }

@@ -78,6 +78,7 @@ pub fn is_field_name(name: &[u8]) -> bool {
 /// Whether this can stand as a field value (RFC 9110 §5.5): no CR, LF, NUL or other control
 /// character but the tab. Bytes above 0x7f are opaque, and allowed; blanks at the ends are not
 /// part of the value, but harmless.
+#[inline]
 pub fn is_field_value(value: &[u8]) -> bool {
     // A tab is below the blank, too, and looked at again as a byte.
     let may_hold_control = |word| words::has_below(word, b' ') || words::has(word, 0x7f);
@@ -107,6 +108,7 @@ pub const DECIMAL_DIGITS_MAX: usize = 20;
 /// assert_eq!(format_decimal(u64::MAX, &mut [0; DECIMAL_DIGITS_MAX]), b"18446744073709551615");
 /// assert_eq!(format_decimal(0, &mut [0; DECIMAL_DIGITS_MAX]), b"0");
 /// ```
+#[inline]
 pub fn format_decimal(mut number: u64, digits: &mut [u8; DECIMAL_DIGITS_MAX]) -> &[u8] {
     let mut at = digits.len();
     loop {

@@ -45,7 +45,7 @@ impl FieldRole {
     /// # Errors
     /// No field name, no field value, a Content-Length that is no number, or a field that is the
     /// server's.
-    #[inline]
+    #[inline(always)]
     pub fn of(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
         // Nearly every response has this field, and nothing is to be found out about its name.
         if name == "Content-Type" && is_field_value(value) {
@@ -54,6 +54,7 @@ impl FieldRole {
         FieldRole::of_any(name, value)
     }
 
+    #[inline(never)]
     fn of_any(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
         if !is_field_name(name.as_bytes()) {
             return Err(InvalidResponse::FieldName(name.to_string()));

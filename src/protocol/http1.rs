@@ -216,7 +216,7 @@ impl Http1 {
     ///
     /// # Errors
     /// As [`ResponseEncoder::end_head`]; nothing has changed then.
-    #[inline]
+    #[inline(always)]
     pub fn end_head(
         &mut self,
         head: &ResponseEncoder,
@@ -232,7 +232,7 @@ impl Http1 {
 
     /// Writes what stands before a piece of content, and says how many of its bytes may follow.
     /// If there are any, [`Http1::close_piece`] comes after them.
-    #[inline]
+    #[inline(always)]
     pub fn open_piece(&mut self, out: &mut Vec<u8>, bytes: u64) -> u64 {
         let ResponseState::Body(body) = &mut self.response else {
             return 0;
@@ -256,7 +256,7 @@ impl Http1 {
     ///
     /// # Errors
     /// Content that is shorter than its Content-Length. The response is aborted then.
-    #[inline]
+    #[inline(always)]
     pub fn end_response(&mut self, out: &mut Vec<u8>) -> Result<(), InvalidResponse> {
         let ResponseState::Body(body) = self.response else {
             return Ok(());

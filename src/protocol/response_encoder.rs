@@ -116,7 +116,7 @@ impl ResponseEncoder {
     }
 
     /// The same for 200 (OK), which cannot fail.
-    #[inline]
+    #[inline(always)]
     pub fn begin_ok(out: &mut Vec<u8>, own: &ServerFields) -> ResponseEncoder {
         let start = out.len();
         out.extend_from_slice(&own.ok_lines);
@@ -170,9 +170,28 @@ impl ResponseEncoder {
     ///
     /// # Errors
     /// No field name, no field value, or a field that is the server's. Nothing was written then.
-    #[inline]
+    #[inline(always)]
     pub fn field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
-        match FieldRole::of(name, value)? {
+        match FieldRole::of(name, value) {
+            Ok(FieldRole::Plain) => {
+                encode_field_line(out, name, value);
+                Ok(())
+            }
+            role => self.unusual_field(out, name, value, role?),
+        }
+    }
+
+    /// A field that means something to the server.
+    #[cold]
+    #[inline(never)]
+    fn unusual_field(
+        &mut self,
+        out: &mut Vec<u8>,
+        name: &str,
+        value: &[u8],
+        role: FieldRole,
+    ) -> Result<(), InvalidResponse> {
+        match role {
             FieldRole::Plain => {}
             FieldRole::ContentLength(length) => return self.declare_length(length),
             FieldRole::Connection => {
@@ -218,7 +237,7 @@ impl ResponseEncoder {
     ///
     /// # Errors
     /// Content at hand whose length is not the declared one. The head is not ended then.
-    #[inline]
+    #[inline(always)]
     pub fn end_head(
         &self,
         out: &mut Vec<u8>,
@@ -456,14 +475,14 @@ fn encode_status_line(out: &mut Vec<u8>, status: StatusCode, reason: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-#[inline]
+#[inline(always)]
 fn encode_content_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     encode_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
 
-#[inline]
+#[inline(always)]
 fn encode_field_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

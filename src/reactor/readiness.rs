@@ -72,6 +72,7 @@ pub(super) enum Filled {
 }
 
 /// One read. The only place that learns of `WouldBlock` on reading.
+#[inline(always)]
 pub(super) fn fill(stream: &Stream, readiness: &Readiness, scratch: &mut [u8]) -> io::Result<Filled> {
     match stream.read(scratch) {
         Ok(0) => {

@@ -27,6 +27,7 @@ impl Timers {
 
     /// Sets the timer of a connection, whose present one is `armed`. Only an earlier deadline
     /// changes anything.
+    #[inline]
     pub fn arm(&mut self, id: ConnectionId, armed: &mut Option<Moment>, deadline: Option<Moment>) {
         let Some(deadline) = deadline else {
             return;
@@ -34,6 +35,12 @@ impl Timers {
         if armed.is_some_and(|armed| armed <= deadline) {
             return;
         }
+        self.set(id, armed, deadline);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set(&mut self, id: ConnectionId, armed: &mut Option<Moment>, deadline: Moment) {
         self.disarm(id, armed);
         if self.positions.len() <= id.index() {
             self.positions.resize(id.index() + 1, 0);
