@@ -160,6 +160,17 @@ pub(super) fn conclude(
     result: Result<Body, GatewayError>,
     sink: &mut Sink<'_>,
 ) -> Result<BodyKind, GatewayError> {
+    match result {
+        Ok(body) if sink.completes(&body) => Ok(BodyKind::Complete),
+        result => conclude_unusual(result, sink),
+    }
+}
+
+#[inline(never)]
+fn conclude_unusual(
+    result: Result<Body, GatewayError>,
+    sink: &mut Sink<'_>,
+) -> Result<BodyKind, GatewayError> {
     let concluded = result.and_then(|body| Ok(sink.accept(body)?));
     if concluded.is_err() {
         // Refused once content has followed; then the response is aborted instead.

@@ -245,6 +245,7 @@ impl Conversation {
 
     /// When to [`expire`](Conversation::expire), whatever else happens; none where nothing is
     /// waited for.
+    #[inline(always)]
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
         match &self.phase {
             Phase::Fresh(accepted) => Some(of_head(*accepted, limits)),

@@ -66,6 +66,12 @@ impl<'a> Sink<'a> {
         Sink { exchange, out, notes, around, wire, stage: Stage::Unbegun }
     }
 
+    /// Whether all that there is to the body was handed over in the call, as nearly always.
+    #[inline]
+    pub fn completes(&self, body: &Body) -> bool {
+        body.is_complete() && matches!(self.stage, Stage::Ended { .. } | Stage::Content)
+    }
+
     /// Whether the body that the application returned goes with what it did.
     pub fn accept(&self, body: Body) -> Result<BodyKind, Misuse> {
         let kind = body.into_kind();

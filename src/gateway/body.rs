@@ -20,6 +20,12 @@ impl Body {
         Body(kind)
     }
 
+    /// Whether nothing remains to be done for it.
+    #[inline]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.0, BodyKind::Complete)
+    }
+
     /// What the server has to do for it; for those who implement [`super::ResponseSink`].
     pub fn into_kind(self) -> BodyKind {
         self.0

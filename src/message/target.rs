@@ -205,6 +205,7 @@ fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). Empty is allowed: it says that the
 /// target has no authority.
+#[inline]
 pub fn is_host(value: &[u8]) -> bool {
     // One look at a name or an address of version 4, as nearly all are.
     value.iter().fold(true, |is_plain, &byte| is_plain & is_plain_host_byte(byte)) || is_unusual_host(value)

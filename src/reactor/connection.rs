@@ -139,6 +139,7 @@ impl Connection {
     }
 
     /// When its timer is to go off.
+    #[inline(always)]
     pub fn deadline(&self, limits: &Limits, life: Life) -> Option<Moment> {
         let last_chance = self.conversation.last_chance().filter(|_| life == Life::Draining);
         let of_conversation = last_chance.or(self.conversation.deadline(limits));
