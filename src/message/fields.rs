@@ -150,7 +150,18 @@ impl ConnectionOption {
     }
 
     /// Takes one more Connection field into account.
+    #[inline]
     pub fn and(self, value: &[u8]) -> ConnectionOption {
+        match value {
+            // What nearly all that have the field say, in nearly all cases.
+            b"keep-alive" => self.or(ConnectionOption::KeepAlive),
+            b"close" => ConnectionOption::Close,
+            _ => self.and_list(value),
+        }
+    }
+
+    #[inline(never)]
+    fn and_list(self, value: &[u8]) -> ConnectionOption {
         list_items(value).fold(self, |option, item| {
             if item.eq_ignore_ascii_case(b"close") {
                 ConnectionOption::Close

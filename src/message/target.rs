@@ -208,11 +208,22 @@ fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
 #[inline]
 pub fn is_host(value: &[u8]) -> bool {
     // One look at a name or an address of version 4, as nearly all are.
-    value.iter().fold(true, |is_plain, &byte| is_plain & is_plain_host_byte(byte)) || is_unusual_host(value)
+    is_plain_host(value) || is_unusual_host(value)
 }
 
+fn is_plain_host(value: &[u8]) -> bool {
+    value.iter().fold(true, |is_plain, &byte| is_plain & is_plain_host_byte(byte))
+}
+
+#[inline(never)]
 fn is_unusual_host(value: &[u8]) -> bool {
     let Some(after_bracket) = value.strip_prefix(b"[") else {
+        // A port has five digits at most.
+        let port = value.iter().rev().take(6).position(|&byte| byte == b':').map_or(0, |digits| digits + 1);
+        let (name, suffix) = value.split_at(value.len() - port);
+        if is_plain_host(name) {
+            return is_port_suffix(suffix);
+        }
         let name_end = value.iter().position(|&byte| !is_reg_name_byte(byte)).unwrap_or(value.len());
         return has_valid_escapes(&value[..name_end]) && is_port_suffix(&value[name_end..]);
     };
