@@ -49,7 +49,7 @@ const IDLE_LOOKS: usize = 256;
 
 /// The slab.
 pub(super) struct Connections {
-    slots: Slab<(u32, Connection)>,
+    slots: Slab<Connection>,
     /// Of the connection that came last.
     generation: u32,
     /// Between two generations: as many as there are loops, so that no two connections of a server have
@@ -84,31 +84,31 @@ impl Connections {
         self.slots.is_empty()
     }
 
-    pub fn insert(&mut self, connection: Connection) -> ConnectionId {
+    pub fn insert(&mut self, mut connection: Connection) -> ConnectionId {
         self.generation = self.generation.wrapping_add(self.stride);
         let generation = self.generation;
         // Limits::check keeps the number of connections below 2^31.
-        let index = self.slots.insert((generation, connection)) as u32;
+        connection.generation = generation;
+        let index = self.slots.insert(connection) as u32;
         self.places = self.places.max(index as usize + 1);
         ConnectionId { index, generation }
     }
 
     pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        let (generation, connection) = self.slots.get_mut(id.index as usize)?;
-        (*generation == id.generation).then_some(connection)
+        self.slots.get_mut(id.index as usize).filter(|connection| connection.generation == id.generation)
     }
 
     /// Whose event this is; none if that connection is gone.
     pub fn find(&self, token: Token) -> Option<ConnectionId> {
         let index = token.0 as u32;
-        let (generation, _) = self.slots.get(index as usize)?;
-        let id = ConnectionId { index, generation: *generation };
+        let generation = self.slots.get(index as usize)?.generation;
+        let id = ConnectionId { index, generation };
         (id.token() == token).then_some(id)
     }
 
     pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         self.get(id)?;
-        self.slots.try_remove(id.index as usize).map(|(_, connection)| connection)
+        self.slots.try_remove(id.index as usize)
     }
 
     /// Of the next few connections, one after the other, the one that has been idle the longest.
@@ -118,10 +118,10 @@ impl Connections {
         let mut longest: Option<(Moment, ConnectionId)> = None;
         for _ in 0..IDLE_LOOKS.min(places) {
             self.looked_at = (self.looked_at + 1) % places;
-            let Some((generation, connection)) = self.slots.get(self.looked_at) else {
+            let Some(connection) = self.slots.get(self.looked_at) else {
                 continue;
             };
-            let id = ConnectionId { index: self.looked_at as u32, generation: *generation };
+            let id = ConnectionId { index: self.looked_at as u32, generation: connection.generation };
             if let Some(since) = connection.idle_since()
                 && longest.is_none_or(|(longest, _)| since < longest)
             {
@@ -132,9 +132,9 @@ impl Connections {
     }
 
     pub fn ids(&self) -> Vec<ConnectionId> {
-        let id = |(index, (generation, _)): (usize, &(u32, Connection))| ConnectionId {
+        let id = |(index, connection): (usize, &Connection)| ConnectionId {
             index: index as u32,
-            generation: *generation,
+            generation: connection.generation,
         };
         self.slots.iter().map(id).collect()
     }

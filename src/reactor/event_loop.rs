@@ -370,10 +370,7 @@ impl Running<'_> {
         let now = self.shared.around.now.moment;
         let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(EXPIRIES_PER_TURN).collect();
         for id in due {
-            if let Some(connection) = self.connections.get(id) {
-                connection.timer = None;
-                self.turn(id, Cause::Timer);
-            }
+            self.turn(id, Cause::Timer);
         }
     }
 
@@ -384,7 +381,7 @@ impl Running<'_> {
         };
         if !self.shared.gateway.is_ready() && connection.must_wait_for_gateway(cause, &self.shared) {
             // It is us who do not read: no deadline of its client passes meanwhile.
-            self.timers.disarm(id, &mut connection.timer);
+            self.timers.disarm(id);
             if connection.enqueue() {
                 self.starved.push(id);
             }
@@ -394,7 +391,7 @@ impl Running<'_> {
         if verdict == Verdict::Keep && !self.listeners.iter().any(Listener::is_paused) {
             connection.account(&mut self.shared.held_bytes);
             let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
-            return self.timers.arm(id, &mut connection.timer, deadline);
+            return self.timers.arm(id, deadline);
         }
         self.follow(id, verdict);
     }
@@ -435,7 +432,7 @@ impl Running<'_> {
             Verdict::Again | Verdict::Starved | Verdict::Keep => {}
         }
         let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
-        self.timers.arm(id, &mut connection.timer, deadline);
+        self.timers.arm(id, deadline);
     }
 
     fn abandon(&mut self, id: ConnectionId) {
@@ -449,7 +446,7 @@ impl Running<'_> {
     fn reap(&mut self, id: ConnectionId) {
         if let Some(mut connection) = self.connections.remove(id) {
             log::debug!("connection {}: closed", id.number());
-            self.timers.disarm(id, &mut connection.timer);
+            self.timers.disarm(id);
             connection.close_account(&mut self.shared.held_bytes);
             self.listeners.iter_mut().for_each(Listener::resume);
         }

@@ -18,9 +18,21 @@ pub(super) const TURN_BYTES: usize = 256 * 1024;
 pub(super) struct Socket {
     pub stream: Stream,
     pub readiness: Readiness,
+    pub registration: Registration,
     /// By which listener it was accepted.
     listener: u16,
     peer: Address,
+}
+
+/// For what the socket is registered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Registration {
+    /// Nothing: it was just accepted. Most connections that serve one request stay so.
+    None,
+    /// Reading.
+    Read,
+    /// Reading and writing, from the first short write on.
+    ReadWrite,
 }
 
 /// Half the size of an `Option<SocketAddr>`: there may be many thousands.
@@ -38,7 +50,7 @@ impl Socket {
             Some(SocketAddr::V4(address)) => Address::V4(address),
             Some(SocketAddr::V6(address)) => Address::V6(Box::new(address)),
         };
-        Socket { stream, readiness: Readiness::unknown(), listener, peer }
+        Socket { stream, readiness: Readiness::unknown(), registration: Registration::None, listener, peer }
     }
 
     /// Takes note of an event; whether the socket is still alive.

@@ -11,7 +11,7 @@
 use super::connections::ConnectionId;
 use crate::now::Moment;
 
-/// At most one timer for each connection; the connection knows for when.
+/// At most one timer for each connection.
 pub(super) struct Timers {
     /// None is before its parent, which for the one at `n` is at `(n - 1) / 2`.
     heap: Vec<(Moment, ConnectionId)>,
@@ -25,41 +25,50 @@ impl Timers {
         Timers { heap: Vec::with_capacity(count), positions: Vec::with_capacity(count) }
     }
 
-    /// Sets the timer of a connection, whose present one is `armed`. Only an earlier deadline
-    /// changes anything.
+    /// Sets the timer of a connection. If it has one, only an earlier deadline changes anything.
     #[inline]
-    pub fn arm(&mut self, id: ConnectionId, armed: &mut Option<Moment>, deadline: Option<Moment>) {
+    pub fn arm(&mut self, id: ConnectionId, deadline: Option<Moment>) {
         let Some(deadline) = deadline else {
             return;
         };
-        if armed.is_some_and(|armed| armed <= deadline) {
-            return;
+        match self.position(id) {
+            Some(position) if self.heap[position].0 <= deadline => {}
+            position => self.set(position, id, deadline),
         }
-        self.set(id, armed, deadline);
     }
 
     #[cold]
     #[inline(never)]
-    fn set(&mut self, id: ConnectionId, armed: &mut Option<Moment>, deadline: Moment) {
-        self.disarm(id, armed);
-        if self.positions.len() <= id.index() {
-            self.positions.resize(id.index() + 1, 0);
-        }
-        self.heap.push((deadline, id));
-        self.rise(self.heap.len() - 1);
-        *armed = Some(deadline);
+    fn set(&mut self, position: Option<usize>, id: ConnectionId, deadline: Moment) {
+        let position = match position {
+            Some(position) => {
+                self.heap[position].0 = deadline;
+                position
+            }
+            None => {
+                if self.positions.len() <= id.index() {
+                    self.positions.resize(id.index() + 1, 0);
+                }
+                self.heap.push((deadline, id));
+                self.heap.len() - 1
+            }
+        };
+        self.rise(position);
     }
 
-    /// Takes the timer of a connection away.
-    pub fn disarm(&mut self, id: ConnectionId, armed: &mut Option<Moment>) {
-        let Some(moment) = armed.take() else {
-            return;
-        };
-        let position = self.positions[id.index()] as usize;
-        // One that has gone off is not there any more.
-        if self.heap.get(position) == Some(&(moment, id)) {
+    /// Takes the timer of a connection away, if it has one.
+    pub fn disarm(&mut self, id: ConnectionId) {
+        if let Some(position) = self.position(id) {
             self.remove(position);
         }
+    }
+
+    /// Where in the heap the timer of a connection is. What is noted for its place in the slab may be of one that
+    /// is not there any more.
+    #[inline]
+    fn position(&self, id: ConnectionId) -> Option<usize> {
+        let position = *self.positions.get(id.index())? as usize;
+        self.heap.get(position).filter(|(_, of)| *of == id).map(|_| position)
     }
 
     /// The next moment for which a timer is set.
@@ -141,7 +150,7 @@ mod tests {
     fn timers_set_moved_and_taken_away_go_off_in_order() {
         let ids: Vec<_> = (0..40).map(|index| ConnectionId::new(index, index + 7)).collect();
         let (mut timers, mut expected) = (Timers::with_capacity(0), BTreeSet::new());
-        let mut armed = vec![None; ids.len()];
+        let mut armed: Vec<Option<Moment>> = vec![None; ids.len()];
         let mut random: u64 = 0x9E37_79B9_7F4A_7C15;
         for step in 0..20_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -151,12 +160,13 @@ mod tests {
                     if let Some(old) = armed[which].filter(|old| *old > moment(when)) {
                         expected.remove(&(old, ids[which]));
                     }
-                    timers.arm(ids[which], &mut armed[which], Some(moment(when)));
+                    timers.arm(ids[which], Some(moment(when)));
+                    armed[which] = Some(armed[which].map_or(moment(when), |old| old.min(moment(when))));
                     expected.extend(armed[which].map(|moment| (moment, ids[which])));
                 }
                 2 => {
-                    armed[which].inspect(|moment| assert!(expected.remove(&(*moment, ids[which]))));
-                    timers.disarm(ids[which], &mut armed[which]);
+                    armed[which].take().inspect(|moment| assert!(expected.remove(&(*moment, ids[which]))));
+                    timers.disarm(ids[which]);
                 }
                 _ => {
                     let due = expected.first().copied().filter(|(due, _)| *due <= moment(when));
@@ -174,12 +184,20 @@ mod tests {
     #[test]
     fn timer_that_has_gone_off_is_not_taken_away_again() {
         let (one, other) = (ConnectionId::new(0, 1), ConnectionId::new(1, 2));
-        let (mut timers, mut of_one, mut of_other) = (Timers::with_capacity(2), None, None);
-        timers.arm(one, &mut of_one, Some(moment(1)));
-        timers.arm(other, &mut of_other, Some(moment(2)));
+        let mut timers = Timers::with_capacity(2);
+        timers.arm(one, Some(moment(1)));
+        timers.arm(other, Some(moment(2)));
         assert_eq!(timers.pop_due(moment(1)), Some(one));
-        // Its connection does not know yet.
-        timers.disarm(one, &mut of_one);
+        timers.disarm(one);
         assert_eq!(timers.next(), Some(moment(2)));
+    }
+
+    #[test]
+    fn timer_of_a_connection_is_not_that_of_the_next_in_its_place() {
+        let (old, new) = (ConnectionId::new(0, 1), ConnectionId::new(0, 2));
+        let mut timers = Timers::with_capacity(1);
+        timers.arm(old, Some(moment(1)));
+        timers.disarm(new);
+        assert_eq!(timers.next(), Some(moment(1)));
     }
 }
