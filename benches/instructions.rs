@@ -1,0 +1,67 @@
+//! User instructions of the server for one request, as users get it: the workbench in the profile `release`.
+//!
+//! ```text
+//! cargo bench --bench instructions              shows them
+//! cargo bench --bench instructions -- --check   fails where one is 2 % above benches/budget.toml
+//! cargo bench --bench instructions -- --save    makes them the budget
+//! ```
+//!
+//! valgrind's callgrind counts, and the server is stopped while the clients send, so that each turn of its loop
+//! meets the same requests: a figure varies by one or two, on a busy machine as on an idle one. In it is the
+//! wait that each stop interrupts, 40 instructions where 16 connections share it. What the kernel does is
+//! not in it: `system_calls` counts how often it is asked.
+//!
+//! Needs valgrind.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use support::budget::Figures;
+use support::load::{BROWSER, Clients, Load, SMALL};
+use support::workbench::{self, Workbench};
+use support::{Counts, Failure, per_request};
+
+/// Requests of the two runs.
+const LENGTHS: [usize; 2] = [6_400, 25_600];
+
+const LOADS: [Load; 3] = [
+    Load { name: "keep_alive", connections: 16, depth: 1, request: SMALL, code: 200 },
+    Load { name: "pipelined", connections: 64, depth: 16, request: SMALL, code: 200 },
+    Load { name: "browser", connections: 16, depth: 1, request: BROWSER, code: 200 },
+];
+
+fn main() -> Result<ExitCode, Failure> {
+    let executable = workbench::build()?;
+    let figures = LOADS
+        .iter()
+        .map(|load| per_request(load, LENGTHS, |load, requests| count(&executable, load, requests)));
+    let figures = figures.collect::<Result<_, _>>()?;
+    Figures { counted: "instructions", decimals: 0, vary_with_compiler: true, figures }.settle()
+}
+
+/// All user instructions of a server that answers so many requests.
+fn count(executable: &Path, load: &Load, requests: usize) -> Result<Counts, Failure> {
+    let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", std::process::id()));
+    let mut command = Command::new("valgrind");
+    command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", output.display()));
+    command.arg(executable);
+    let workbench = Workbench::start(command)?;
+    let mut clients = Clients::connect(workbench.address, load)?;
+    for _ in 0..clients.rounds(requests) {
+        // How many connections a turn of the loop finds readable changes what each costs: it is all of them.
+        workbench.pause()?;
+        clients.send()?;
+        workbench.resume()?;
+        clients.receive()?;
+    }
+    // The connections end later, so that no part of their end is counted.
+    workbench.end()?;
+    let profile = fs::read_to_string(&output)?;
+    fs::remove_file(&output)?;
+    let total =
+        profile.lines().find_map(|line| line.strip_prefix("totals: ")).ok_or("callgrind has no total")?;
+    Ok(Counts::from([("instructions".to_string(), total.trim().parse()?)]))
+}

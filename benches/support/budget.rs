@@ -1,0 +1,182 @@
+//! Figures, and what they may be: `benches/budget.toml`.
+//!
+//! | command line | what happens |
+//! |---|---|
+//! | nothing | figures are shown beside their budgets |
+//! | `--check` | besides, one that is too high is a failure |
+//! | `--save` | the figures become the budget |
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use super::Failure;
+
+/// How far a figure may be from its budget, in parts of it. 2 %: many times the noise, and less than
+/// anybody would want to pay without knowing.
+const TOLERANCE: f64 = 0.02;
+
+/// What one request of a load costs.
+pub struct Figure {
+    /// The load's name.
+    pub load: &'static str,
+    /// The cost.
+    pub value: f64,
+    /// What it consists of.
+    pub parts: Vec<(String, f64)>,
+}
+
+/// Figures of one kind.
+pub struct Figures {
+    /// What was counted: the first part of its names in the budget, and the name of the bench.
+    pub counted: &'static str,
+    /// Decimals that mean something.
+    pub decimals: usize,
+    /// Whether another compiler makes other figures of the same source.
+    pub vary_with_compiler: bool,
+    /// One for each load.
+    pub figures: Vec<Figure>,
+}
+
+impl Figures {
+    /// Shows, checks or saves them, as the command line says.
+    pub fn settle(&self) -> Result<ExitCode, Failure> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/budget.toml");
+        let mut budget = Budget(fs::read_to_string(&path)?);
+        let is_asked = |option: &str| std::env::args().any(|argument| argument == option);
+        let too_high = self.show(&budget);
+        if is_asked("--save") {
+            self.save(&mut budget)?;
+            fs::write(&path, budget.0)?;
+            println!("Saved in {}.", path.display());
+            return Ok(ExitCode::SUCCESS);
+        }
+        if too_high == 0 || !is_asked("--check") {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let counted = self.counted;
+        println!(
+            "FAILED: {too_high} of the {counted} above budget. Undo what has raised them; or, where it is"
+        );
+        println!("worth its price, save them (-- --save) in a commit that says why.");
+        if self.vary_with_compiler {
+            self.tell_compilers(&budget)?;
+        }
+        Ok(ExitCode::FAILURE)
+    }
+
+    /// Shows a table, and says how many are too high.
+    fn show(&self, budget: &Budget) -> usize {
+        println!("\n{:<28}{:>10}{:>10}", format!("{} per request", self.counted), "figure", "budget");
+        let (mut too_high, mut too_low) = (0, 0);
+        for figure in &self.figures {
+            let allowed = budget.get(&self.name(figure)).and_then(|text| text.parse().ok());
+            let verdict = Verdict::of(figure.value, allowed);
+            too_high += usize::from(matches!(verdict, Verdict::TooHigh(_) | Verdict::Unknown));
+            too_low += usize::from(matches!(verdict, Verdict::Lower(_)));
+            let (value, allowed) = (self.written(figure.value), allowed.map(|value| self.written(value)));
+            println!("  {:<26}{value:>10}{:>10}  {verdict}", figure.load, allowed.unwrap_or_default());
+            for (name, value) in figure.parts.iter().filter(|_| figure.parts.len() > 1) {
+                println!("    {name:<24}{:>10}", self.written(*value));
+            }
+        }
+        if too_low > 0 {
+            println!("Keep what is lower: cargo bench --bench {} -- --save", self.counted);
+        }
+        too_high
+    }
+
+    fn save(&self, budget: &mut Budget) -> Result<(), Failure> {
+        for figure in &self.figures {
+            budget.set(&self.name(figure), &self.written(figure.value));
+        }
+        if self.vary_with_compiler {
+            budget.set(&self.compiler_name(), &format!("{:?}", compiler()?));
+        }
+        Ok(())
+    }
+
+    fn tell_compilers(&self, budget: &Budget) -> Result<(), Failure> {
+        let (now, then) = (compiler()?, budget.get(&self.compiler_name()).unwrap_or("unknown"));
+        if then.trim_matches('"') != now {
+            println!("But the compiler is another, which alone can make figures rise:");
+            println!("  now    {now}\n  budget {}", then.trim_matches('"'));
+        }
+        Ok(())
+    }
+
+    fn name(&self, figure: &Figure) -> String {
+        format!("{}.{}", self.counted, figure.load)
+    }
+
+    fn compiler_name(&self) -> String {
+        format!("{}.compiler", self.counted)
+    }
+
+    fn written(&self, value: f64) -> String {
+        format!("{value:.*}", self.decimals)
+    }
+}
+
+/// What is to be said of a figure, with the change in percent.
+enum Verdict {
+    Unknown,
+    TooHigh(f64),
+    Lower(f64),
+    Kept(f64),
+}
+
+impl Verdict {
+    fn of(value: f64, allowed: Option<f64>) -> Verdict {
+        let Some(allowed) = allowed else { return Verdict::Unknown };
+        let percent = if value == allowed { 0.0 } else { (value / allowed - 1.0) * 100.0 };
+        match () {
+            () if value > allowed * (1.0 + TOLERANCE) => Verdict::TooHigh(percent),
+            () if value < allowed * (1.0 - TOLERANCE) => Verdict::Lower(percent),
+            () => Verdict::Kept(percent),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Unknown => f.write_str("TOO HIGH: it has no budget"),
+            // Of nothing there are no percents.
+            Verdict::TooHigh(percent) if percent.is_infinite() => f.write_str("TOO HIGH"),
+            Verdict::TooHigh(percent) => write!(f, "{percent:>+6.1} %  TOO HIGH"),
+            Verdict::Lower(percent) => write!(f, "{percent:>+6.1} %  lower"),
+            Verdict::Kept(percent) => write!(f, "{percent:>+6.1} %"),
+        }
+    }
+}
+
+/// Lines of `name = value`; the rest are comments, and stay.
+struct Budget(String);
+
+impl Budget {
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.0.lines().filter_map(|line| line.split_once('='));
+        pairs.find(|(other, _)| other.trim() == name).map(|(_, value)| value.trim())
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        let is_it = |line: &str| line.split_once('=').is_some_and(|(other, _)| other.trim() == name);
+        let new = format!("{name} = {value}");
+        let mut lines: Vec<&str> = self.0.lines().collect();
+        match lines.iter_mut().find(|line| is_it(line)) {
+            Some(line) => *line = &new,
+            None => lines.push(&new),
+        }
+        self.0 = lines.join("\n") + "\n";
+    }
+}
+
+/// What compiles here, and for what.
+fn compiler() -> Result<String, Failure> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("--version").output()?;
+    let version = String::from_utf8(output.stdout)?;
+    Ok(format!("{} on {}", version.trim(), std::env::consts::ARCH))
+}

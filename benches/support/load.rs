@@ -1,0 +1,139 @@
+//! Requests, and a client that asks them in a fixed order.
+//!
+//! Every connection sends, then every connection reads, round after round. So the server meets the same
+//! requests in each run, however fast it is.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// A request with one field.
+pub const SMALL: &str = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+
+/// What a browser sends: 760 bytes, 14 fields.
+pub const BROWSER: &str = "GET /plaintext HTTP/1.1\r\n\
+    Host: 127.0.0.1:8000\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 \
+    Safari/537.36\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8\r\n\
+    Accept-Language: en-GB,en;q=0.9,de-DE;q=0.8,de;q=0.7\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Cache-Control: max-age=0\r\n\
+    Connection: keep-alive\r\n\
+    Cookie: session=0f8c3a1b5d7e9f20418263a4b5c6d7e8; theme=dark; consent=1; _ga=GA1.1.1204716183.1718704312; \
+    _ga_9QK2T7W4MX=GS1.1.1719132040.7.1.1719132611.0.0.0; lang=en-GB; tz=+0100\r\n\
+    Sec-Ch-Ua-Mobile: ?0\r\n\
+    Sec-Ch-Ua-Platform: \"Linux\"\r\n\
+    Sec-Fetch-Dest: document\r\n\
+    Sec-Fetch-Mode: navigate\r\n\
+    Sec-Fetch-Site: same-origin\r\n\
+    Upgrade-Insecure-Requests: 1\r\n\r\n";
+
+const _: () = assert!(BROWSER.len() == 760);
+
+/// The one request of its connection.
+pub const LAST: &str = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+
+/// What is asked, and how.
+pub struct Load {
+    /// What it is called in the budget.
+    pub name: &'static str,
+    /// On how many connections.
+    pub connections: usize,
+    /// How many requests each of them sends at once.
+    pub depth: usize,
+    /// One request.
+    pub request: &'static str,
+    /// The status that answers it.
+    pub code: u16,
+}
+
+/// Connections of a load, each with an answer behind it.
+pub struct Clients {
+    streams: Vec<TcpStream>,
+    batch: Vec<u8>,
+    answers: Vec<u8>,
+    status_line: String,
+    depth: usize,
+}
+
+impl Clients {
+    /// Connects, and asks once on each connection: all answers of a load are as long as its first.
+    pub fn connect(address: SocketAddr, load: &Load) -> io::Result<Clients> {
+        let mut clients = Clients {
+            streams: Vec::new(),
+            batch: load.request.repeat(load.depth).into_bytes(),
+            answers: Vec::new(),
+            status_line: format!("HTTP/1.1 {} ", load.code),
+            depth: load.depth,
+        };
+        for _ in 0..load.connections {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            stream.write_all(load.request.as_bytes())?;
+            let answer_bytes = read_answer(&mut stream)?;
+            clients.answers.resize(answer_bytes * load.depth, 0);
+            clients.streams.push(stream);
+        }
+        Ok(clients)
+    }
+
+    /// How many rounds it takes to ask so many requests.
+    pub fn rounds(&self, requests: usize) -> usize {
+        requests.div_ceil(self.streams.len() * self.depth)
+    }
+
+    /// The first half of a round.
+    pub fn send(&mut self) -> io::Result<()> {
+        self.streams.iter_mut().try_for_each(|stream| stream.write_all(&self.batch))
+    }
+
+    /// The second half of a round.
+    pub fn receive(&mut self) -> io::Result<()> {
+        for stream in &mut self.streams {
+            stream.read_exact(&mut self.answers)?;
+            for answer in self.answers.chunks(self.answers.len() / self.depth) {
+                expect(answer, &self.status_line)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks on a new connection for each request, one after the other.
+pub fn ask_anew(address: SocketAddr, load: &Load, requests: usize) -> io::Result<()> {
+    let mut answer = Vec::new();
+    for _ in 0..requests {
+        answer.clear();
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(load.request.as_bytes())?;
+        stream.read_to_end(&mut answer)?;
+        expect(&answer, &format!("HTTP/1.1 {} ", load.code))?;
+    }
+    Ok(())
+}
+
+/// Reads one answer with a length, and says how many bytes it had.
+fn read_answer(stream: &mut TcpStream) -> io::Result<usize> {
+    let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut bytes)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        answer.extend_from_slice(&bytes[..count]);
+        let text = String::from_utf8_lossy(&answer);
+        let Some((head, content)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length: usize = length.and_then(|value| value.parse().ok()).unwrap_or(0);
+        if content.len() >= length {
+            return Ok(head.len() + 4 + length);
+        }
+    }
+}
+
+fn expect(answer: &[u8], status_line: &str) -> io::Result<()> {
+    match answer.starts_with(status_line.as_bytes()) {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("no {status_line:?} in {}", answer.escape_ascii()))),
+    }
+}
