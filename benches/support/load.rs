@@ -47,6 +47,12 @@ pub struct Load {
     pub code: u16,
 }
 
+impl Load {
+    fn status_line(&self) -> String {
+        format!("HTTP/1.1 {} ", self.code)
+    }
+}
+
 /// Connections of a load, each with an answer behind it.
 pub struct Clients {
     streams: Vec<TcpStream>,
@@ -63,7 +69,7 @@ impl Clients {
             streams: Vec::new(),
             batch: load.request.repeat(load.depth).into_bytes(),
             answers: Vec::new(),
-            status_line: format!("HTTP/1.1 {} ", load.code),
+            status_line: load.status_line(),
             depth: load.depth,
         };
         for _ in 0..load.connections {
@@ -99,15 +105,22 @@ impl Clients {
     }
 }
 
-/// Asks on a new connection for each request, one after the other.
-pub fn ask_anew(address: SocketAddr, load: &Load, requests: usize) -> io::Result<()> {
-    let mut answer = Vec::new();
-    for _ in 0..requests {
-        answer.clear();
+/// Asks once on each of so many new connections, which the server is to close. Returns before it is answered.
+pub fn send_anew(address: SocketAddr, load: &Load) -> io::Result<Vec<TcpStream>> {
+    let ask = |_| {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(load.request.as_bytes())?;
+        Ok(stream)
+    };
+    (0..load.connections).map(ask).collect()
+}
+
+/// Reads what comes until the server closes.
+pub fn receive_last(streams: Vec<TcpStream>, load: &Load) -> io::Result<()> {
+    for mut stream in streams {
+        let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
-        expect(&answer, &format!("HTTP/1.1 {} ", load.code))?;
+        expect(&answer, &load.status_line())?;
     }
     Ok(())
 }

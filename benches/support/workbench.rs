@@ -69,9 +69,10 @@ impl Workbench {
     /// once when it goes on. The wait is interrupted each time, and begins anew.
     pub fn pause(&self) -> io::Result<()> {
         // Asleep: it sleeps nowhere else.
-        self.await_state('S')?;
+        self.await_state("S")?;
         kill_process(Pid::from_child(&self.child), Signal::STOP)?;
-        self.await_state('T')
+        // In small where it is being traced.
+        self.await_state("Tt")
     }
 
     /// Lets it go on.
@@ -79,14 +80,14 @@ impl Workbench {
         Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
     }
 
-    /// Nothing tells when a process is in this state: it is looked at until it is.
-    fn await_state(&self, awaited: char) -> io::Result<()> {
+    /// Nothing tells when a process is in one of these states: it is looked at until it is.
+    fn await_state(&self, awaited: &str) -> io::Result<()> {
         loop {
             // `PID (name) STATE …`
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
             match stat.split_once(") ").and_then(|(_, rest)| rest.chars().next()) {
                 Some('Z') => return Err(io::Error::other("the workbench has ended")),
-                Some(state) if state == awaited => return Ok(()),
+                Some(state) if awaited.contains(state) => return Ok(()),
                 _ => thread::yield_now(),
             }
         }
