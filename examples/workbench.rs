@@ -85,9 +85,9 @@ fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// The application. Its buffers are kept from one request to the next.
+/// The application, which a bench runs in its own process. Its buffers are kept from one request to the next.
 #[derive(Default)]
-struct Workbench {
+pub struct Workbench {
     json: Vec<u8>,
 }
 
