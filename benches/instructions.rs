@@ -16,13 +16,12 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use support::budget::Figures;
 use support::load::{BROWSER, Clients, Load, SMALL};
-use support::workbench::{self, Workbench};
-use support::{Counts, Failure, per_request};
+use support::{Counts, Failure, per_request, start_under};
 
 /// Requests of the two runs.
 const LENGTHS: [usize; 2] = [6_400, 25_600];
@@ -34,31 +33,28 @@ const LOADS: [Load; 3] = [
 ];
 
 fn main() -> Result<ExitCode, Failure> {
-    let executable = workbench::build()?;
-    let figures = LOADS
-        .iter()
-        .map(|load| per_request(load, LENGTHS, |load, requests| count(&executable, load, requests)));
+    let figures = LOADS.iter().map(|load| per_request(load, LENGTHS, count));
     let figures = figures.collect::<Result<_, _>>()?;
     Figures { counted: "instructions", decimals: 0, vary_with_compiler: true, figures }.settle()
 }
 
 /// All user instructions of a server that answers so many requests.
-fn count(executable: &Path, load: &Load, requests: usize) -> Result<Counts, Failure> {
+fn count(load: &Load, requests: usize) -> Result<Counts, Failure> {
     let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", std::process::id()));
     let mut command = Command::new("valgrind");
-    command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", output.display()));
-    command.arg(executable);
-    let workbench = Workbench::start(command)?;
-    let mut clients = Clients::connect(workbench.address, load)?;
+    // Quiet: else it says the command line, in which there is an address, too.
+    command.args(["-q", "--tool=callgrind"]).arg(format!("--callgrind-out-file={}", output.display()));
+    let server = start_under(&mut command)?;
+    let mut clients = Clients::connect(server.address, load)?;
     for _ in 0..clients.rounds(requests) {
         // How many connections a turn of the loop finds readable changes what each costs: it is all of them.
-        workbench.pause()?;
+        server.halt()?;
         clients.send()?;
-        workbench.resume()?;
+        server.go_on()?;
         clients.receive()?;
     }
     // The connections end later, so that no part of their end is counted.
-    workbench.end()?;
+    server.end()?;
     let profile = fs::read_to_string(&output)?;
     fs::remove_file(&output)?;
     let total =

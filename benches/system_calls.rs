@@ -15,13 +15,12 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use support::budget::Figures;
 use support::load::{Clients, LAST, Load, SMALL, receive_last, send_anew};
-use support::workbench::{self, Workbench};
-use support::{Counts, Failure, per_request};
+use support::{Counts, Failure, per_request, start_under};
 
 /// Requests of the two runs.
 const LENGTHS: [usize; 2] = [800, 3_200];
@@ -33,36 +32,34 @@ const LOADS: [Load; 3] = [
 ];
 
 fn main() -> Result<ExitCode, Failure> {
-    let executable = workbench::build()?;
-    let count = |load: &Load, requests| count(&executable, load, requests);
     let figures = LOADS.iter().map(|load| per_request(load, LENGTHS, count));
     let figures = figures.collect::<Result<_, _>>()?;
     Figures { counted: "system_calls", decimals: 4, vary_with_compiler: false, figures }.settle()
 }
 
 /// All system calls of a server that answers so many requests, by name.
-fn count(executable: &Path, load: &Load, requests: usize) -> Result<Counts, Failure> {
+fn count(load: &Load, requests: usize) -> Result<Counts, Failure> {
     let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strace.{}", std::process::id()));
     let mut command = Command::new("strace");
     // With -D strace is the child, and the process that is started and ended here the server.
-    command.args(["-D", "-f", "-c", "-o"]).arg(&output).arg(executable);
-    let workbench = Workbench::start(command)?;
+    command.args(["-D", "-f", "-c", "-o"]).arg(&output);
+    let server = start_under(&mut command)?;
     if load.request == LAST {
         for _ in 0..requests / load.connections {
-            workbench.pause()?;
-            let streams = send_anew(workbench.address, load)?;
-            workbench.resume()?;
+            server.halt()?;
+            let streams = send_anew(server.address, load)?;
+            server.go_on()?;
             receive_last(streams, load)?;
         }
-        workbench.end()?;
+        server.end()?;
     } else {
-        let mut clients = Clients::connect(workbench.address, load)?;
+        let mut clients = Clients::connect(server.address, load)?;
         for _ in 0..clients.rounds(requests) {
             clients.send()?;
             clients.receive()?;
         }
         // The connection ends later, so that no part of its end is counted.
-        workbench.end()?;
+        server.end()?;
     }
     let table = fs::read_to_string(&output)?;
     fs::remove_file(&output)?;

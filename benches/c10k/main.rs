@@ -23,9 +23,13 @@
 //! it is said.
 
 mod clients;
+#[path = "../support/example.rs"]
+mod example;
 mod fairness;
 mod files;
 mod memory;
+// Other benches use the rest.
+#[allow(dead_code)]
 #[path = "../support/process.rs"]
 mod process;
 mod server;
@@ -72,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(unknown) = wanted.iter().find(|name| !SUBJECTS.iter().any(|(subject, _)| subject == *name)) {
         return Err(format!("there is no subject {unknown:?}").into());
     }
-    build_workbench()?;
+    example::workbench()?;
     let allowed = allow_descriptors(MANY as u64 + SPARE);
     let connections = MANY.min(allowed.saturating_sub(SPARE) as usize);
     if connections < MANY {
@@ -91,21 +95,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The server that most subjects ask. `cargo bench` builds no examples.
-fn build_workbench() -> Result<(), Box<dyn Error>> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let status = cargo
-        .args(["build", "--quiet", "--release", "--example", "workbench"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()?;
-    if status.success() { Ok(()) } else { Err("the workbench does not build".into()) }
-}
-
-/// Starts the workbench.
+/// Starts the server that most subjects ask.
 fn workbench() -> std::io::Result<ServerProcess> {
-    // Beside this program, whatever the target directory is.
-    let own = std::env::current_exe()?;
-    let release = own.ancestors().nth(2).ok_or(std::io::ErrorKind::NotFound)?;
-    let mut command = Command::new(release.join("examples/workbench"));
-    ServerProcess::start(command.args(["--listen", "127.0.0.1:0"]))
+    ServerProcess::start(Command::new(example::workbench()?).args(["--listen", "127.0.0.1:0"]))
 }

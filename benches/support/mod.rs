@@ -1,8 +1,8 @@
 //! What the benches that count have in common.
 //!
 //! ```text
-//!  Load ─▶ Clients ─▶ Workbench under a tool ─▶ Counts ─▶ Figure ─▶ benches/budget.toml
-//!          (load)     (workbench)               (here)    (budget)
+//!  Load ─▶ Clients ─▶ workbench under a tool ─▶ Counts ─▶ Figure ─▶ benches/budget.toml
+//!          (load)     (example, process)        (here)    (budget)
 //! ```
 //!
 //! Time is measured nowhere here: what is counted is the same on a busy machine and an idle one.
@@ -10,20 +10,34 @@
 #![allow(dead_code)]
 
 pub mod budget;
+pub mod example;
 pub mod load;
-pub mod workbench;
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io;
+use std::process::Command;
 
 use budget::Figure;
 use load::Load;
+use process::ServerProcess;
 
 /// Why there is no figure.
 pub type Failure = Box<dyn Error>;
 
 /// How often what happened, by name.
 pub type Counts = BTreeMap<String, u64>;
+
+/// Starts the workbench under a tool.
+pub fn start_under(tool: &mut Command) -> Result<ServerProcess, Failure> {
+    let name = tool.get_program().to_string_lossy().into_owned();
+    let command = tool.arg(example::workbench()?).args(["--listen", "127.0.0.1:0"]);
+    ServerProcess::start(command).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{name} is not installed: apt-get install {name}").into(),
+        _ => error.into(),
+    })
+}
 
 /// What one request of a load costs: the difference of two runs that differ in length only, so that
 /// starting, accepting and closing cancel. `count` runs the server for so many requests.

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
@@ -19,6 +19,8 @@ const UTIME: usize = 11;
 /// A running server; killed when it is dropped.
 pub struct ServerProcess {
     child: Child,
+    /// Reads what it says, until the pipe is closed.
+    reader: Option<JoinHandle<()>>,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -36,18 +38,22 @@ impl ServerProcess {
     /// Starts a server that says on stderr at which port of 127.0.0.1 it listens.
     ///
     /// # Errors
-    /// It cannot be started, or ends before it has said so.
+    /// It cannot be started, or ends before it has said so; then with what it has said instead.
     pub fn start(command: &mut Command) -> io::Result<ServerProcess> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut lines = child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines());
-        let address = lines.find_map(|line| address_in(&line.ok()?));
+        let mut said = Vec::new();
+        let address = lines.find_map(|line| {
+            said.push(line.ok()?);
+            address_in(said.last()?)
+        });
         // Nobody waits for room in a pipe that is not read.
-        thread::spawn(move || lines.for_each(drop));
+        let reader = Some(thread::spawn(move || lines.for_each(drop)));
         match address {
-            Some(address) => Ok(ServerProcess { child, address }),
+            Some(address) => Ok(ServerProcess { child, reader, address }),
             None => {
-                let status = child.wait()?;
-                Err(io::Error::other(format!("{command:?} does not listen: {status}")))
+                let (status, said) = (child.wait()?, said.join("\n"));
+                Err(io::Error::other(format!("{command:?} does not listen: {status}\n{said}")))
             }
         }
     }
@@ -55,7 +61,7 @@ impl ServerProcess {
     /// The same for a server that says nothing, and is told where to listen. It may not do so yet.
     pub fn start_at(address: SocketAddr, command: &mut Command) -> io::Result<ServerProcess> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        Ok(ServerProcess { child, address })
+        Ok(ServerProcess { child, reader: None, address })
     }
 
     /// User and system time since it was started.
@@ -78,13 +84,41 @@ impl ServerProcess {
         Ok(Resident { all: bytes("Rss:")?, anonymous: bytes("Anonymous:")? })
     }
 
-    /// Lets nothing of it run until it is dropped or [goes on](ServerProcess::go_on).
+    /// Lets nothing of it run until it is dropped or [goes on](ServerProcess::go_on); not in the middle of a turn,
+    /// but as soon as it waits for something to do. Returns when it is halted, so what is sent then meets it at
+    /// once when it goes on. The wait is interrupted, and begins anew.
     pub fn halt(&self) -> io::Result<()> {
-        self.signal(Signal::STOP)
+        // Asleep: it sleeps nowhere else.
+        self.await_state("S")?;
+        self.signal(Signal::STOP)?;
+        // In small where it is being traced.
+        self.await_state("Tt")
     }
 
+    /// Nothing tells when a process is in one of these states: it is looked at until it is.
+    fn await_state(&self, awaited: &str) -> io::Result<()> {
+        loop {
+            match self.read("stat")?.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next()) {
+                Some('Z') => return Err(io::Error::other("the server has ended")),
+                Some(state) if awaited.contains(state) => return Ok(()),
+                _ => thread::yield_now(),
+            }
+        }
+    }
+
+    /// Ends the halt.
     pub fn go_on(&self) -> io::Result<()> {
         self.signal(Signal::CONT)
+    }
+
+    /// Ends it, and returns when whoever traces it has ended as well: they share the pipe.
+    pub fn end(mut self) -> io::Result<()> {
+        self.signal(Signal::TERM)?;
+        self.child.wait()?;
+        match self.reader.take().map(JoinHandle::join) {
+            Some(Err(_)) => Err(io::Error::other("what the server says could not be read")),
+            _ => Ok(()),
+        }
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
