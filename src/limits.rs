@@ -38,7 +38,7 @@ pub struct Limits {
     pub body_memory_bytes_max: usize,
     /// Connections at a time; beyond it the longest idle one makes room for a new one, and if none
     /// is idle, new ones wait in the listen queue. 16,384: ten thousand and room to spare, at about
-    /// 130 bytes each while they idle.
+    /// 100 bytes each while they idle.
     pub connections_max: usize,
     /// Bytes held for all connections together: heads in part, content in memory, output owed. Near
     /// it, content goes to temporary files at once, and half a head waits to be read on until there
