@@ -1,5 +1,6 @@
 """Which signals an operator sends to a server, and threads that leave them to the main one."""
 
+import os
 import signal
 
 CAUGHT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -13,6 +14,12 @@ def hold() -> None:
 def let_through() -> None:
     """Delivers the signals, also those that have waited."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT_SIGNALS)
+
+
+def end_at_once_from_now_on(status: int) -> None:
+    """For when there is nothing left to finish: also a process that was to start again ends, with this status."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(status))
 
 
 def start_in_background(work, name: str) -> None:

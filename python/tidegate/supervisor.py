@@ -36,7 +36,7 @@ import time
 from tidegate import exits
 from tidegate.application import ApplicationError, load
 from tidegate.console import announce, report, say, terminal_is_gone
-from tidegate.signals import CAUGHT_SIGNALS, let_through
+from tidegate.signals import CAUGHT_SIGNALS, end_at_once_from_now_on, let_through
 from tidegate.worker import Leave, Supervision, Worker
 
 # A worker finishes by itself within --graceful-timeout; so much later it is killed.
@@ -107,6 +107,9 @@ class Supervisor:
         while True:
             self._settle()
             if self._is_ending and not self._workers:
+                end_at_once_from_now_on(self._status)
+                # One that came before may say that nothing is to be started again.
+                self._hear_signals()
                 return self._status
             self._wait()
 
@@ -144,7 +147,14 @@ class Supervisor:
             poll.register(pipe, select.POLLIN)
         for descriptor, _event in poll.poll(self._milliseconds_to_sleep()):
             if descriptor in starting:
-                self._hear_of_readiness(starting[descriptor])
+                worker = starting[descriptor]
+                self._hear_of_readiness(worker)
+                if worker.is_ready and worker.is_retiring:
+                    # A handler that its application had installed by then has kept the signal from it.
+                    self._tell_to_finish(worker)
+        self._hear_signals()
+
+    def _hear_signals(self) -> None:
         for number in _read_all(self._signals):
             self._hear(number)
 
@@ -258,8 +268,11 @@ class Supervisor:
     def _retire(self, worker: _Fellow) -> None:
         if not worker.is_retiring:
             worker.deadline = time.monotonic() + self.settings.graceful_timeout + _GRACE_SECONDS
-            # Whoever waits to be accepted is for the others, as long as there are others.
-            worker.send(signal.SIGTERM if self._is_ending and not self.wants_restart else signal.SIGHUP)
+            self._tell_to_finish(worker)
+
+    def _tell_to_finish(self, worker: _Fellow) -> None:
+        # Whoever waits to be accepted is for the others, as long as there are others.
+        worker.send(signal.SIGTERM if self._is_ending and not self.wants_restart else signal.SIGHUP)
 
     def _start(self) -> None:
         try:

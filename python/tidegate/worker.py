@@ -17,20 +17,24 @@ SIGHUP     finish, and start again        finish, and leave who waits to be acce
 SIGUSR1    open the log files again       the same
 =========  =============================  ====================================================
 
+While the application is loaded there is nothing to finish, and the first three end the loading at once.
+
 Handlers that an application installs itself while it is loaded are kept: for other signals as they
 are; for these four they are called after ours, at once, and may say by SystemExit with which status
-to end (not when: what is being served is finished). No signal is blocked in the pool threads: the
+to end (not when: what is being served is finished). Until the rest of it is loaded they are called
+alone; a supervisor then says it again. No signal is blocked in the pool threads: the
 programs that an application starts from there would inherit that, and could not be terminated.
 """
 
 import os
 import signal
+import sys
 import time
 
 from tidegate import _tidegate, exits
 from tidegate.application import ApplicationError, load
 from tidegate.console import announce, report, say, terminal_is_gone
-from tidegate.signals import CAUGHT_SIGNALS, let_through, start_in_background
+from tidegate.signals import CAUGHT_SIGNALS, end_at_once_from_now_on, let_through, start_in_background
 
 # How long a pool thread may take to notice that there is nothing left to do. One that takes longer is
 # still inside the application, and is left there.
@@ -91,6 +95,7 @@ class Worker:
         self._handlers_before = handlers_before
         for number in CAUGHT_SIGNALS:
             signal.signal(number, self._hear_while_loading)
+        sys.unraisablehook = _without_leave(sys.unraisablehook)
         # They were held back if this process has been started again.
         let_through()
 
@@ -109,6 +114,7 @@ class Worker:
                 # What was raised was lost where Python cannot pass an exception on, in a finalizer say.
                 raise Leave
         except Leave:
+            self._end_at_once_from_now_on()
             return exits.SHUT_DOWN
         if self.supervision is not None:
             self.supervision.say_ready()
@@ -137,6 +143,9 @@ class Worker:
         except Leave:
             raise
         except BaseException as error:
+            if self._is_leaving:
+                # Some callers make another exception of it.
+                raise Leave from None
             self._refuse(error)
             return None
         if self._watcher is not None:
@@ -220,17 +229,22 @@ class Worker:
         return handle
 
     def _hear_while_loading(self, number, _frame) -> None:
-        is_alone = self.supervision is None
-        if number == signal.SIGHUP and is_alone:
-            self.wants_restart = not terminal_is_gone()
-        if number in (signal.SIGTERM, signal.SIGHUP) or (number == signal.SIGINT and is_alone):
-            self._leave()
-
-    def _leave(self) -> None:
         """Gives the loading up: once, since another signal may come while that is being done."""
-        if not self._is_leaving:
-            self._is_leaving = True
+        was_leaving = self._is_leaving
+        self._note_while_loading(number)
+        if self._is_leaving and not was_leaving:
             raise Leave
+
+    def _note_while_loading(self, number) -> None:
+        is_alone = self.supervision is None
+        if number == signal.SIGHUP and is_alone and not terminal_is_gone():
+            # Whoever is to end does not start again.
+            self.wants_restart = self.wants_restart or not self._is_leaving
+        elif number in (signal.SIGTERM, signal.SIGHUP) or (number == signal.SIGINT and is_alone):
+            self.wants_restart = False
+        else:
+            return
+        self._is_leaving = True
 
     def _hear_interrupt(self) -> None:
         if self.supervision is None:
@@ -287,11 +301,14 @@ class Worker:
         time.sleep(_RELOAD_SECONDS)
         self.server.stop()
 
-    def _end(self, threads: list) -> int:
-        """After the last answer. Alone, a signal to end is from here on one to end at once."""
+    def _end_at_once_from_now_on(self) -> None:
+        """Alone, a signal to end is no longer one to finish, and not one to start again first."""
         if self.supervision is None:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: os._exit(self.status))
+            end_at_once_from_now_on(self.status)
+
+    def _end(self, threads: list) -> int:
+        """After the last answer."""
+        self._end_at_once_from_now_on()
         if self.server.outcome == "max_requests" and not self._is_draining:
             self.wants_restart = self.supervision is None
             self.status = exits.SHUT_DOWN if self.wants_restart else exits.WORN_OUT
@@ -301,3 +318,13 @@ class Worker:
         if not self.wants_restart and any(thread.is_alive() for thread in threads):
             exits.leave(self.status, wait_for_threads=False)
         return self.status
+
+
+def _without_leave(hook):
+    """A `sys.unraisablehook` that does not show a Leave that was lost: `run` finds out, and leaves."""
+
+    def handle(unraisable):
+        if unraisable.exc_type is not Leave:
+            hook(unraisable)
+
+    return handle

@@ -116,3 +116,67 @@ fn pid_file_names_the_process_and_is_removed_with_it() {
         assert!(!life.folder.path().join("the.pid").exists(), "{way:?}");
     }
 }
+
+/// The handler is called alone until the application is loaded, and then the worker must end all the same.
+#[test]
+fn signal_that_only_the_applications_own_handler_has_heard_ends_the_worker() {
+    let wait = "tell('loading', '')\nwhile not os.path.exists(FOLDER + '/a.go'):\n    time.sleep(0.005)\n";
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = folder();
+        folder.write("app.py", with_handler("pass") + wait);
+        let mut life = Life::start_unheard(folder, &["--workers", "1"]);
+        wait_until("the application is being loaded", || !life.told("loading").is_empty());
+        life.program.signal(signal);
+        wait_until("the handler is called", || !life.told("handled").is_empty());
+        life.release("a");
+        assert_eq!(life.program.wait().code(), Some(0), "{signal:?}");
+    }
+}
+
+/// Loads for ever; once it is told to leave, or has left, it waits for `a.go`.
+fn unfinished(is_held: &str) -> String {
+    let hold = "def hold():\n    tell('held', '')\n    while not os.path.exists(FOLDER + '/a.go'):\n        \
+                time.sleep(0.005)\n";
+    let load = "tell('loading', '')\nwhile True:\n    time.sleep(0.005)\n".replace('\n', "\n    ");
+    format!("{}\n{hold}\nimport atexit\ntry:\n    {load}\n{is_held}\n", source("two"))
+}
+
+#[test]
+fn sigterm_ends_a_process_that_is_about_to_start_again() {
+    let while_it_leaves = "finally:\n    hold()";
+    let at_its_exit = "finally:\n    atexit.register(hold)";
+    for (is_held, first, second) in [
+        (while_it_leaves, Signal::HUP, Signal::TERM),
+        (while_it_leaves, Signal::TERM, Signal::HUP),
+        (at_its_exit, Signal::HUP, Signal::TERM),
+    ] {
+        let mut life = Life::start(&[]);
+        life.change(&unfinished(is_held));
+        life.program.signal(Signal::HUP);
+        wait_until("the application is being loaded", || !life.told("loading").is_empty());
+        life.program.signal(first);
+        wait_until("it is held", || !life.told("held").is_empty());
+        life.program.signal(second);
+        life.release("a");
+        assert_eq!(life.program.wait().code(), Some(0), "{is_held:?}: {first:?}, {second:?}");
+    }
+}
+
+/// Imports may lose an exception, or make another of it.
+#[test]
+fn sigterm_ends_a_process_whose_application_loses_what_it_raises() {
+    let lost = "class Lost:\n    def __del__(self):\n        wait()\nLost()\n";
+    let another = "try:\n    wait()\nexcept BaseException as error:\n    raise RuntimeError from error\n";
+    let wait = "def wait():\n    tell('loading', '')\n    while not os.path.exists(FOLDER + '/a.go'):\n        \
+                time.sleep(0.005)\n";
+    for way in [lost, another] {
+        let folder = folder();
+        folder.write("app.py", source("one") + wait + way);
+        let mut life = Life::start_unheard(folder, &[]);
+        wait_until("the application is being loaded", || !life.told("loading").is_empty());
+        life.program.signal(Signal::TERM);
+        life.release("a");
+        assert_eq!(life.program.wait().code(), Some(0), "{way}");
+        assert_eq!(life.program.stderr.rest(), "", "{way}");
+    }
+}
