@@ -90,6 +90,8 @@ impl PyServer {
         let (bound, pool) = taken.ok_or_else(|| PyRuntimeError::new_err("the server runs, or has run"))?;
         let signals = wake_on_signals(self.watched.clone(), self.handle.clone())?;
         let before = set_wakeup_descriptor(py, signals.as_raw_fd());
+        // Of a signal that has come since Python was last asked nobody has been told.
+        self.wake();
         let result = self.serve_application(py, bound, pool);
         if let Some(crew) = &self.crew {
             crew.close();

@@ -1,5 +1,7 @@
 //! How a server ends: what is being served is finished, and a second signal does not wait for it.
 
+use std::thread;
+
 use rustix::process::Signal;
 
 use super::life::{Life, Told, folder, source};
@@ -34,6 +36,18 @@ fn sigterm_finishes_what_is_in_flight_and_exits_0() {
 #[test]
 fn sigint_finishes_what_is_in_flight_and_exits_0() {
     check_finish(Signal::INT);
+}
+
+/// Right after it the native half takes over from Python, and a signal could fall between the two.
+#[test]
+fn signal_right_after_the_announcement_is_heard() {
+    for round in 0..30 {
+        let mut life = Life::start(WAYS[round % 2]);
+        // Sooner in one round, and later in the next.
+        (0..round).for_each(|_| thread::yield_now());
+        life.program.signal(Signal::TERM);
+        assert_eq!(life.program.wait().code(), Some(0), "{round}");
+    }
 }
 
 #[test]
