@@ -55,11 +55,11 @@ pub(super) struct Served<'g> {
 }
 
 impl Served<'_> {
+    fn is_signalled(&self) -> bool {
+        self.watched.is_signalled.swap(false, Ordering::AcqRel)
+    }
+
     fn look_for_signals(&mut self) {
-        let is_time = self.watched.is_signalled.swap(false, Ordering::AcqRel) || self.mode == Mode::Inline;
-        if !is_time {
-            return;
-        }
         Python::attach(|py| {
             let Err(raised) = py.check_signals() else { return };
             if raised.is_instance_of::<PySystemExit>(py) {
@@ -93,10 +93,17 @@ impl Gateway for Served<'_> {
     }
 
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        // One that came during the turn found the loop woken already, perhaps by an answer, and what had
+        // woken it is done with: nothing would end this wait.
+        if self.is_signalled() {
+            self.look_for_signals();
+        }
         self.watched.busy_since.clear();
         self.gateway.wait(wait);
         self.watched.busy_since.set();
-        self.look_for_signals();
+        if self.is_signalled() || self.mode == Mode::Inline {
+            self.look_for_signals();
+        }
     }
 
     fn is_ready(&self) -> bool {

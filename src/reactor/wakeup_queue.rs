@@ -41,7 +41,8 @@ impl WakeupQueue {
 
     /// Empties the queue, and appends the connections in it.
     pub fn drain(&self, into: &mut Vec<ConnectionId>) {
-        self.is_notified.store(false, Ordering::Release);
+        // Read, too: what was done before the loop was woken is seen by whoever looks from here on.
+        self.is_notified.swap(false, Ordering::AcqRel);
         let woken = mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
         into.extend(woken.into_iter().map(|waker| {
             waker.is_queued.store(false, Ordering::Release);
