@@ -225,11 +225,17 @@ impl Running<'_> {
         clock: &Clock,
         queue: &WakeupQueue,
     ) -> io::Result<()> {
-        let patience = self.patience(clock, queue);
+        let mut patience = self.patience(clock);
+        if patience != Some(Duration::ZERO) && !queue.fall_asleep() {
+            patience = Some(Duration::ZERO);
+        }
         // Should the gateway not wait, there are no events: the old ones must not come again.
         events.clear();
         let mut waited = Ok(());
-        self.shared.gateway.wait(&mut || waited = poll.poll(events, patience));
+        self.shared.gateway.wait(&mut || {
+            waited = poll.poll(events, patience);
+            queue.wake_up();
+        });
         match waited {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -238,15 +244,10 @@ impl Running<'_> {
 
     /// How long to wait for events: not at all if something can go on, else exactly until the next
     /// deadline, and for ever if there is none.
-    fn patience(&self, clock: &Clock, queue: &WakeupQueue) -> Option<Duration> {
+    fn patience(&self, clock: &Clock) -> Option<Duration> {
         let is_ready = |listener: &Listener| listener.accepting == Accepting::Ready;
         let is_fed = !self.starved.is_empty() && self.shared.can_take_more();
-        if is_fed
-            || queue.is_notified()
-            || !self.ready.is_empty()
-            || !self.woken.is_empty()
-            || self.listeners.iter().any(is_ready)
-        {
+        if is_fed || !self.ready.is_empty() || !self.woken.is_empty() || self.listeners.iter().any(is_ready) {
             return Some(Duration::ZERO);
         }
         let pauses = self.listeners.iter().filter_map(|listener| match listener.accepting {

@@ -1,48 +1,70 @@
 //! Wake-ups from anywhere: a queue of connection ids that can be filled from any thread.
 //!
-//! One system call wakes the loop, however many wake-ups are queued meanwhile: a flag says that it
-//! has been made. The loop lowers the flag *before* it empties the queue, so a wake-up can come
-//! too often, but never get lost.
+//! One system call wakes the loop, however many wake-ups are queued meanwhile, and none is made while it is awake
+//! anyway. The loop says that it has heard *before* it empties the queue, so a wake-up can come too often, but
+//! never get lost.
+//!
+//! ```text
+//!   Awake ──fall_asleep──▶ Asleep ──notify: wakes it──▶ Called ──drain──▶ Awake
+//!     └──────────────────── notify ────────────────────────▲
+//! ```
 
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
 use super::connections::ConnectionId;
 use crate::gateway::WakeSource;
 
+/// The loop is at work, and looks here before it waits.
+const AWAKE: u8 = 0;
+/// It waits, or is about to.
+const ASLEEP: u8 = 1;
+/// It has been woken, and has not looked yet.
+const CALLED: u8 = 2;
+
 /// The queue, shared by the loop and everybody who can wake a connection.
 pub(super) struct WakeupQueue {
     waker: mio::Waker,
-    is_notified: AtomicBool,
+    state: AtomicU8,
     woken: Mutex<Vec<Arc<ConnectionWaker>>>,
 }
 
 impl WakeupQueue {
     pub fn new(waker: mio::Waker) -> WakeupQueue {
-        WakeupQueue { waker, is_notified: AtomicBool::new(false), woken: Mutex::new(Vec::new()) }
+        WakeupQueue { waker, state: AtomicU8::new(AWAKE), woken: Mutex::new(Vec::new()) }
     }
 
     /// Wakes the loop, for whatever reason.
     pub fn notify(&self) {
-        if !self.is_notified.swap(true, Ordering::AcqRel) {
+        if self.state.swap(CALLED, Ordering::AcqRel) == ASLEEP {
             // It can only fail where the loop has ended, and nobody is left to be woken.
             let _ = self.waker.wake();
         }
     }
 
-    /// Whether the loop has been woken and not looked yet. Its flag tells, and the event in the
+    /// Whether the loop has been woken and not looked yet. The state tells, and the event in the
     /// selector is only there to end the wait: mio's poll(2) back end can lose one to a registration
     /// at the same moment.
     pub fn is_notified(&self) -> bool {
-        self.is_notified.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire) == CALLED
+    }
+
+    /// Before the loop waits: false if it must not, since it has been woken meanwhile.
+    pub fn fall_asleep(&self) -> bool {
+        self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// After it has waited, whatever has ended that.
+    pub fn wake_up(&self) {
+        let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Empties the queue, and appends the connections in it.
     pub fn drain(&self, into: &mut Vec<ConnectionId>) {
         // Read, too: what was done before the loop was woken is seen by whoever looks from here on.
-        self.is_notified.swap(false, Ordering::AcqRel);
+        self.state.swap(AWAKE, Ordering::AcqRel);
         let woken = mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
         into.extend(woken.into_iter().map(|waker| {
             waker.is_queued.store(false, Ordering::Release);
