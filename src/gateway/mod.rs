@@ -50,6 +50,8 @@ mod error;
 mod start_response;
 mod wakeup;
 
+use std::time::Duration;
+
 pub use body::{Body, BodyKind, BodyStream, Content, FileRange, Later, Piece, Pieces};
 pub use content::{OwnedContent, RequestContent, Spool, SpoolFile};
 pub use deferred::{DeferredAnswer, Responder, Response, deferred};
@@ -79,6 +81,12 @@ pub trait Gateway {
     /// Called once a turn of the loop, and never while an application runs.
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         wait();
+    }
+
+    /// How long the server may wait for events at most; none for as long as nothing happens. Asked before each
+    /// wait. For gateways that do not wake the server for everything that they have to say.
+    fn patience(&self) -> Option<Duration> {
+        None
     }
 
     /// Whether it can take another request. While it cannot, none is read from any connection; it is asked
@@ -114,6 +122,10 @@ macro_rules! boxed_gateway {
 
             fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
                 (**self).wait(wait);
+            }
+
+            fn patience(&self) -> Option<Duration> {
+                (**self).patience()
             }
 
             fn is_ready(&self) -> bool {

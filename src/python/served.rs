@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
@@ -104,6 +105,10 @@ impl Gateway for Served<'_> {
         if self.is_signalled() || self.mode == Mode::Inline {
             self.look_for_signals();
         }
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.gateway.patience()
     }
 
     fn is_ready(&self) -> bool {

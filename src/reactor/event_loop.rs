@@ -243,7 +243,7 @@ impl Running<'_> {
     }
 
     /// How long to wait for events: not at all if something can go on, else exactly until the next
-    /// deadline, and for ever if there is none.
+    /// deadline, or for as long as the gateway lets us, and for ever if there is neither.
     fn patience(&self, clock: &Clock) -> Option<Duration> {
         let is_ready = |listener: &Listener| listener.accepting == Accepting::Ready;
         let is_fed = !self.starved.is_empty() && self.shared.can_take_more();
@@ -254,9 +254,10 @@ impl Running<'_> {
             Accepting::Paused(until) => Some(until),
             Accepting::Ready | Accepting::Waiting => None,
         });
-        let next = pauses.chain(self.timers.next()).chain(self.drain_until).min()?;
+        let next = pauses.chain(self.timers.next()).chain(self.drain_until).min();
         // Not from the beginning of the turn, which may have taken a while.
-        Some(next.since(clock.moment()))
+        let until_next = next.map(|next| next.since(clock.moment()));
+        until_next.into_iter().chain(self.shared.gateway.patience()).min()
     }
 
     fn dispatch(&mut self, event: &Event) {

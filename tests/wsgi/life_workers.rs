@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use rustix::process::Signal;
 
 use super::life::{Crowd, Life, signal};
-use super::support::loopback::wait_until;
+use super::support::loopback::{Client, wait_until};
 
 /// Inline, a worker with a request in it takes no other: so it is known who is where.
 #[test]
@@ -49,6 +49,33 @@ fn thread_that_is_stuck_costs_its_client_a_504() {
     assert_eq!(life.get().pid, pid);
     life.release("a");
     assert_eq!(life.get().pid, pid);
+    life.end();
+}
+
+/// A thread goes on with the next job before the event loop hears of its answer: that must not be a long wait.
+#[test]
+fn answer_is_not_held_behind_a_view_that_blocks() {
+    let life = Life::start(&["--threads", "2"]);
+    let ((mut first, _), (mut second, _)) = (life.begin("a"), life.begin("b"));
+    // Both threads are busy. When one is let go, it finds four jobs, and blocks in the second of them.
+    let [mut quick, mut third, mut fourth, mut last] = ["/", "/wait/c", "/wait/d", "/"].map(|target| {
+        let mut client = Client::connect(life.address());
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client
+    });
+    // Answered by the event loop itself, which has read the others by then.
+    let mut bad = Client::connect(life.address());
+    bad.send("GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(bad.read("GET").code, 400);
+    drop(bad);
+    life.release("b");
+    assert_eq!((second.read("GET").code, quick.read("GET").code), (200, 200));
+    wait_until("the thread blocks", || !life.told("c.here").is_empty());
+    assert!(life.told("d.here").is_empty(), "nobody was free for the last jobs");
+    ["c", "d", "a"].iter().for_each(|id| life.release(id));
+    for client in [&mut first, &mut third, &mut fourth, &mut last] {
+        assert_eq!(client.read("GET").code, 200);
+    }
     life.end();
 }
 

@@ -144,7 +144,7 @@ impl Exchange {
         self.lock().room()
     }
 
-    /// Begins a turn of the loop, although there is no answer.
+    /// Begins a turn of the connection, in which it takes notice of what there is.
     pub fn wake(&self) {
         self.wakeup.wake();
     }
@@ -162,13 +162,12 @@ impl Exchange {
         if state.client == Client::Gone { Err(Gone) } else { Ok(()) }
     }
 
-    /// The whole response at once; none for an answer to HEAD that knows nothing of its content.
+    /// The whole response at once; none for an answer to HEAD that knows nothing of its content. Like a file it
+    /// may wait for others: nobody is woken for it here.
     pub fn answer(&self, head: &Head, content: Option<Vec<u8>>) {
         let mut state = self.lock();
         state.answer = Answer::Whole(head.clone(), content);
         state.end = Some(End::Complete);
-        drop(state);
-        self.wakeup.wake();
     }
 
     /// A response with a file for its content.
@@ -176,8 +175,6 @@ impl Exchange {
         let mut state = self.lock();
         state.answer = Answer::File(head.clone(), range);
         state.end = Some(End::Complete);
-        drop(state);
-        self.wakeup.wake();
     }
 
     /// There are no more blocks.

@@ -1,22 +1,39 @@
-//! The queue between the event loop and the threads of a pool, and who is woken for a job.
+//! The queue between the event loop and the threads of a pool, who is woken for a job, and who for an answer.
+//!
+//! ```text
+//!   event loop ──push──▶ waiting ──try_take──▶ thread ──finish──▶ untold ──collect──▶ event loop
+//! ```
 //!
 //! Only one thread runs Python at a time, so waking a thread for each job would only make them stand in
 //! line for the interpreter's lock. At most one is woken: the *hunter*. When it has got the lock and a
 //! job, and there are more, it wakes the next. An application that computes keeps one thread busy, which
 //! takes job after job without letting go of the lock; one that waits has a thread for each wait.
+//!
+//! The other way it is the same: to wake the loop for each answer would take the processor from the thread that
+//! has the next one half made. As long as jobs wait, a thread goes on with the next; the loop is woken when none is
+//! left, and looks itself every millisecond ([`Jobs::patience`]), so that an answer is not late because the next
+//! view is slow. On one core, with 64 connections, that leaves 0.24 context switches an answer of 1.23 with Flask, and
+//! 67 µs of CPU of 82 (inline it is 63); of Pyramid's 39.6 µs 38.1, and nothing without a framework, where jobs run
+//! out sooner.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Jobs that wait for a thread.
-pub(super) struct Jobs<J> {
-    state: Mutex<State<J>>,
+/// How long a finished answer may wait for others while a thread goes on with the next job. 1 ms: the least
+/// that epoll can wait, and with Flask some fifteen answers.
+const UNTOLD_MAX: Duration = Duration::from_millis(1);
+
+/// Jobs that wait for a thread, and answers that the loop has not been told of.
+pub(super) struct Jobs<J, A> {
+    state: Mutex<State<J, A>>,
     available: Condvar,
     waiting_max: usize,
 }
 
-struct State<J> {
+struct State<J, A> {
     waiting: VecDeque<J>,
+    untold: Vec<A>,
     idle_threads: usize,
     hunt: Hunt,
     is_closed: bool,
@@ -29,14 +46,28 @@ enum Hunt {
     On,
 }
 
-impl<J> Jobs<J> {
+/// What a thread is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<J, A> {
+    Job(J),
+    /// There is no job. The loop must be woken if there is an answer, and takes all of them.
+    Nothing(Option<A>),
+}
+
+impl<J, A: Clone> Jobs<J, A> {
     /// A queue that is full when so many wait.
-    pub fn new(waiting_max: usize) -> Jobs<J> {
-        let state = State { waiting: VecDeque::new(), idle_threads: 0, hunt: Hunt::Nobody, is_closed: false };
+    pub fn new(waiting_max: usize) -> Jobs<J, A> {
+        let state = State {
+            waiting: VecDeque::new(),
+            untold: Vec::new(),
+            idle_threads: 0,
+            hunt: Hunt::Nobody,
+            is_closed: false,
+        };
         Jobs { state: Mutex::new(state), available: Condvar::new(), waiting_max }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
+    fn lock(&self) -> MutexGuard<'_, State<J, A>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,18 +87,43 @@ impl<J> Jobs<J> {
         self.lock().waiting.len() >= self.waiting_max
     }
 
+    /// How long the loop may sleep, with what it knows. If no job waits, each thread that finishes one finds
+    /// none and wakes the loop; else one may go on with the next, and that may take long.
+    pub fn patience(&self) -> Option<Duration> {
+        let state = self.lock();
+        match (state.untold.is_empty(), state.waiting.is_empty()) {
+            (false, _) => Some(Duration::ZERO),
+            (true, false) => Some(UNTOLD_MAX),
+            (true, true) => None,
+        }
+    }
+
+    /// Leaves an answer for the loop to collect. To be followed by [`Jobs::try_take`].
+    pub fn finish(&self, answer: A) {
+        self.lock().untold.push(answer);
+    }
+
+    /// Takes all answers that the loop was not told of; the vector is empty before.
+    pub fn collect(&self, into: &mut Vec<A>) {
+        std::mem::swap(&mut self.lock().untold, into);
+    }
+
     /// The next job, without waiting for one: to be called with the interpreter's lock held. Nobody
     /// waits for that lock with this one in hand, so the two cannot block each other.
-    pub fn try_take(&self, is_hunter: bool) -> Option<J> {
+    pub fn try_take(&self, is_hunter: bool) -> Next<J, A> {
         let mut state = self.lock();
         if is_hunter {
             state.hunt = Hunt::Nobody;
         }
-        let job = state.waiting.pop_front();
-        if is_hunter && job.is_some() {
-            self.hunt(state);
+        match state.waiting.pop_front() {
+            Some(job) => {
+                if is_hunter {
+                    self.hunt(state);
+                }
+                Next::Job(job)
+            }
+            None => Next::Nothing(state.untold.last().cloned()),
         }
-        job
     }
 
     /// Waits until there is a job, or none will come: then it is false. To be called without the
@@ -93,7 +149,7 @@ impl<J> Jobs<J> {
     }
 
     /// Sends a thread, if there is something to do, somebody to do it, and nobody on the way.
-    fn hunt(&self, mut state: MutexGuard<'_, State<J>>) {
+    fn hunt(&self, mut state: MutexGuard<'_, State<J, A>>) {
         if state.hunt == Hunt::Nobody && state.idle_threads > 0 && !state.waiting.is_empty() {
             state.hunt = Hunt::On;
             drop(state);
@@ -112,7 +168,7 @@ mod tests {
     /// Does all jobs with `threads` threads, one at a time as behind the interpreter's lock, each of
     /// which lets go of it in the middle.
     fn work_through(jobs: u32, threads: usize) -> Vec<u32> {
-        let queue = Arc::new(Jobs::new(1_000_000));
+        let queue = Arc::new(Jobs::<_, ()>::new(1_000_000));
         let done = Arc::new(Mutex::new(Vec::new()));
         let crew: Vec<_> = (0..threads)
             .map(|_| {
@@ -121,9 +177,9 @@ mod tests {
                     let mut is_hunter = false;
                     loop {
                         match queue.try_take(is_hunter) {
-                            Some(job) => done.lock().unwrap().push(job),
-                            None if !queue.wait() => return,
-                            None => {
+                            Next::Job(job) => done.lock().unwrap().push(job),
+                            Next::Nothing(_) if !queue.wait() => return,
+                            Next::Nothing(_) => {
                                 is_hunter = true;
                                 continue;
                             }
@@ -156,12 +212,12 @@ mod tests {
     /// for the next one.
     #[test]
     fn thread_whose_job_was_taken_is_sent_again() {
-        let queue = Arc::new(Jobs::new(10));
+        let queue = Arc::new(Jobs::<_, ()>::new(10));
         let (sender, taken) = mpsc::channel();
         let crew = queue.clone();
         let thread = thread::spawn(move || {
             while crew.wait() {
-                if let Some(job) = crew.try_take(true) {
+                if let Next::Job(job) = crew.try_take(true) {
                     sender.send(job).unwrap();
                 }
             }
@@ -169,7 +225,7 @@ mod tests {
         for round in 0..2_000 {
             queue.push(round);
             queue.announce();
-            if queue.try_take(false).is_none() {
+            if matches!(queue.try_take(false), Next::Nothing(_)) {
                 taken.recv_timeout(Duration::from_secs(10)).unwrap();
             }
             // Sometimes the thread is asleep by now, sometimes on its way.
@@ -184,12 +240,38 @@ mod tests {
 
     #[test]
     fn full_queue_says_so_until_a_job_is_taken() {
-        let queue = Jobs::new(2);
+        let queue = Jobs::<_, ()>::new(2);
         queue.push('a');
         assert!(!queue.is_full());
         queue.push('b');
         assert!(queue.is_full());
-        assert_eq!(queue.try_take(false), Some('a'));
+        assert_eq!(queue.try_take(false), Next::Job('a'));
         assert!(!queue.is_full());
+    }
+
+    /// Whatever the order of events: while an answer is untold, the loop is about to be woken, or wakes by itself.
+    #[test]
+    fn answer_waits_only_while_jobs_do_and_the_loop_does_not_sleep_for_long() {
+        let queue = Jobs::new(10);
+        let mut collected = Vec::new();
+        assert_eq!(queue.patience(), None);
+        queue.push('a');
+        queue.push('b');
+        assert_eq!(queue.patience(), Some(UNTOLD_MAX), "a thread may finish one and go on with the other");
+        assert_eq!(queue.try_take(false), Next::Job('a'));
+        queue.finish(1);
+        assert_eq!(queue.try_take(false), Next::Job('b'), "the loop is left asleep");
+        assert_eq!(
+            queue.patience(),
+            Some(Duration::ZERO),
+            "an answer that came before it slept is collected"
+        );
+        queue.collect(&mut collected);
+        assert_eq!((&collected[..], queue.patience()), (&[1][..], None));
+        queue.finish(2);
+        assert_eq!(queue.try_take(false), Next::Nothing(Some(2)), "the loop must be woken");
+        collected.clear();
+        queue.collect(&mut collected);
+        assert_eq!((&collected[..], queue.try_take(false)), (&[2][..], Next::Nothing(None)));
     }
 }

@@ -22,7 +22,7 @@ use super::exchange::{Awaited, Exchange, Gone, Room};
 use super::ffi::lend;
 use super::head::Head;
 use super::interpreter::{Interpreter, failure};
-use super::jobs::Jobs;
+use super::jobs::{Jobs, Next};
 use super::outlet::Outlet;
 use super::reply::{Opening, Reply, joined};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, OwnedEnviron, StartResponse};
@@ -38,17 +38,21 @@ struct Job {
     exchange: Arc<Exchange>,
 }
 
+type Waiting = Jobs<Job, Arc<Exchange>>;
+
 /// A gateway to a Python application on other threads.
 pub struct Pool {
-    jobs: Arc<Jobs<Job>>,
+    jobs: Arc<Waiting>,
     timeout: Option<Duration>,
+    /// Answers that were collected; empty but while they are.
+    collected: Vec<Arc<Exchange>>,
 }
 
 impl Pool {
     /// A pool without threads. An application that has not answered after `timeout` is not waited for any
     /// longer: its client gets 504 (Gateway Timeout).
     pub fn new(timeout: Option<Duration>) -> Pool {
-        Pool { jobs: Arc::new(Jobs::new(JOBS_MAX)), timeout }
+        Pool { jobs: Arc::new(Jobs::new(JOBS_MAX)), timeout, collected: Vec::new() }
     }
 
     /// What its threads work with.
@@ -74,6 +78,12 @@ impl Gateway for Pool {
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         self.jobs.announce();
         wait();
+        self.jobs.collect(&mut self.collected);
+        self.collected.drain(..).for_each(|exchange| exchange.wake());
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.jobs.patience()
     }
 
     fn is_ready(&self) -> bool {
@@ -84,7 +94,7 @@ impl Gateway for Pool {
 /// The side of a pool where the work is done.
 #[derive(Clone)]
 pub struct Crew {
-    jobs: Arc<Jobs<Job>>,
+    jobs: Arc<Waiting>,
 }
 
 impl Crew {
@@ -97,7 +107,7 @@ impl Crew {
         let mut is_hunter = false;
         loop {
             match self.jobs.try_take(is_hunter) {
-                Some(job) => {
+                Next::Job(job) => {
                     is_hunter = false;
                     let exchange = job.exchange.clone();
                     let answered = catch_unwind(AssertUnwindSafe(|| answer(py, &mut interpreter, job)));
@@ -105,9 +115,18 @@ impl Crew {
                         // A bug of ours: it may cost a request, and not the thread.
                         exchange.fail("the thread that was to answer has panicked".to_string());
                     }
+                    self.jobs.finish(exchange);
                 }
-                None if py.detach(|| self.jobs.wait()) => is_hunter = true,
-                None => return Ok(()),
+                Next::Nothing(untold) => {
+                    let is_more_to_come = py.detach(|| {
+                        untold.inspect(|exchange| exchange.wake());
+                        self.jobs.wait()
+                    });
+                    if !is_more_to_come {
+                        return Ok(());
+                    }
+                    is_hunter = true;
+                }
             }
         }
     }
@@ -121,8 +140,8 @@ impl Crew {
 fn answer(py: Python<'_>, interpreter: &mut Interpreter, job: Job) {
     let Job { mut environ, exchange } = job;
     if exchange.is_gone() {
-        // Nobody waits for it any more, and nothing was begun. But there is room for another now.
-        return exchange.wake();
+        // Nobody waits for it any more, and nothing was begun.
+        return;
     }
     let call = match interpreter.calls.begin(py) {
         Ok(call) => call,
