@@ -39,6 +39,9 @@ struct State {
     answer: Answer,
     blocks: VecDeque<Vec<u8>>,
     block_bytes: usize,
+    /// Whether the thread waits for room. To notify nobody is a system call, too, and would be made for each
+    /// answer: 0.4 µs of it.
+    is_waiting: bool,
     end: Option<End>,
     client: Client,
 }
@@ -90,6 +93,7 @@ impl Exchange {
             answer: Answer::Unknown,
             blocks: VecDeque::new(),
             block_bytes: 0,
+            is_waiting: false,
             end: None,
             client: Client::Waiting,
         };
@@ -157,8 +161,10 @@ impl Exchange {
     pub fn wait_for_room(&self) -> Result<(), Gone> {
         let mut state = self.lock();
         while state.block_bytes >= BLOCK_BYTES_HIGH && state.client != Client::Gone {
+            state.is_waiting = true;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.is_waiting = false;
         if state.client == Client::Gone { Err(Gone) } else { Ok(()) }
     }
 
@@ -209,8 +215,11 @@ struct Seat(Arc<Exchange>);
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.lock().client = Client::Gone;
-        self.0.room.notify_all();
+        let mut state = self.0.lock();
+        state.client = Client::Gone;
+        if state.is_waiting {
+            self.0.room.notify_all();
+        }
     }
 }
 
@@ -294,7 +303,7 @@ impl BodyStream for Blocks {
         let mut state = self.seat.0.lock();
         if let Some(block) = state.blocks.pop_front() {
             state.block_bytes -= block.len();
-            if state.block_bytes < BLOCK_BYTES_HIGH {
+            if state.is_waiting && state.block_bytes < BLOCK_BYTES_HIGH {
                 self.seat.0.room.notify_all();
             }
             drop(state);
