@@ -109,3 +109,38 @@ impl Wake for ConnectionWaker {
         self.queue.push(self);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll, Token};
+
+    /// Whether a wait for events would end at once.
+    fn is_woken(poll: &mut Poll) -> bool {
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+        !events.is_empty()
+    }
+
+    #[test]
+    fn loop_is_woken_once_where_it_sleeps_and_never_where_it_is_awake() {
+        let mut poll = Poll::new().unwrap();
+        let queue = WakeupQueue::new(mio::Waker::new(poll.registry(), Token(0)).unwrap());
+        queue.notify();
+        assert!(!is_woken(&mut poll), "it is awake");
+        assert!(!queue.fall_asleep() && queue.is_notified(), "and must not sleep before it has looked");
+        queue.drain(&mut Vec::new());
+        assert!(queue.fall_asleep());
+        queue.notify();
+        assert!(is_woken(&mut poll));
+        queue.notify();
+        assert!(!is_woken(&mut poll), "it was woken already");
+        queue.wake_up();
+        assert!(queue.is_notified(), "to wake up is not to look");
+        queue.drain(&mut Vec::new());
+        assert!(queue.fall_asleep());
+        queue.wake_up();
+        queue.notify();
+        assert!(!is_woken(&mut poll), "something else has ended its sleep");
+    }
+}
