@@ -24,6 +24,10 @@ use std::time::Duration;
 /// that epoll can wait, and with Flask some fifteen answers.
 const UNTOLD_MAX: Duration = Duration::from_millis(1);
 
+/// Waits of the loop in a row in which no job was taken, after which it no longer looks by itself. 32: a turn that
+/// only reads requests is one of them, too, and as few as one would have the loop woken for each answer again.
+const QUIET_WAITS_MAX: u32 = 32;
+
 /// Jobs that wait for a thread, and answers that the loop has not been told of.
 pub(super) struct Jobs<J, A> {
     state: Mutex<State<J, A>>,
@@ -34,6 +38,10 @@ pub(super) struct Jobs<J, A> {
 struct State<J, A> {
     waiting: VecDeque<J>,
     untold: Vec<A>,
+    /// Whether the loop looks for answers without being woken.
+    is_watched: bool,
+    /// Waits of the loop since a job was taken.
+    quiet_waits: u32,
     idle_threads: usize,
     hunt: Hunt,
     is_closed: bool,
@@ -48,10 +56,10 @@ enum Hunt {
 
 /// What a thread is to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next<J, A> {
-    Job(J),
-    /// There is no job. The loop must be woken if there is an answer, and takes all of them.
-    Nothing(Option<A>),
+pub(super) struct Next<J, A> {
+    /// One of the answers that the loop must be woken for now, if there are any: it collects all of them.
+    pub untold: Option<A>,
+    pub job: Option<J>,
 }
 
 impl<J, A: Clone> Jobs<J, A> {
@@ -60,6 +68,8 @@ impl<J, A: Clone> Jobs<J, A> {
         let state = State {
             waiting: VecDeque::new(),
             untold: Vec::new(),
+            is_watched: false,
+            quiet_waits: QUIET_WAITS_MAX,
             idle_threads: 0,
             hunt: Hunt::Nobody,
             is_closed: false,
@@ -87,15 +97,16 @@ impl<J, A: Clone> Jobs<J, A> {
         self.lock().waiting.len() >= self.waiting_max
     }
 
-    /// How long the loop may sleep, with what it knows. If no job waits, each thread that finishes one finds
-    /// none and wakes the loop; else one may go on with the next, and that may take long.
+    /// How long the loop may sleep, with what it knows: asked before each wait. It looks for answers itself while
+    /// threads take jobs and there are more. Not where all threads are stuck: that would be 2 % of a processor.
     pub fn patience(&self) -> Option<Duration> {
-        let state = self.lock();
-        match (state.untold.is_empty(), state.waiting.is_empty()) {
-            (false, _) => Some(Duration::ZERO),
-            (true, false) => Some(UNTOLD_MAX),
-            (true, true) => None,
+        let mut state = self.lock();
+        if !state.untold.is_empty() {
+            return Some(Duration::ZERO);
         }
+        state.is_watched = state.quiet_waits < QUIET_WAITS_MAX && !state.waiting.is_empty();
+        state.quiet_waits = state.quiet_waits.saturating_add(1);
+        state.is_watched.then_some(UNTOLD_MAX)
     }
 
     /// Leaves an answer for the loop to collect. To be followed by [`Jobs::try_take`].
@@ -115,15 +126,16 @@ impl<J, A: Clone> Jobs<J, A> {
         if is_hunter {
             state.hunt = Hunt::Nobody;
         }
-        match state.waiting.pop_front() {
-            Some(job) => {
-                if is_hunter {
-                    self.hunt(state);
-                }
-                Next::Job(job)
-            }
-            None => Next::Nothing(state.untold.last().cloned()),
+        let job = state.waiting.pop_front();
+        if job.is_some() {
+            state.quiet_waits = 0;
         }
+        let is_told_later = job.is_some() && state.is_watched;
+        let untold = if is_told_later { None } else { state.untold.last().cloned() };
+        if is_hunter && job.is_some() {
+            self.hunt(state);
+        }
+        Next { untold, job }
     }
 
     /// Waits until there is a job, or none will come: then it is false. To be called without the
@@ -176,10 +188,10 @@ mod tests {
                 thread::spawn(move || {
                     let mut is_hunter = false;
                     loop {
-                        match queue.try_take(is_hunter) {
-                            Next::Job(job) => done.lock().unwrap().push(job),
-                            Next::Nothing(_) if !queue.wait() => return,
-                            Next::Nothing(_) => {
+                        match queue.try_take(is_hunter).job {
+                            Some(job) => done.lock().unwrap().push(job),
+                            None if !queue.wait() => return,
+                            None => {
                                 is_hunter = true;
                                 continue;
                             }
@@ -217,7 +229,7 @@ mod tests {
         let crew = queue.clone();
         let thread = thread::spawn(move || {
             while crew.wait() {
-                if let Next::Job(job) = crew.try_take(true) {
+                if let Some(job) = crew.try_take(true).job {
                     sender.send(job).unwrap();
                 }
             }
@@ -225,7 +237,7 @@ mod tests {
         for round in 0..2_000 {
             queue.push(round);
             queue.announce();
-            if matches!(queue.try_take(false), Next::Nothing(_)) {
+            if queue.try_take(false).job.is_none() {
                 taken.recv_timeout(Duration::from_secs(10)).unwrap();
             }
             // Sometimes the thread is asleep by now, sometimes on its way.
@@ -245,33 +257,38 @@ mod tests {
         assert!(!queue.is_full());
         queue.push('b');
         assert!(queue.is_full());
-        assert_eq!(queue.try_take(false), Next::Job('a'));
+        assert_eq!(queue.try_take(false).job, Some('a'));
         assert!(!queue.is_full());
     }
 
     /// Whatever the order of events: while an answer is untold, the loop is about to be woken, or wakes by itself.
     #[test]
-    fn answer_waits_only_while_jobs_do_and_the_loop_does_not_sleep_for_long() {
+    fn answer_waits_only_while_jobs_do_and_the_loop_looks_by_itself() {
         let queue = Jobs::new(10);
-        let mut collected = Vec::new();
-        assert_eq!(queue.patience(), None);
-        queue.push('a');
-        queue.push('b');
-        assert_eq!(queue.patience(), Some(UNTOLD_MAX), "a thread may finish one and go on with the other");
-        assert_eq!(queue.try_take(false), Next::Job('a'));
+        let collect = || {
+            let mut collected = Vec::new();
+            queue.collect(&mut collected);
+            collected
+        };
+        let next = |untold: Option<u32>, job: Option<char>| Next { untold, job };
+        "abcd".chars().for_each(|job| queue.push(job));
+        assert_eq!(queue.patience(), None, "no thread has come yet");
+        assert_eq!(queue.try_take(false), next(None, Some('a')));
         queue.finish(1);
-        assert_eq!(queue.try_take(false), Next::Job('b'), "the loop is left asleep");
-        assert_eq!(
-            queue.patience(),
-            Some(Duration::ZERO),
-            "an answer that came before it slept is collected"
-        );
-        queue.collect(&mut collected);
-        assert_eq!((&collected[..], queue.patience()), (&[1][..], None));
+        assert_eq!(queue.try_take(false), next(Some(1), Some('b')), "the loop may sleep for ever");
+        assert_eq!(queue.patience(), Some(Duration::ZERO), "what came before it sleeps is collected");
+        assert_eq!(collect(), [1]);
+        assert_eq!(queue.patience(), Some(UNTOLD_MAX), "a thread is at work, and finds more");
         queue.finish(2);
-        assert_eq!(queue.try_take(false), Next::Nothing(Some(2)), "the loop must be woken");
-        collected.clear();
-        queue.collect(&mut collected);
-        assert_eq!((&collected[..], queue.try_take(false)), (&[2][..], Next::Nothing(None)));
+        assert_eq!(queue.try_take(false), next(None, Some('c')), "the loop is left asleep");
+        assert_eq!(collect(), [2]);
+        (0..QUIET_WAITS_MAX).for_each(|_| assert_eq!(queue.patience(), Some(UNTOLD_MAX)));
+        assert_eq!(queue.patience(), None, "nobody has taken anything for a while");
+        queue.finish(3);
+        assert_eq!(queue.try_take(false), next(Some(3), Some('d')));
+        queue.finish(4);
+        assert_eq!(queue.try_take(false), next(Some(4), None), "nothing is left to be done before");
+        assert_eq!((collect(), queue.patience()), (vec![3, 4], None));
+        assert_eq!(queue.try_take(false), next(None, None));
     }
 }

@@ -22,7 +22,7 @@ use super::exchange::{Awaited, Exchange, Gone, Room};
 use super::ffi::lend;
 use super::head::Head;
 use super::interpreter::{Interpreter, failure};
-use super::jobs::{Jobs, Next};
+use super::jobs::Jobs;
 use super::outlet::Outlet;
 use super::reply::{Opening, Reply, joined};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, OwnedEnviron, StartResponse};
@@ -106,8 +106,10 @@ impl Crew {
         let mut interpreter = Interpreter::new(py, application, surroundings)?;
         let mut is_hunter = false;
         loop {
-            match self.jobs.try_take(is_hunter) {
-                Next::Job(job) => {
+            let next = self.jobs.try_take(is_hunter);
+            next.untold.inspect(|exchange| exchange.wake());
+            match next.job {
+                Some(job) => {
                     is_hunter = false;
                     let exchange = job.exchange.clone();
                     let answered = catch_unwind(AssertUnwindSafe(|| answer(py, &mut interpreter, job)));
@@ -117,16 +119,8 @@ impl Crew {
                     }
                     self.jobs.finish(exchange);
                 }
-                Next::Nothing(untold) => {
-                    let is_more_to_come = py.detach(|| {
-                        untold.inspect(|exchange| exchange.wake());
-                        self.jobs.wait()
-                    });
-                    if !is_more_to_come {
-                        return Ok(());
-                    }
-                    is_hunter = true;
-                }
+                None if py.detach(|| self.jobs.wait()) => is_hunter = true,
+                None => return Ok(()),
             }
         }
     }
