@@ -33,6 +33,7 @@
 
 mod folder;
 mod listing;
+mod media_type;
 mod path;
 mod range;
 mod validators;
@@ -212,7 +213,8 @@ fn with_slash(environ: &Environ<'_>) -> String {
 }
 
 fn content_type(path: &Path) -> Cow<'static, str> {
-    match mime_guess::from_path(path).first_raw() {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match extension.and_then(media_type::of_extension) {
         Some(text) if text.starts_with("text/") => format!("{text}; charset=utf-8").into(),
         Some(other) => other.into(),
         None => UNKNOWN_TYPE.into(),
