@@ -50,7 +50,11 @@ impl Process {
             return Err(format!("not known: {} is another machine", address.ip()));
         }
         let inodes = listening_inodes(address);
-        let pids: Vec<u32> = all_pids().into_iter().filter(|pid| holds_any(*pid, &inodes)).collect();
+        let mut pids = Vec::new();
+        // A handful: std's sort would be longer than the rest of this function.
+        for pid in all_pids().filter(|pid| holds_any(*pid, &inodes)) {
+            pids.insert(pids.partition_point(|other| *other < pid), pid);
+        }
         let Some(first) = pids.first() else {
             return Err("not found: no process that may be looked at listens there (another user's, or \
                         another container's)"
@@ -130,11 +134,9 @@ fn in_hex(ip: IpAddr) -> String {
     words.map(|word| format!("{:08X}", u32::from_ne_bytes(word))).collect()
 }
 
-fn all_pids() -> Vec<u32> {
+fn all_pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    pids.sort_unstable();
-    pids
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn holds_any(pid: u32, inodes: &[String]) -> bool {

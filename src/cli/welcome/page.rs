@@ -92,7 +92,7 @@ pub fn tide_start() -> String {
 
 /// One line of it.
 pub fn tide_line(line: u32, lines: u32, elapsed: Duration) -> String {
-    let (seconds, percent) = (elapsed.as_secs_f32(), line * 100 / lines);
+    let (seconds, percent) = (elapsed.as_secs_f64(), line * 100 / lines);
     format!(
         "<li><span>{seconds:.1} s</span><svg viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" \
          aria-hidden=\"true\"><rect width=\"{percent}\" height=\"4\"/></svg></li>\n"
