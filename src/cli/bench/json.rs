@@ -1,5 +1,7 @@
 //! The result as programs read it (RFC 8259). What is not known is null.
 
+use std::fmt;
+
 use super::comparison::compare;
 use super::options::Load;
 use super::result::{QUANTILES, Side, micros};
@@ -14,103 +16,113 @@ pub(super) fn single(side: &Side, load: &Load) -> String {
 
 /// Two servers.
 pub(super) fn both(first: &Side, second: &Side, load: &Load) -> String {
-    let side = |side: &Side| {
-        let rounds: Vec<_> = side.rounds.iter().map(|round| measurement(side, round, load)).collect();
-        format!("[{}]", rounds.join(","))
-    };
-    let compared = compare(first, second).into_iter().map(|compared| {
-        let [one, other] = compared.medians.map(number);
-        let [least, most] = compared.spread.map(number);
-        let ratio = optional(compared.ratio);
-        let figures = [("first", one), ("second", other), ("ratio", ratio), ("least", least), ("most", most)];
-        (compared.key, object(&figures))
-    });
-    let medians = object(&compared.collect::<Vec<_>>());
-    let all = [("first", side(first)), ("second", side(second)), ("compared", medians)];
-    format!("{}\n", object(&all))
+    let side = |side: &Side| list(side.rounds.iter().map(|round| measurement(side, round, load)));
+    let mut medians = Object::new();
+    for compared in compare(first, second) {
+        let ([one, other], [least, most]) = (compared.medians, compared.spread);
+        let mut figures = Object::new();
+        figures.number("first", one).number("second", other).optional("ratio", compared.ratio);
+        medians.put(compared.key, &figures.number("least", least).number("most", most));
+    }
+    let mut all = Object::new();
+    all.put("first", &side(first)).put("second", &side(second)).put("compared", &medians);
+    format!("{all}\n")
 }
 
 fn measurement(side: &Side, round: &Measurement, load: &Load) -> String {
     let tally = &round.tally;
-    let mut latencies: Vec<_> = QUANTILES
-        .iter()
-        .map(|(share, _, key)| (*key, number(micros(tally.latency.quantile(*share)))))
-        .collect();
-    latencies.push(("max", number(micros(tally.latency.longest()))));
-    let notes: Vec<_> = tally.notes.iter().map(|note| quoted(note)).collect();
-    object(&[
-        ("url", quoted(&side.target.to_string())),
-        ("load", asked(load)),
-        ("seconds", number(round.time.as_secs_f64())),
-        ("requests_per_second", number(round.requests_per_second())),
-        ("answered", tally.answered.to_string()),
-        ("unsent", tally.unsent.to_string()),
-        ("latency_us", object(&latencies)),
-        ("received_bytes", tally.received.to_string()),
-        ("errors", object(&tally.errors.named().map(|(name, count)| (name, count.to_string())))),
-        (
-            "held",
-            object(&[
-                ("active", round.active_held.to_string()),
-                ("idle", round.idle_held.to_string()),
-                ("slow_readers", round.slow_held.to_string()),
-                ("drip", round.drip_held.to_string()),
-            ]),
-        ),
-        (
-            "in_all",
-            object(&[
-                ("sent", tally.sent_in_all.to_string()),
-                ("answered", tally.answered_in_all.to_string()),
-                ("answered_slowly", tally.answered_slowly.to_string()),
-            ]),
-        ),
-        ("server", server(side, round, load)),
-        ("own_busy_share", number(round.own_busy)),
-        ("notes", format!("[{}]", notes.join(","))),
-    ])
+    let mut latencies = Object::new();
+    for (share, _, key) in QUANTILES {
+        latencies.number(key, round.quantile_micros(share));
+    }
+    latencies.number("max", micros(tally.latency.longest()));
+    let mut errors = Object::new();
+    for (name, count) in tally.errors.named() {
+        errors.put(name, &count);
+    }
+    let mut held = Object::new();
+    held.put("active", &round.active_held).put("idle", &round.idle_held);
+    held.put("slow_readers", &round.slow_held).put("drip", &round.drip_held);
+    let mut in_all = Object::new();
+    in_all.put("sent", &tally.sent_in_all).put("answered", &tally.answered_in_all);
+    in_all.put("answered_slowly", &tally.answered_slowly);
+    let mut all = Object::new();
+    all.put("url", &quoted(&side.target.to_string())).put("load", &asked(load));
+    all.number("seconds", round.time.as_secs_f64());
+    all.number("requests_per_second", round.requests_per_second());
+    all.put("answered", &tally.answered).put("unsent", &tally.unsent).put("latency_us", &latencies);
+    all.put("received_bytes", &tally.received).put("errors", &errors).put("held", &held);
+    all.put("in_all", &in_all).put("server", &server(side, round, load));
+    all.number("own_busy_share", round.own_busy);
+    all.put("notes", &list(tally.notes.iter().map(|note| quoted(note))));
+    all.to_string()
 }
 
-fn asked(load: &Load) -> String {
-    object(&[
-        ("connections", load.connections.to_string()),
-        ("idle", load.idle.to_string()),
-        ("slow_readers", load.slow_readers.to_string()),
-        ("drip", load.drip.to_string()),
-        ("rate", optional(load.rate)),
-        ("pipeline", load.pipeline.to_string()),
-        ("close", load.closes.to_string()),
-        ("seconds", number(load.duration.as_secs_f64())),
-        ("warm_up_seconds", number(load.warm_up.as_secs_f64())),
-        ("timeout_seconds", number(load.timeout.as_secs_f64())),
-    ])
+fn asked(load: &Load) -> Object {
+    let mut asked = Object::new();
+    asked.put("connections", &load.connections).put("idle", &load.idle);
+    asked.put("slow_readers", &load.slow_readers).put("drip", &load.drip);
+    asked.optional("rate", load.rate).put("pipeline", &load.pipeline).put("close", &load.closes);
+    asked.number("seconds", load.duration.as_secs_f64());
+    asked.number("warm_up_seconds", load.warm_up.as_secs_f64());
+    asked.number("timeout_seconds", load.timeout.as_secs_f64());
+    asked
 }
 
-fn server(side: &Side, round: &Measurement, load: &Load) -> String {
+fn server(side: &Side, round: &Measurement, load: &Load) -> Object {
+    let mut server = Object::new();
     let process = match &side.process {
         Ok(process) => process,
-        Err(reason) => return object(&[("unknown", quoted(reason))]),
+        Err(reason) => {
+            server.put("unknown", &quoted(reason));
+            return server;
+        }
     };
-    let pids: Vec<_> = process.pids().iter().map(ToString::to_string).collect();
-    let resident = |index: usize| round.resident().map_or("null".to_string(), |all| all[index].to_string());
-    object(&[
-        ("pids", format!("[{}]", pids.join(","))),
-        ("cpu_us_per_request", optional(round.cpu_micros_per_request())),
-        ("cpu_share", optional(round.server_share())),
-        ("resident_before", resident(0)),
-        ("resident_with_idle", resident(1)),
-        ("resident_at_end", resident(2)),
-        ("bytes_per_idle_connection", optional(round.bytes_per_idle(load))),
-    ])
+    server.put("pids", &list(process.pids().iter().map(ToString::to_string)));
+    server.optional("cpu_us_per_request", round.cpu_micros_per_request());
+    server.optional("cpu_share", round.server_share());
+    let names = ["resident_before", "resident_with_idle", "resident_at_end"];
+    for (index, name) in names.into_iter().enumerate() {
+        server.optional(name, round.resident().map(|all| all[index] as f64));
+    }
+    server.optional("bytes_per_idle_connection", round.bytes_per_idle(load));
+    server
 }
 
-fn object(members: &[(&str, String)]) -> String {
-    let members: Vec<_> = members.iter().map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
-    format!("{{{}}}", members.join(","))
+/// An object, as far as it is written. Members go into it one by one: an array of all of them, each
+/// with a text of its own, would be three times as much code.
+struct Object(String);
+
+impl Object {
+    fn new() -> Object {
+        Object(String::new())
+    }
+
+    /// One more member, whose value is shown as JSON.
+    fn put(&mut self, name: &str, value: &dyn fmt::Display) -> &mut Object {
+        let separator = if self.0.is_empty() { "" } else { "," };
+        self.0 += &format!("{separator}{}:{value}", quoted(name));
+        self
+    }
+
+    fn number(&mut self, name: &str, value: f64) -> &mut Object {
+        self.put(name, &number(value))
+    }
+
+    fn optional(&mut self, name: &str, value: Option<f64>) -> &mut Object {
+        // What is no number is null.
+        self.number(name, value.unwrap_or(f64::NAN))
+    }
 }
 
-fn optional(figure: Option<f64>) -> String {
-    figure.map_or_else(|| "null".to_string(), number)
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}}", self.0)
+    }
+}
+
+fn list(values: impl Iterator<Item = String>) -> String {
+    format!("[{}]", Vec::from_iter(values).join(","))
 }
 
 /// To the thousandth: what is finer was not measured.
