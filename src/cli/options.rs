@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{Resettable, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -366,53 +367,66 @@ pub(super) enum AccessLogFormat {
 #[command(next_help_heading = "Limits")]
 struct LimitOptions {
     /// Longest request line; beyond it 414
-    #[arg(long, visible_alias = "limit-request-line", value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.request_line_bytes_max))]
+    #[arg(long, visible_alias = "limit-request-line", value_name = "SIZE", global = true, default_value = size(|l| l.request_line_bytes_max as u64))]
     request_line_max: Size,
     /// Longest head, request line and fields together; beyond it 431
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.head_bytes_max))]
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.head_bytes_max as u64))]
     head_max: Size,
     /// Most field lines in a head, at most 128; beyond it 431
-    #[arg(long, visible_alias = "limit-request-fields", value_name = "COUNT", global = true, default_value_t = Limits::default().fields_max)]
+    #[arg(long, visible_alias = "limit-request-fields", value_name = "COUNT", global = true, default_value = count(|l| l.fields_max))]
     fields_max: usize,
     /// Longest request content; beyond it 413
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::from_bytes(Limits::default().body_bytes_max))]
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_bytes_max))]
     body_max: Size,
     /// Request content kept in memory; beyond it in a temporary file
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.body_memory_bytes_max))]
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_memory_bytes_max as u64))]
     body_memory_max: Size,
     /// Connections at a time; beyond it idle ones make room, or new ones wait
-    #[arg(long, value_name = "COUNT", global = true, default_value_t = Limits::default().connections_max)]
+    #[arg(long, value_name = "COUNT", global = true, default_value = count(|l| l.connections_max))]
     connections_max: usize,
     /// Bytes held for all connections together; near it, content goes to temporary files
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.memory_bytes_max))]
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.memory_bytes_max as u64))]
     memory_max: Size,
     /// Output owed to a client; beyond it no more is produced for it until it reads
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::of(|l| l.output_bytes_high))]
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.output_bytes_high as u64))]
     output_max: Size,
     /// Longest time for a request's head; beyond it 408
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.head_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.head_timeout))]
     head_timeout: Span,
     /// Longest time without a byte of request content; beyond it 408
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.body_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.body_timeout))]
     body_timeout: Span,
     /// Least rate of request content, in bytes a second, 0 for any; below it 408
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::from_bytes(Limits::default().body_rate_min.into()))]
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_rate_min.into()))]
     body_rate_min: Size,
     /// Longest time between two requests of a connection; then it is closed
-    #[arg(long, visible_alias = "keep-alive", value_name = "TIME", global = true, default_value_t = Span::of(|l| l.idle_timeout))]
+    #[arg(long, visible_alias = "keep-alive", value_name = "TIME", global = true, default_value = time(|l| l.idle_timeout))]
     idle_timeout: Span,
     /// Longest time without the client reading what it is owed; then it is cut off
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.write_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.write_timeout))]
     write_timeout: Span,
     /// Least rate at which a client reads what it is owed, in bytes a second, 0 for any; below it cut off
-    #[arg(long, value_name = "SIZE", global = true, default_value_t = Size::from_bytes(Limits::default().output_rate_min.into()))]
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.output_rate_min.into()))]
     output_rate_min: Size,
     /// How long a refused client is still listened to, so that it gets its error response
-    #[arg(long, value_name = "TIME", global = true, default_value_t = Span::of(|l| l.linger_timeout))]
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.linger_timeout))]
     linger_timeout: Span,
     /// How long a shutdown waits for what is being served; then it is cut off
-    #[arg(long, visible_alias = "graceful-timeout", value_name = "TIME", global = true, default_value_t = Span::of(|l| l.drain_timeout))]
+    #[arg(long, visible_alias = "graceful-timeout", value_name = "TIME", global = true, default_value = time(|l| l.drain_timeout))]
     drain_timeout: Span,
+}
+
+/// The text of a default: as it would be said. (As a value it has its text made by code of its own.)
+fn size(limit: fn(&Limits) -> u64) -> String {
+    Size::from_bytes(limit(&Limits::default())).to_string()
+}
+
+fn time(limit: fn(&Limits) -> Duration) -> String {
+    Span::from_time(limit(&Limits::default())).to_string()
+}
+
+fn count(limit: fn(&Limits) -> usize) -> String {
+    limit(&Limits::default()).to_string()
 }
 
 /// `fields_max` → `--fields-max`: limits speak of their fields, an operator of options.
@@ -455,8 +469,6 @@ impl LimitOptions {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn parse_words(arguments: &[&str]) -> Result<Options, String> {

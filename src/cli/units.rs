@@ -6,8 +6,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::limits::Limits;
-
 /// A number of bytes, told with a binary unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size(u64);
@@ -16,10 +14,6 @@ pub(super) struct Size(u64);
 const SIZE_UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 impl Size {
-    pub(super) fn of(limit: impl Fn(&Limits) -> usize) -> Size {
-        Size(limit(&Limits::default()) as u64)
-    }
-
     pub(super) fn from_bytes(bytes: u64) -> Size {
         Size(bytes)
     }
@@ -68,8 +62,8 @@ pub(super) struct Span(Duration);
 const SPAN_HELP: &str = "a time is a number of seconds, or with a unit: 30, 0.5, 500ms, 30s, 1m, 2h";
 
 impl Span {
-    pub(super) fn of(limit: impl Fn(&Limits) -> Duration) -> Span {
-        Span(limit(&Limits::default()))
+    pub(super) fn from_time(time: Duration) -> Span {
+        Span(time)
     }
 
     pub(super) fn time(self) -> Duration {

@@ -23,16 +23,16 @@ pub(in crate::cli) struct BenchOptions {
     #[arg(value_name = "URL")]
     url: String,
     /// Connections that ask
-    #[arg(long, short, value_name = "COUNT", default_value_t = 64)]
+    #[arg(long, short, value_name = "COUNT", default_value = "64")]
     connections: usize,
     /// Further connections that make one request each and then stay silent
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value = "0")]
     idle: usize,
     /// How long to measure
-    #[arg(long, short, value_name = "TIME", default_value_t = Span::of(|_| Duration::from_secs(10)))]
+    #[arg(long, short, value_name = "TIME", default_value = "10s")]
     duration: Span,
     /// How long to ask before it is measured
-    #[arg(long, value_name = "TIME", default_value_t = Span::of(|_| Duration::from_secs(1)))]
+    #[arg(long, value_name = "TIME", default_value = "1s")]
     warm_up: Span,
     /// Requests a second, each due at its own time, whatever became of those before (open loop)
     ///
@@ -42,7 +42,7 @@ pub(in crate::cli) struct BenchOptions {
     #[arg(long, short, value_name = "REQUESTS")]
     rate: Option<f64>,
     /// Requests under way on a connection at a time
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value = "1")]
     pipeline: usize,
     /// One request a connection
     #[arg(long)]
@@ -57,13 +57,13 @@ pub(in crate::cli) struct BenchOptions {
     #[arg(long, value_name = "FILE|@SIZE")]
     body: Option<String>,
     /// Further connections that ask, too, but read 10 KiB a second
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value = "0")]
     slow_readers: usize,
     /// Further connections that send a head, ten bytes a second
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value = "0")]
     drip: usize,
     /// How long an answer may take before its connection is given up
-    #[arg(long, value_name = "TIME", default_value_t = Span::of(|_| Duration::from_secs(10)))]
+    #[arg(long, value_name = "TIME", default_value = "10s")]
     timeout: Span,
     /// Print the result as JSON
     #[arg(long)]
