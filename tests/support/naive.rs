@@ -57,7 +57,7 @@ pub fn read_stream(
                 }
             }
             Ok(None) if !has_ended => return (requests, End::Open),
-            Ok(None) if rest.iter().all(|byte| b"\r\n".contains(byte)) => return (requests, End::Closed),
+            Ok(None) if matches!(rest, b"" | b"\r") => return (requests, End::Closed),
             Ok(None) => return (requests, End::Refused(vec![400])),
             Err(codes) => return (requests, End::Refused(codes)),
         }
