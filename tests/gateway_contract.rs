@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use support::loopback::{Answer, End, noise, serve, wait_until};
 use support::response::{Framing, read_all};
-use tidegate::conversation::{ByHand, Farewell, Wants};
+use tidegate::conversation::{Budget, ByHand, Farewell, Wants};
 use tidegate::gateway::{BodyStream, FileRange, OwnedContent, Piece, Responder, Response, Wakeup, deferred};
 use tidegate::limits::Limits;
 use tidegate::message::FieldBlock;
@@ -796,6 +796,48 @@ fn requests_behind_much_output_wait_for_room() {
     assert_eq!((calls.get(), hand.wants()), (2, Wants::Write));
     let sent = hand.transmit_all();
     assert_eq!((calls.get(), read_all(&sent, &[]).unwrap().len()), (10, 10));
+}
+
+#[test]
+fn requests_beyond_the_budget_of_a_turn_wait_for_the_next() {
+    let calls = Rc::new(Cell::new(0));
+    let count = calls.clone();
+    let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        count.set(count.get() + 1);
+        start_response.status(200).send("x")
+    });
+    let budget = Budget::TURN.requests as usize;
+    // All of them in one read, whole, and then with half a request in front.
+    for (begun, expected) in [("", budget), ("GET / HT", budget)] {
+        calls.set(0);
+        hand.receive(begun.as_bytes());
+        hand.receive(&GET.repeat(2 * budget + 1).as_bytes()[begun.len()..]);
+        assert_eq!((calls.get(), hand.wants()), (expected, Wants::Turn));
+        hand.advance();
+        assert_eq!((calls.get(), hand.wants()), (2 * expected, Wants::Turn));
+        hand.advance();
+        assert_eq!((calls.get(), hand.wants()), (2 * expected + 1, Wants::Read));
+        assert_eq!(read_all(&hand.transmit(), &[]).unwrap().len(), 2 * budget + 1);
+    }
+}
+
+#[test]
+fn fields_that_look_like_those_of_the_server_stay() {
+    for (code, reason) in [(200, None), (200, Some("Server: a")), (404, None)] {
+        let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            let head = match reason {
+                Some(reason) => start_response.status_with_reason(code, reason),
+                None => start_response.status(code),
+            };
+            let head = head.field("X", "Server: b").field("Server", "c").field("Server", "d");
+            head.field("Date", "e").field("Date", "f").send("")
+        });
+        hand.receive(GET.as_bytes());
+        let sent = String::from_utf8(hand.transmit()).unwrap();
+        let (_, fields) = sent.split_once("\r\n").unwrap();
+        let own = "X: Server: b\r\nServer: c\r\nServer: d\r\nDate: e\r\nDate: f\r\n";
+        assert_eq!(fields, format!("{own}Content-Length: 0\r\n\r\n"), "{sent}");
+    }
 }
 
 #[test]

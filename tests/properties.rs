@@ -28,7 +28,7 @@ use support::random::Random;
 use support::response::{Framing, Response, read_all};
 use tidegate::conversation::{ByHand, Wants};
 use tidegate::limits::Limits;
-use tidegate::message::Version;
+use tidegate::message::{Method, RequestTarget, Version, is_field_value};
 use tidegate::{Body, Environ, GatewayError, StartResponse};
 
 /// About ten seconds of a debug build.
@@ -572,5 +572,34 @@ fn random_streams_end_in_every_way() {
     assert!(answered > 1000 && open > 250 && closed > 150, "{answered} {open} {closed}");
     for code in [400, 411, 413, 414, 417, 431, 501, 505] {
         assert!(codes.get(&code).is_some_and(|count| *count >= 3), "{code} in {codes:?}");
+    }
+}
+
+/// Values and targets are looked at eight bytes at a time: it must not matter where a byte stands, and
+/// what stands around it.
+#[test]
+fn byte_means_the_same_wherever_it_stands_in_a_value_or_a_target() {
+    for length in 0..27 {
+        for (at, byte) in (0..length).flat_map(|at| (0..=255).map(move |byte: u8| (at, byte))) {
+            for around in [b'a', b' ', b'\t', 0xff] {
+                let mut value = vec![around; length];
+                value[at] = byte;
+                let is_good = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+                assert_eq!(is_field_value(&value), is_good, "{}", value.escape_ascii());
+            }
+            // `'` and `!` differ from what a target is searched for by one bit or two.
+            for around in ["a", "'", "!"] {
+                let raw = format!("/{}{}{}", around.repeat(at), char::from(byte), around.repeat(length - at));
+                let target = RequestTarget::parse(Method::GET, &raw);
+                let parts = target.map(|target| (target.path(), target.query())).ok();
+                let expected = match byte {
+                    b'?' => Some((&raw[..=at], Some(&raw[at + 2..]))),
+                    b'%' | b'#' | 0x80.. if around != "a" || byte != b'%' || length - at < 2 => None,
+                    // `%aa` is an escape.
+                    _ => Some((&raw[..], None)),
+                };
+                assert_eq!(parts, expected, "{raw}");
+            }
+        }
     }
 }
