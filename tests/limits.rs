@@ -481,6 +481,24 @@ fn connections_at_their_limit_are_all_kept() {
     }
 }
 
+/// Wherever in the slab it is.
+#[test]
+fn connection_beyond_the_limit_takes_the_place_of_the_only_idle_one() {
+    for idle in 0..3 {
+        let server = serve(ok, Limits { connections_max: 3, ..Limits::default() });
+        let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            assert_eq!(client.get("/").code, 200);
+        }
+        for (_, client) in clients.iter_mut().enumerate().filter(|(place, _)| *place != idle) {
+            client.send("GET / HTTP/1.1\r\n");
+        }
+        thread::sleep(millis(50));
+        assert_eq!(server.connect().get("/").code, 200);
+        assert_eq!(clients[idle].read_end(), End::Fin);
+    }
+}
+
 #[test]
 fn connections_beyond_their_limit_take_the_place_of_the_longest_idle() {
     let server = serve(ok, Limits { connections_max: 3, ..Limits::default() });
