@@ -1,6 +1,7 @@
 //! A conversation in the middle of something: what an exchange owns while it lasts.
 //!
-//! The loop of [`Active::consume`] is the heart of the server. Each round looks at the state of the
+//! Whole requests that are answered at once never come here: they go the straight way, in
+//! [`at_once`](super::at_once). Everything else goes through the loop of [`Active::consume`]. Each round looks at the state of the
 //! request and does the one thing that belongs to it: read a head, collect content, get on with the
 //! response. It stops when bytes are missing, or room, or the application, or its turn is over;
 //! which of them it was can be read off the state.
@@ -138,8 +139,35 @@ impl Active {
         }
     }
 
+    /// An exchange of which half a head has come.
+    #[inline(never)]
+    pub fn in_head(exchange: Exchange, bytes: &[u8], origin: Option<Origin>) -> Active {
+        let origin = origin.unwrap_or(Origin::Kept(exchange.begun));
+        let mut active = Active { exchange, ..Active::new(origin) };
+        if let Origin::Accepted(at) = origin {
+            active.exchange.begun = at;
+        }
+        active.input.extend(bytes);
+        active.input.mark_searched();
+        active
+    }
+
+    /// An exchange whose head was read, at the start of these bytes, and whose content is still coming.
+    #[inline(never)]
+    pub fn in_content(
+        exchange: Exchange,
+        parsed: &ParsedHead<'_, '_>,
+        bytes: &[u8],
+        out: &mut OutputQueue,
+    ) -> Active {
+        let origin = Origin::Kept(exchange.begun);
+        let mut active = Active { exchange, ..Active::new(origin) };
+        active.await_content(parsed, bytes, out);
+        active
+    }
+
     /// An exchange that lasts longer than its call, whatever the call has led to.
-    #[cold]
+    #[inline(never)]
     pub fn take_over(
         exchange: Exchange,
         answer: Result<BodyKind, GatewayError>,
@@ -313,7 +341,7 @@ impl Active {
         if rest.is_empty() {
             return self.nothing_left();
         }
-        if turn.budget.requests == 0 || out.owed() >= turn.around.limits.output_bytes_high {
+        if !turn.may_begin(out) {
             return Round::Stuck;
         }
         let round = self.read_head(rest, 0, turn, out);
@@ -369,17 +397,23 @@ impl Active {
         self.exchange.begun = turn.around.now.moment;
         let behind = &rest[parsed.length..];
         let Some(content) = self.exchange.take_content(parsed, behind) else {
-            if parsed.expectation == Expectation::Continue && behind.is_empty() {
-                self.exchange.http.write_continue(out.buffer());
-            }
-            let arrival = Flow::new(self.exchange.begun);
-            let head = rest[..parsed.length].to_vec();
-            self.work = Work::Collect(Box::new(Incoming { head, content: OwnedContent::default(), arrival }));
+            self.await_content(parsed, rest, out);
             return Round::Used(parsed.length);
         };
         let used = parsed.length + content.bytes.len();
         self.answer(&parsed.head(), RequestContent::borrowed(content.bytes), content.length, turn, out);
         Round::Used(used)
+    }
+
+    /// The head at the start of these bytes is complete, its content is not.
+    fn await_content(&mut self, parsed: &ParsedHead<'_, '_>, bytes: &[u8], out: &mut OutputQueue) {
+        let (head, behind) = bytes.split_at(parsed.length);
+        if parsed.expectation == Expectation::Continue && behind.is_empty() {
+            self.exchange.http.write_continue(out.buffer());
+        }
+        let arrival = Flow::new(self.exchange.begun);
+        let content = OwnedContent::default();
+        self.work = Work::Collect(Box::new(Incoming { head: head.to_vec(), content, arrival }));
     }
 
     /// Takes content in, and answers when it is complete.

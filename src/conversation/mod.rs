@@ -124,7 +124,7 @@ impl Conversation {
     }
 
     /// What was not a whole request, or is not answered yet.
-    #[cold]
+    #[inline(never)]
     fn receive_rest(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match &mut self.phase {
             // A peer that has sent more than it should is still sending, perhaps: closing at once would
@@ -281,6 +281,16 @@ impl Conversation {
         matches!(self.phase, Phase::Fresh(_) | Phase::Kept(_))
     }
 
+    /// From where the next exchange sets out; none while one is under way, or all is over.
+    #[inline]
+    fn origin(&self) -> Option<Origin> {
+        match self.phase {
+            Phase::Fresh(accepted) => Some(Origin::Accepted(accepted)),
+            Phase::Kept(since) => Some(Origin::Kept(since)),
+            Phase::Active(_) | Phase::Finished(_) => None,
+        }
+    }
+
     /// Goes on with what is active, if anything remains to be done.
     fn take(&mut self, active: Active) {
         self.phase = active.rest().unwrap_or_else(|| Phase::Active(Box::new(active)));
@@ -294,17 +304,15 @@ impl Conversation {
         out: &mut OutputQueue,
         work: impl FnOnce(&mut Active, &mut Turn<'_>, &mut OutputQueue),
     ) {
-        let origin = match &mut self.phase {
-            Phase::Finished(_) => return,
-            Phase::Active(active) => {
-                work(active, turn, out);
-                if let Some(phase) = active.rest() {
-                    self.phase = phase;
-                }
-                return;
+        if let Phase::Active(active) = &mut self.phase {
+            work(active, turn, out);
+            if let Some(phase) = active.rest() {
+                self.phase = phase;
             }
-            Phase::Fresh(accepted) => Origin::Accepted(*accepted),
-            Phase::Kept(since) => Origin::Kept(*since),
+            return;
+        }
+        let Some(origin) = self.origin() else {
+            return;
         };
         let mut active = Active::new(origin);
         work(&mut active, turn, out);

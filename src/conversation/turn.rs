@@ -114,6 +114,12 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Whether another request may be begun, while so much is owed to its client.
+    #[inline]
+    pub(super) fn may_begin(&self, out: &OutputQueue) -> bool {
+        self.budget.requests > 0 && out.owed() < self.around.limits.output_bytes_high
+    }
+
     /// How much of a request's content may stay in memory.
     pub(super) fn content_memory_bytes_max(&self) -> usize {
         match self.memory {

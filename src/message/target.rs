@@ -104,7 +104,9 @@ impl<'a> RequestTarget<'a> {
     }
 
     fn absolute(self) -> Absolute<'a> {
-        split_absolute(self.raw).unwrap_or(Absolute { scheme: "", authority: "", rest: self.raw })
+        let parts = split_absolute(self.raw);
+        debug_assert!(parts.is_some(), "of the absolute form, and so it was split before");
+        parts.unwrap_or(Absolute { scheme: "", authority: "", rest: self.raw })
     }
 }
 

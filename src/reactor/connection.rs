@@ -4,6 +4,9 @@
 //! four steps: *fill* reads, *advance* lets the conversation do what it can, *flush* writes, and
 //! *settle* asks the conversation what it wants now and arranges for it. Nothing of what it wants
 //! is stored: registration, timer and place in the ready list follow from the answer.
+//!
+//! The first three steps are [`talk`](super::talk)'s, and what is known of the socket stands in
+//! [`socket`](super::socket).
 
 use std::io;
 use std::net::SocketAddr;
@@ -327,7 +330,7 @@ impl Connection {
     }
 
     /// The same where it does not simply wait for the next bytes.
-    #[cold]
+    #[inline(never)]
     fn settle_otherwise(
         &mut self,
         id: ConnectionId,
@@ -379,7 +382,7 @@ impl Connection {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn register_for(
         &mut self,
         wanted: Registration,
