@@ -36,12 +36,12 @@ const MISSING: &str = "GET /missing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 const HEADER: &str = "GET /header?name=A&value=b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 const LOADS: [Load; 6] = [
-    Load { name: "keep_alive", connections: 16, depth: 1, request: SMALL, code: 200 },
-    Load { name: "pipelined", connections: 64, depth: 16, request: SMALL, code: 200 },
-    Load { name: "browser", connections: 16, depth: 1, request: BROWSER, code: 200 },
-    Load { name: "post", connections: 16, depth: 1, request: POST, code: 200 },
-    Load { name: "missing", connections: 16, depth: 1, request: MISSING, code: 404 },
-    Load { name: "application", connections: 16, depth: 1, request: HEADER, code: 200 },
+    Load { name: "keep_alive", connections: 16, depth: 1, request: SMALL, content_bytes: 0, code: 200 },
+    Load { name: "pipelined", connections: 64, depth: 16, request: SMALL, content_bytes: 0, code: 200 },
+    Load { name: "browser", connections: 16, depth: 1, request: BROWSER, content_bytes: 0, code: 200 },
+    Load { name: "post", connections: 16, depth: 1, request: POST, content_bytes: 0, code: 200 },
+    Load { name: "missing", connections: 16, depth: 1, request: MISSING, content_bytes: 0, code: 404 },
+    Load { name: "application", connections: 16, depth: 1, request: HEADER, content_bytes: 0, code: 200 },
 ];
 
 #[global_allocator]

@@ -20,16 +20,18 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use support::budget::Figures;
-use support::load::{BROWSER, Clients, Load, SMALL};
+use support::load::{BROWSER, Clients, Load, SMALL, UPLOAD};
 use support::{Counts, Failure, per_request, start_under};
 
 /// Requests of the two runs.
 const LENGTHS: [usize; 2] = [6_400, 25_600];
 
-const LOADS: [Load; 3] = [
-    Load { name: "keep_alive", connections: 16, depth: 1, request: SMALL, code: 200 },
-    Load { name: "pipelined", connections: 64, depth: 16, request: SMALL, code: 200 },
-    Load { name: "browser", connections: 16, depth: 1, request: BROWSER, code: 200 },
+const LOADS: [Load; 4] = [
+    Load { name: "keep_alive", connections: 16, depth: 1, request: SMALL, content_bytes: 0, code: 200 },
+    Load { name: "pipelined", connections: 64, depth: 16, request: SMALL, content_bytes: 0, code: 200 },
+    Load { name: "browser", connections: 16, depth: 1, request: BROWSER, content_bytes: 0, code: 200 },
+    // Head and content in two reads, as a browser sends them.
+    Load { name: "upload", connections: 16, depth: 1, request: UPLOAD, content_bytes: 1_000, code: 200 },
 ];
 
 fn main() -> Result<ExitCode, Failure> {
@@ -51,6 +53,11 @@ fn count(load: &Load, requests: usize) -> Result<Counts, Failure> {
         server.halt()?;
         clients.send()?;
         server.go_on()?;
+        if load.content_bytes > 0 {
+            server.halt()?;
+            clients.send_content()?;
+            server.go_on()?;
+        }
         clients.receive()?;
     }
     // The connections end later, so that no part of their end is counted.

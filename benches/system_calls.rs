@@ -26,9 +26,16 @@ use support::{Counts, Failure, per_request, start_under};
 const LENGTHS: [usize; 2] = [800, 3_200];
 
 const LOADS: [Load; 3] = [
-    Load { name: "keep_alive", connections: 1, depth: 1, request: SMALL, code: 200 },
-    Load { name: "pipelined", connections: 1, depth: 16, request: SMALL, code: 200 },
-    Load { name: "one_per_connection", connections: 16, depth: 1, request: LAST, code: 200 },
+    Load { name: "keep_alive", connections: 1, depth: 1, request: SMALL, content_bytes: 0, code: 200 },
+    Load { name: "pipelined", connections: 1, depth: 16, request: SMALL, content_bytes: 0, code: 200 },
+    Load {
+        name: "one_per_connection",
+        connections: 16,
+        depth: 1,
+        request: LAST,
+        content_bytes: 0,
+        code: 200,
+    },
 ];
 
 fn main() -> Result<ExitCode, Failure> {

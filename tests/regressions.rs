@@ -732,6 +732,14 @@ fn late() -> Response {
     Response::new(200).content("late")
 }
 
+/// The promise learns that its client has finished, and is kept all the same.
+fn keep_although_finished(promise: Responder, client: &mut Client) {
+    wait_until("the promise knows", || promise.client_has_finished());
+    assert!(!promise.is_abandoned());
+    promise.respond(late());
+    assert_eq!(client.read("GET").text(), "late");
+}
+
 #[test]
 fn promise_knows_that_its_client_has_finished_and_can_still_be_kept() {
     let (server, promises) = serve_promises(quick());
@@ -740,10 +748,7 @@ fn promise_knows_that_its_client_has_finished_and_can_still_be_kept() {
     let promise = promises.recv().unwrap();
     assert!(!promise.client_has_finished() && !promise.is_abandoned());
     client.end_sending();
-    wait_until("the promise knows", || promise.client_has_finished());
-    assert!(!promise.is_abandoned());
-    promise.respond(late());
-    assert_eq!(client.read("GET").text(), "late");
+    keep_although_finished(promise, &mut client);
     assert_eq!(client.read_end(), End::Fin);
 }
 
@@ -756,10 +761,7 @@ fn every_promise_of_a_client_that_has_finished_knows_it() {
     client.send(get("/later").repeat(3));
     client.end_sending();
     for promise in promises.iter().take(3) {
-        wait_until("the promise knows", || promise.client_has_finished());
-        assert!(!promise.is_abandoned());
-        promise.respond(late());
-        assert_eq!(client.read("GET").text(), "late");
+        keep_although_finished(promise, &mut client);
     }
     assert_eq!(client.read_end(), End::Fin);
 }

@@ -30,6 +30,9 @@ pub const BROWSER: &str = "GET /plaintext HTTP/1.1\r\n\
 
 const _: () = assert!(BROWSER.len() == 760);
 
+/// An upload, whose content comes later.
+pub const UPLOAD: &str = "POST /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n";
+
 /// The one request of its connection.
 pub const LAST: &str = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
 
@@ -43,11 +46,17 @@ pub struct Load {
     pub depth: usize,
     /// One request.
     pub request: &'static str,
+    /// So many bytes of content follow it when the server has read it.
+    pub content_bytes: usize,
     /// The status that answers it.
     pub code: u16,
 }
 
 impl Load {
+    fn content(&self) -> Vec<u8> {
+        vec![b'x'; self.content_bytes]
+    }
+
     fn status_line(&self) -> String {
         format!("HTTP/1.1 {} ", self.code)
     }
@@ -57,6 +66,7 @@ impl Load {
 pub struct Clients {
     streams: Vec<TcpStream>,
     batch: Vec<u8>,
+    content: Vec<u8>,
     answers: Vec<u8>,
     status_line: String,
     depth: usize,
@@ -68,6 +78,7 @@ impl Clients {
         let mut clients = Clients {
             streams: Vec::new(),
             batch: load.request.repeat(load.depth).into_bytes(),
+            content: load.content(),
             answers: Vec::new(),
             status_line: load.status_line(),
             depth: load.depth,
@@ -76,6 +87,7 @@ impl Clients {
             let mut stream = TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
             stream.write_all(load.request.as_bytes())?;
+            stream.write_all(&load.content())?;
             let answer_bytes = read_answer(&mut stream)?;
             clients.answers.resize(answer_bytes * load.depth, 0);
             clients.streams.push(stream);
@@ -91,6 +103,11 @@ impl Clients {
     /// The first half of a round.
     pub fn send(&mut self) -> io::Result<()> {
         self.streams.iter_mut().try_for_each(|stream| stream.write_all(&self.batch))
+    }
+
+    /// The content that follows it.
+    pub fn send_content(&mut self) -> io::Result<()> {
+        self.streams.iter_mut().try_for_each(|stream| stream.write_all(&self.content))
     }
 
     /// The second half of a round.
