@@ -16,7 +16,8 @@
 //!
 //! A conversation at rest is two words. What an exchange needs beyond the call of the application
 //! (half a head, content on its way in, a body on its way out) lives in a box that exists only
-//! meanwhile; a request that arrives whole and is answered at once never allocates it.
+//! meanwhile; a request that arrives whole and is answered at once never allocates it, and goes the straight way
+//! of `at_once.rs`.
 //!
 //! Driven by hand:
 //!

@@ -4,7 +4,8 @@
 //! EventLoop ── waits, reads the clocks, gives turns
 //!   ├── Listener ×n ────────── accepts; pauses when the means are exhausted
 //!   ├── Connections ────────── slab + generation ↔ token
-//!   │     └── Connection ───── Stream + Conversation + readiness; one turn()
+//!   │     └── Connection ───── Socket (stream, readiness, peer) + Conversation; one turn()
+//!   │           └── Talk ───── both of them in a turn: fill, advance, flush
 //!   ├── Timers ─────────────── heap of (moment, connection)
 //!   ├── WakeupQueue ────────── filled by other threads
 //!   ├── ServerHandle ───────── drain, stop
