@@ -1,7 +1,7 @@
 //! A conversation in the middle of something: what an exchange owns while it lasts.
 //!
-//! Whole requests that are answered at once never come here: they go the straight way, in
-//! [`at_once`](super::at_once). Everything else goes through the loop of [`Active::consume`]. Each round looks at the state of the
+//! Requests that lie whole before an idle conversation and are answered in their call never come here: they go
+//! the straight way, in [`at_once`](super::at_once). Everything else goes through the loop of [`Active::consume`]. Each round looks at the state of the
 //! request and does the one thing that belongs to it: read a head, collect content, get on with the
 //! response. It stops when bytes are missing, or room, or the application, or its turn is over;
 //! which of them it was can be read off the state.
@@ -33,7 +33,7 @@ use crate::protocol::{
 pub(super) enum Origin {
     /// The connection was accepted then; no exchange has taken place.
     Accepted(Moment),
-    /// The last exchange ended then.
+    /// The last exchange ended then. (Of no account once a request is whole: its end sets it anew.)
     Kept(Moment),
 }
 
@@ -143,6 +143,7 @@ impl Active {
     #[inline(never)]
     pub fn in_head(exchange: Exchange, bytes: &[u8], origin: Option<Origin>) -> Active {
         let origin = origin.unwrap_or(Origin::Kept(exchange.begun));
+        // The first head of a connection counts from when that was accepted.
         let mut active = Active { exchange, ..Active::new(origin) };
         if let Origin::Accepted(at) = origin {
             active.exchange.begun = at;
@@ -152,7 +153,8 @@ impl Active {
         active
     }
 
-    /// An exchange whose head was read, at the start of these bytes, and whose content is still coming.
+    /// An exchange whose head was read, at the start of these bytes, and whose content is still coming, or has to be
+    /// put together.
     #[inline(never)]
     pub fn in_content(
         exchange: Exchange,
@@ -408,6 +410,7 @@ impl Active {
     /// The head at the start of these bytes is complete, its content is not.
     fn await_content(&mut self, parsed: &ParsedHead<'_, '_>, bytes: &[u8], out: &mut OutputQueue) {
         let (head, behind) = bytes.split_at(parsed.length);
+        // Who has begun to send does not wait (RFC 9110 §10.1.1).
         if parsed.expectation == Expectation::Continue && behind.is_empty() {
             self.exchange.http.write_continue(out.buffer());
         }

@@ -22,8 +22,8 @@ use crate::protocol::{
 pub(super) struct Exchange {
     pub http: Http1,
     pub tally: Tally,
-    /// When the head began, for its deadline; once it is complete, and again once the content is, when
-    /// that was, for the journal.
+    /// While a head is read, when it began (for its deadline); from its end on, when that was; and where content was
+    /// collected, when that was complete (both for the journal).
     pub begun: Moment,
 }
 
@@ -61,6 +61,7 @@ impl Exchange {
             RequestFraming::None => Some(ContentAtHand { bytes: &[], length: None }),
             RequestFraming::Length(length) => {
                 let bytes = behind.get(..usize::try_from(length).ok()?)?;
+                // It cannot fail: the length was admitted with the head, and all of it is here.
                 self.http.read_content(bytes).ok()?;
                 Some(ContentAtHand { bytes, length: Some(length) })
             }

@@ -1,6 +1,6 @@
 //! Application code, kept at arm's length: a panic in it is an error of one exchange.
 //!
-//! Calls go through [`guard`]. What an application leaves with the server is held as [`Foreign`],
+//! Calls that answer a request go through [`guard`]. What an application leaves with the server is held as [`Foreign`],
 //! because dropping it runs the application's code, too.
 
 use std::any::Any;

@@ -1,11 +1,12 @@
 //! One connection: a socket, a conversation, and what is known of their readiness.
 //!
-//! [`Connection::turn`] is all that ever happens to it, whatever the cause, and always the same
+//! [`Connection::turn`] is what happens to it, whatever the cause, and always the same
 //! four steps: *fill* reads, *advance* lets the conversation do what it can, *flush* writes, and
 //! *settle* asks the conversation what it wants now and arranges for it. Nothing of what it wants
 //! is stored: registration, timer and place in the ready list follow from the answer.
 //!
-//! The first three steps are [`talk`](super::talk)'s, and what is known of the socket stands in
+//! Besides, a response that has waited for others is delivered, and a connection that is broken abandoned; one that
+//! has said its last only lingers. The first three steps are [`talk`](super::talk)'s, and what is known of the socket stands in
 //! [`socket`](super::socket).
 
 use std::io;

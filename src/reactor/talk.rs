@@ -57,6 +57,7 @@ impl Talk<'_> {
                 _ if out.is_empty() => return Ok(Stop::Clear(wants)),
                 Wants::Read | Wants::Turn | Wants::Write | Wants::Application | Wants::Close(_) => {}
             }
+            // Nothing follows once this has left: it may wait for the end of the connection, to share a packet.
             let is_last = wants != Wants::Read
                 && self.conversation.wants(0, &turn.around.limits) == Wants::Close(Farewell::Clean);
             let Socket { stream, readiness, .. } = self.socket;
@@ -67,7 +68,7 @@ impl Talk<'_> {
             } else if !out.is_empty() {
                 return Ok(Stop::Owing);
             } else if wants == Wants::Read {
-                // It could not be read from before, and room makes no difference to that.
+                // Nothing to be read, or not in this turn: room makes no difference to that.
                 return Ok(Stop::Clear(wants));
             }
         }
