@@ -7,6 +7,7 @@
 //! To see where a change tells; what a request costs in all, `instructions` counts. Nothing is checked, since times
 //! are of the machine and its mood. Two runs are compared by their medians.
 
+// The clients in it are for the benches that have a server.
 #[path = "support/load.rs"]
 #[allow(dead_code)]
 mod load;

@@ -1,7 +1,8 @@
 //! A conversation in the middle of something: what an exchange owns while it lasts.
 //!
-//! Requests that lie whole before an idle conversation and are answered in their call never come here: they go
-//! the straight way, in [`at_once`](super::at_once). Everything else goes through the loop of [`Active::consume`]. Each round looks at the state of the
+//! Requests that lie whole before an idle conversation and are answered in their call never come here:
+//! they go the straight way, in [`at_once`](super::at_once). Everything else goes through the loop of
+//! [`Active::consume`]. Each round looks at the state of the
 //! request and does the one thing that belongs to it: read a head, collect content, get on with the
 //! response. It stops when bytes are missing, or room, or the application, or its turn is over;
 //! which of them it was can be read off the state.
@@ -33,7 +34,7 @@ use crate::protocol::{
 pub(super) enum Origin {
     /// The connection was accepted then; no exchange has taken place.
     Accepted(Moment),
-    /// The last exchange ended then. (Of no account once a request is whole: its end sets it anew.)
+    /// The last exchange ended then.
     Kept(Moment),
 }
 
@@ -139,21 +140,22 @@ impl Active {
         }
     }
 
-    /// An exchange of which half a head has come.
+    /// An exchange that has begun. (From where it set out is of no account: its end sets that anew.)
+    fn of(exchange: Exchange) -> Active {
+        let origin = Origin::Kept(exchange.begun);
+        Active { exchange, ..Active::new(origin) }
+    }
+
+    /// One of which half a head has come.
     #[inline(never)]
-    pub fn in_head(exchange: Exchange, bytes: &[u8], origin: Option<Origin>) -> Active {
-        let origin = origin.unwrap_or(Origin::Kept(exchange.begun));
-        // The first head of a connection counts from when that was accepted.
-        let mut active = Active { exchange, ..Active::new(origin) };
-        if let Origin::Accepted(at) = origin {
-            active.exchange.begun = at;
-        }
+    pub fn in_head(exchange: Exchange, bytes: &[u8]) -> Active {
+        let mut active = Active::of(exchange);
         active.input.extend(bytes);
         active.input.mark_searched();
         active
     }
 
-    /// An exchange whose head was read, at the start of these bytes, and whose content is still coming, or has to be
+    /// One whose head was read, at the start of these bytes, and whose content is still coming, or has to be
     /// put together.
     #[inline(never)]
     pub fn in_content(
@@ -162,13 +164,12 @@ impl Active {
         bytes: &[u8],
         out: &mut OutputQueue,
     ) -> Active {
-        let origin = Origin::Kept(exchange.begun);
-        let mut active = Active { exchange, ..Active::new(origin) };
+        let mut active = Active::of(exchange);
         active.await_content(parsed, bytes, out);
         active
     }
 
-    /// An exchange that lasts longer than its call, whatever the call has led to.
+    /// One that lasts longer than its call, whatever the call has led to.
     #[inline(never)]
     pub fn take_over(
         exchange: Exchange,
@@ -178,7 +179,7 @@ impl Active {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) -> Active {
-        let mut active = Active { exchange, report, ..Active::new(Origin::Kept(turn.around.now.moment)) };
+        let mut active = Active { report, ..Active::of(exchange) };
         active.follow(answer, head, turn, out);
         active
     }

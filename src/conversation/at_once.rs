@@ -2,8 +2,8 @@
 //!
 //! Nothing of such an exchange outlasts the call of the application, so it lives on the stack, and no state
 //! is stored, looked up and taken apart between its steps. It uses the same protocol and the same [`Exchange`]
-//! as everything else, and whatever is not so simple (half a head, an error, content that has not come or is chunked, an
-//! application that streams, waits or fails) goes on in [`Active`].
+//! as everything else, and whatever is not so simple (half a head, an error, content that has not come or is
+//! chunked, an application that streams, waits or fails) goes on in [`Active`].
 //!
 //! Most of what is called from here is inlined into the turn of the loop, by `#[inline(always)]` where the
 //! compiler would not: without it a request takes a tenth more instructions.
@@ -38,8 +38,8 @@ impl Conversation {
     }
 
     /// Answers the first request, if it is whole: how many bytes were used up. What has come of one that is
-    /// not is kept, and not read again. 0 where [`Active`] is to begin with it: an error, or empty lines before half a
-    /// head.
+    /// not is kept, and not read again. 0 where [`Active`] is to begin with it: an error, or empty lines
+    /// before half a head.
     #[inline]
     fn answer_first(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> usize {
         let now = turn.around.now.moment;
@@ -48,17 +48,20 @@ impl Conversation {
         let parsed = match exchange.http.read_head(bytes, 0, &mut slots, &turn.around.limits) {
             Ok(Some(parsed)) => parsed,
             Ok(None) if blank_lines(bytes) == 0 => {
-                self.take(Active::in_head(exchange, bytes, self.origin()));
+                // The first head of a connection counts from when that was accepted.
+                if let Phase::Fresh(accepted) = self.phase {
+                    exchange.begun = accepted;
+                }
+                self.take(Active::in_head(exchange, bytes));
                 return bytes.len();
             }
             Ok(None) | Err(_) => return 0,
         };
+        turn.budget.requests -= 1;
         let Some(content) = exchange.take_content(&parsed, &bytes[parsed.length..]) else {
-            turn.budget.requests -= 1;
             self.take(Active::in_content(exchange, &parsed, bytes, out));
             return parsed.length;
         };
-        turn.budget.requests -= 1;
         let used = parsed.length + content.bytes.len();
         let (head, mut report) = (parsed.head(), None);
         let body = RequestContent::borrowed(content.bytes);

@@ -22,8 +22,8 @@ use crate::protocol::{
 pub(super) struct Exchange {
     pub http: Http1,
     pub tally: Tally,
-    /// While a head is read, when it began (for its deadline); from its end on, when that was; and where content was
-    /// collected, when that was complete (both for the journal).
+    /// While a head is read, when it began (for its deadline); from its end on, when that was; and where
+    /// content was collected, when that was complete (both for the journal).
     pub begun: Moment,
 }
 

@@ -282,16 +282,6 @@ impl Conversation {
         matches!(self.phase, Phase::Fresh(_) | Phase::Kept(_))
     }
 
-    /// From where the next exchange sets out; none while one is under way, or all is over.
-    #[inline]
-    fn origin(&self) -> Option<Origin> {
-        match self.phase {
-            Phase::Fresh(accepted) => Some(Origin::Accepted(accepted)),
-            Phase::Kept(since) => Some(Origin::Kept(since)),
-            Phase::Active(_) | Phase::Finished(_) => None,
-        }
-    }
-
     /// Goes on with what is active, if anything remains to be done.
     fn take(&mut self, active: Active) {
         self.phase = active.rest().unwrap_or_else(|| Phase::Active(Box::new(active)));
@@ -312,8 +302,10 @@ impl Conversation {
             }
             return;
         }
-        let Some(origin) = self.origin() else {
-            return;
+        let origin = match self.phase {
+            Phase::Fresh(accepted) => Origin::Accepted(accepted),
+            Phase::Kept(since) => Origin::Kept(since),
+            Phase::Active(_) | Phase::Finished(_) => return,
         };
         let mut active = Active::new(origin);
         work(&mut active, turn, out);

@@ -9,8 +9,8 @@ pub struct RequestTarget<'a> {
     form: Form,
 }
 
-/// Of which form it is. The parts are found again when they are asked for, which few applications do;
-/// to hand them down took ten times as many instructions as this.
+/// Of which form it is. The parts are found again when they are asked for, which few applications do:
+/// handed down with each request they cost it 80 instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// `/path`: the usual form.

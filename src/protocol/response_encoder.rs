@@ -102,28 +102,7 @@ impl ResponseEncoder {
     /// # Errors
     /// A code that ends no exchange, or a reason phrase with a control character. Nothing was
     /// written then.
-    #[inline]
     pub fn begin(
-        out: &mut Vec<u8>,
-        own: &ServerFields,
-        code: u16,
-        reason: Option<&[u8]>,
-    ) -> Result<ResponseEncoder, InvalidResponse> {
-        match (code, reason) {
-            (200, None) => Ok(ResponseEncoder::begin_ok(out, own)),
-            _ => ResponseEncoder::begin_unusual(out, own, code, reason),
-        }
-    }
-
-    /// The same for 200 (OK), which cannot fail.
-    #[inline(always)]
-    pub fn begin_ok(out: &mut Vec<u8>, own: &ServerFields) -> ResponseEncoder {
-        let start = out.len();
-        out.extend_from_slice(&own.ok_lines);
-        ResponseEncoder::of(StatusCode::OK, own, start)
-    }
-
-    fn begin_unusual(
         out: &mut Vec<u8>,
         own: &ServerFields,
         code: u16,
@@ -142,6 +121,15 @@ impl ResponseEncoder {
         }
         out.extend_from_slice(own.lines());
         Ok(ResponseEncoder::of(status, own, start))
+    }
+
+    /// The same for 200 (OK) with the standard's phrase, which cannot fail and nearly every response begins
+    /// with. (So it is built where it stays: through a `Result` it was copied twice.)
+    #[inline(always)]
+    pub fn begin_ok(out: &mut Vec<u8>, own: &ServerFields) -> ResponseEncoder {
+        let start = out.len();
+        out.extend_from_slice(&own.ok_lines);
+        ResponseEncoder::of(StatusCode::OK, own, start)
     }
 
     #[inline]

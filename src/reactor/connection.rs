@@ -5,9 +5,9 @@
 //! *settle* asks the conversation what it wants now and arranges for it. Nothing of what it wants
 //! is stored: registration, timer and place in the ready list follow from the answer.
 //!
-//! Besides, a response that has waited for others is delivered, and a connection that is broken abandoned; one that
-//! has said its last only lingers. The first three steps are [`talk`](super::talk)'s, and what is known of the socket stands in
-//! [`socket`](super::socket).
+//! Besides, a response that has waited for others is delivered, a connection that is broken is abandoned,
+//! and one that has said its last only lingers. The first three steps are [`talk`](super::talk)'s; what is
+//! known of the socket stands in [`socket`](super::socket).
 
 use std::io;
 use std::net::SocketAddr;

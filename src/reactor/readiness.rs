@@ -146,8 +146,8 @@ pub(super) fn flush(
     Ok(flushed)
 }
 
-/// One system call for what is no single buffer, or the last of its connection. Out of the way of what nearly
-/// always leaves: that costs a third of the instructions so.
+/// One system call for what is no single buffer, or the last of its connection. Out of the way of what
+/// nearly always leaves: that costs half of the instructions so.
 #[cold]
 #[inline(never)]
 fn send_front(stream: &Stream, out: &OutputQueue, is_last: bool, enough_bytes: usize) -> io::Result<Taken> {

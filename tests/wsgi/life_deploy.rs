@@ -12,17 +12,22 @@ use super::life::{BROKEN, Crowd, Life, folder, in_folder, source};
 use super::support::loopback::wait_until;
 use super::support::process::Program;
 
+/// Two new versions, one after the other, each served before the next.
+fn deploy(life: &Life, crowd: &Crowd) {
+    crowd.wait_for("one");
+    for version in ["two", "three"] {
+        life.change(&source(version));
+        life.program.signal(Signal::HUP);
+        crowd.wait_for(version);
+    }
+}
+
 #[test]
 fn sighup_with_workers_serves_the_new_code_and_loses_nobody() {
     for threads in ["1", "4"] {
         let life = Life::start(&["--workers", "2", "--threads", threads]);
         let crowd = Crowd::at(&life);
-        crowd.wait_for("one");
-        for version in ["two", "three"] {
-            life.change(&source(version));
-            life.program.signal(Signal::HUP);
-            crowd.wait_for(version);
-        }
+        deploy(&life, &crowd);
         crowd.end();
         let said = life.end();
         assert!(!said.contains("takes its place") && !said.contains("killed"), "{said}");
@@ -34,12 +39,7 @@ fn sighup_alone_serves_the_new_code_in_the_same_process_and_loses_nobody() {
     for threads in ["1", "4"] {
         let life = Life::start(&["--threads", threads]);
         let crowd = Crowd::at(&life);
-        crowd.wait_for("one");
-        for version in ["two", "three"] {
-            life.change(&source(version));
-            life.program.signal(Signal::HUP);
-            crowd.wait_for(version);
-        }
+        deploy(&life, &crowd);
         assert!(crowd.end().iter().all(|told| told.pid == life.program.id()));
         life.end();
     }
