@@ -468,6 +468,27 @@ fn connections_beyond_their_limit_wait_until_one_leaves() {
     assert_eq!(second.read("GET").code, 200);
 }
 
+/// The system keeps it for a second; where the machine took most of it, nothing is shown, and it is tried again.
+#[cfg(target_os = "linux")]
+#[test]
+fn client_that_only_connects_takes_no_place_at_first_and_is_served_when_it_speaks() {
+    for attempt in 1.. {
+        let server = serve(ok, Limits { connections_max: 1, ..Limits::default() });
+        let begun = Instant::now();
+        let (mut silent, mut other) = (server.connect(), server.connect());
+        other.send(GET);
+        let is_quiet = other.is_quiet_for(millis(700));
+        if begun.elapsed() < millis(700) {
+            assert!(!is_quiet);
+            assert_eq!(other.read("GET").code, 200);
+            drop(other);
+            assert_eq!(silent.get("/").code, 200);
+            break;
+        }
+        assert!(attempt < 20, "whoever has said nothing has the only place");
+    }
+}
+
 /// As long as nobody waits for a place, nobody loses one.
 #[test]
 fn connections_at_their_limit_are_all_kept() {

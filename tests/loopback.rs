@@ -460,10 +460,10 @@ fn drain_finishes_what_is_in_flight_and_closes_the_rest() {
     let mut waiting = server.connect();
     waiting.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
     let promise = promises.recv().unwrap();
-    let (mut kept, mut fresh) = (server.connect(), server.connect());
+    let mut kept = server.connect();
     assert_eq!(kept.get("/").code, 200);
     server.handle.drain();
-    assert_eq!((kept.read_end(), fresh.read_end()), (End::Fin, End::Fin));
+    assert_eq!(kept.read_end(), End::Fin);
     let address = server.address();
     wait_until("no new connection is taken", || TcpStream::connect(address).is_err());
     assert!(!server.has_ended(), "somebody still waits");
@@ -883,11 +883,14 @@ fn server_that_drains_takes_who_waits() {
 }
 
 /// The patience is a second; where the machine took most of it, nothing is shown, and it is tried again.
+/// (On a socket that others have bound: one of our own has seen nothing of who only connects.)
 #[test]
 fn drain_waits_for_the_first_request_of_who_has_connected() {
     let mut begun = Instant::now();
     for attempt in 1.. {
-        let mut server = serve(echo, Limits::default());
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Listener::adopt(tcp.into()).unwrap();
+        let mut server = serve_with(Server::new().listener(listener), echo);
         let address = server.address();
         begun = Instant::now();
         let (mut fresh, mut later) = (server.connect(), server.connect());

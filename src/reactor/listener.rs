@@ -21,6 +21,8 @@ use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 
 use super::address::ListenAddress;
+#[cfg(feature = "sockets")]
+use super::defer_accept::defer_accept;
 use super::stream::Stream;
 use crate::now::Moment;
 
@@ -366,6 +368,7 @@ fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     set_tcp_options(&socket)?;
+    defer_accept(&socket);
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))

@@ -30,6 +30,8 @@ mod address;
 mod clock;
 mod connection;
 mod connections;
+#[cfg(feature = "sockets")]
+mod defer_accept;
 mod descriptors;
 mod disk;
 mod event_loop;
