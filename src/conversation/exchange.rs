@@ -4,6 +4,8 @@
 //! [`Conversation::answer_at_once`](super::Conversation), on the stack, and leave nothing behind. What lasts
 //! longer moves into an [`Active`](super::active::Active), together with what it owns.
 
+use std::mem;
+
 use super::Farewell;
 use super::foreign::guard;
 use super::journal::{ExchangeRecord, Journal, Outcome};
@@ -162,7 +164,11 @@ pub(super) fn conclude(
     sink: &mut Sink<'_>,
 ) -> Result<BodyKind, GatewayError> {
     match result {
-        Ok(body) if sink.completes(&body) => Ok(BodyKind::Complete),
+        Ok(body) if sink.completes(&body) => {
+            // There is nothing to drop, but finding that out is a call.
+            mem::forget(body);
+            Ok(BodyKind::Complete)
+        }
         result => conclude_unusual(result, sink),
     }
 }

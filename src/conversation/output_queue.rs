@@ -170,15 +170,24 @@ impl OutputQueue {
     /// long the file is, the most that it can say.)
     #[inline]
     pub fn owed(&self) -> usize {
-        let in_rest = self.rest.as_ref().map_or(0, |rest| rest.owed_bytes());
-        self.buffer.len().saturating_add(in_rest).saturating_sub(self.sent)
+        match &self.rest {
+            // Of this buffer no more has left than is in it.
+            None => self.buffer.len() - self.sent,
+            Some(rest) => self.with_rest(rest.owed_bytes()),
+        }
     }
 
     /// How many bytes in memory have not left.
     #[inline]
     pub fn held_bytes(&self) -> usize {
-        let in_rest = self.rest.as_ref().map_or(0, |rest| rest.held_bytes());
-        self.buffer.len().saturating_add(in_rest).saturating_sub(self.sent)
+        match &self.rest {
+            None => self.buffer.len() - self.sent,
+            Some(rest) => self.with_rest(rest.held_bytes()),
+        }
+    }
+
+    fn with_rest(&self, bytes: usize) -> usize {
+        self.buffer.len().saturating_add(bytes).saturating_sub(self.sent)
     }
 
     /// Whether everything has left.

@@ -152,6 +152,22 @@ impl ResponseSink for Sink<'_> {
         Ok(())
     }
 
+    /// In one go where nobody looks at the head in between and nothing is left open: 200 instructions less.
+    fn send(&mut self, content: Content<'_>) -> Result<(), Misuse> {
+        let bytes = content.as_slice();
+        if let (Stage::Head(head), None, Life::Running) = (&self.stage, &self.notes, self.around.life)
+            && !bytes.is_empty()
+            && OutputQueue::copies(bytes.len())
+            && self.exchange.http.write_rest(head, self.out.buffer(), bytes)
+        {
+            self.exchange.tally = Tally { status: head.status().code(), content_bytes: bytes.len() as u64 };
+            self.stage = Stage::Content;
+            return Ok(());
+        }
+        self.end_head(ContentLength::Known(bytes.len() as u64))?;
+        self.content(content)
+    }
+
     fn retract(&mut self) -> Result<(), Misuse> {
         match &self.stage {
             Stage::Unbegun => {}

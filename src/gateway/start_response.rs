@@ -36,7 +36,8 @@ use crate::now::Moment;
 
 /// Where a response goes: the server's side of [`StartResponse`].
 ///
-/// Calls come in the order begin, field…, end_head, content…; `retract` goes back to the start.
+/// Calls come in the order begin, field…, end_head, content… (or send, for the last two); `retract` goes back to
+/// the start.
 pub trait ResponseSink {
     /// Takes the status line. `reason` replaces the standard's phrase.
     fn begin(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse>;
@@ -56,6 +57,12 @@ pub trait ResponseSink {
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse>;
     /// Takes content.
     fn content(&mut self, content: Content<'_>) -> Result<(), Misuse>;
+    /// Ends the head and takes all of the content: `end_head` and `content` in one, as nearly every
+    /// response ends.
+    fn send(&mut self, content: Content<'_>) -> Result<(), Misuse> {
+        self.end_head(ContentLength::Known(content.as_slice().len() as u64))?;
+        self.content(content)
+    }
     /// Forgets the response so far; refused once content was taken, or anything was sent.
     fn retract(&mut self) -> Result<(), Misuse>;
     /// Takes an interim response (RFC 9110 §15.2), which comes before the status line. Not every sink
@@ -184,8 +191,7 @@ impl<'a> ResponseHead<'a> {
     pub fn send<'c>(self, content: impl Into<Content<'c>>) -> Result<Body, GatewayError> {
         let content = content.into();
         self.result?;
-        self.sink.end_head(ContentLength::Known(content.as_slice().len() as u64))?;
-        self.sink.content(content)?;
+        self.sink.send(content)?;
         Ok(Body::new(BodyKind::Complete))
     }
 

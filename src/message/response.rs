@@ -45,17 +45,7 @@ impl FieldRole {
     /// # Errors
     /// No field name, no field value, a Content-Length that is no number, or a field that is the
     /// server's.
-    #[inline(always)]
     pub fn of(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
-        // Nearly every response has this field, and nothing is to be found out about its name.
-        if name == "Content-Type" && is_field_value(value) {
-            return Ok(FieldRole::Plain);
-        }
-        FieldRole::of_any(name, value)
-    }
-
-    #[inline(never)]
-    fn of_any(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
         if !is_field_name(name.as_bytes()) {
             return Err(InvalidResponse::FieldName(name.to_string()));
         }
@@ -68,6 +58,13 @@ impl FieldRole {
             (2 | 7 | 17, b't') | (7, b'u') | (10, b'k') | (16, b'p') => FieldRole::of_known(name, value),
             _ => Ok(FieldRole::Plain),
         }
+    }
+
+    /// Whether it is plain, at first sight: nearly every response has this field, and nothing is to be found out
+    /// about its name.
+    #[inline(always)]
+    pub(crate) fn is_plain(name: &str, value: &[u8]) -> bool {
+        name == "Content-Type" && is_field_value(value)
     }
 
     fn of_known(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {

@@ -32,7 +32,9 @@ use super::error::ProtocolError;
 use super::framing::{BodyDecoder, Decoded, RequestFraming};
 use super::head_parser::{FieldSlots, ParsedHead, blank_lines, parse_head};
 use super::persistence::{CloseReason, Persistence};
-use super::response_encoder::{CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms, encode_interim};
+use super::response_encoder::{
+    BodyEncoder, CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms, encode_interim,
+};
 use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
 use crate::limits::Limits;
 use crate::message::{ContentLength, InvalidResponse, Method, StatusCode, Version};
@@ -228,6 +230,19 @@ impl Http1 {
         self.persistence = persistence;
         self.on_response(ResponseEvent::HeadEnded(body));
         Ok(())
+    }
+
+    /// Ends the head and writes all of the content, of which there is some, if they go together as nearly always:
+    /// the content in a piece, its length told by nothing else. Whether they did; if not, nothing has changed.
+    #[inline(always)]
+    pub fn write_rest(&mut self, head: &ResponseEncoder, out: &mut Vec<u8>, content: &[u8]) -> bool {
+        if !head.ends_plainly(self.terms, self.persistence) {
+            return false;
+        }
+        head.end_plainly(out, content.len() as u64);
+        out.extend_from_slice(content);
+        self.on_response(ResponseEvent::HeadEnded(BodyEncoder::Length(0)));
+        true
     }
 
     /// Writes what stands before a piece of content, and says how many of its bytes may follow.

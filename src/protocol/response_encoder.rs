@@ -26,6 +26,8 @@ pub struct ServerFields {
     unix_seconds: u64,
 }
 
+const CONTENT_LENGTH: &[u8] = b"Content-Length: ";
+
 /// The status line of nearly all responses.
 const OK_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
 
@@ -160,26 +162,16 @@ impl ResponseEncoder {
     /// No field name, no field value, or a field that is the server's. Nothing was written then.
     #[inline(always)]
     pub fn field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
-        match FieldRole::of(name, value) {
-            Ok(FieldRole::Plain) => {
-                encode_field_line(out, name, value);
-                Ok(())
-            }
-            role => self.unusual_field(out, name, value, role?),
+        if FieldRole::is_plain(name, value) {
+            encode_field_line(out, name, value);
+            return Ok(());
         }
+        self.other_field(out, name, value)
     }
 
-    /// A field that means something to the server.
-    #[cold]
     #[inline(never)]
-    fn unusual_field(
-        &mut self,
-        out: &mut Vec<u8>,
-        name: &str,
-        value: &[u8],
-        role: FieldRole,
-    ) -> Result<(), InvalidResponse> {
-        match role {
+    fn other_field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
+        match FieldRole::of(name, value)? {
             FieldRole::Plain => {}
             FieldRole::ContentLength(length) => return self.declare_length(length),
             FieldRole::Connection => {
@@ -235,19 +227,44 @@ impl ResponseEncoder {
     ) -> Result<BodyEncoder, InvalidResponse> {
         match length {
             // The first case of the table, as it nearly always is. (Half the instructions.)
-            ContentLength::Known(length)
-                if terms == (Terms { version: Version::Http11, content: ContentWish::Wanted })
-                    && *persistence == Persistence::KeepAlive
-                    && self.connection != ConnectionOption::Close
-                    && self.declared_length.is_none()
-                    && !self.status.forbids_content() =>
-            {
-                encode_content_length(out, length);
-                out.extend_from_slice(b"\r\n");
+            ContentLength::Known(length) if self.ends_plainly(terms, *persistence) => {
+                self.end_plainly(out, length);
                 Ok(BodyEncoder::Length(length))
             }
             _ => self.end_unusual_head(out, length, terms, persistence),
         }
+    }
+
+    /// Whether nothing but Content-Length is missing, if the length of the content is known.
+    #[inline(always)]
+    pub(super) fn ends_plainly(&self, terms: Terms, persistence: Persistence) -> bool {
+        terms == (Terms { version: Version::Http11, content: ContentWish::Wanted })
+            && persistence == Persistence::KeepAlive
+            && self.connection != ConnectionOption::Close
+            && self.declared_length.is_none()
+            && !self.status.forbids_content()
+    }
+
+    /// Writes Content-Length and the end of the head. As much is copied whatever the number is, and what was too
+    /// much is taken back: a copy whose length is known costs less than a call that copies.
+    #[inline(always)]
+    pub(super) fn end_plainly(&self, out: &mut Vec<u8>, mut length: u64) {
+        const END: &[u8; 4] = b"\r\n\r\n";
+        const TAIL_BYTES: usize = DECIMAL_DIGITS_MAX + END.len();
+        let mut room = [0; 2 * DECIMAL_DIGITS_MAX + END.len()];
+        room[DECIMAL_DIGITS_MAX..][..END.len()].copy_from_slice(END);
+        let mut at = DECIMAL_DIGITS_MAX;
+        loop {
+            at -= 1;
+            room[at] = b'0' + (length % 10) as u8;
+            length /= 10;
+            if length == 0 || at == 0 {
+                break;
+            }
+        }
+        out.extend_from_slice(CONTENT_LENGTH);
+        out.extend_from_slice(&room[at..][..TAIL_BYTES]);
+        out.truncate(out.len() - at);
     }
 
     #[inline(never)]
@@ -266,7 +283,9 @@ impl ResponseEncoder {
             persistence.close(CloseReason::ApplicationAsked);
         }
         if let Some(length) = stated {
-            encode_content_length(out, length);
+            out.extend_from_slice(CONTENT_LENGTH);
+            encode_decimal(out, length);
+            out.extend_from_slice(b"\r\n");
         }
         if body == BodyEncoder::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -460,13 +479,6 @@ fn encode_status_line(out: &mut Vec<u8>, status: StatusCode, reason: &[u8]) {
     // The blank stands even where no phrase follows (RFC 9112 §4).
     out.push(b' ');
     out.extend_from_slice(reason);
-    out.extend_from_slice(b"\r\n");
-}
-
-#[inline(always)]
-fn encode_content_length(out: &mut Vec<u8>, length: u64) {
-    out.extend_from_slice(b"Content-Length: ");
-    encode_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -111,9 +111,36 @@ enum Taken {
     Unsendable(io::Error),
 }
 
-/// Writes until everything has left, or the socket takes no more, or that was enough for a turn. The
-/// only place that learns of `WouldBlock` on writing.
+/// Writes until everything has left, or the socket takes no more, or that was enough for a turn.
+#[inline(always)]
 pub(super) fn flush(
+    stream: &Stream,
+    readiness: &Readiness,
+    out: &mut OutputQueue,
+    is_last: bool,
+    enough_bytes: usize,
+) -> io::Result<Flushed> {
+    let first = match out.single_buffer() {
+        // Nearly always: one buffer, and the socket takes all of it.
+        Some(bytes) if !is_last && !bytes.is_empty() && readiness.has(Readiness::WRITABLE) => {
+            match stream.write(bytes) {
+                Ok(written) if written == bytes.len() => {
+                    out.clear();
+                    return Ok(Flushed { bytes: written, unsendable: None });
+                }
+                otherwise => Some(otherwise.and_then(|written| taken(written, bytes.len()))),
+            }
+        }
+        _ => None,
+    };
+    flush_rest(first, stream, readiness, out, is_last, enough_bytes)
+}
+
+/// The same, after a first attempt. Apart from it, and out of the way: that costs a third of the instructions. The
+/// only place that learns of `WouldBlock` on writing.
+#[inline(never)]
+fn flush_rest(
+    mut first: Option<io::Result<Taken>>,
     stream: &Stream,
     readiness: &Readiness,
     out: &mut OutputQueue,
@@ -122,11 +149,7 @@ pub(super) fn flush(
 ) -> io::Result<Flushed> {
     let mut flushed = Flushed::default();
     while readiness.has(Readiness::WRITABLE) && !out.is_empty() && flushed.bytes < enough_bytes {
-        let taken = match out.single_buffer() {
-            Some(bytes) if !is_last => stream.write(bytes).and_then(|written| taken(written, bytes.len())),
-            _ => send_front(stream, out, is_last, enough_bytes),
-        };
-        match taken {
+        match first.take().unwrap_or_else(|| send_front(stream, out, is_last, enough_bytes)) {
             Ok(Taken::Bytes { count, is_full }) => {
                 out.consume(count);
                 flushed.bytes += count;
@@ -146,10 +169,7 @@ pub(super) fn flush(
     Ok(flushed)
 }
 
-/// One system call for what is no single buffer, or the last of its connection. Out of the way of what
-/// nearly always leaves: that costs half of the instructions so.
-#[cold]
-#[inline(never)]
+/// One system call.
 fn send_front(stream: &Stream, out: &OutputQueue, is_last: bool, enough_bytes: usize) -> io::Result<Taken> {
     match (out.held_bytes(), out.file()) {
         // As many at a time, whatever has left before: less would only be one call more. So what
