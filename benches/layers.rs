@@ -97,7 +97,7 @@ fn conversation(bencher: Bencher<'_, '_>, input: Input) {
             around: &around,
             client: Client {
                 connection_id: 1,
-                peer: Peer::Unix,
+                peer: &Peer::Unix,
                 local: None,
                 has_finished_sending: false,
                 wake_source: &NoWake,

@@ -292,7 +292,7 @@ fn converse_with_full_disk(pieces: &[&[u8]], writes_left: usize) -> Vec<String> 
     for piece in pieces {
         let client = Client {
             connection_id: 1,
-            peer: Peer::Unix,
+            peer: &Peer::Unix,
             local: None,
             has_finished_sending: false,
             wake_source: &NoWake,

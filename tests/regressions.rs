@@ -513,7 +513,7 @@ impl<G: Gateway> Bench<G> {
             around: &around,
             client: gateway::Client {
                 connection_id: 1,
-                peer: gateway::Peer::Unix,
+                peer: &gateway::Peer::Unix,
                 local: None,
                 has_finished_sending: false,
                 wake_source: &NoWake,

@@ -83,7 +83,7 @@ pub fn ask(
     };
     let client = Client {
         connection_id: 1,
-        peer: Peer::Unix,
+        peer: &Peer::Unix,
         local: None,
         has_finished_sending: false,
         wake_source: &NoWake,

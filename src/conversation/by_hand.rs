@@ -102,7 +102,7 @@ impl<G: Gateway> ByHand<G> {
             around: &self.around,
             client: Client {
                 connection_id: 1,
-                peer: Peer::Unix,
+                peer: &Peer::Unix,
                 local: None,
                 has_finished_sending: false,
                 wake_source: &NoWake,

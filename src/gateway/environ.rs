@@ -71,33 +71,34 @@ impl Default for ServerInfo {
     }
 }
 
-/// The other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer<'a> {
+/// The other end of a connection. Half the size of an `Option<SocketAddr>`: a server may hold many thousands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
     /// A unix socket's, which has no address.
     Unix,
     /// IPv4.
     V4(SocketAddrV4),
-    /// IPv6. Borrowed: it is four times as long, and lent with each request.
-    V6(&'a SocketAddrV6),
+    /// IPv6, which is four times as long.
+    V6(Box<SocketAddrV6>),
 }
 
-impl<'a> Peer<'a> {
+impl Peer {
     /// Its address; none on a unix socket.
-    pub fn address(self) -> Option<SocketAddr> {
+    pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Peer::Unix => None,
-            Peer::V4(address) => Some(SocketAddr::V4(address)),
-            Peer::V6(address) => Some(SocketAddr::V6(*address)),
+            Peer::V4(address) => Some(SocketAddr::V4(*address)),
+            Peer::V6(address) => Some(SocketAddr::V6(**address)),
         }
     }
+}
 
-    /// The peer at this address.
-    pub fn at(address: Option<&'a SocketAddr>) -> Peer<'a> {
+impl From<Option<SocketAddr>> for Peer {
+    fn from(address: Option<SocketAddr>) -> Peer {
         match address {
             None => Peer::Unix,
-            Some(SocketAddr::V4(address)) => Peer::V4(*address),
-            Some(SocketAddr::V6(address)) => Peer::V6(address),
+            Some(SocketAddr::V4(address)) => Peer::V4(address),
+            Some(SocketAddr::V6(address)) => Peer::V6(Box::new(address)),
         }
     }
 }
@@ -108,7 +109,7 @@ pub struct Client<'a> {
     /// Names the connection; never used twice by one server.
     pub connection_id: u64,
     /// The other end.
-    pub peer: Peer<'a>,
+    pub peer: &'a Peer,
     /// This end; none on a unix socket.
     pub local: Option<&'a SocketAddr>,
     /// Whether the client is known to send nothing more. It may still wait for its answer.
@@ -301,7 +302,7 @@ impl<'a> Environ<'a> {
             script_name_bytes: self.script_name_bytes,
             wakeup: self.wakeup(),
             connection_id: self.client.connection_id,
-            peer: self.client.peer.address(),
+            peer: self.client.peer.clone(),
             local: self.client.local.copied(),
             has_finished_sending: self.client.has_finished_sending,
             server: self.server.clone(),
@@ -359,7 +360,7 @@ pub struct OwnedEnviron {
     script_name_bytes: usize,
     wakeup: Wakeup,
     connection_id: u64,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     local: Option<SocketAddr>,
     has_finished_sending: bool,
     server: ServerInfo,
@@ -432,7 +433,7 @@ impl OwnedEnviron {
         };
         let client = Client {
             connection_id: self.connection_id,
-            peer: Peer::at(self.peer.as_ref()),
+            peer: &self.peer,
             local: self.local.as_ref(),
             has_finished_sending: self.has_finished_sending,
             wake_source: &self.wakeup,
@@ -513,7 +514,7 @@ mod tests {
         };
         let client = Client {
             connection_id: 7,
-            peer: Peer::V6(&"[::1]:4711".parse().unwrap()),
+            peer: &Peer::from(Some("[::1]:4711".parse().unwrap())),
             local: Some(&"[::1]:8000".parse().unwrap()),
             has_finished_sending: false,
             wake_source: &NoWake,

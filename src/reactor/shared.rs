@@ -56,7 +56,7 @@ pub(super) struct Settings {
 
 /// What a connection knows of the client at its other end.
 pub(super) struct Asker<'a> {
-    pub peer: Peer<'a>,
+    pub peer: &'a Peer,
     pub listener: u16,
     pub has_finished_sending: bool,
 }

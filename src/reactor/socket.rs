@@ -1,6 +1,6 @@
 //! A connection's socket: the stream, what is known of its readiness, and who is at its other end.
 
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::SocketAddr;
 
 use mio::event::Event;
 
@@ -21,7 +21,7 @@ pub(super) struct Socket {
     pub registration: Registration,
     /// By which listener it was accepted.
     listener: u16,
-    peer: Address,
+    peer: Peer,
 }
 
 /// For what the socket is registered.
@@ -35,22 +35,16 @@ pub(super) enum Registration {
     ReadWrite,
 }
 
-/// Half the size of an `Option<SocketAddr>`: there may be many thousands.
-enum Address {
-    Unix,
-    V4(SocketAddrV4),
-    V6(Box<SocketAddrV6>),
-}
-
 impl Socket {
     /// One that was just accepted.
     pub fn new(stream: Stream, peer: Option<SocketAddr>, listener: u16) -> Socket {
-        let peer = match peer {
-            None => Address::Unix,
-            Some(SocketAddr::V4(address)) => Address::V4(address),
-            Some(SocketAddr::V6(address)) => Address::V6(Box::new(address)),
-        };
-        Socket { stream, readiness: Readiness::unknown(), registration: Registration::None, listener, peer }
+        Socket {
+            stream,
+            readiness: Readiness::unknown(),
+            registration: Registration::None,
+            listener,
+            peer: peer.into(),
+        }
     }
 
     /// Takes note of an event; whether the socket is still alive.
@@ -71,11 +65,7 @@ impl Socket {
     /// Who is at the other end, for applications.
     pub fn asker(&self) -> Asker<'_> {
         Asker {
-            peer: match &self.peer {
-                Address::Unix => Peer::Unix,
-                Address::V4(address) => Peer::V4(*address),
-                Address::V6(address) => Peer::V6(address),
-            },
+            peer: &self.peer,
             listener: self.listener,
             has_finished_sending: self.readiness.has(Readiness::READ_CLOSED),
         }

@@ -300,7 +300,7 @@ impl World {
             around: &self.around,
             client: Asker {
                 connection_id: number as u64,
-                peer: Peer::Unix,
+                peer: &Peer::Unix,
                 local: None,
                 has_finished_sending: served.socket.has_client_ended,
                 wake_source: &wakes,
