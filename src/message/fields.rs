@@ -81,7 +81,7 @@ pub fn is_field_name(name: &[u8]) -> bool {
 #[inline]
 pub fn is_field_value(value: &[u8]) -> bool {
     // A tab is below the blank, too, and looked at again as a byte.
-    let may_hold_control = |word| words::has_below(word, b' ') || words::has(word, 0x7f);
+    let may_hold_control = |word| words::below(word, b' ') | words::equal(word, 0x7f);
     let is_control = |byte| (byte < b' ' && byte != b'\t') || byte == 0x7f;
     !words::any(value, may_hold_control, is_control)
 }

@@ -60,10 +60,9 @@ impl FieldRole {
         }
     }
 
-    /// Whether it is plain, at first sight: nearly every response has this field, and nothing is to be found out
-    /// about its name.
+    /// Whether it is a plain Content-Type, as nearly every response has it: nothing is to be found out about its name.
     #[inline(always)]
-    pub(crate) fn is_plain(name: &str, value: &[u8]) -> bool {
+    pub(crate) fn is_content_type(name: &str, value: &[u8]) -> bool {
         name == "Content-Type" && is_field_value(value)
     }
 

@@ -116,10 +116,10 @@ fn is_special(byte: u8) -> bool {
     matches!(byte, b'?' | b'#' | b'%' | 0x80..)
 }
 
-fn may_hold_special(word: u64) -> bool {
+fn may_hold_special(word: u64) -> u64 {
     // Without these two bits `#` and `%` are the same, and so are `!` and `'`, which are rare.
-    let is_hash_or_percent = words::has(word & !(words::ONES * 0b110), b'#' & !0b110);
-    is_hash_or_percent || words::has(word, b'?') || words::has_beyond_ascii(word)
+    let hash_or_percent = words::equal(word & !(words::ONES * 0b110), b'#' & !0b110);
+    hash_or_percent | words::equal(word, b'?') | words::beyond_ascii(word)
 }
 
 fn parse_origin(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {

@@ -8,36 +8,36 @@ pub(super) const ONES: u64 = u64::MAX / 255;
 /// The highest bit of every byte of a word.
 const HIGHS: u64 = ONES << 7;
 
-/// Whether there is a byte that `is_it` knows. `may_hold` looks at eight at once; it may say yes too
-/// often, which costs a look at each byte, but never no in vain.
+/// Whether there is a byte that `is_it` knows. `may_hold` looks at eight at once, and says by a bit that there may
+/// be one; it may say so too often, which costs a look at each byte, but never no in vain.
 #[inline]
-pub(super) fn any(bytes: &[u8], may_hold: impl Fn(u64) -> bool, is_it: impl Fn(u8) -> bool) -> bool {
+pub(super) fn any(bytes: &[u8], may_hold: impl Fn(u64) -> u64, is_it: impl Fn(u8) -> bool) -> bool {
     let one_by_one = || bytes.iter().any(|&byte| is_it(byte));
     let Some(last) = bytes.last_chunk() else {
         return one_by_one();
     };
     // The last word overlaps the one before: that is cheaper than a rest of bytes.
     let (words, _) = bytes.as_chunks();
-    words.iter().chain([last]).any(|word| may_hold(u64::from_ne_bytes(*word))) && one_by_one()
+    words.iter().chain([last]).any(|word| may_hold(u64::from_ne_bytes(*word)) != 0) && one_by_one()
 }
 
-/// Whether a byte of the word is below `bound`, which is 128 at most: only such a byte borrows from its
+/// A bit if a byte of the word is below `bound`, which is 128 at most: only such a byte borrows from its
 /// highest bit when the bound is subtracted.
 #[inline]
-pub(super) const fn has_below(word: u64, bound: u8) -> bool {
-    word.wrapping_sub(ONES * bound as u64) & !word & HIGHS != 0
+pub(super) const fn below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(ONES * bound as u64) & !word & HIGHS
 }
 
-/// Whether a byte of the word is this one.
+/// A bit if a byte of the word is this one.
 #[inline]
-pub(super) const fn has(word: u64, byte: u8) -> bool {
-    has_below(word ^ (ONES * byte as u64), 1)
+pub(super) const fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * byte as u64), 1)
 }
 
-/// Whether a byte of the word is beyond ASCII.
+/// A bit if a byte of the word is beyond ASCII.
 #[inline]
-pub(super) const fn has_beyond_ascii(word: u64) -> bool {
-    word & HIGHS != 0
+pub(super) const fn beyond_ascii(word: u64) -> u64 {
+    word & HIGHS
 }
 
 #[cfg(test)]
@@ -53,11 +53,15 @@ mod tests {
                     bytes[place] = byte;
                     let word = u64::from_ne_bytes(bytes);
                     for sought in [0, 1, 0x1f, b'?', 0x7f, 0x80, 0xff, byte] {
-                        assert_eq!(has(word, sought), bytes.contains(&sought), "{sought} in {bytes:?}");
+                        assert_eq!(
+                            equal(word, sought) != 0,
+                            bytes.contains(&sought),
+                            "{sought} in {bytes:?}"
+                        );
                         let bound = sought.min(128);
-                        assert_eq!(has_below(word, bound), bytes.iter().any(|byte| *byte < bound));
+                        assert_eq!(below(word, bound) != 0, bytes.iter().any(|byte| *byte < bound));
                     }
-                    assert_eq!(has_beyond_ascii(word), !bytes.is_ascii());
+                    assert_eq!(beyond_ascii(word) != 0, !bytes.is_ascii());
                 }
             }
         }
@@ -67,13 +71,12 @@ mod tests {
     fn byte_is_found_wherever_it_stands() {
         for length in 0..30 {
             let mut bytes = vec![b'a'; length];
-            let is_there =
-                |bytes: &[u8], may_hold: fn(u64) -> bool| any(bytes, may_hold, |byte| byte == b'x');
-            assert!(!is_there(&bytes, |word| has(word, b'x')) && !is_there(&bytes, |_| true));
+            let is_there = |bytes: &[u8], may_hold: fn(u64) -> u64| any(bytes, may_hold, |byte| byte == b'x');
+            assert!(!is_there(&bytes, |word| equal(word, b'x')) && !is_there(&bytes, |_| 1));
             for at in 0..length {
                 bytes.fill(b'a');
                 bytes[at] = b'x';
-                assert!(is_there(&bytes, |word| has(word, b'x')), "{at} of {length}");
+                assert!(is_there(&bytes, |word| equal(word, b'x')), "{at} of {length}");
             }
         }
     }

@@ -162,8 +162,8 @@ impl ResponseEncoder {
     /// No field name, no field value, or a field that is the server's. Nothing was written then.
     #[inline(always)]
     pub fn field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
-        if FieldRole::is_plain(name, value) {
-            encode_field_line(out, name, value);
+        if FieldRole::is_content_type(name, value) {
+            encode_field_line(out, "Content-Type", value);
             return Ok(());
         }
         self.other_field(out, name, value)
