@@ -72,6 +72,13 @@ impl<'a> Sink<'a> {
         body.is_complete() && matches!(self.stage, Stage::Ended { .. } | Stage::Content)
     }
 
+    #[inline(never)]
+    fn begin_other(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse> {
+        let (out, own_fields) = (self.out.buffer(), &self.around.own_fields);
+        self.stage = Stage::Head(ResponseEncoder::begin(out, own_fields, code, reason)?);
+        Ok(())
+    }
+
     /// Whether the body that the application returned goes with what it did.
     pub fn accept(&self, body: Body) -> Result<BodyKind, Misuse> {
         let kind = body.into_kind();
@@ -100,11 +107,11 @@ impl<'a> Sink<'a> {
 impl ResponseSink for Sink<'_> {
     fn begin(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse> {
         let (out, own_fields) = (self.out.buffer(), &self.around.own_fields);
-        self.stage = Stage::Head(match (code, reason) {
-            (200, None) => ResponseEncoder::begin_ok(out, own_fields),
-            _ => ResponseEncoder::begin(out, own_fields, code, reason)?,
-        });
-        Ok(())
+        if let (200, None) = (code, reason) {
+            self.stage = Stage::Head(ResponseEncoder::begin_ok(out, own_fields));
+            return Ok(());
+        }
+        self.begin_other(code, reason)
     }
 
     fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse> {
