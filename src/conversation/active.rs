@@ -412,7 +412,7 @@ impl Active {
     fn await_content(&mut self, parsed: &ParsedHead<'_, '_>, bytes: &[u8], out: &mut OutputQueue) {
         let (head, behind) = bytes.split_at(parsed.length);
         // Who has begun to send does not wait (RFC 9110 §10.1.1).
-        if parsed.expectation == Expectation::Continue && behind.is_empty() {
+        if parsed.meaning.expectation == Expectation::Continue && behind.is_empty() {
             self.exchange.http.write_continue(out.buffer());
         }
         let arrival = Flow::new(self.exchange.begun);

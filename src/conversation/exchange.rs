@@ -59,7 +59,7 @@ impl Exchange {
         parsed: &ParsedHead<'_, '_>,
         behind: &'i [u8],
     ) -> Option<ContentAtHand<'i>> {
-        match parsed.framing {
+        match parsed.meaning.framing {
             RequestFraming::None => Some(ContentAtHand { bytes: &[], length: None }),
             RequestFraming::Length(length) => {
                 let bytes = behind.get(..usize::try_from(length).ok()?)?;

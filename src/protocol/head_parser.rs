@@ -43,6 +43,26 @@ pub enum Expectation {
     Continue,
 }
 
+/// What a head means for the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    /// How the content that follows is framed.
+    pub framing: RequestFraming,
+    /// What the client expects before it sends that content.
+    pub expectation: Expectation,
+    /// Whether the client wants to keep the connection.
+    pub persistence: Persistence,
+}
+
+impl Meaning {
+    /// Of nearly all requests.
+    const USUAL: Meaning = Meaning {
+        framing: RequestFraming::None,
+        expectation: Expectation::None,
+        persistence: Persistence::KeepAlive,
+    };
+}
+
 /// A complete head, and what it means for the connection.
 pub struct ParsedHead<'s, 'b> {
     method: &'b str,
@@ -52,12 +72,8 @@ pub struct ParsedHead<'s, 'b> {
     lines: Lines<'s, 'b>,
     /// Bytes of input that the head took, empty lines before it included.
     pub length: usize,
-    /// How the content that follows is framed.
-    pub framing: RequestFraming,
-    /// What the client expects before it sends that content.
-    pub expectation: Expectation,
-    /// Whether the client wants to keep the connection.
-    pub persistence: Persistence,
+    /// What it means for the connection.
+    pub meaning: Meaning,
 }
 
 struct Lines<'s, 'b>(&'s [httparse::Header<'b>]);
@@ -138,22 +154,35 @@ fn complete_head<'s, 'b>(
     let target =
         RequestTarget::parse(Method(method), raw_target).map_err(|_| ProtocolError::InvalidTarget)?;
     let lines = Lines(request.headers);
-    let control = Control::collect(lines.0)?;
-    control.check_host(version)?;
-    if target.is_tunnel() {
-        return Err(ProtocolError::TunnelUnsupported);
+    let is_usual =
+        version == Version::Http11 && !target.is_tunnel() && sole_host(lines.0).is_some_and(is_host);
+    let meaning =
+        if is_usual { Meaning::USUAL } else { Control::judge(lines.0, Method(method), target, version)? };
+    Ok(ParsedHead { method, target, version, lines, length: input.len(), meaning })
+}
+
+/// The host, if the fields that control a connection say nothing but that, and perhaps that it is to be kept. That
+/// is so for nearly all requests, and nothing is left to be decided then.
+#[inline(always)]
+fn sole_host<'b>(lines: &[httparse::Header<'b>]) -> Option<&'b [u8]> {
+    let mut host = None;
+    for line in lines {
+        match line.name.len() {
+            4 if is(line, "Host") && host.replace(line.value).is_some() => return None,
+            10 if is(line, "Connection") && line.value != b"keep-alive" => return None,
+            6 if is(line, "Expect") => return None,
+            14 if is(line, "Content-Length") => return None,
+            17 if is(line, "Transfer-Encoding") => return None,
+            _ => {}
+        }
     }
-    let framing = control.framing(Method(method), version)?;
-    Ok(ParsedHead {
-        method,
-        target,
-        version,
-        lines,
-        length: input.len(),
-        framing,
-        expectation: control.expectation(version),
-        persistence: Persistence::of_request(version, control.connection),
-    })
+    host
+}
+
+/// Whether this is the name of the line. As it is usually written first: that is one comparison.
+#[inline(always)]
+fn is(line: &httparse::Header<'_>, name: &str) -> bool {
+    line.name == name || line.name.eq_ignore_ascii_case(name)
 }
 
 /// What the fields say that control this connection and the framing of this message.
@@ -166,26 +195,43 @@ struct Control<'b> {
 }
 
 impl<'b> Control<'b> {
+    /// What all lines and the rest of the head mean together.
+    #[inline(never)]
+    fn judge(
+        lines: &[httparse::Header<'b>],
+        method: Method<'_>,
+        target: RequestTarget<'_>,
+        version: Version,
+    ) -> Result<Meaning, ProtocolError> {
+        let control = Control::collect(lines)?;
+        control.check_host(version)?;
+        if target.is_tunnel() {
+            return Err(ProtocolError::TunnelUnsupported);
+        }
+        Ok(Meaning {
+            framing: control.framing(method, version)?,
+            expectation: control.expectation(version),
+            persistence: Persistence::of_request(version, control.connection),
+        })
+    }
+
     /// One pass over all lines. The length of a name rules out nearly all of them.
-    #[inline(always)]
     fn collect(lines: &[httparse::Header<'b>]) -> Result<Control<'b>, ProtocolError> {
         let mut control = Control::default();
         for line in lines {
-            // As it is usually written first: that is one comparison.
-            let is = |name: &str| line.name == name || line.name.eq_ignore_ascii_case(name);
             match line.name.len() {
-                4 if is("Host") && control.host.replace(line.value).is_some() => {
+                4 if is(line, "Host") && control.host.replace(line.value).is_some() => {
                     return Err(ProtocolError::RepeatedHost);
                 }
-                6 if is("Expect") => {
+                6 if is(line, "Expect") => {
                     if !line.value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(ProtocolError::UnknownExpectation);
                     }
                     control.expects_continue = true;
                 }
-                10 if is("Connection") => control.connection = control.connection.and(line.value),
-                14 if is("Content-Length") => control.framing.content_length(line.value)?,
-                17 if is("Transfer-Encoding") => control.framing.transfer_encoding(line.value)?,
+                10 if is(line, "Connection") => control.connection = control.connection.and(line.value),
+                14 if is(line, "Content-Length") => control.framing.content_length(line.value)?,
+                17 if is(line, "Transfer-Encoding") => control.framing.transfer_encoding(line.value)?,
                 _ => {}
             }
         }
@@ -323,7 +369,7 @@ mod tests {
         Ok(parsed.map(|parsed| {
             let head = parsed.head();
             let text = format!("{} {} {}", head.method, head.target.as_str(), head.fields.len());
-            (text, parsed.framing, parsed.expectation, parsed.persistence)
+            (text, parsed.meaning.framing, parsed.meaning.expectation, parsed.meaning.persistence)
         }))
     }
 

@@ -99,8 +99,8 @@ impl Http1 {
                 let content =
                     if parsed.method() == Method::HEAD { ContentWish::HeadOnly } else { ContentWish::Wanted };
                 self.terms = Terms { version: parsed.version, content };
-                self.persistence = parsed.persistence;
-                match parsed.framing {
+                self.persistence = parsed.meaning.persistence;
+                match parsed.meaning.framing {
                     RequestFraming::None | RequestFraming::Length(0) => {
                         self.on_request(RequestEvent::HeadEnded);
                     }
