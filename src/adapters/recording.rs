@@ -32,15 +32,13 @@ impl Recorded {
 }
 
 impl ResponseSink for Recorded {
-    fn begin(&mut self, code: u16, _reason: Option<&[u8]>) -> Result<(), Misuse> {
+    fn begin(&mut self, code: u16, _reason: Option<&[u8]>) {
         self.code = code;
-        Ok(())
     }
 
-    fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse> {
+    fn field(&mut self, name: &str, value: &[u8]) {
         assert!(crate::message::is_field_value(value), "{name}: {}", value.escape_ascii());
         self.fields.push((name.to_string(), String::from_utf8_lossy(value).into_owned()));
-        Ok(())
     }
 
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse> {

@@ -7,7 +7,7 @@ use super::output_queue::OutputQueue;
 use super::report::Report;
 use super::turn::{Life, Surroundings, Wire};
 use crate::gateway::{Body, BodyKind, Content, Misuse, ResponseSink};
-use crate::message::{ContentLength, FieldBlock};
+use crate::message::{ContentLength, FieldBlock, InvalidResponse};
 use crate::now::Moment;
 use crate::protocol::{BodyEncoder, CloseReason, HeadOpen, ResponseEncoder, ResponseState};
 
@@ -43,6 +43,8 @@ enum Stage {
     Unbegun,
     /// The head is being written.
     Head(ResponseEncoder),
+    /// It is wrong. What was written of it, from `start` on, will be taken back.
+    Misused { start: usize, misuse: Misuse },
     /// The head has ended; no content has followed, so it can still be taken back.
     Ended {
         /// Where the head begins in the output.
@@ -73,10 +75,26 @@ impl<'a> Sink<'a> {
     }
 
     #[inline(never)]
-    fn begin_other(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse> {
+    fn begin_other(&mut self, code: u16, reason: Option<&[u8]>) {
         let (out, own_fields) = (self.out.buffer(), &self.around.own_fields);
-        self.stage = Stage::Head(ResponseEncoder::begin(out, own_fields, code, reason)?);
-        Ok(())
+        let start = out.len();
+        self.stage = match ResponseEncoder::begin(out, own_fields, code, reason) {
+            Ok(head) => Stage::Head(head),
+            Err(invalid) => Stage::Misused { start, misuse: invalid.into() },
+        };
+    }
+
+    /// Lets the head take something; what is wrong with that is said at its end.
+    #[inline(always)]
+    fn write_head(
+        &mut self,
+        write: impl FnOnce(&mut ResponseEncoder, &mut Vec<u8>) -> Result<(), InvalidResponse>,
+    ) {
+        if let Stage::Head(head) = &mut self.stage
+            && let Err(invalid) = write(head, self.out.buffer())
+        {
+            self.stage = Stage::Misused { start: head.start(), misuse: invalid.into() };
+        }
     }
 
     /// Whether the body that the application returned goes with what it did.
@@ -105,33 +123,28 @@ impl<'a> Sink<'a> {
 }
 
 impl ResponseSink for Sink<'_> {
-    fn begin(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse> {
+    fn begin(&mut self, code: u16, reason: Option<&[u8]>) {
         let (out, own_fields) = (self.out.buffer(), &self.around.own_fields);
-        if let (200, None) = (code, reason) {
-            self.stage = Stage::Head(ResponseEncoder::begin_ok(out, own_fields));
-            return Ok(());
-        }
-        self.begin_other(code, reason)
-    }
-
-    fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse> {
-        match &mut self.stage {
-            Stage::Head(head) => Ok(head.field(self.out.buffer(), name, value)?),
-            Stage::Unbegun | Stage::Ended { .. } | Stage::Content => Err(Misuse::NotStarted),
+        match (code, reason) {
+            (200, None) => self.stage = Stage::Head(ResponseEncoder::begin_ok(out, own_fields)),
+            _ => self.begin_other(code, reason),
         }
     }
 
-    fn fields(&mut self, block: &FieldBlock) -> Result<(), Misuse> {
-        match &mut self.stage {
-            Stage::Head(head) => Ok(head.fields(self.out.buffer(), block)?),
-            Stage::Unbegun | Stage::Ended { .. } | Stage::Content => Err(Misuse::NotStarted),
-        }
+    fn field(&mut self, name: &str, value: &[u8]) {
+        self.write_head(|head, out| head.field(out, name, value));
+    }
+
+    fn fields(&mut self, block: &FieldBlock) {
+        self.write_head(|head, out| head.fields(out, block));
     }
 
     #[inline]
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse> {
-        let Stage::Head(head) = &self.stage else {
-            return Err(Misuse::NotStarted);
+        let head = match &self.stage {
+            Stage::Head(head) => head,
+            Stage::Misused { misuse, .. } => return Err(misuse.clone()),
+            Stage::Unbegun | Stage::Ended { .. } | Stage::Content => return Err(Misuse::NotStarted),
         };
         let http = &mut self.exchange.http;
         let before = http.head_open();
@@ -149,7 +162,7 @@ impl ResponseSink for Sink<'_> {
 
     fn content(&mut self, content: Content<'_>) -> Result<(), Misuse> {
         match &self.stage {
-            Stage::Unbegun | Stage::Head(_) => return Err(Misuse::NotStarted),
+            Stage::Unbegun | Stage::Head(_) | Stage::Misused { .. } => return Err(Misuse::NotStarted),
             Stage::Ended { .. } | Stage::Content => {}
         }
         if !content.as_slice().is_empty() {
@@ -159,26 +172,26 @@ impl ResponseSink for Sink<'_> {
         Ok(())
     }
 
-    /// In one go where nobody looks at the head in between and nothing is left open: 200 instructions less.
-    fn send(&mut self, content: Content<'_>) -> Result<(), Misuse> {
-        let bytes = content.as_slice();
-        if let (Stage::Head(head), None, Life::Running) = (&self.stage, &self.notes, self.around.life)
-            && !bytes.is_empty()
-            && OutputQueue::copies(bytes.len())
-            && self.exchange.http.write_rest(head, self.out.buffer(), bytes)
-        {
-            self.exchange.tally = Tally { status: head.status().code(), content_bytes: bytes.len() as u64 };
+    /// Where nobody looks at the head in between, and nothing is left open: 200 instructions less.
+    fn send(&mut self, content: &[u8]) -> bool {
+        let (Stage::Head(head), None, Life::Running) = (&self.stage, &self.notes, self.around.life) else {
+            return false;
+        };
+        let is_sent = !content.is_empty()
+            && OutputQueue::copies(content.len())
+            && self.exchange.http.write_rest(head, self.out.buffer(), content);
+        if is_sent {
+            self.exchange.tally = Tally { status: head.status().code(), content_bytes: content.len() as u64 };
             self.stage = Stage::Content;
-            return Ok(());
         }
-        self.end_head(ContentLength::Known(bytes.len() as u64))?;
-        self.content(content)
+        is_sent
     }
 
     fn retract(&mut self) -> Result<(), Misuse> {
         match &self.stage {
             Stage::Unbegun => {}
             Stage::Head(head) => self.out.buffer().truncate(head.start()),
+            Stage::Misused { start, .. } => self.out.buffer().truncate(*start),
             Stage::Ended { start, before } => {
                 self.out.buffer().truncate(*start);
                 self.exchange.http.reopen_head(*before);
@@ -196,14 +209,16 @@ impl ResponseSink for Sink<'_> {
     fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {
         match &self.stage {
             Stage::Unbegun => Ok(self.exchange.http.write_interim(self.out.buffer(), code, fields)?),
-            Stage::Head(_) | Stage::Ended { .. } | Stage::Content => Err(Misuse::AlreadySent),
+            Stage::Head(_) | Stage::Misused { .. } | Stage::Ended { .. } | Stage::Content => {
+                Err(Misuse::AlreadySent)
+            }
         }
     }
 
     fn flush(&mut self) {
         match &self.stage {
             // Half a head stays where it is: its beginning is known by its place.
-            Stage::Head(_) => return,
+            Stage::Head(_) | Stage::Misused { .. } => return,
             Stage::Unbegun | Stage::Content => {}
             Stage::Ended { .. } => self.stage = Stage::Content,
         }

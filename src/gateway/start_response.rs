@@ -37,31 +37,31 @@ use crate::now::Moment;
 /// Where a response goes: the server's side of [`StartResponse`].
 ///
 /// Calls come in the order begin, field…, end_head, content… (or send, for the last two); `retract` goes back to
-/// the start.
+/// the start. What is wrong with status or fields comes out at the end of the head, the first error of several.
 pub trait ResponseSink {
     /// Takes the status line. `reason` replaces the standard's phrase.
-    fn begin(&mut self, code: u16, reason: Option<&[u8]>) -> Result<(), Misuse>;
+    fn begin(&mut self, code: u16, reason: Option<&[u8]>);
     /// Takes a field line.
-    fn field(&mut self, name: &str, value: &[u8]) -> Result<(), Misuse>;
+    fn field(&mut self, name: &str, value: &[u8]);
     /// Takes fields that were judged before.
-    fn fields(&mut self, block: &FieldBlock) -> Result<(), Misuse> {
+    fn fields(&mut self, block: &FieldBlock) {
         if let Some(length) = block.content_length() {
-            self.field("Content-Length", length.to_string().as_bytes())?;
+            self.field("Content-Length", length.to_string().as_bytes());
         }
         if block.connection() == ConnectionOption::Close {
-            self.field("Connection", b"close")?;
+            self.field("Connection", b"close");
         }
-        block.iter().try_for_each(|(name, value)| self.field(name, value))
+        block.iter().for_each(|(name, value)| self.field(name, value));
     }
     /// Ends the head, which fixes the framing.
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse>;
     /// Takes content.
     fn content(&mut self, content: Content<'_>) -> Result<(), Misuse>;
-    /// Ends the head and takes all of the content: `end_head` and `content` in one, as nearly every
-    /// response ends.
-    fn send(&mut self, content: Content<'_>) -> Result<(), Misuse> {
-        self.end_head(ContentLength::Known(content.as_slice().len() as u64))?;
-        self.content(content)
+    /// Ends the head and copies all of the content behind it, where that is short and nothing stands in the way:
+    /// as nearly every response ends, in one call. Whether it did; if not, nothing has happened.
+    fn send(&mut self, content: &[u8]) -> bool {
+        let _ = content;
+        false
     }
     /// Forgets the response so far; refused once content was taken, or anything was sent.
     fn retract(&mut self) -> Result<(), Misuse>;
@@ -91,14 +91,14 @@ impl<'a> StartResponse<'a> {
 
     /// Begins a response with this status code, 200 to 599.
     pub fn status(self, code: u16) -> ResponseHead<'a> {
-        let result = self.sink.begin(code, None);
-        ResponseHead { sink: self.sink, result }
+        self.sink.begin(code, None);
+        ResponseHead { sink: self.sink }
     }
 
     /// Begins a response with a reason phrase of its own.
     pub fn status_with_reason(self, code: u16, reason: impl AsRef<[u8]>) -> ResponseHead<'a> {
-        let result = self.sink.begin(code, Some(reason.as_ref()));
-        ResponseHead { sink: self.sink, result }
+        self.sink.begin(code, Some(reason.as_ref()));
+        ResponseHead { sink: self.sink }
     }
 
     /// Sends an interim response, 103 (Early Hints, RFC 8297) for one, at once: before the answer,
@@ -151,24 +151,19 @@ impl<'a> StartResponse<'a> {
 /// A response whose head is being written. The first error sticks, and comes out at its end.
 pub struct ResponseHead<'a> {
     sink: &'a mut dyn ResponseSink,
-    result: Result<(), Misuse>,
 }
 
 impl<'a> ResponseHead<'a> {
     /// Adds a field line. `Content-Length` is checked against what follows, `Connection: close`
     /// is obeyed; the other fields of the connection are the server's and refused.
-    pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> ResponseHead<'a> {
-        if self.result.is_ok() {
-            self.result = self.sink.field(name, value.as_ref());
-        }
+    pub fn field(self, name: &str, value: impl AsRef<[u8]>) -> ResponseHead<'a> {
+        self.sink.field(name, value.as_ref());
         self
     }
 
     /// Adds fields that were judged before, all at once.
-    pub fn fields(mut self, block: &FieldBlock) -> ResponseHead<'a> {
-        if self.result.is_ok() {
-            self.result = self.sink.fields(block);
-        }
+    pub fn fields(self, block: &FieldBlock) -> ResponseHead<'a> {
+        self.sink.fields(block);
         self
     }
 
@@ -190,8 +185,10 @@ impl<'a> ResponseHead<'a> {
     /// [`Misuse`] of status or fields.
     pub fn send<'c>(self, content: impl Into<Content<'c>>) -> Result<Body, GatewayError> {
         let content = content.into();
-        self.result?;
-        self.sink.send(content)?;
+        if !self.sink.send(content.as_slice()) {
+            self.sink.end_head(ContentLength::Known(content.as_slice().len() as u64))?;
+            self.sink.content(content)?;
+        }
         Ok(Body::new(BodyKind::Complete))
     }
 
@@ -201,7 +198,6 @@ impl<'a> ResponseHead<'a> {
     /// # Errors
     /// [`Misuse`] of status or fields.
     pub fn finish(self) -> Result<Body, GatewayError> {
-        self.result?;
         self.sink.end_head(ContentLength::Nothing)?;
         Ok(Body::new(BodyKind::Complete))
     }
@@ -232,7 +228,6 @@ impl<'a> ResponseHead<'a> {
     /// # Errors
     /// [`Misuse`] of status or fields.
     pub fn file(self, range: FileRange) -> Result<Body, GatewayError> {
-        self.result?;
         self.sink.end_head(ContentLength::Known(range.length))?;
         Ok(Body::new(BodyKind::File(range)))
     }
@@ -243,7 +238,6 @@ impl<'a> ResponseHead<'a> {
     /// # Errors
     /// [`Misuse`] of status or fields.
     pub fn start(self) -> Result<Writer<'a>, GatewayError> {
-        self.result?;
         self.sink.end_head(ContentLength::Unknown)?;
         Ok(Writer { sink: self.sink })
     }
