@@ -35,7 +35,7 @@ impl Active {
         out: &mut OutputQueue,
     ) {
         let answer = self.exchange.answer(head, content, content_length, &mut self.report, turn, out);
-        self.follow(answer, head, turn, out);
+        self.follow(answer.unwrap_or(Ok(BodyKind::Complete)), head, turn, out);
     }
 
     /// What follows from the call of the application.
@@ -96,7 +96,7 @@ impl Active {
         let notes = notes(&mut self.report, turn.journal);
         let mut sink = Sink::new(&mut self.exchange, out, notes, turn.around, turn.wire);
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
-        match conclude(result, &mut sink) {
+        match conclude(result, &mut sink).unwrap_or(Ok(BodyKind::Complete)) {
             Ok(kind) => self.work = Work::after(kind),
             Err(error) => self.fail(None, error, turn, out),
         }

@@ -8,15 +8,13 @@
 //! Most of what is called from here is inlined into the turn of the loop, by `#[inline(always)]` where the
 //! compiler would not: without it a request takes a tenth more instructions.
 
-use std::mem;
-
 use super::active::Active;
 use super::exchange::{Exchange, Next};
 use super::journal::Outcome;
 use super::output_queue::OutputQueue;
 use super::turn::Turn;
 use super::{Conversation, Phase};
-use crate::gateway::{BodyKind, RequestContent};
+use crate::gateway::RequestContent;
 use crate::protocol::{FieldSlots, blank_lines};
 
 impl Conversation {
@@ -68,13 +66,10 @@ impl Conversation {
         let (head, mut report) = (parsed.head(), None);
         let body = RequestContent::borrowed(content.bytes);
         let answer = exchange.answer(&head, body, content.length, &mut report, turn, out);
-        let answer = answer.and_then(|kind| exchange.end_if_complete(kind, out));
-        if !matches!(answer, Ok(BodyKind::Complete)) {
+        if let Some(answer) = answer.or_else(|| exchange.end_response(out)) {
             self.take(Active::take_over(exchange, answer, &head, report, turn, out));
             return used;
         }
-        // Here, too, there is nothing to drop.
-        mem::forget(answer);
         if report.is_some() {
             exchange.report(report, Outcome::Complete, turn);
         }

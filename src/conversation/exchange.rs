@@ -71,10 +71,8 @@ impl Exchange {
         }
     }
 
-    /// Calls the application.
-    ///
-    /// # Errors
-    /// The application has failed; its response was taken back, if that was still possible.
+    /// Calls the application. None where head and content were handed over in the call, as nearly always; else what
+    /// is still to come, or the error, after which the response was taken back if that was still possible.
     #[inline(always)]
     pub fn answer(
         &mut self,
@@ -84,7 +82,7 @@ impl Exchange {
         report: &mut Option<Box<Report>>,
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
-    ) -> Result<BodyKind, GatewayError> {
+    ) -> Option<Result<BodyKind, GatewayError>> {
         let around = turn.around;
         let mut environ =
             Environ::new(head, content, content_length, &turn.client, &around.server, around.now.moment);
@@ -98,20 +96,11 @@ impl Exchange {
         conclude(result, &mut sink)
     }
 
-    /// Ends the response, if all of its content was handed over.
-    ///
-    /// # Errors
-    /// Content that is shorter than its Content-Length; the response is cut.
+    /// Ends the response; None if that went well.
     #[inline(always)]
-    pub fn end_if_complete(
-        &mut self,
-        kind: BodyKind,
-        out: &mut OutputQueue,
-    ) -> Result<BodyKind, GatewayError> {
-        if let BodyKind::Complete = kind {
-            self.http.end_response(out.buffer())?;
-        }
-        Ok(kind)
+    pub fn end_response(&mut self, out: &mut OutputQueue) -> Option<Result<BodyKind, GatewayError>> {
+        let invalid = self.http.end_response(out.buffer()).err()?;
+        Some(Err(invalid.into()))
     }
 
     /// The response has ended, well or not: what comes now. Makes ready for the next request if one may
@@ -157,20 +146,18 @@ pub(super) fn notes<'a>(report: &'a mut Option<Box<Report>>, journal: &'a dyn Jo
     Some(Notes { report, wanted: journal.wanted()? })
 }
 
-/// What the call has led to. After an error the response is taken back, if that is still possible.
+/// What the call has led to, as [`Exchange::answer`] says it.
 #[inline(always)]
 pub(super) fn conclude(
     result: Result<Body, GatewayError>,
     sink: &mut Sink<'_>,
-) -> Result<BodyKind, GatewayError> {
-    match result {
-        Ok(body) if sink.completes(&body) => {
-            // There is nothing to drop, but finding that out is a call.
-            mem::forget(body);
-            Ok(BodyKind::Complete)
-        }
-        result => conclude_unusual(result, sink),
+) -> Option<Result<BodyKind, GatewayError>> {
+    if matches!(&result, Ok(body) if sink.completes(body)) {
+        // There is nothing to drop, but finding that out is a call.
+        mem::forget(result);
+        return None;
     }
+    Some(conclude_unusual(result, sink))
 }
 
 #[inline(never)]

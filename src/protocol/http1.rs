@@ -273,10 +273,16 @@ impl Http1 {
     /// Content that is shorter than its Content-Length. The response is aborted then.
     #[inline(always)]
     pub fn end_response(&mut self, out: &mut Vec<u8>) -> Result<(), InvalidResponse> {
-        let ResponseState::Body(body) = self.response else {
-            return Ok(());
+        let ended = match self.response {
+            // As nearly always; that it comes first saves a jump.
+            ResponseState::Body(BodyEncoder::Length(0)) => Ok(()),
+            ResponseState::Body(body) => body.end(out),
+            ResponseState::Unstarted
+            | ResponseState::Continue
+            | ResponseState::Complete
+            | ResponseState::Aborted(_) => return Ok(()),
         };
-        match body.end(out) {
+        match ended {
             Ok(()) => {
                 self.on_response(ResponseEvent::ContentEnded);
                 Ok(())
