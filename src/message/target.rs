@@ -209,8 +209,13 @@ fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
 /// target has no authority.
 #[inline]
 pub fn is_host(value: &[u8]) -> bool {
-    // One look at a name or an address of version 4, as nearly all are.
-    is_plain_host(value) || is_unusual_host(value)
+    // A name or an address of version 4, and perhaps a port, as nearly all are.
+    let digits = value.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let name = match &value[..value.len() - digits] {
+        [name @ .., b':'] if digits <= PORT_DIGITS_MAX => name,
+        _ => value,
+    };
+    is_plain_host(name) || is_unusual_host(value)
 }
 
 fn is_plain_host(value: &[u8]) -> bool {
@@ -220,12 +225,6 @@ fn is_plain_host(value: &[u8]) -> bool {
 #[inline(never)]
 fn is_unusual_host(value: &[u8]) -> bool {
     let Some(after_bracket) = value.strip_prefix(b"[") else {
-        // A port has five digits at most.
-        let port = value.iter().rev().take(6).position(|&byte| byte == b':').map_or(0, |digits| digits + 1);
-        let (name, suffix) = value.split_at(value.len() - port);
-        if is_plain_host(name) {
-            return is_port_suffix(suffix);
-        }
         let name_end = value.iter().position(|&byte| !is_reg_name_byte(byte)).unwrap_or(value.len());
         return has_valid_escapes(&value[..name_end]) && is_port_suffix(&value[name_end..]);
     };
@@ -236,10 +235,13 @@ fn is_unusual_host(value: &[u8]) -> bool {
     end > 0 && after_bracket[..end].iter().all(is_literal_byte) && is_port_suffix(&after_bracket[end + 1..])
 }
 
+/// Digits of a port: 65535 has five.
+const PORT_DIGITS_MAX: usize = 5;
+
 fn is_port_suffix(suffix: &[u8]) -> bool {
     match suffix {
         [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        [b':', digits @ ..] => digits.len() <= PORT_DIGITS_MAX && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     }
 }
