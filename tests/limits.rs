@@ -469,7 +469,7 @@ fn connections_beyond_their_limit_wait_until_one_leaves() {
 }
 
 /// The system keeps it for a second; where the machine took most of it, nothing is shown, and it is tried again.
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "sockets", target_os = "linux"))]
 #[test]
 fn client_that_only_connects_takes_no_place_at_first_and_is_served_when_it_speaks() {
     for attempt in 1.. {
