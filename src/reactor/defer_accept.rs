@@ -7,12 +7,12 @@
 //!
 //! The price: who has sent nothing yet is not seen for a second, and reset if the socket closes meanwhile.
 //!
-//! Only sockets that are bound here have it: whoever binds one and passes it on has its own opinion.
+//! Only sockets that are bound here are given it: whoever binds one and passes it on has its own opinion.
 
 use std::os::fd::AsFd;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use nix::{setsockopt_impl, sockopt_impl};
+use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
 
 /// How long a connection without a request stays with the system. 1 s: the shortest there is, and nobody's
 /// timeout is put off by more.
@@ -24,7 +24,7 @@ const DEFER_ACCEPT_SECONDS: u32 = 1;
 sockopt_impl!(
     /// For how many seconds a connection that brings no data is not handed over.
     DeferAccept,
-    SetOnly,
+    Both,
     libc::IPPROTO_TCP,
     libc::TCP_DEFER_ACCEPT,
     u32
@@ -34,6 +34,12 @@ sockopt_impl!(
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn defer_accept(socket: &impl AsFd) {
     let _ = nix::sys::socket::setsockopt(socket, DeferAccept, &DEFER_ACCEPT_SECONDS);
+}
+
+/// Whether it has been set, by whomever.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn is_deferred(socket: &impl AsFd) -> bool {
+    nix::sys::socket::getsockopt(socket, DeferAccept).is_ok_and(|seconds| seconds > 0)
 }
 
 /// Nothing like it, or nothing that gives up waiting.

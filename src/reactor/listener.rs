@@ -23,6 +23,8 @@ use mio::net::{TcpListener, UnixListener};
 use super::address::ListenAddress;
 #[cfg(feature = "sockets")]
 use super::defer_accept::defer_accept;
+#[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
+use super::defer_accept::is_deferred;
 use super::stream::Stream;
 use crate::now::Moment;
 
@@ -350,12 +352,13 @@ fn set_tcp_options(_listener: impl AsFd) -> io::Result<()> {
 /// With a long queue, and for IPv4 as well where the address is `[::]`.
 #[cfg(feature = "sockets")]
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    or_without_ipv6(open_tcp(address, false), address, bind_tcp)
+    or_without_ipv6(open_tcp(address, false, true), address, bind_tcp)
 }
 
-/// `is_shared`: others may be bound to the same address (SO_REUSEPORT).
+/// `is_shared`: others may be bound to the same address (SO_REUSEPORT). `defers`: connections come with their
+/// request.
 #[cfg(feature = "sockets")]
-fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
+fn open_tcp(address: SocketAddr, is_shared: bool, defers: bool) -> io::Result<TcpListener> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -368,17 +371,20 @@ fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     set_tcp_options(&socket)?;
-    defer_accept(&socket);
+    if defers {
+        defer_accept(&socket);
+    }
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
+/// What holds for one of them holds for both: who has bound the first may not want its connections deferred.
 /// Elsewhere SO_REUSEPORT gives all connections to the socket that was bound last.
 #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
 fn bind_beside(listener: &TcpListener, local: SocketAddr) -> io::Result<Listener> {
     rustix::net::sockopt::set_socket_reuseport(listener, true)?;
-    Listener::of_tcp(open_tcp(local, true)?)
+    Listener::of_tcp(open_tcp(local, true, is_deferred(listener))?)
 }
 
 #[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
@@ -412,6 +418,19 @@ fn or_without_ipv6(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Those of a socket that others have bound are no less theirs.
+    #[cfg(all(feature = "sockets", target_os = "linux"))]
+    #[test]
+    fn sibling_defers_as_the_first_does() {
+        let own = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let theirs = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let adopted = Listener::adopt(theirs.into()).unwrap();
+        for (first, expected) in [(own, true), (adopted, false)] {
+            assert_eq!(is_deferred(&first), expected);
+            assert_eq!(is_deferred(&first.sibling().unwrap()), expected);
+        }
+    }
 
     #[test]
     fn path_that_another_process_has_bound_stays() {
