@@ -916,6 +916,35 @@ fn drain_waits_for_the_first_request_of_who_has_connected() {
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
+/// On a socket of our own, where only connecting is not seen. The patience is 100 ms; where the machine took most
+/// of it, nothing is shown, and it is tried again.
+#[test]
+fn drain_takes_who_has_connected_and_sends_a_little_later() {
+    for attempt in 1.. {
+        let mut server = serve(echo, Limits::default());
+        let address = server.address();
+        let (mut kept, mut fresh, _silent) = (server.connect(), server.connect(), server.connect());
+        assert_eq!(kept.get("/").code, 200);
+        let begun = Instant::now();
+        server.handle.drain();
+        assert_eq!(kept.read_end(), End::Fin);
+        // Without its patience the server would be gone by then.
+        thread::sleep(Duration::from_millis(20));
+        let outcome = fresh.try_send(GET.as_bytes());
+        if begun.elapsed() < Duration::from_millis(70) {
+            outcome.unwrap();
+            assert_eq!(fresh.read("GET").to_string(), "200 length close: /");
+            assert_eq!(fresh.read_end(), End::Fin);
+            // Nobody is waited for longer who has not been seen.
+            wait_until("no new connection is taken", || TcpStream::connect(address).is_err());
+            drop((kept, fresh));
+            server.join();
+            break;
+        }
+        assert!(attempt < 20, "the machine is too slow to see it");
+    }
+}
+
 // Running out of descriptors
 
 /// Says to the child of the test below that it is the child.

@@ -43,6 +43,10 @@ const EVENTS_PER_TURN: usize = 128;
 const ACCEPTS_PER_TURN: usize = 32;
 /// Connections that wait when a server begins to drain: as many as a listen queue holds.
 const LAST_ACCEPTS: usize = 4096;
+/// How long a server that drains goes on accepting where connections come with their request: who has connected
+/// has not been seen yet. 100 ms: a busy proxy sends a few ms after it has connected; and an end that comes
+/// so much later disturbs nobody.
+const LAST_CALL: Duration = Duration::from_millis(100);
 /// Wake-ups answered, and remainders of earlier turns taken up, in a turn.
 const REMAINDERS_PER_TURN: usize = 256;
 /// Timers that go off in a turn. 64: closing a connection takes some 8 µs, at times 20, and 10,000 may
@@ -161,6 +165,7 @@ impl EventLoop {
             woken: Vec::new(),
             complained: None,
             drain_until: None,
+            last_call: None,
             shared,
         };
         running.run(self.poll, &self.clock, &self.handle, &self.queue)
@@ -182,6 +187,8 @@ struct Running<'g> {
     complained: Option<Moment>,
     /// When draining ends.
     drain_until: Option<Moment>,
+    /// Until when it accepts although it drains.
+    last_call: Option<Moment>,
     shared: Shared<'g>,
 }
 
@@ -254,7 +261,7 @@ impl Running<'_> {
             Accepting::Paused(until) => Some(until),
             Accepting::Ready | Accepting::Waiting => None,
         });
-        let next = pauses.chain(self.timers.next()).chain(self.drain_until).min();
+        let next = pauses.chain(self.timers.next()).chain(self.drain_until).chain(self.last_call).min();
         // Not from the beginning of the turn, which may have taken a while.
         let until_next = next.map(|next| next.since(clock.moment()));
         until_next.into_iter().chain(self.shared.gateway.patience()).min()
@@ -454,23 +461,27 @@ impl Running<'_> {
         }
     }
 
-    /// Stops accepting, once, after those that wait already; every connection has a last look for a
-    /// request that has just arrived, and ends if there is none.
+    /// Stops accepting, after those that wait already; every connection has a last look for a request that
+    /// has just arrived, and ends if there is none. To be called until it is drained.
     fn drain(&mut self, queue: Queue) {
+        let now = self.shared.around.now.moment;
         if self.drain_until.is_some() {
+            if self.last_call.take_if(|until| *until <= now).is_some() {
+                self.accept_who_waits();
+                self.listeners.clear();
+            }
             return;
         }
         log::info!("draining: {} connections are open", self.connections.len());
-        self.drain_until = Some(self.shared.around.now.moment + self.shared.around.limits.drain_timeout);
-        for index in 0..self.listeners.len() {
-            self.listeners[index].accepting = Accepting::Ready;
-            let mut budget = if queue == Queue::Accepted { LAST_ACCEPTS } else { 0 };
-            while self.listeners[index].accepting == Accepting::Ready && budget > 0 {
-                self.accept_one(index);
-                budget -= 1;
-            }
+        self.drain_until = Some(now + self.shared.around.limits.drain_timeout);
+        if queue == Queue::Accepted {
+            let deferred_count = self.listeners.iter().filter(|listener| listener.stop_deferring()).count();
+            self.last_call = (deferred_count > 0).then_some(now + LAST_CALL);
+            self.accept_who_waits();
         }
-        self.listeners.clear();
+        if self.last_call.is_none() {
+            self.listeners.clear();
+        }
         self.shared.around.life = Life::Draining;
         self.ready.append(&mut self.starved);
         for id in self.connections.ids() {
@@ -483,9 +494,20 @@ impl Running<'_> {
         }
     }
 
+    fn accept_who_waits(&mut self) {
+        for index in 0..self.listeners.len() {
+            self.listeners[index].accepting = Accepting::Ready;
+            let mut budget = LAST_ACCEPTS;
+            while self.listeners[index].accepting == Accepting::Ready && budget > 0 {
+                self.accept_one(index);
+                budget -= 1;
+            }
+        }
+    }
+
     fn is_drained(&self) -> bool {
-        let is_over = |until: Moment| self.connections.is_empty() || until <= self.shared.around.now.moment;
-        self.drain_until.is_some_and(is_over)
+        let is_done = self.connections.is_empty() && self.listeners.is_empty();
+        self.drain_until.is_some_and(|until| is_done || until <= self.shared.around.now.moment)
     }
 
     /// Cuts what is left.

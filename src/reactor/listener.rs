@@ -23,8 +23,7 @@ use mio::net::{TcpListener, UnixListener};
 use super::address::ListenAddress;
 #[cfg(feature = "sockets")]
 use super::defer_accept::defer_accept;
-#[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
-use super::defer_accept::is_deferred;
+use super::defer_accept::{is_deferred, stop_deferring};
 use super::stream::Stream;
 use crate::now::Moment;
 
@@ -218,6 +217,16 @@ impl Listener {
                 _ => Accepted::Exhausted(error),
             },
         }
+    }
+
+    /// Hands over at once who connects from now on. Whether it did not before: then some may have connected
+    /// and not been seen.
+    pub(super) fn stop_deferring(&self) -> bool {
+        let was_deferred = is_deferred(self);
+        if was_deferred {
+            stop_deferring(self);
+        }
+        was_deferred
     }
 
     /// No means to accept: wait for some.

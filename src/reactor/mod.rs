@@ -30,7 +30,6 @@ mod address;
 mod clock;
 mod connection;
 mod connections;
-#[cfg(feature = "sockets")]
 mod defer_accept;
 mod descriptors;
 mod disk;

@@ -42,7 +42,8 @@ impl ServerHandle {
 
     /// Gracefully: accept nothing more, finish what is in flight and say `Connection: close` in its
     /// last responses, close idle connections; what is left at
-    /// [`drain_timeout`](crate::limits::Limits::drain_timeout) is cut.
+    /// [`drain_timeout`](crate::limits::Limits::drain_timeout) is cut. On Linux, with the feature `sockets`,
+    /// accepting goes on for a tenth of a second, since who has only connected is not seen before.
     pub fn drain(&self) {
         self.tell(DRAIN);
     }
