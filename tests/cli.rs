@@ -97,6 +97,18 @@ fn wrong_command_line_is_refused_with_status_2() {
 }
 
 #[test]
+fn refusal_shows_the_usage_of_the_command_that_was_meant() {
+    let (serving, folder) = ("Usage: tidegate [", "Usage: tidegate static [");
+    let bench = "Usage: tidegate bench [OPTIONS] <URL>";
+    check_failure(&["--fields-max", "1000"], 2, &[serving]);
+    check_failure(&["static", ".", "--fields-max", "1000"], 2, &[folder]);
+    check_failure(&["--fields-max", "1000", "static", "."], 2, &[folder]);
+    check_failure(&["bench", "htp://127.0.0.1/"], 2, &["http://", bench]);
+    check_failure(&["bench", "http://127.0.0.1/", "--fields-max", "10"], 2, &["--fields-max", bench]);
+    check_failure(&["--fields-max", "10", "bench", "http://127.0.0.1/"], 2, &["--fields-max", bench]);
+}
+
+#[test]
 fn application_of_python_is_refused_with_the_way_to_serve_it() {
     check_failure(&["app:app", "-b", "127.0.0.1:0"], 2, &["app:app", "Python", "pip install ."]);
     check_failure(&["-b", "127.0.0.1:0", "pkg.app"], 2, &["pkg.app", "Python", "pip install ."]);

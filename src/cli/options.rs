@@ -66,7 +66,7 @@ fn parse_with(
     let arguments = Arguments::from_arg_matches(&matches);
     let arguments = arguments.map_err(|error| Refusal(error.format(&mut command)))?;
     let of_serving = options_of_serving(&command, &matches);
-    let mut refuse = |reason| Refusal(command.error(ErrorKind::ValueValidation, reason));
+    let mut refuse = |reason| refuse(&mut command, &matches, reason);
     if let Some(Command::Bench(options)) = &arguments.command {
         of_serving.map_err(&mut refuse)?;
         bench::check(options).map_err(&mut refuse)?;
@@ -75,6 +75,15 @@ fn parse_with(
     arguments.check_one_purpose().map_err(&mut refuse)?;
     let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
     Ok(Options { addresses, limits, arguments })
+}
+
+/// Refuses what was said, with the usage of the command that it was said to.
+fn refuse(command: &mut clap::Command, matches: &ArgMatches, reason: String) -> Refusal {
+    let named = matches.subcommand_name().and_then(|name| command.find_subcommand_mut(name));
+    if let Some(named) = named {
+        return Refusal(named.error(ErrorKind::ValueValidation, reason));
+    }
+    Refusal(command.error(ErrorKind::ValueValidation, reason))
 }
 
 /// The name of the command that serves nothing.
