@@ -118,14 +118,33 @@ fn bench(arguments: &[&str]) -> String {
     stdout
 }
 
-/// The same with `--json`, for half a second unless it is said otherwise.
-fn figures(url: &str, arguments: &[&str]) -> Value {
+/// With `--json`, and for half a second unless it is said otherwise.
+fn in_json<'a>(url: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
     let is_said = |option: &str| arguments.iter().any(|argument| argument.starts_with(option));
     let times = QUICK.chunks(2).filter(|time| !is_said(time[0])).flatten().copied();
-    let arguments: Vec<&str> =
-        ["--json", url].into_iter().chain(times).chain(arguments.iter().copied()).collect();
-    let stdout = bench(&arguments);
-    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"))
+    ["--json", url].into_iter().chain(times).chain(arguments.iter().copied()).collect()
+}
+
+/// Runs the program to a good end, and returns the figures.
+fn figures(url: &str, arguments: &[&str]) -> Value {
+    let stdout = bench(&in_json(url, arguments));
+    let figures: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+    assert_eq!(figures["gone"], false, "{figures}");
+    figures
+}
+
+/// The same of a server that is gone before the end: figures are printed, and the status says so.
+fn figures_of_gone(url: &str, arguments: &[&str], why: &str) -> Value {
+    let arguments = in_json(url, &[&["--warm-up=0"], arguments].concat());
+    let Ended { code, stdout, stderr } = run(&[&["bench"], &arguments[..]].concat());
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert!(
+        stderr.starts_with("tidegate: the server stopped answering ") && stderr.contains(why),
+        "{stderr}"
+    );
+    let figures: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+    assert_eq!(figures["gone"], true, "{figures}");
+    figures
 }
 
 fn count(figures: &Value, pointer: &str) -> u64 {
@@ -248,11 +267,119 @@ fn connections_that_are_refused_later_are_counted() {
         read_heads(&mut stream, 1);
         stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
-    let figures = figures(&url, &["-c", "1", "--close"]);
+    let figures = figures_of_gone(&url, &["-c", "1", "--close"], "no connection can be made");
     check_only_errors(&figures, "connect");
     assert_eq!(count(&figures, "/in_all/answered"), 1);
     assert!(figures["notes"].to_string().contains("refused"), "{figures}");
     once.join().unwrap();
+}
+
+/// A server of so many connections, then of none: it answers so many requests on each of them, and leaves
+/// the next one without an answer.
+struct Mortal {
+    url: String,
+    life: thread::JoinHandle<()>,
+}
+
+impl Mortal {
+    fn start(connections: usize, requests: usize) -> Mortal {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let live = move || {
+            let mut streams: Vec<_> = (0..connections).map(|_| listener.accept().unwrap().0).collect();
+            drop(listener);
+            for stream in &mut streams {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                for _ in 0..requests {
+                    if read_heads(stream, 1).is_empty() {
+                        return;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+                }
+            }
+        };
+        Mortal { url, life: thread::spawn(live) }
+    }
+}
+
+#[test]
+fn server_that_is_gone_before_the_end_is_an_error_with_figures() {
+    let server = Mortal::start(2, 50);
+    let figures = figures_of_gone(&server.url, &["-c2"], "no connection can be made");
+    assert_eq!((count(&figures, "/in_all/answered"), count(&figures, "/answered")), (100, 100), "{figures}");
+    assert!(errors(&figures)["connect"] > 0 && errors(&figures)["reset"] > 0, "{figures}");
+    server.life.join().unwrap();
+
+    let server = Mortal::start(2, 50);
+    let Ended { code, stdout, stderr } = run(&[&["bench", &*server.url, "-c2"], &QUICK[..]].concat());
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert!(stderr.contains("the server stopped answering before measuring began"), "{stderr}");
+    for part in ["requests/s", "errors        connect ", "note          the server stopped answering "] {
+        assert!(stdout.contains(part), "no {part} in {stdout}");
+    }
+    server.life.join().unwrap();
+}
+
+#[test]
+fn server_that_is_gone_is_noticed_in_every_manner_of_asking() {
+    for arguments in
+        [&["-c1", "--rate", "100"][..], &["-c1", "--pipeline", "3"], &["-c0", "--slow-readers=1"]]
+    {
+        let server = Mortal::start(1, 5);
+        figures_of_gone(&server.url, arguments, "no connection can be made");
+        server.life.join().unwrap();
+    }
+    // Idle ones ask for nothing more, but they were to stay.
+    let server = Mortal::start(3, 1);
+    let figures = figures_of_gone(&server.url, &["-c0", "--idle=3"], "no connection can be made");
+    assert_eq!((count(&figures, "/in_all/answered"), count(&figures, "/held/idle")), (3, 0), "{figures}");
+    server.life.join().unwrap();
+}
+
+#[test]
+fn server_behind_a_proxy_that_still_accepts_is_gone_as_well() {
+    let answered = AtomicU64::new(0);
+    let server = Bad::start(move |mut stream| {
+        while answered.fetch_add(1, Ordering::SeqCst) < 20 && !read_heads(&mut stream, 1).is_empty() {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let figures = figures_of_gone(&server.url, &["-c2"], "connections end without an answer");
+    check_only_errors(&figures, "reset");
+}
+
+#[test]
+fn server_that_hangs_is_gone_after_the_timeout() {
+    let asked = AtomicU64::new(0);
+    let server = Bad::start(move |mut stream| {
+        while !read_heads(&mut stream, 1).is_empty() {
+            if asked.fetch_add(1, Ordering::SeqCst) < 20 {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        }
+    });
+    let arguments = ["-c2", "--timeout", "200ms"];
+    let figures = figures_of_gone(&server.url, &arguments, "nothing comes within the timeout");
+    assert_eq!(count(&figures, "/in_all/answered"), 20);
+}
+
+/// Eight connections are more than one client loses in half a second, and fewer than the ten attempts that
+/// the rig makes after that: one of these is answered.
+#[test]
+fn server_that_is_back_after_a_while_is_not_gone() {
+    let connections = AtomicU64::new(0);
+    let server = Bad::start(move |mut stream| {
+        let is_away = (1..=8).contains(&connections.fetch_add(1, Ordering::SeqCst));
+        for _ in 0..20 {
+            if read_heads(&mut stream, 1).is_empty() || is_away {
+                return;
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let figures = figures(&server.url, &["-c1", "--warm-up=0"]);
+    check_only_errors(&figures, "reset");
+    assert_eq!(count(&figures, "/in_all/answered"), 21, "{figures}");
 }
 
 #[test]
@@ -451,6 +578,32 @@ fn comparison_measures_both_in_turns() {
     let compared = &figures["compared"]["requests_per_second"];
     let [ratio, least, most] = ["ratio", "least", "most"].map(|name| compared[name].as_f64().unwrap());
     assert!(ratio > 0.0 && least > 0.0 && least <= most, "{compared}");
+}
+
+#[test]
+fn comparison_ends_with_the_round_in_which_a_server_is_gone() {
+    let alive = Counting::start();
+    let arguments = ["--json", "-c1", "-d200ms", "--warm-up=0", "--rounds=4"];
+    // In the middle of its first round, and before its second.
+    for (requests, what) in [(50, "stopped answering"), (usize::MAX, "could not be measured any more")] {
+        for is_first in [true, false] {
+            let mortal = Mortal::start(1, requests);
+            let (one, other) = if is_first { (&mortal.url, &alive.url) } else { (&alive.url, &mortal.url) };
+            let ended = run(&[&["bench", &**one, "--against", &**other], &arguments[..]].concat());
+            assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+            let name = format!("{}, {},", if is_first { "A" } else { "B" }, mortal.url);
+            assert!(ended.stderr.contains(&name) && ended.stderr.contains(what), "{}", ended.stderr);
+            let figures: Value = serde_json::from_str(&ended.stdout).unwrap();
+            let gone = serde_json::json!({ "first": is_first, "second": !is_first });
+            assert_eq!(figures["gone"], gone, "{figures}");
+            for side in ["first", "second"] {
+                let rounds = figures[side].as_array().unwrap();
+                assert_eq!(rounds.len(), 1, "{figures}");
+                assert!(count(&rounds[0], "/answered") > 0, "{figures}");
+            }
+            mortal.life.join().unwrap();
+        }
+    }
 }
 
 #[test]

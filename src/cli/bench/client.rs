@@ -30,6 +30,8 @@ pub(super) enum Role {
     SlowReader,
     /// Asks, byte by byte.
     Drip,
+    /// Asks once, after all others, whether the server is there.
+    Probe,
 }
 
 /// Where a connection is in its life.

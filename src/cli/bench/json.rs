@@ -26,6 +26,9 @@ pub(super) fn both(first: &Side, second: &Side, load: &Load) -> String {
     }
     let mut all = Object::new();
     all.put("first", &side(first)).put("second", &side(second)).put("compared", &medians);
+    let mut gone = Object::new();
+    gone.put("first", &first.is_gone).put("second", &second.is_gone);
+    all.put("gone", &gone);
     format!("{all}\n")
 }
 
@@ -53,7 +56,7 @@ fn measurement(side: &Side, round: &Measurement, load: &Load) -> String {
     all.put("answered", &tally.answered).put("unsent", &tally.unsent).put("latency_us", &latencies);
     all.put("received_bytes", &tally.received).put("errors", &errors).put("held", &held);
     all.put("in_all", &in_all).put("server", &server(side, round, load));
-    all.number("own_busy_share", round.own_busy);
+    all.number("own_busy_share", round.own_busy).put("gone", &round.gone.is_some());
     all.put("notes", &list(tally.notes.iter().map(|note| quoted(note))));
     all.to_string()
 }

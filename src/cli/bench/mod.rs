@@ -8,6 +8,7 @@
 //!                     (URL, address)  ├─ Schedule: when requests are due
 //!                                     ├─ ResponseReader: where answers end
 //!                                     ├─ Tally, Histogram: what is counted
+//!                                     ├─ Doubt: whether the server is still there
 //!                                     └─ Process: the server from outside
 //! ```
 //!
@@ -18,6 +19,7 @@ mod alarm;
 mod chunked;
 mod client;
 mod comparison;
+mod doubt;
 mod figures;
 mod histogram;
 mod json;
@@ -67,7 +69,8 @@ pub(super) fn check(options: &BenchOptions) -> Result<(), String> {
 /// Measures, and prints the result.
 ///
 /// # Errors
-/// A sentence about what was in the way.
+/// A sentence about what was in the way, or about a server that was gone before the end; what was measured
+/// until then is printed all the same.
 pub(super) fn run(options: &BenchOptions) -> Result<(), String> {
     let mut plan = Plan::of(options)?;
     fit_descriptors(&mut plan.load)?;
@@ -84,11 +87,11 @@ pub(super) fn run(options: &BenchOptions) -> Result<(), String> {
     }
     let outcome = measure(&plan, &mut contenders, &interrupted, &mut progress);
     progress.clear();
-    outcome?;
+    let gone = outcome?;
     let mut sides: Vec<Side> = contenders.into_iter().map(|contender| contender.side).collect();
     let rounds = sides.iter().map(|side| side.rounds.len()).min().unwrap_or(0);
     if rounds == 0 {
-        return Err("interrupted before anything was measured".to_string());
+        return Err(gone.unwrap_or_else(|| "interrupted before anything was measured".to_string()));
     }
     // The first may have been measured once more than the second.
     sides.iter_mut().for_each(|side| side.rounds.truncate(rounds));
@@ -96,7 +99,8 @@ pub(super) fn run(options: &BenchOptions) -> Result<(), String> {
         let written = file.write_all(draw(&sides, &plan.load).as_bytes());
         written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    print(&sides, &plan)
+    print(&sides, &plan)?;
+    gone.map_or(Ok(()), Err)
 }
 
 /// A server to be measured.
@@ -109,38 +113,70 @@ struct Contender {
 impl Contender {
     fn new(plan: &Plan, target: &Target) -> Result<Contender, String> {
         let address = target.resolve()?;
-        let side =
-            Side { target: target.clone(), process: Process::listening_at(address), rounds: Vec::new() };
+        let process = Process::listening_at(address);
+        let side = Side { target: target.clone(), process, rounds: Vec::new(), is_gone: false };
         Ok(Contender { side, request: plan.request(target), address })
+    }
+
+    /// One round; and if the server was gone before its end, what has become of it.
+    fn measure(
+        &mut self,
+        plan: &Plan,
+        interrupted: &AtomicBool,
+        progress: &Progress,
+    ) -> Result<Option<String>, String> {
+        let server = self.side.process.as_ref().ok();
+        let rig = Rig::new(&plan.load, &self.request, self.address, interrupted, progress, server);
+        let measurement = rig.map_err(|error| error.to_string())?.run()?;
+        if measurement.time.is_zero() {
+            return Ok(None);
+        }
+        let gone = measurement.gone.map(|gone| gone.describe());
+        self.side.is_gone = gone.is_some();
+        self.side.rounds.push(measurement);
+        Ok(gone)
     }
 }
 
-/// All rounds, in turns.
+/// All rounds, in turns; and if one of the servers was gone before the end, a sentence about it. The other still
+/// gets its turn, and the round is the last.
+///
+/// # Errors
+/// A sentence about why there is nothing to measure.
 fn measure(
     plan: &Plan,
     contenders: &mut [Contender],
     interrupted: &AtomicBool,
     progress: &mut Progress,
-) -> Result<(), String> {
+) -> Result<Option<String>, String> {
+    let mut gone = None;
     for round in 1..=plan.rounds {
         for (index, contender) in contenders.iter_mut().enumerate() {
             if interrupted.load(Ordering::Relaxed) {
-                return Ok(());
+                return Ok(gone);
             }
+            let mut name = "the server".to_string();
             if plan.against.is_some() {
                 let letter = if index == 0 { "A" } else { "B" };
                 progress.label(format!("{letter}, round {round} of {}: ", plan.rounds));
+                name = format!("round {round}: {letter}, {},", contender.side.target);
             }
-            let server = contender.side.process.as_ref().ok();
-            let rig =
-                Rig::new(&plan.load, &contender.request, contender.address, interrupted, progress, server);
-            let measurement = rig.map_err(|error| error.to_string())?.run()?;
-            if !measurement.time.is_zero() {
-                contender.side.rounds.push(measurement);
+            match contender.measure(plan, interrupted, progress) {
+                Ok(None) => {}
+                Ok(Some(what)) => gone = gone.or(Some(format!("{name} {what}"))),
+                // It was there in the round before.
+                Err(reason) if round > 1 => {
+                    contender.side.is_gone = true;
+                    return Ok(gone.or(Some(format!("{name} could not be measured any more: {reason}"))));
+                }
+                Err(reason) => return gone.map_or(Err(reason), |gone| Ok(Some(gone))),
             }
         }
+        if gone.is_some() {
+            break;
+        }
     }
-    Ok(())
+    Ok(gone)
 }
 
 /// Raises the limit of descriptors; the idle connections are the first that there is no room for.

@@ -24,6 +24,8 @@ pub(super) struct Side {
     /// Its processes, or why they are not known.
     pub process: Result<Process, String>,
     pub rounds: Vec<Measurement>,
+    /// Whether it was gone in the end, or before the last of its rounds could begin.
+    pub is_gone: bool,
 }
 
 impl Side {

@@ -22,6 +22,7 @@ use slab::Slab;
 
 use super::alarm::Alarm;
 use super::client::{Answer, Client, Life, Role};
+use super::doubt::{Doubt, Gone};
 use super::observed::{Observed, Process};
 use super::options::Load;
 use super::progress::Progress;
@@ -49,7 +50,7 @@ pub(super) enum Phase {
     WarmingUp,
     /// Requests are sent, and measured.
     Measuring,
-    /// The last answers are waited for.
+    /// The last answers are waited for; and if there was none lately, whether there is ever one again.
     Draining,
     /// Over.
     Done,
@@ -72,6 +73,8 @@ pub(super) struct Measurement {
     pub server: Option<[Observed; 4]>,
     /// The share of the measured time in which the rig had something to do.
     pub own_busy: f64,
+    /// Whether the server was gone at the end.
+    pub gone: Option<Gone>,
 }
 
 /// The event loop of a measurement.
@@ -105,6 +108,8 @@ pub(super) struct Rig<'r> {
     pub(super) phase_until: Instant,
     pub(super) next_tick: Instant,
     pub(super) tally: Tally,
+    /// Whether the server is still there, after a failure.
+    pub(super) doubt: Option<Doubt>,
     pub(super) observations: Observations,
     pub(super) scratch: Vec<u8>,
     pub(super) answers: Vec<Answer>,
@@ -153,6 +158,7 @@ impl<'r> Rig<'r> {
             phase_until: now + load.timeout,
             next_tick: now,
             tally: Tally::new(load.rate.is_some()),
+            doubt: None,
             observations: Observations::default(),
             scratch: vec![0; SCRATCH_BYTES],
             answers: Vec::new(),
@@ -225,7 +231,7 @@ impl<'r> Rig<'r> {
         match self.phase {
             Phase::WarmingUp | Phase::Measuring => true,
             // Late ones of an open loop, for a while.
-            Phase::Draining => self.load.rate.is_some() && now < self.phase_until - self.load.timeout,
+            Phase::Draining => self.load.rate.is_some() && now < self.last_call(),
             Phase::Connecting | Phase::Done => false,
         }
     }
@@ -260,8 +266,7 @@ impl<'r> Rig<'r> {
                 self.observations.answered_in_time = self.tally.answered;
                 self.observations.time = self.tally.time(now);
                 self.phase = Phase::Draining;
-                let late = if self.load.rate.is_some() { self.load.timeout } else { Duration::ZERO };
-                self.phase_until = now + DRAIN + late;
+                self.phase_until = now + DRAIN + self.load.timeout;
             }
             Phase::Draining if is_over || self.is_drained(now) => self.phase = Phase::Done,
             Phase::Connecting | Phase::WarmingUp | Phase::Measuring | Phase::Draining | Phase::Done => {}
@@ -277,11 +282,20 @@ impl<'r> Rig<'r> {
             && !self.clients.iter().any(|(_, client)| waits(client))
     }
 
-    /// Whether nothing is owed any more to those who are measured.
+    /// While the last answers are waited for: until when a closed loop does, and an open one still sends.
+    fn last_call(&self) -> Instant {
+        self.phase_until - self.load.timeout
+    }
+
+    /// Whether nothing is owed any more to those who are measured, and the server is there or gone.
     fn is_drained(&self, now: Instant) -> bool {
-        let waits = |client: &Client| client.role == Role::Active && !client.in_flight.is_empty();
+        let is_owed = |client: &Client| client.role == Role::Active && !client.in_flight.is_empty();
         let is_all_sent = self.again.is_empty() && self.schedule.next_due().is_none();
-        (is_all_sent || !self.is_sending(now)) && !self.clients.iter().any(|(_, client)| waits(client))
+        if self.is_in_doubt() || (self.is_sending(now) && !is_all_sent) {
+            return false;
+        }
+        let is_patient = self.load.rate.is_some() || now < self.last_call();
+        !is_patient || !self.clients.iter().any(|(_, client)| is_owed(client))
     }
 
     /// Looks at the server's process.
@@ -318,6 +332,7 @@ impl<'r> Rig<'r> {
             drip_held: held(Role::Drip),
             time: self.observations.time,
             answered_in_time: self.observations.answered_in_time,
+            gone: self.gone(),
             server: self.observations.server.try_into().ok(),
             tally: self.tally,
         }

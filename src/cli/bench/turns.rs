@@ -8,6 +8,7 @@ use mio::event::Event;
 use mio::{Interest, Token};
 
 use super::client::{Client, Life, Outcome, Role};
+use super::doubt::Failure;
 use super::rig::{Phase, Rig};
 use super::schedule::Schedule;
 
@@ -72,15 +73,21 @@ impl Rig<'_> {
             self.tally.note(format!(
                 "no local port was left for a connection to {address} (net.ipv4.ip_local_port_range)"
             ));
+            if role == Role::Probe {
+                // Then it cannot be found out.
+                self.doubt = None;
+            }
         } else if !self.has_connected {
             return Err(format!("cannot connect to {address}: {error}"));
         } else {
             self.tally.note(format!("a connection to {address} could not be made: {error}"));
+            let is_late = error.kind() == ErrorKind::TimedOut;
+            self.suspect(role, if is_late { Failure::Late } else { Failure::Refused }, now);
         }
         if due.map_or(self.tally.is_measuring(now), |due| self.tally.counts(due, now)) {
             self.tally.errors.connect += 1;
         }
-        if role != Role::Idle {
+        if !matches!(role, Role::Idle | Role::Probe) {
             self.resting.push_back((now + REST, role));
         }
         Ok(())
@@ -118,7 +125,7 @@ impl Rig<'_> {
         match self.clients[key].role {
             Role::Active if self.load.closes => self.flush(key),
             Role::Active => self.feed(key, now),
-            Role::Idle | Role::SlowReader | Role::Drip => self.ask_beside(key, now),
+            Role::Idle | Role::SlowReader | Role::Drip | Role::Probe => self.ask_beside(key, now),
         }
     }
 
@@ -160,11 +167,14 @@ impl Rig<'_> {
             self.tally.received += bytes;
         }
         self.tally.answered_in_all += self.answers.len() as u64;
+        if !self.answers.is_empty() {
+            self.doubt = None;
+        }
         for answer in self.answers.drain(..) {
             match client.role {
                 Role::Active => self.tally.answer(answer.due, answer.status, now),
                 Role::SlowReader | Role::Drip => self.tally.answered_slowly += 1,
-                Role::Idle => {}
+                Role::Idle | Role::Probe => {}
             }
         }
         match outcome {
@@ -191,7 +201,7 @@ impl Rig<'_> {
             Role::Active if self.load.closes => {}
             Role::Active => self.feed(key, now),
             Role::SlowReader | Role::Drip if client.in_flight.is_empty() => self.ask_beside(key, now),
-            Role::SlowReader | Role::Drip | Role::Idle => {}
+            Role::SlowReader | Role::Drip | Role::Idle | Role::Probe => {}
         }
     }
 
@@ -262,6 +272,12 @@ impl Rig<'_> {
     fn lose(&mut self, key: usize, outcome: Outcome, now: Instant) {
         let client = self.clients.remove(key);
         let is_failure = outcome != Outcome::Ended;
+        match outcome {
+            Outcome::Malformed(_) => self.suspect(client.role, Failure::Malformed, now),
+            // Nothing is owed to one that is idle, but it was to stay.
+            _ if is_failure || client.role == Role::Idle => self.suspect(client.role, Failure::Lost, now),
+            _ => {}
+        }
         if client.role == Role::Active {
             for (place, due) in client.in_flight.into_iter().enumerate() {
                 let counts = u64::from(self.tally.counts(due, now));
@@ -281,7 +297,7 @@ impl Rig<'_> {
 
     fn open_again(&mut self, role: Role, is_failure: bool, now: Instant) {
         match role {
-            Role::Idle => {}
+            Role::Idle | Role::Probe => {}
             Role::Active if is_failure => self.resting.push_back((now + REST, role)),
             Role::Active if self.load.closes => self.spare += 1,
             Role::Active => self.to_open.push_back(role),
@@ -308,11 +324,12 @@ impl Rig<'_> {
                     // What is in the way is met by the read that follows from it.
                     let _ = client.flush(self.request, 1);
                 }
-                (Life::Open, Role::Active | Role::Idle) if client.in_flight.is_empty() => {}
+                (Life::Open, Role::Active | Role::Idle | Role::Probe) if client.in_flight.is_empty() => {}
                 _ if is_late => self.time_out(key, now)?,
                 _ => {}
             }
         }
+        self.probe();
         self.show();
         Ok(())
     }
@@ -325,6 +342,9 @@ impl Rig<'_> {
         let client = self.clients.remove(key);
         if client.role == Role::Active && client.life == Life::Open {
             client.in_flight.iter().for_each(|due| self.tally.give_up(*due, now));
+        }
+        if client.life == Life::Open {
+            self.suspect(client.role, Failure::Late, now);
         }
         self.open_again(client.role, false, now);
         Ok(())
