@@ -238,8 +238,8 @@ pub(super) enum Command {
     /// Measure a server: requests a second, latencies, errors, and what it costs the server
     ///
     /// Any server that speaks HTTP/1.1. Its CPU time and memory are told where its process is on this
-    /// machine (Linux). Ctrl-C ends early and prints what was measured so far. Errors are figures; but a
-    /// server that is gone at the end, or has answered nothing, is status 1.
+    /// machine (Linux). Ctrl-C ends early and prints what was measured so far. A server that is gone at
+    /// the end is status 1.
     Bench(Box<BenchOptions>),
 }
 

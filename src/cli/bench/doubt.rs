@@ -4,7 +4,7 @@
 //! and a measurement of it is none, however good its figures were until then. So the first failure after an
 //! answer is the beginning of a doubt, and the next answer its end, whoever gets it. Where a doubt lasts until
 //! nothing more is measured, the server is asked again by connections of their own ([`Role::Probe`]), which are
-//! in no figure: ten times within a second, or once where nothing comes before the timeout. If all of it is in vain,
+//! not measured: ten times within a second, or once where nothing comes before the timeout. If all of it is in vain,
 //! the server is gone.
 //!
 //! ```text
@@ -12,7 +12,7 @@
 //!                              └── in doubt since then                           └── answered: there it is
 //! ```
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::client::Role;
 use super::rig::{Phase, Rig};
@@ -39,6 +39,8 @@ pub(super) struct Doubt {
     since: Instant,
     /// The latest failure.
     failure: Failure,
+    /// Whether a probe is under way.
+    is_probed: bool,
     /// Probes that have come to nothing.
     failed_probes: u32,
 }
@@ -50,40 +52,18 @@ impl Doubt {
     }
 }
 
-/// A server that does not answer any more.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Gone {
-    /// How long it was measured until then.
-    after: Duration,
-    failure: Failure,
-}
-
-impl Gone {
-    /// What has happened, behind the name of the server.
-    pub fn describe(&self) -> String {
-        let reason = match self.failure {
-            Failure::Refused => "no connection can be made",
-            Failure::Lost => "connections end without an answer",
-            Failure::Late => "nothing comes within the timeout",
-            Failure::Malformed => "what comes is no response",
-        };
-        let after = self.after.as_secs_f64();
-        match self.after {
-            Duration::ZERO => format!("stopped answering before measuring began: {reason}"),
-            _ => format!("stopped answering {after:.2} s after measuring began: {reason}"),
-        }
-    }
-}
-
 impl Rig<'_> {
     /// Something has failed. A server that has never answered is not worth a doubt.
+    #[inline(never)]
     pub(super) fn suspect(&mut self, role: Role, failure: Failure, now: Instant) {
         if self.tally.answered_in_all == 0 {
             return;
         }
-        let doubt = self.doubt.get_or_insert(Doubt { since: now, failure, failed_probes: 0 });
+        let doubt =
+            self.doubt.get_or_insert(Doubt { since: now, failure, is_probed: false, failed_probes: 0 });
         doubt.failure = failure;
         if role == Role::Probe {
+            doubt.is_probed = false;
             // Who is not answered in time need not ask again.
             doubt.failed_probes += if failure == Failure::Late { PROBES } else { 1 };
         }
@@ -91,11 +71,12 @@ impl Rig<'_> {
 
     /// Opens a probe, if there is one to be sent.
     pub(super) fn probe(&mut self) {
-        let is_wanted = self.phase == Phase::Draining && self.is_in_doubt();
-        let is_probe = |role: Role| role == Role::Probe;
-        let is_sent = self.clients.iter().any(|(_, client)| is_probe(client.role));
-        if is_wanted && !is_sent && !self.to_open.iter().any(|role| is_probe(*role)) {
-            self.to_open.push_front(Role::Probe);
+        match &mut self.doubt {
+            Some(doubt) if self.phase == Phase::Draining && !doubt.is_probed && !doubt.is_over() => {
+                doubt.is_probed = true;
+                self.to_open.push_front(Role::Probe);
+            }
+            Some(_) | None => {}
         }
     }
 
@@ -104,9 +85,19 @@ impl Rig<'_> {
         self.doubt.is_some_and(|doubt| !doubt.is_over())
     }
 
-    /// Whether the server has turned out to be gone, and since when.
-    pub(super) fn gone(&self) -> Option<Gone> {
+    /// What has become of the server, if it has turned out to be gone. It is noted, too.
+    pub(super) fn gone(&mut self) -> Option<String> {
         let doubt = self.doubt.filter(Doubt::is_over)?;
-        Some(Gone { after: self.tally.time(doubt.since), failure: doubt.failure })
+        let reason = match doubt.failure {
+            Failure::Refused => "no connection can be made",
+            Failure::Lost => "connections end without an answer",
+            Failure::Late => "nothing comes within the timeout",
+            Failure::Malformed => "what comes is no response",
+        };
+        // None, if it went while it was warmed up.
+        let seconds = self.tally.time(doubt.since).as_secs_f64();
+        let gone = format!("stopped answering after {seconds:.2} s of measuring: {reason}");
+        self.tally.note(gone.clone());
+        Some(gone)
     }
 }

@@ -85,13 +85,12 @@ pub(super) fn run(options: &BenchOptions) -> Result<(), String> {
     if let Some(target) = &plan.against {
         contenders.push(Contender::new(&plan, target)?);
     }
-    let outcome = measure(&plan, &mut contenders, &interrupted, &mut progress);
+    let failed = measure(&plan, &mut contenders, &interrupted, &mut progress);
     progress.clear();
-    let gone = outcome?;
     let mut sides: Vec<Side> = contenders.into_iter().map(|contender| contender.side).collect();
     let rounds = sides.iter().map(|side| side.rounds.len()).min().unwrap_or(0);
     if rounds == 0 {
-        return Err(gone.unwrap_or_else(|| "interrupted before anything was measured".to_string()));
+        return Err(failed.unwrap_or_else(|| "interrupted before anything was measured".to_string()));
     }
     // The first may have been measured once more than the second.
     sides.iter_mut().for_each(|side| side.rounds.truncate(rounds));
@@ -100,7 +99,7 @@ pub(super) fn run(options: &BenchOptions) -> Result<(), String> {
         written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     print(&sides, &plan)?;
-    gone.map_or(Ok(()), Err)
+    failed.map_or(Ok(()), Err)
 }
 
 /// A server to be measured.
@@ -118,65 +117,52 @@ impl Contender {
         Ok(Contender { side, request: plan.request(target), address })
     }
 
-    /// One round; and if the server was gone before its end, what has become of it.
-    fn measure(
-        &mut self,
-        plan: &Plan,
-        interrupted: &AtomicBool,
-        progress: &Progress,
-    ) -> Result<Option<String>, String> {
+    /// One round.
+    ///
+    /// # Errors
+    /// A sentence about why nothing could be measured, or about a server that was gone at the end.
+    fn measure(&mut self, load: &Load, interrupted: &AtomicBool, progress: &Progress) -> Result<(), String> {
         let server = self.side.process.as_ref().ok();
-        let rig = Rig::new(&plan.load, &self.request, self.address, interrupted, progress, server);
+        let rig = Rig::new(load, &self.request, self.address, interrupted, progress, server);
         let measurement = rig.map_err(|error| error.to_string())?.run()?;
-        if measurement.time.is_zero() {
-            return Ok(None);
+        let gone = measurement.gone.as_ref().map(|gone| format!("{} {gone}", self.side.target));
+        if !measurement.time.is_zero() {
+            self.side.rounds.push(measurement);
         }
-        let gone = measurement.gone.map(|gone| gone.describe());
-        self.side.is_gone = gone.is_some();
-        self.side.rounds.push(measurement);
-        Ok(gone)
+        gone.map_or(Ok(()), Err)
     }
 }
 
-/// All rounds, in turns; and if one of the servers was gone before the end, a sentence about it. The other still
-/// gets its turn, and the round is the last.
-///
-/// # Errors
-/// A sentence about why there is nothing to measure.
+/// All rounds, in turns; and a sentence about the first that failed. It is the last, but who comes second in it
+/// still has its turn.
+// In line, it would make the program a kilobyte longer.
+#[inline(never)]
 fn measure(
     plan: &Plan,
     contenders: &mut [Contender],
     interrupted: &AtomicBool,
     progress: &mut Progress,
-) -> Result<Option<String>, String> {
-    let mut gone = None;
+) -> Option<String> {
+    let mut failed = None;
     for round in 1..=plan.rounds {
         for (index, contender) in contenders.iter_mut().enumerate() {
             if interrupted.load(Ordering::Relaxed) {
-                return Ok(gone);
+                return failed;
             }
-            let mut name = "the server".to_string();
             if plan.against.is_some() {
                 let letter = if index == 0 { "A" } else { "B" };
-                progress.label(format!("{letter}, round {round} of {}: ", plan.rounds));
-                name = format!("round {round}: {letter}, {},", contender.side.target);
+                progress.label = format!("{letter}, round {round} of {}: ", plan.rounds);
             }
-            match contender.measure(plan, interrupted, progress) {
-                Ok(None) => {}
-                Ok(Some(what)) => gone = gone.or(Some(format!("{name} {what}"))),
-                // It was there in the round before.
-                Err(reason) if round > 1 => {
-                    contender.side.is_gone = true;
-                    return Ok(gone.or(Some(format!("{name} could not be measured any more: {reason}"))));
-                }
-                Err(reason) => return gone.map_or(Err(reason), |gone| Ok(Some(gone))),
+            if let Err(reason) = contender.measure(&plan.load, interrupted, progress) {
+                contender.side.is_gone = true;
+                failed.get_or_insert(progress.label.clone() + &reason);
             }
         }
-        if gone.is_some() {
+        if failed.is_some() {
             break;
         }
     }
-    Ok(gone)
+    failed
 }
 
 /// Raises the limit of descriptors; the idle connections are the first that there is no room for.

@@ -16,18 +16,13 @@ const CLEAR: &str = "\r\x1b[K";
 #[derive(Debug)]
 pub(super) struct Progress {
     is_shown: bool,
-    /// Which measurement it is, if there are several.
-    label: String,
+    /// Which measurement it is, if there are several: stands before the bar.
+    pub label: String,
 }
 
 impl Progress {
     pub fn on_stderr() -> Progress {
         Progress { is_shown: io::stderr().is_terminal(), label: String::new() }
-    }
-
-    /// What stands before the bar from now on.
-    pub fn label(&mut self, label: String) {
-        self.label = label;
     }
 
     fn show(&self, text: &str) {

@@ -22,7 +22,7 @@ use slab::Slab;
 
 use super::alarm::Alarm;
 use super::client::{Answer, Client, Life, Role};
-use super::doubt::{Doubt, Gone};
+use super::doubt::Doubt;
 use super::observed::{Observed, Process};
 use super::options::Load;
 use super::progress::Progress;
@@ -73,8 +73,8 @@ pub(super) struct Measurement {
     pub server: Option<[Observed; 4]>,
     /// The share of the measured time in which the rig had something to do.
     pub own_busy: f64,
-    /// Whether the server was gone at the end.
-    pub gone: Option<Gone>,
+    /// What has become of the server, if it was gone at the end.
+    pub gone: Option<String>,
 }
 
 /// The event loop of a measurement.

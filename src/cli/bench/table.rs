@@ -47,8 +47,8 @@ pub(super) fn both(first: &Side, second: &Side, load: &Load) -> String {
         });
         let counts = format!("{} answers, {} errors or never sent", thousands(answered), thousands(lost));
         text += &row("", &counts);
-        for round in &side.rounds {
-            text += &notes(round);
+        for note in side.rounds.iter().flat_map(|round| &round.tally.notes) {
+            text += &row("note", note);
         }
     }
     text
@@ -106,12 +106,8 @@ fn measurement(side: &Side, round: &Measurement, load: &Load) -> String {
     text += &server(side, round, load);
     let warning = if round.own_busy >= BUSY { ": it may be what limits the result" } else { "" };
     text += &row("this client", &format!("{:.0} % of the time busy{warning}", round.own_busy * 100.0));
-    text + &notes(round)
-}
-
-fn notes(round: &Measurement) -> String {
-    let gone = round.gone.map(|gone| format!("the server {}", gone.describe()));
-    round.tally.notes.iter().chain(&gone).map(|note| row("note", note)).collect()
+    tally.notes.iter().for_each(|note| text += &row("note", note));
+    text
 }
 
 fn errors(round: &Measurement) -> String {

@@ -272,11 +272,10 @@ impl Rig<'_> {
     fn lose(&mut self, key: usize, outcome: Outcome, now: Instant) {
         let client = self.clients.remove(key);
         let is_failure = outcome != Outcome::Ended;
-        match outcome {
-            Outcome::Malformed(_) => self.suspect(client.role, Failure::Malformed, now),
-            // Nothing is owed to one that is idle, but it was to stay.
-            _ if is_failure || client.role == Role::Idle => self.suspect(client.role, Failure::Lost, now),
-            _ => {}
+        // Nothing is owed to one that is idle, but it was to stay.
+        if is_failure || client.role == Role::Idle {
+            let is_malformed = matches!(outcome, Outcome::Malformed(_));
+            self.suspect(client.role, if is_malformed { Failure::Malformed } else { Failure::Lost }, now);
         }
         if client.role == Role::Active {
             for (place, due) in client.in_flight.into_iter().enumerate() {
