@@ -152,25 +152,44 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Lines of `name = value`; the rest are comments, and stay.
-struct Budget(String);
+/// Lines of `name = value`; the rest are comments, and stay. What stands before the first dot of a name is its
+/// kind, and those of a kind stand together.
+pub struct Budget(pub String);
 
 impl Budget {
-    fn get(&self, name: &str) -> Option<&str> {
-        let mut pairs = self.0.lines().filter_map(|line| line.split_once('='));
-        pairs.find(|(other, _)| other.trim() == name).map(|(_, value)| value.trim())
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.0.lines().filter_map(pair);
+        pairs.find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    fn set(&mut self, name: &str, value: &str) {
-        let is_it = |line: &str| line.split_once('=').is_some_and(|(other, _)| other.trim() == name);
+    /// Changes the value of a name. One that is new stands behind the last of its kind; the first of a kind
+    /// stands at the end, apart from those before.
+    pub fn set(&mut self, name: &str, value: &str) {
         let new = format!("{name} = {value}");
         let mut lines: Vec<&str> = self.0.lines().collect();
-        match lines.iter_mut().find(|line| is_it(line)) {
-            Some(line) => *line = &new,
-            None => lines.push(&new),
+        let is_it = |line: &&str| pair(line).is_some_and(|(other, _)| other == name);
+        let is_kin = |line: &&str| pair(line).is_some_and(|(other, _)| kind(other) == kind(name));
+        if let Some(place) = lines.iter().position(is_it) {
+            lines[place] = &new;
+        } else if let Some(last) = lines.iter().rposition(is_kin) {
+            lines.insert(last + 1, &new);
+        } else {
+            lines.extend(["", &new]);
         }
         self.0 = lines.join("\n") + "\n";
     }
+}
+
+/// Name and value of a line that has them.
+fn pair(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
+    Some((name.trim(), value.trim()))
+}
+
+/// What a name begins with.
+fn kind(name: &str) -> &str {
+    name.split('.').next().unwrap_or_default()
 }
 
 /// What compiles here, and for what.
