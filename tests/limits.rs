@@ -426,6 +426,21 @@ fn idle_timeout_begins_when_the_response_has_left() {
     assert_eq!(client.read_end(), End::Fin);
 }
 
+/// However long it takes to read: the response is queued at once, and all but what the sockets hold leaves
+/// when the timeout would be over, had it begun then.
+#[test]
+fn idle_timeout_counts_from_the_last_byte_that_has_left() {
+    let idle_timeout = seconds(1);
+    let server = serve_large(Limits { idle_timeout, ..Limits::default() });
+    let mut client = server.connect();
+    client.send(GET);
+    thread::sleep(idle_timeout + millis(200));
+    let begun = Instant::now();
+    assert_eq!(client.read("GET").content.len(), LARGE);
+    assert_eq!(client.read_end(), End::Fin);
+    assert!(begun.elapsed() >= idle_timeout, "{:?} for the next request", begun.elapsed());
+}
+
 #[test]
 fn refused_upload_reads_its_error_although_it_goes_on_sending() {
     let server = serve(ok, Limits { body_bytes_max: 1000, ..Limits::default() });

@@ -784,11 +784,29 @@ fn held_responses_of_one_turn_are_all_delivered_at_its_end() {
 fn no_call_begins_while_a_finished_response_has_waited_longer_than_the_bound() {
     let mut turn = play_one_turn(CALL_TIME / 4, one_request, &[]);
     check_answers(&mut turn);
+    check_nobody_is_overdue(&turn);
+}
+
+fn check_nobody_is_overdue(turn: &OneTurn) {
     let seen = turn.seen.lock().unwrap();
     for answered in seen.iter() {
         let overdue = &answered[..answered.len().saturating_sub(1)];
         assert!(overdue.iter().all(|has_answer| *has_answer), "{seen:?}");
     }
+}
+
+/// Every other client asks for much at once: those before it do not wait for all of that.
+#[test]
+fn pipeline_begins_no_call_either_while_a_finished_response_has_waited_longer_than_the_bound() {
+    let count = |number: usize| if number.is_multiple_of(2) { 1 } else { 4 };
+    let requests = |number: usize| one_request(number).into_iter().cycle().take(count(number)).collect();
+    let mut turn = play_one_turn(CALL_TIME / 4, requests, &[]);
+    for (number, client) in turn.clients.iter_mut().enumerate() {
+        for _ in 0..count(number) {
+            assert_eq!(client.read("GET").text(), format!("/{number}"));
+        }
+    }
+    check_nobody_is_overdue(&turn);
 }
 
 #[test]

@@ -4,8 +4,12 @@
 use std::fmt::Debug;
 use std::fs;
 
+use tidegate::limits::Limits;
+use tidegate::message::ContentLength;
+use tidegate::now::Now;
 use tidegate::protocol::{
-    BodyDecoder, BodyEncoder, ProtocolError, RequestEvent, RequestState, ResponseEvent, ResponseState,
+    BodyDecoder, BodyEncoder, CloseReason, FieldSlots, Http1, ProtocolError, RequestEvent, RequestState,
+    ResponseEncoder, ResponseEvent, ResponseState, ServerFields,
 };
 
 const DECODER: BodyDecoder = BodyDecoder::Length(7);
@@ -115,4 +119,28 @@ fn first_error_and_framing_survive_what_follows() {
     let aborted = ResponseState::Aborted(ENCODER);
     assert_eq!(ResponseState::Body(ENCODER).after(ResponseEvent::Failed), Some(aborted));
     assert_eq!(aborted.after(ResponseEvent::Failed), Some(aborted));
+}
+
+/// An application that fails right behind its head is answered for as if it had not begun. What the head has
+/// changed is as before: the fate of the connection, and that the client was told to go on.
+#[test]
+fn head_that_is_taken_back_leaves_everything_as_it_was() {
+    let own = ServerFields::new("tidegate", &Now::default());
+    for is_told_to_continue in [false, true] {
+        let (mut http, mut out, mut slots) = (Http1::new(), Vec::new(), FieldSlots::new());
+        let input = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+        http.read_head(input, 0, &mut slots, &Limits::default()).unwrap();
+        if is_told_to_continue {
+            http.write_continue(&mut out);
+        }
+        http.read_content(b"x").unwrap();
+        let (before, open) = (http, http.head_open());
+        http.close_after(CloseReason::ShuttingDown);
+        let head = ResponseEncoder::begin(&mut out, &own, 200, None).unwrap();
+        http.end_head(&head, &mut out, ContentLength::Unknown).unwrap();
+        assert_eq!(http.response(), ResponseState::Body(BodyEncoder::Chunked));
+        assert_ne!(http.persistence(), before.persistence());
+        http.reopen_head(open);
+        assert_eq!(http, before, "{is_told_to_continue}");
+    }
 }
