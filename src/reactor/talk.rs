@@ -38,7 +38,7 @@ impl Talk<'_> {
         scratch: &mut [u8],
         out: &mut OutputQueue,
     ) -> io::Result<Stop> {
-        if cause != Cause::Event || is_to_be_told(self.conversation, self.socket) {
+        if cause != Cause::Event {
             self.begin(cause, turn, out);
         }
         let mut filled = 0;
