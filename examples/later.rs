@@ -22,6 +22,7 @@ const PIECES_AHEAD: usize = 4;
 const PIECE_BYTES: usize = 16 * 1024;
 
 fn main() -> io::Result<()> {
+    println!("Starting on http://127.0.0.1:8000/ (Ctrl-C stops)");
     tidegate::serve("127.0.0.1:8000", application)
 }
 

@@ -47,6 +47,10 @@ const REACTORS_MAX: usize = 1024;
 /// .unwrap();
 /// ```
 ///
+/// What it has to say goes to the [log](crate#logs), `serving on http://127.0.0.1:8000/` at level `info` for one. It
+/// leaves signals alone: by default Ctrl-C ends the process at once, with whatever is in flight. To finish that
+/// first, give a [`ServerHandle`] to whoever hears of signals; the program `tidegate` does.
+///
 /// # Errors
 /// An address that is none, or cannot be bound.
 pub fn serve<F>(address: &str, application: F) -> io::Result<()>

@@ -356,6 +356,14 @@ fn drain_is_cut_at_its_deadline() {
     assert_eq!(program.wait().code(), Some(0));
 }
 
+/// The library says so itself, for programs that announce nothing.
+#[test]
+fn address_is_logged_where_information_is_asked_for() {
+    let program = Program::start(&["--log-level", "info"]);
+    let line = program.stderr.next_with("serving on");
+    assert!(line.ends_with(&format!(" INFO serving on {}", program.addresses[0])), "{line}");
+}
+
 #[test]
 fn combined_access_log_has_one_line_for_each_exchange() {
     let program = Program::start(&["--access-log", "combined"]);
