@@ -84,14 +84,7 @@ impl FromStr for Span {
             "h" => 3_600_000,
             _ => return Err(SPAN_HELP.into()),
         };
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-        let whole = scale(whole, millis, SPAN_HELP)?;
-        // 0.125 h are 125 × 3,600,000 ÷ 10³ ms.
-        let parts = scale(fraction, millis, SPAN_HELP)?;
-        let divisor = u32::try_from(fraction.len()).ok().and_then(|digits| 10_u64.checked_pow(digits));
-        let divisor = divisor.filter(|divisor| parts.is_multiple_of(*divisor)).ok_or(SPAN_HELP)?;
-        let sum = whole.checked_add(parts / divisor).ok_or(TOO_MUCH)?;
-        Ok(Span(Duration::from_millis(sum)))
+        Ok(Span(Duration::from_millis(scale_decimal(number, millis, SPAN_HELP)?)))
     }
 }
 
@@ -108,6 +101,28 @@ impl fmt::Display for Span {
     }
 }
 
+/// A number of times a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rate {
+    thousandths: u64,
+}
+
+impl Rate {
+    pub(super) fn per_second(self) -> f64 {
+        self.thousandths as f64 / 1_000.0
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    /// To the thousandth. (Not as `f64` is read: that would make the program 19 kB larger.)
+    fn from_str(text: &str) -> Result<Rate, String> {
+        let help = "a rate is a number of requests a second: 10000, 0.5";
+        Ok(Rate { thousandths: scale_decimal(text, 1_000, help)? })
+    }
+}
+
 /// `64k` → `64` and `k`.
 fn split_unit(text: &str) -> (&str, &str) {
     let end = text.bytes().position(|byte| !byte.is_ascii_digit() && byte != b'.').unwrap_or(text.len());
@@ -117,8 +132,19 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 const TOO_MUCH: &str = "that is more than can be counted";
 
+/// The same for a number with a fraction, if what it comes to has none.
+fn scale_decimal(number: &str, factor: u64, help: &str) -> Result<u64, String> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let whole = scale(whole, factor, help)?;
+    // 0.125 h are 125 × 3,600,000 ÷ 10³ ms.
+    let parts = scale(fraction, factor, help)?;
+    let divisor = u32::try_from(fraction.len()).ok().and_then(|digits| 10_u64.checked_pow(digits));
+    let divisor = divisor.filter(|divisor| parts.is_multiple_of(*divisor)).ok_or(help)?;
+    whole.checked_add(parts / divisor).ok_or_else(|| TOO_MUCH.to_string())
+}
+
 fn scale(number: &str, factor: u64, help: &str) -> Result<u64, String> {
-    if number.is_empty() || number.contains('.') {
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(help.to_string());
     }
     let scaled = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
@@ -180,6 +206,18 @@ mod tests {
             "99999999999999999999s",
         ] {
             check_span(bad, None);
+        }
+    }
+
+    #[test]
+    fn rates_are_read_to_the_thousandth() {
+        for (text, expected) in [("10000", Some(10_000.0)), ("0.5", Some(0.5)), ("2.125", Some(2.125))] {
+            assert_eq!(text.parse().ok().map(Rate::per_second), expected, "{text}");
+        }
+        for bad in
+            ["", "fast", "-1", "+1", "1.+5", "1e3", "0.0001", ".5", "inf", "10k", "99999999999999999999"]
+        {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
     }
 

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::request::Request;
 use super::target::Target;
-use crate::cli::units::{Size, Span};
+use crate::cli::units::{Rate, Size, Span};
 
 /// Turns of a comparison: an odd number has a middle, and five make one bad one harmless.
 const ROUNDS: usize = 5;
@@ -40,7 +40,7 @@ pub(in crate::cli) struct BenchOptions {
     /// that would have come meanwhile (no coordinated omission). Without a rate, each connection asks
     /// again as soon as it is answered (closed loop).
     #[arg(long, short, value_name = "REQUESTS")]
-    rate: Option<f64>,
+    rate: Option<Rate>,
     /// Requests under way on a connection at a time
     #[arg(long, value_name = "COUNT", default_value = "1")]
     pipeline: usize,
@@ -127,7 +127,7 @@ impl Plan {
             drip: options.drip,
             duration: options.duration.time(),
             warm_up: options.warm_up.time(),
-            rate: options.rate,
+            rate: options.rate.map(Rate::per_second),
             pipeline: options.pipeline,
             closes: options.close,
             timeout: options.timeout.time(),
