@@ -116,7 +116,7 @@ impl Rate {
 impl FromStr for Rate {
     type Err = String;
 
-    /// To the thousandth. (Not as `f64` is read: that would make the program 19 kB larger.)
+    /// To the thousandth. (Not as `f64` is read: that would make the program 20 kB larger.)
     fn from_str(text: &str) -> Result<Rate, String> {
         let help = "a rate is a number of requests a second: 10000, 0.5";
         Ok(Rate { thousandths: scale_decimal(text, 1_000, help)? })

@@ -172,7 +172,7 @@ impl ResponseSink for Sink<'_> {
         Ok(())
     }
 
-    /// Where nobody looks at the head in between, and nothing is left open: 200 instructions less.
+    /// Where nobody looks at the head in between, and nothing is left open: 150 instructions less.
     fn send(&mut self, content: &[u8]) -> bool {
         let (Stage::Head(head), None, Life::Running) = (&self.stage, &self.notes, self.around.life) else {
             return false;
