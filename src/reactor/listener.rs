@@ -66,8 +66,8 @@ pub(super) enum Accepting {
 pub struct Listener {
     pub(super) accepting: Accepting,
     socket: Socket,
-    /// Which process is to remove the path of a unix socket, once this goes: the one that has bound
-    /// it, as long as this is no duplicate.
+    /// Which process has bound it, as long as this is no duplicate. It may bind others beside it, and is to remove
+    /// the path of a unix socket once this goes.
     bound_by: Option<u32>,
 }
 
@@ -99,7 +99,7 @@ impl Listener {
     /// (`pidfd_getfd(2)`): containers often do not.
     pub fn bind(address: &ListenAddress) -> io::Result<Listener> {
         let bound = match address {
-            ListenAddress::Tcp(address) => bind_tcp(*address).and_then(Listener::of_tcp),
+            ListenAddress::Tcp(address) => bind_tcp(*address).and_then(Listener::own_tcp),
             ListenAddress::Unix(path) => bind_unix(path),
             ListenAddress::Descriptor(number) => inherited(*number).and_then(Listener::adopt),
         };
@@ -118,7 +118,7 @@ impl Listener {
         if listener.local_addr().is_ok() {
             listener.set_nonblocking(true)?;
             set_tcp_options(&listener)?;
-            return Listener::of_tcp(TcpListener::from_std(listener));
+            return Listener::of_tcp(TcpListener::from_std(listener), None);
         }
         let listener = unix::UnixListener::from(OwnedFd::from(listener));
         let path = path_of(&listener.local_addr()?);
@@ -137,9 +137,13 @@ impl Listener {
         Ok(descriptor)
     }
 
-    fn of_tcp(listener: TcpListener) -> io::Result<Listener> {
+    fn own_tcp(listener: TcpListener) -> io::Result<Listener> {
+        Listener::of_tcp(listener, Some(process::id()))
+    }
+
+    fn of_tcp(listener: TcpListener, bound_by: Option<u32>) -> io::Result<Listener> {
         let local = listener.local_addr()?;
-        Ok(Listener::new(Socket::Tcp(listener, local), None))
+        Ok(Listener::new(Socket::Tcp(listener, local), bound_by))
     }
 
     fn new(socket: Socket, bound_by: Option<u32>) -> Listener {
@@ -161,7 +165,8 @@ impl Listener {
     }
 
     /// Another socket for the same address, with a queue of its own between which the system shares
-    /// connections out (SO_REUSEPORT on Linux); where that cannot be, a duplicate.
+    /// connections out (SO_REUSEPORT on Linux); where that cannot be, a duplicate. One that others have bound is
+    /// not to be shared with sockets that they do not know of, and whose queues would end with this process.
     ///
     /// This one was bound alone, so an address that is taken has been found out.
     ///
@@ -169,8 +174,10 @@ impl Listener {
     /// No descriptor is left.
     pub(crate) fn sibling(&self) -> io::Result<Listener> {
         match &self.socket {
-            Socket::Tcp(listener, local) => bind_beside(listener, *local).or_else(|_| self.try_clone()),
-            Socket::Unix(..) => self.try_clone(),
+            Socket::Tcp(listener, local) if self.bound_by == Some(process::id()) => {
+                bind_beside(listener, *local).or_else(|_| self.try_clone())
+            }
+            Socket::Tcp(..) | Socket::Unix(..) => self.try_clone(),
         }
     }
 
@@ -361,13 +368,12 @@ fn set_tcp_options(_listener: impl AsFd) -> io::Result<()> {
 /// With a long queue, and for IPv4 as well where the address is `[::]`.
 #[cfg(feature = "sockets")]
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    or_without_ipv6(open_tcp(address, false, true), address, bind_tcp)
+    or_without_ipv6(open_tcp(address, false), address, bind_tcp)
 }
 
-/// `is_shared`: others may be bound to the same address (SO_REUSEPORT). `defers`: connections come with their
-/// request.
+/// `is_shared`: others may be bound to the same address (SO_REUSEPORT).
 #[cfg(feature = "sockets")]
-fn open_tcp(address: SocketAddr, is_shared: bool, defers: bool) -> io::Result<TcpListener> {
+fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -380,20 +386,17 @@ fn open_tcp(address: SocketAddr, is_shared: bool, defers: bool) -> io::Result<Tc
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     set_tcp_options(&socket)?;
-    if defers {
-        defer_accept(&socket);
-    }
+    defer_accept(&socket);
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// What holds for one of them holds for both: who has bound the first may not want its connections deferred.
 /// Elsewhere SO_REUSEPORT gives all connections to the socket that was bound last.
 #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
 fn bind_beside(listener: &TcpListener, local: SocketAddr) -> io::Result<Listener> {
     rustix::net::sockopt::set_socket_reuseport(listener, true)?;
-    Listener::of_tcp(open_tcp(local, true, is_deferred(listener))?)
+    Listener::own_tcp(open_tcp(local, true)?)
 }
 
 #[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
@@ -431,13 +434,15 @@ mod tests {
     /// Those of a socket that others have bound are no less theirs.
     #[cfg(all(feature = "sockets", target_os = "linux"))]
     #[test]
-    fn sibling_defers_as_the_first_does() {
+    fn socket_that_others_have_bound_is_left_as_it_is() {
         let own = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
         let theirs = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let adopted = Listener::adopt(theirs.into()).unwrap();
-        for (first, expected) in [(own, true), (adopted, false)] {
-            assert_eq!(is_deferred(&first), expected);
-            assert_eq!(is_deferred(&first.sibling().unwrap()), expected);
+        for (first, is_own) in [(own, true), (adopted, false)] {
+            let second = first.sibling().unwrap();
+            assert_eq!((is_deferred(&first), is_deferred(&second)), (is_own, is_own));
+            let is_shared = rustix::net::sockopt::socket_reuseport(&first).unwrap();
+            assert_eq!(is_shared, is_own);
         }
     }
 
