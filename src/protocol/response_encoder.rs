@@ -582,6 +582,17 @@ mod tests {
         );
     }
 
+    /// The end of the usual head is put together from its last digit on: none may be lost, none left over.
+    #[test]
+    fn length_of_any_number_of_digits_is_written_in_full() {
+        let powers = (0..20).map(|digits| 10_u64.pow(digits));
+        for length in powers.flat_map(|power| [power - 1, power, power + 1]).chain([u64::MAX]) {
+            let (head, body) = encode(200, &[], ContentLength::Known(length), HTTP11).unwrap();
+            assert!(head.ends_with(&format!("\r\nContent-Length: {length}\r\n\r\n")), "{head}");
+            assert_eq!(body, BodyEncoder::Length(length));
+        }
+    }
+
     #[test]
     fn invalid_responses_are_refused() {
         let check = |code, fields: &[(&str, &str)], expected| {
