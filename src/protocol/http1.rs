@@ -239,7 +239,7 @@ impl Http1 {
         if !head.ends_plainly(self.terms, self.persistence) {
             return false;
         }
-        head.end_plainly(out, content.len() as u64);
+        ResponseEncoder::end_plainly(out, content.len() as u64);
         out.extend_from_slice(content);
         self.on_response(ResponseEvent::HeadEnded(BodyEncoder::Length(0)));
         true

@@ -228,7 +228,7 @@ impl ResponseEncoder {
         match length {
             // The first case of the table, as it nearly always is. (Half the instructions.)
             ContentLength::Known(length) if self.ends_plainly(terms, *persistence) => {
-                self.end_plainly(out, length);
+                ResponseEncoder::end_plainly(out, length);
                 Ok(BodyEncoder::Length(length))
             }
             _ => self.end_unusual_head(out, length, terms, persistence),
@@ -248,7 +248,7 @@ impl ResponseEncoder {
     /// Writes Content-Length and the end of the head. As much is copied whatever the number is, and what was too
     /// much is taken back: a copy whose length is known costs less than a call that copies.
     #[inline(always)]
-    pub(super) fn end_plainly(&self, out: &mut Vec<u8>, mut length: u64) {
+    pub(super) fn end_plainly(out: &mut Vec<u8>, mut length: u64) {
         const END: &[u8; 4] = b"\r\n\r\n";
         const TAIL_BYTES: usize = DECIMAL_DIGITS_MAX + END.len();
         let mut room = [0; 2 * DECIMAL_DIGITS_MAX + END.len()];

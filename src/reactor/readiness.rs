@@ -136,7 +136,7 @@ pub(super) fn flush(
     flush_rest(first, stream, readiness, out, is_last, enough_bytes)
 }
 
-/// The same, after a first attempt. Apart from it, and out of the way: that costs a third of the instructions. The
+/// The same, after a first attempt. Apart from it, and out of the way: that saves a third of the instructions. The
 /// only place that learns of `WouldBlock` on writing.
 #[inline(never)]
 fn flush_rest(
