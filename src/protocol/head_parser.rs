@@ -1,8 +1,8 @@
 //! Reads the head of a request: httparse for the grammar, then the rules that it leaves to us.
 //!
-//! httparse finds tokens, lines and their ends, fast, and starts from byte 0 each time. Here are
-//! the rest of RFC 9112 §2 to §6: which version, which form of target, one Host and a valid one,
-//! which length wins, what is expected, whether the connection persists; and the limits.
+//! httparse finds tokens, lines and their ends, fast, and starts from byte 0 each time. Here is the
+//! rest of what RFC 9112 §2, §3 and §5 say of the form of a head: which version, which form of target; and
+//! the limits. What its fields mean for the connection is [`Meaning`]'s.
 //!
 //! Lenient where the standard allows it (§2.2): empty lines before the request line, LF alone as a
 //! line end. Nowhere else.
@@ -10,12 +10,9 @@
 use std::mem::MaybeUninit;
 
 use super::error::ProtocolError;
-use super::framing::{FramingFields, RequestFraming};
-use super::persistence::{ConnectionOption, Persistence};
+use super::meaning::Meaning;
 use crate::limits::{FIELDS_CAPACITY, Limits};
-use crate::message::{
-    FieldLines, Fields, Method, RequestHead, RequestTarget, Version, is_field_name, is_host,
-};
+use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Version, is_field_name};
 
 /// Room for the field lines of one head, on the stack of the caller. Making one costs nothing: the
 /// slots are filled by the parser, and only as many as there are lines.
@@ -32,35 +29,6 @@ impl Default for FieldSlots<'_> {
     fn default() -> Self {
         FieldSlots::new()
     }
-}
-
-/// What the client waits for before it sends the content (RFC 9110 §10.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expectation {
-    /// Nothing.
-    None,
-    /// An interim response 100 (Continue).
-    Continue,
-}
-
-/// What a head means for the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meaning {
-    /// How the content that follows is framed.
-    pub framing: RequestFraming,
-    /// What the client expects before it sends that content.
-    pub expectation: Expectation,
-    /// Whether the client wants to keep the connection.
-    pub persistence: Persistence,
-}
-
-impl Meaning {
-    /// Of nearly all requests.
-    const USUAL: Meaning = Meaning {
-        framing: RequestFraming::None,
-        expectation: Expectation::None,
-        persistence: Persistence::KeepAlive,
-    };
 }
 
 /// A complete head, and what it means for the connection.
@@ -154,121 +122,8 @@ fn complete_head<'s, 'b>(
     let target =
         RequestTarget::parse(Method(method), raw_target).map_err(|_| ProtocolError::InvalidTarget)?;
     let lines = Lines(request.headers);
-    let is_usual =
-        version == Version::Http11 && !target.is_tunnel() && sole_host(lines.0).is_some_and(is_host);
-    let judge = || Control::judge(lines.0, Method(method), target, version);
-    // The short way may know less than the long one, but nothing else.
-    debug_assert!(!is_usual || judge() == Ok(Meaning::USUAL));
-    let meaning = if is_usual { Meaning::USUAL } else { judge()? };
+    let meaning = Meaning::of(lines.0, Method(method), target, version)?;
     Ok(ParsedHead { method, target, version, lines, length: input.len(), meaning })
-}
-
-/// The host, if the fields that control a connection say nothing but that, and perhaps that it is to be kept. That
-/// is so for nearly all requests, and nothing is left to be decided then.
-#[inline(always)]
-fn sole_host<'b>(lines: &[httparse::Header<'b>]) -> Option<&'b [u8]> {
-    let mut host = None;
-    for line in lines {
-        match line.name.len() {
-            4 if is(line, "Host") && host.replace(line.value).is_some() => return None,
-            10 if is(line, "Connection") && line.value != b"keep-alive" => return None,
-            6 if is(line, "Expect") => return None,
-            14 if is(line, "Content-Length") => return None,
-            17 if is(line, "Transfer-Encoding") => return None,
-            _ => {}
-        }
-    }
-    host
-}
-
-/// Whether this is the name of the line. As it is usually written first: that is one comparison.
-#[inline(always)]
-fn is(line: &httparse::Header<'_>, name: &str) -> bool {
-    line.name == name || line.name.eq_ignore_ascii_case(name)
-}
-
-/// What the fields say that control this connection and the framing of this message.
-#[derive(Default)]
-struct Control<'b> {
-    host: Option<&'b [u8]>,
-    framing: FramingFields,
-    connection: ConnectionOption,
-    expects_continue: bool,
-}
-
-impl<'b> Control<'b> {
-    /// What all lines and the rest of the head mean together.
-    #[inline(never)]
-    fn judge(
-        lines: &[httparse::Header<'b>],
-        method: Method<'_>,
-        target: RequestTarget<'_>,
-        version: Version,
-    ) -> Result<Meaning, ProtocolError> {
-        let control = Control::collect(lines)?;
-        control.check_host(version)?;
-        if target.is_tunnel() {
-            return Err(ProtocolError::TunnelUnsupported);
-        }
-        Ok(Meaning {
-            framing: control.framing(method, version)?,
-            expectation: control.expectation(version),
-            persistence: Persistence::of_request(version, control.connection),
-        })
-    }
-
-    /// One pass over all lines. The length of a name rules out nearly all of them.
-    fn collect(lines: &[httparse::Header<'b>]) -> Result<Control<'b>, ProtocolError> {
-        let mut control = Control::default();
-        for line in lines {
-            match line.name.len() {
-                4 if is(line, "Host") && control.host.replace(line.value).is_some() => {
-                    return Err(ProtocolError::RepeatedHost);
-                }
-                6 if is(line, "Expect") => {
-                    if !line.value.eq_ignore_ascii_case(b"100-continue") {
-                        return Err(ProtocolError::UnknownExpectation);
-                    }
-                    control.expects_continue = true;
-                }
-                10 if is(line, "Connection") => control.connection = control.connection.and(line.value),
-                14 if is(line, "Content-Length") => control.framing.content_length(line.value)?,
-                17 if is(line, "Transfer-Encoding") => control.framing.transfer_encoding(line.value)?,
-                _ => {}
-            }
-        }
-        Ok(control)
-    }
-
-    /// RFC 9112 §3.2: HTTP/1.1 has exactly one Host field, whatever the target says.
-    fn check_host(&self, version: Version) -> Result<(), ProtocolError> {
-        match (self.host, version) {
-            (None, Version::Http11) => Err(ProtocolError::MissingHost),
-            (Some(host), _) if !is_host(host) => Err(ProtocolError::InvalidHost),
-            _ => Ok(()),
-        }
-    }
-
-    fn framing(&self, method: Method<'_>, version: Version) -> Result<RequestFraming, ProtocolError> {
-        if version == Version::Http10 && self.framing.has_transfer_encoding() {
-            return Err(ProtocolError::TransferEncodingInHttp10);
-        }
-        let framing = self.framing.decide()?;
-        // HTTP/1.0 has no other way to tell the end of a request (RFC 1945 §7.2.2); in HTTP/1.1
-        // neither field means no content (RFC 9112 §6.3).
-        if version == Version::Http10 && framing == RequestFraming::None && method.wants_content() {
-            return Err(ProtocolError::LengthRequired);
-        }
-        Ok(framing)
-    }
-
-    /// HTTP/1.0 knows no interim responses: the expectation is ignored (RFC 9110 §10.1.1).
-    fn expectation(&self, version: Version) -> Expectation {
-        match version {
-            Version::Http11 if self.expects_continue => Expectation::Continue,
-            _ => Expectation::None,
-        }
-    }
 }
 
 /// Judges a head, or as much as there is of it, line by line: what is wrong with it does not depend on where a
@@ -361,6 +216,7 @@ pub fn has_head_end(input: &[u8], from: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Expectation, Persistence, RequestFraming};
 
     /// What the head means, or why it is refused, or that it is not complete.
     fn parse(

@@ -12,7 +12,7 @@
 //! needed" is a value, not an error; an error is the peer's fault, and names status and section.
 //! What it deliberately does not do: buffer output, call applications, know the time.
 //!
-//! Read in this order: [`error`](ProtocolError), [`parse_head`], [`RequestFraming`],
+//! Read in this order: [`error`](ProtocolError), [`parse_head`], [`Meaning`], [`RequestFraming`],
 //! [`ChunkedDecoder`], [`Persistence`], [`ResponseEncoder`], the tables of [`RequestState`] and
 //! [`ResponseState`], and [`Http1`], which ties them together and shows a dialogue by hand. Why it is as
 //! strict as it is stands in [`failures`].
@@ -23,6 +23,7 @@ pub mod failures;
 mod framing;
 mod head_parser;
 mod http1;
+mod meaning;
 mod persistence;
 mod receive_buffer;
 mod response_encoder;
@@ -31,8 +32,9 @@ mod state;
 pub use chunked::{CHUNK_EXTENSION_BYTES_MAX, ChunkedDecoder, TRAILER_BYTES_MAX};
 pub use error::ProtocolError;
 pub use framing::{BodyDecoder, Decoded, FramingFields, RequestFraming, parse_content_length};
-pub use head_parser::{Expectation, FieldSlots, ParsedHead, blank_lines, has_head_end, parse_head};
+pub use head_parser::{FieldSlots, ParsedHead, blank_lines, has_head_end, parse_head};
 pub use http1::{HeadOpen, Http1};
+pub use meaning::{Expectation, Meaning};
 pub use persistence::{CloseReason, ConnectionOption, Persistence};
 pub use receive_buffer::ReceiveBuffer;
 pub use response_encoder::{BodyEncoder, CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms};
