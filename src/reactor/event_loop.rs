@@ -475,7 +475,8 @@ impl Running<'_> {
         log::info!("draining: {} connections are open", self.connections.len());
         self.drain_until = Some(now + self.shared.around.limits.drain_timeout);
         if queue == Queue::Accepted {
-            let deferred_count = self.listeners.iter().filter(|listener| listener.stop_deferring()).count();
+            let stopped = self.listeners.iter_mut().map(Listener::stop_deferring);
+            let deferred_count = stopped.filter(|was_deferred| *was_deferred).count();
             self.last_call = (deferred_count > 0).then_some(now + LAST_CALL);
             self.accept_who_waits();
         }

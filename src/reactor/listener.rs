@@ -23,7 +23,7 @@ use mio::net::{TcpListener, UnixListener};
 use super::address::ListenAddress;
 #[cfg(feature = "sockets")]
 use super::defer_accept::defer_accept;
-use super::defer_accept::{is_deferred, stop_deferring};
+use super::defer_accept::{deferral, set_deferral};
 use super::stream::Stream;
 use crate::now::Moment;
 
@@ -69,6 +69,8 @@ pub struct Listener {
     /// Which process has bound it, as long as this is no duplicate. It may bind others beside it, and is to remove
     /// the path of a unix socket once this goes.
     bound_by: Option<u32>,
+    /// What it has put off, in seconds: who else has the socket is not to miss it once this goes.
+    stopped_deferral: u32,
 }
 
 #[derive(Debug)]
@@ -148,7 +150,7 @@ impl Listener {
 
     fn new(socket: Socket, bound_by: Option<u32>) -> Listener {
         // Connections may wait already by the time it is registered.
-        Listener { accepting: Accepting::Ready, socket, bound_by }
+        Listener { accepting: Accepting::Ready, socket, bound_by, stopped_deferral: 0 }
     }
 
     /// A duplicate, that accepts from the same queue. The path of a unix socket stays when it goes.
@@ -227,13 +229,14 @@ impl Listener {
     }
 
     /// Hands over at once who connects from now on. Whether it did not before: then some may have connected
-    /// and not been seen.
-    pub(super) fn stop_deferring(&self) -> bool {
-        let was_deferred = is_deferred(self);
-        if was_deferred {
-            stop_deferring(self);
+    /// and not been seen. Until it goes.
+    pub(super) fn stop_deferring(&mut self) -> bool {
+        let seconds = deferral(self);
+        if seconds > 0 {
+            set_deferral(self, 0);
+            self.stopped_deferral = seconds;
         }
-        was_deferred
+        seconds > 0
     }
 
     /// No means to accept: wait for some.
@@ -272,6 +275,9 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        if self.stopped_deferral > 0 {
+            set_deferral(self, self.stopped_deferral);
+        }
         // A process that was forked since has only a copy: the path is still served.
         if let Socket::Unix(_, path) = &self.socket
             && self.bound_by == Some(process::id())
@@ -430,6 +436,12 @@ fn or_without_ipv6(
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(all(feature = "sockets", target_os = "linux"))]
+    use {
+        crate::{Environ, Server, StartResponse},
+        std::thread,
+        std::time::Instant,
+    };
 
     /// Those of a socket that others have bound are no less theirs.
     #[cfg(all(feature = "sockets", target_os = "linux"))]
@@ -440,10 +452,35 @@ mod tests {
         let adopted = Listener::adopt(theirs.into()).unwrap();
         for (first, is_own) in [(own, true), (adopted, false)] {
             let second = first.sibling().unwrap();
-            assert_eq!((is_deferred(&first), is_deferred(&second)), (is_own, is_own));
+            assert_eq!((deferral(&first) > 0, deferral(&second) > 0), (is_own, is_own));
             let is_shared = rustix::net::sockopt::socket_reuseport(&first).unwrap();
             assert_eq!(is_shared, is_own);
         }
+    }
+
+    /// As workers do that were forked from one process, one of which ends.
+    #[cfg(all(feature = "sockets", target_os = "linux"))]
+    #[test]
+    fn server_that_ends_leaves_its_socket_to_others_as_it_was() {
+        let others = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let before = deferral(&others);
+        let server = Server::new().listener(others.try_clone().unwrap()).bind().unwrap();
+        let handle = server.handle();
+        let serving = thread::spawn(move || {
+            server.serve(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+                start_response.status(200).send("")
+            })
+        });
+        handle.drain();
+        let begun = Instant::now();
+        let mut was_put_off = false;
+        while !serving.is_finished() {
+            was_put_off |= deferral(&others) == 0;
+            assert!(begun.elapsed() < Duration::from_secs(60), "it ends");
+        }
+        serving.join().unwrap().unwrap();
+        assert!(before > 0 && was_put_off, "it takes who has connected, and only then closes");
+        assert_eq!(deferral(&others), before);
     }
 
     #[test]
