@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::loopback::{Answer, PATIENCE, Running, serve_with};
-use support::process::TempFolder;
+use support::temp_folder::TempFolder;
 use tidegate::access_log::{FormattedLog, JsonLog, LogFile, LogFormat};
 use tidegate::{AccessLog, Environ, GatewayError, Server, StartResponse};
 

@@ -20,7 +20,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use support::loopback::{PATIENCE, Running, serve};
-use support::process::{Ended, Lines, TempFolder, command, run, run_command, tidegate};
+use support::process::{Ended, Lines, command, run, run_command, tidegate};
+use support::temp_folder::TempFolder;
 use tidegate::limits::Limits;
 
 /// A server that counts, and the URL of it.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use support::process::{Lines, PATIENCE, Program, TempFolder};
+use support::process::{Lines, PATIENCE, Program};
+use support::temp_folder::TempFolder;
 
 const INSTALL: [&str; 5] = ["install", "-y", "--no-install-recommends", "chromium", "chromium-driver"];
 

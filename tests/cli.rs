@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use support::process::{
-    Answer, Ended, Program, TempFolder, ask_over, eventually, run, run_command, tidegate,
-};
+use support::process::{Answer, Ended, Program, ask_over, eventually, run, run_command, tidegate};
+use support::temp_folder::TempFolder;
 
 /// A start that fails: its exit status, and one line on stderr with these words.
 fn check_failure(arguments: &[&str], code: i32, words: &[&str]) {

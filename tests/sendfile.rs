@@ -379,7 +379,8 @@ fn folder_for_a_file_cuts_the_response_and_nothing_else() {
 #[cfg(feature = "cli")]
 #[test]
 fn file_that_shrinks_while_it_leaves_stands_in_the_log() {
-    use support::process::{Program, TempFolder};
+    use support::process::Program;
+    use support::temp_folder::TempFolder;
 
     let folder = TempFolder::new();
     let file = File::create(folder.path().join("tide.bin")).unwrap();

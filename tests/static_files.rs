@@ -8,7 +8,8 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use support::process::{Answer, Program, TempFolder};
+use support::process::{Answer, Program};
+use support::temp_folder::TempFolder;
 
 /// A folder of this shape, being served:
 ///

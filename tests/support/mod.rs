@@ -12,3 +12,4 @@ pub mod naive;
 pub mod process;
 pub mod random;
 pub mod response;
+pub mod temp_folder;

@@ -14,7 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::environment;
 use super::support::loopback::{Client, wait_until};
-use super::support::process::{self, Answer, PATIENCE, Program, TempFolder};
+use super::support::process::{self, Answer, PATIENCE, Program};
+use super::support::temp_folder::TempFolder;
 
 /// Answers `VERSION PID MULTIPROCESS`, and tells in files that it was loaded and called.
 const SOURCE: &str = r#"

@@ -10,7 +10,8 @@ use rustix::process::Signal;
 use super::environment;
 use super::life::{BROKEN, Life, Told, command, folder, in_folder, source};
 use super::support::loopback::wait_until;
-use super::support::process::{Ended, Program, TempFolder, ask_over, run_command};
+use super::support::process::{Ended, Program, ask_over, run_command};
+use super::support::temp_folder::TempFolder;
 
 #[test]
 fn application_that_cannot_be_imported_is_told_once_and_ends_with_status_3() {

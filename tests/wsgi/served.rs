@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::environment;
 use super::support::loopback::{Client, wait_until};
-use super::support::process::{self, Program, TempFolder};
+use super::support::process::{self, Program};
 use super::support::response::Response;
+use super::support::temp_folder::TempFolder;
 
 /// How the server runs applications. Whatever a test asks for holds in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use super::environment;
 use super::served::{Mode, command};
-use super::support::process::{self, Ended, Program, TempFolder, run_command};
+use super::support::process::{self, Ended, Program, run_command};
+use super::support::temp_folder::TempFolder;
 
 /// Modules of applications, good and bad.
 fn modules() -> TempFolder {
