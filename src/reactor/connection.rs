@@ -13,13 +13,12 @@ use std::io;
 use std::net::SocketAddr;
 
 use mio::Interest;
-use mio::event::Event;
 
 use super::connections::ConnectionId;
 use super::readiness::{Filled, Readiness, fill, flush};
 use super::shared::{Lent, Shared};
 use super::socket::{Registration, Socket, TURN_BYTES};
-use super::stream::Stream;
+use super::stream::{Stream, Transport};
 use super::talk::{Stop, Talk, is_to_be_told, must_wait_for_memory};
 use crate::conversation::{
     Budget, Conversation, Farewell, Flow, Life, NoWire, OutputQueue, Wants, of_output,
@@ -58,8 +57,8 @@ pub(super) enum Verdict {
 }
 
 /// A connection in the slab.
-pub(super) struct Connection {
-    socket: Socket,
+pub(super) struct Connection<S = Stream> {
+    socket: Socket<S>,
     conversation: Conversation,
     output: Output,
     /// Tells it from those that had its place in the slab before. (Here rather than beside it: so they fill each
@@ -71,7 +70,7 @@ pub(super) struct Connection {
 
 /// Ten thousand of them are 700 KiB. (Where assertions are on, mio's sockets carry a little more.)
 #[cfg(all(target_pointer_width = "64", target_os = "linux", not(debug_assertions)))]
-const _: () = assert!(size_of::<Connection>() <= 72);
+const _: () = assert!(size_of::<Connection<Stream>>() <= 72);
 
 /// What is on its way to the peer.
 enum Output {
@@ -99,10 +98,10 @@ struct Backlog {
     departure: Flow,
 }
 
-impl Connection {
+impl<S: Transport> Connection<S> {
     /// A connection that was just accepted. It is read from before it is registered: its request
     /// is often there already, and registering later loses nothing.
-    pub fn new(stream: Stream, peer: Option<SocketAddr>, listener: u16, now: Moment) -> Connection {
+    pub fn new(stream: S, peer: Option<SocketAddr>, listener: u16, now: Moment) -> Connection<S> {
         Connection {
             socket: Socket::new(stream, peer, listener),
             conversation: Conversation::new(now),
@@ -112,9 +111,9 @@ impl Connection {
         }
     }
 
-    /// Takes note of an event; whether the connection is still alive.
-    pub fn note(&mut self, event: &Event) -> bool {
-        self.socket.note(event)
+    /// Takes note of [what an event says](super::socket::signs); whether the connection is still alive.
+    pub fn note(&self, signs: u8) -> bool {
+        self.socket.note(signs)
     }
 
     /// Whether it must be put into the ready list: it must not stand there twice.
@@ -263,7 +262,7 @@ impl Connection {
         }
         let holds = cause == Cause::Event && shared.held.is_on() && self.is_clear();
         // Others wait to be delivered: one call, and their time is looked at again.
-        let budget = if holds { Budget::ONE_REQUEST } else { Budget::TURN };
+        let budget = if holds { Budget::ONE_REQUEST } else { shared.budget };
         let socket = &self.socket;
         let Lent { mut turn, scratch, out } = shared.lend(id, socket.asker(), budget, socket);
         let mut talk = Talk { conversation: &mut self.conversation, socket, holds, flushed: 0 };
@@ -308,15 +307,27 @@ impl Connection {
     }
 
     /// How many bytes are owed to the peer.
-    fn owed(&self) -> usize {
+    pub fn owed(&self) -> usize {
         match &self.output {
             Output::Backlog(backlog) => backlog.queue.owed(),
             Output::Clear | Output::Ended(_) => 0,
         }
     }
 
-    fn wants(&self, limits: &Limits) -> Wants {
+    pub fn wants(&self, limits: &Limits) -> Wants {
         self.conversation.wants(self.owed(), limits)
+    }
+
+    /// The conversation, to be looked at.
+    #[cfg(test)]
+    pub fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    /// Whether our side has ended, and the peer's is waited for.
+    #[cfg(test)]
+    pub fn is_lingering(&self) -> bool {
+        matches!(self.output, Output::Ended(_))
     }
 
     /// Arranges for what the conversation wants now.

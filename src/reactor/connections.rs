@@ -9,6 +9,7 @@ use mio::Token;
 use slab::Slab;
 
 use super::connection::Connection;
+use super::stream::{Stream, Transport};
 use crate::now::Moment;
 
 /// Names a connection: its place, and how many connections there were before it.
@@ -48,8 +49,8 @@ const RESERVED_MAX: usize = 65_536;
 const IDLE_LOOKS: usize = 256;
 
 /// The slab.
-pub(super) struct Connections {
-    slots: Slab<Connection>,
+pub(super) struct Connections<S = Stream> {
+    slots: Slab<Connection<S>>,
     /// Of the connection that came last.
     generation: u32,
     /// Between two generations: as many as there are loops, so that no two connections of a server have
@@ -67,9 +68,9 @@ pub(super) fn reserved(connections_max: usize) -> usize {
     connections_max.min(RESERVED_MAX)
 }
 
-impl Connections {
+impl<S: Transport> Connections<S> {
     /// None yet, of one loop of several.
-    pub fn of_loop(index: u32, loops: u32, connections_max: usize) -> Connections {
+    pub fn of_loop(index: u32, loops: u32, connections_max: usize) -> Connections<S> {
         // The first generation is `index + 1`, whatever it takes to come there.
         let generation = (index + 1).wrapping_sub(loops);
         let slots = Slab::with_capacity(reserved(connections_max));
@@ -84,7 +85,7 @@ impl Connections {
         self.slots.is_empty()
     }
 
-    pub fn insert(&mut self, mut connection: Connection) -> ConnectionId {
+    pub fn insert(&mut self, mut connection: Connection<S>) -> ConnectionId {
         self.generation = self.generation.wrapping_add(self.stride);
         let generation = self.generation;
         // Limits::check keeps the number of connections below 2^31.
@@ -94,7 +95,7 @@ impl Connections {
         ConnectionId { index, generation }
     }
 
-    pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+    pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection<S>> {
         self.slots.get_mut(id.index as usize).filter(|connection| connection.generation == id.generation)
     }
 
@@ -106,7 +107,7 @@ impl Connections {
         (id.token() == token).then_some(id)
     }
 
-    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection<S>> {
         self.get(id)?;
         self.slots.try_remove(id.index as usize)
     }
@@ -132,7 +133,7 @@ impl Connections {
     }
 
     pub fn ids(&self) -> Vec<ConnectionId> {
-        let id = |(index, connection): (usize, &Connection)| ConnectionId {
+        let id = |(index, connection): (usize, &Connection<S>)| ConnectionId {
             index: index as u32,
             generation: connection.generation,
         };

@@ -25,10 +25,12 @@ use super::clock::Clock;
 use super::connection::{Cause, Connection, Verdict};
 use super::connections::{ConnectionId, Connections, reserved};
 use super::descriptors;
+use super::disk::RealDisk;
 use super::journal::LoopJournal;
 use super::listener::{Accepted, Accepting, Listener};
 use super::shared::{Settings, Shared};
 use super::shutdown::{Command, Queue, ServerHandle};
+use super::socket::signs;
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
 use crate::conversation::{AccessLog, Life};
@@ -150,6 +152,7 @@ impl EventLoop {
             server: self.server,
             registry: self.poll.registry().try_clone()?,
             journal: self.journal,
+            disk: Box::new(RealDisk::new()),
             locals: self.listeners.iter().map(Listener::local).collect(),
             queue: self.queue.clone(),
             hold_max: self.hold_max,
@@ -275,7 +278,7 @@ impl Running<'_> {
             if self.shared.is_delivery_due() {
                 self.deliver();
             }
-            let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(event));
+            let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(signs(event)));
             if is_alive {
                 self.turn(id, Cause::Event);
             } else {

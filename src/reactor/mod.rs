@@ -40,6 +40,9 @@ mod listener;
 mod readiness;
 mod shared;
 mod shutdown;
+#[cfg(test)]
+#[path = "../../tests/simulation/mod.rs"]
+mod simulation;
 mod socket;
 mod stream;
 mod talk;

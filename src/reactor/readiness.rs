@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 
-use super::stream::Stream;
+use super::stream::Transport;
 use crate::conversation::OutputQueue;
 use crate::gateway::FileRange;
 
@@ -50,6 +50,8 @@ impl Readiness {
     pub const READ_CLOSED: u8 = 4;
     /// It is in the ready list.
     pub const QUEUED: u8 = 8;
+    /// The connection may be broken. Only said by events, and looked into at once.
+    pub const BROKEN: u8 = 16;
 
     pub fn has(&self, bit: u8) -> bool {
         self.0.get() & bit != 0
@@ -73,7 +75,7 @@ pub(super) enum Filled {
 
 /// One read. The only place that learns of `WouldBlock` on reading.
 #[inline(always)]
-pub(super) fn fill(stream: &Stream, readiness: &Readiness, scratch: &mut [u8]) -> io::Result<Filled> {
+pub(super) fn fill(stream: &impl Transport, readiness: &Readiness, scratch: &mut [u8]) -> io::Result<Filled> {
     match stream.read(scratch) {
         Ok(0) => {
             readiness.set(Readiness::READABLE, false);
@@ -114,7 +116,7 @@ enum Taken {
 /// Writes until everything has left, or the socket takes no more, or that was enough for a turn.
 #[inline(always)]
 pub(super) fn flush(
-    stream: &Stream,
+    stream: &impl Transport,
     readiness: &Readiness,
     out: &mut OutputQueue,
     is_last: bool,
@@ -141,7 +143,7 @@ pub(super) fn flush(
 #[inline(never)]
 fn flush_rest(
     mut first: Option<io::Result<Taken>>,
-    stream: &Stream,
+    stream: &impl Transport,
     readiness: &Readiness,
     out: &mut OutputQueue,
     is_last: bool,
@@ -170,7 +172,12 @@ fn flush_rest(
 }
 
 /// One system call.
-fn send_front(stream: &Stream, out: &OutputQueue, is_last: bool, enough_bytes: usize) -> io::Result<Taken> {
+fn send_front(
+    stream: &impl Transport,
+    out: &OutputQueue,
+    is_last: bool,
+    enough_bytes: usize,
+) -> io::Result<Taken> {
     match (out.held_bytes(), out.file()) {
         // As many at a time, whatever has left before: less would only be one call more. So what
         // leaves can come to nearly twice as much.
@@ -180,7 +187,7 @@ fn send_front(stream: &Stream, out: &OutputQueue, is_last: bool, enough_bytes: u
 }
 
 /// One write; whether more follows at once.
-fn write(stream: &Stream, out: &OutputQueue, is_followed: bool) -> io::Result<Taken> {
+fn write(stream: &impl Transport, out: &OutputQueue, is_followed: bool) -> io::Result<Taken> {
     let mut all = out.slices();
     let first = all.next().unwrap_or_default();
     let Some(second) = all.next() else {
@@ -211,7 +218,7 @@ fn taken(written: usize, offered: usize) -> io::Result<Taken> {
 
 /// Sends part of a file. That less was taken proves nothing of the socket: the file may have shrunk,
 /// and then no event will come.
-fn send_file(stream: &Stream, range: &FileRange, bytes_max: usize) -> io::Result<Taken> {
+fn send_file(stream: &impl Transport, range: &FileRange, bytes_max: usize) -> io::Result<Taken> {
     let bytes = usize::try_from(range.length).map_or(bytes_max, |length| length.min(bytes_max));
     match stream.send_file(&range.file, range.offset, bytes) {
         Ok(0) => Ok(Taken::Unsendable(io::ErrorKind::UnexpectedEof.into())),
@@ -231,6 +238,7 @@ fn send_file(stream: &Stream, range: &FileRange, bytes_max: usize) -> io::Result
 #[cfg(all(test, feature = "sockets", any(target_os = "linux", target_os = "android")))]
 mod tests {
     use super::*;
+    use crate::reactor::stream::Stream;
     use mio::net::{TcpStream, UnixStream};
     use std::fs::File;
     use std::io::{Read, Write};

@@ -8,11 +8,10 @@ use mio::Registry;
 
 use super::clock::Clock;
 use super::connections::ConnectionId;
-use super::disk::RealDisk;
 use super::held::HeldResponses;
 use super::journal::LoopJournal;
 use super::wakeup_queue::{Wakes, WakeupQueue};
-use crate::conversation::{Budget, Memory, OutputQueue, Surroundings, Turn, Wire};
+use crate::conversation::{Budget, Disk, Memory, OutputQueue, Surroundings, Turn, Wire};
 use crate::gateway::{Client, Gateway, Peer, ServerInfo};
 use crate::limits::Limits;
 
@@ -27,6 +26,8 @@ pub(super) struct Shared<'g> {
     pub around: Surroundings,
     pub registry: Registry,
     pub scratch: Box<[u8]>,
+    /// How much a connection may do in its turn.
+    pub budget: Budget,
     pub journal: LoopJournal,
     /// Bytes held for all connections together.
     pub held_bytes: usize,
@@ -36,7 +37,7 @@ pub(super) struct Shared<'g> {
     /// The address of each listener, as applications know it.
     locals: Vec<Option<SocketAddr>>,
     output: OutputQueue,
-    disk: RealDisk,
+    disk: Box<dyn Disk>,
     wakes: Wakes,
 }
 
@@ -46,6 +47,7 @@ pub(super) struct Settings {
     pub server: ServerInfo,
     pub registry: Registry,
     pub journal: LoopJournal,
+    pub disk: Box<dyn Disk>,
     /// The address of each listener, as applications know it.
     pub locals: Vec<Option<SocketAddr>>,
     pub queue: Arc<WakeupQueue>,
@@ -72,19 +74,20 @@ pub(super) struct Lent<'a> {
 impl<'g> Shared<'g> {
     /// Around this application.
     pub fn new(gateway: &'g mut dyn Gateway, settings: Settings) -> Shared<'g> {
-        let Settings { limits, server, registry, journal, locals, queue, hold_max, clock } = settings;
+        let Settings { limits, server, registry, journal, disk, locals, queue, hold_max, clock } = settings;
         Shared {
             gateway,
             around: Surroundings::new(limits, server, clock.read()),
             registry,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            budget: Budget::TURN,
             journal,
             held_bytes: 0,
             held: HeldResponses::new(hold_max),
             clock,
             locals,
             output: OutputQueue::default(),
-            disk: RealDisk::new(),
+            disk,
             wakes: Wakes { queue, id: ConnectionId::default() },
         }
     }
@@ -135,7 +138,7 @@ impl<'g> Shared<'g> {
             gateway: &mut *self.gateway,
             around: &self.around,
             client,
-            disk: &mut self.disk,
+            disk: &mut *self.disk,
             wire,
             journal: &mut self.journal,
             memory,

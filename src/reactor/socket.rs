@@ -6,7 +6,7 @@ use mio::event::Event;
 
 use super::readiness::{Readiness, flush};
 use super::shared::Asker;
-use super::stream::Stream;
+use super::stream::{Stream, Transport};
 use crate::conversation::{OutputQueue, Wire};
 use crate::gateway::Peer;
 
@@ -15,8 +15,8 @@ use crate::gateway::Peer;
 pub(super) const TURN_BYTES: usize = 256 * 1024;
 
 /// A connected socket.
-pub(super) struct Socket {
-    pub stream: Stream,
+pub(super) struct Socket<S = Stream> {
+    pub stream: S,
     pub readiness: Readiness,
     pub registration: Registration,
     /// By which listener it was accepted.
@@ -35,9 +35,9 @@ pub(super) enum Registration {
     ReadWrite,
 }
 
-impl Socket {
+impl<S: Transport> Socket<S> {
     /// One that was just accepted.
-    pub fn new(stream: Stream, peer: Option<SocketAddr>, listener: u16) -> Socket {
+    pub fn new(stream: S, peer: Option<SocketAddr>, listener: u16) -> Socket<S> {
         Socket {
             stream,
             readiness: Readiness::unknown(),
@@ -47,19 +47,10 @@ impl Socket {
         }
     }
 
-    /// Takes note of an event; whether the socket is still alive.
-    pub fn note(&self, event: &Event) -> bool {
-        let is_broken = event.is_error() || event.is_write_closed();
-        if event.is_read_closed() {
-            self.readiness.set(Readiness::READ_CLOSED, true);
-        }
-        if event.is_readable() || event.is_read_closed() || is_broken {
-            self.readiness.set(Readiness::READABLE, true);
-        }
-        if event.is_writable() || is_broken {
-            self.readiness.set(Readiness::WRITABLE, true);
-        }
-        !(is_broken && self.stream.is_broken())
+    /// Takes note of [what an event says](signs); whether the socket is still alive.
+    pub fn note(&self, signs: u8) -> bool {
+        self.readiness.set(signs & !Readiness::BROKEN, true);
+        !(signs & Readiness::BROKEN != 0 && self.stream.is_broken())
     }
 
     /// Who is at the other end, for applications.
@@ -72,9 +63,23 @@ impl Socket {
     }
 }
 
-impl Wire for Socket {
+impl<S: Transport> Wire for Socket<S> {
     fn flush(&self, out: &mut OutputQueue) {
         // What is wrong with the socket comes out again when the rest is flushed.
         let _ = flush(&self.stream, &self.readiness, out, false, TURN_BYTES);
     }
+}
+
+/// What an event says, in bits of [`Readiness`].
+#[inline]
+pub(super) fn signs(event: &Event) -> u8 {
+    let sign = |bits: u8, is_set: bool| if is_set { bits } else { 0 };
+    // Who finds the end, or what is wrong, is the next call.
+    sign(Readiness::READABLE, event.is_readable())
+        | sign(Readiness::WRITABLE, event.is_writable())
+        | sign(Readiness::READ_CLOSED | Readiness::READABLE, event.is_read_closed())
+        | sign(
+            Readiness::BROKEN | Readiness::READABLE | Readiness::WRITABLE,
+            event.is_error() || event.is_write_closed(),
+        )
 }

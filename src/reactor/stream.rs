@@ -14,10 +14,44 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
-/// Whether [`Stream::send_file`] is there. (The calls of macOS and the BSDs that have this name are
+/// Whether [`Transport::send_file`] is there. (The calls of macOS and the BSDs that have this name are
 /// others, and rustix has none of them.)
 pub(super) const SENDS_FILES: bool =
     cfg!(all(feature = "sockets", any(target_os = "linux", target_os = "android")));
+
+/// What the reactor needs of a connected socket: the system's, or a simulated one. To drop it is to close it.
+pub(super) trait Transport {
+    /// Reads what is there, as far as there is room for it; 0 is the end.
+    fn read(&self, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes as much as is taken.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes several slices in one call.
+    fn write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Writes what a file or the end of the connection follows at once, and lets it wait for that,
+    /// to share a packet. If not everything was taken, the ordinary way goes on from there.
+    fn write_more(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Sends part of a file: how many bytes were taken. 0 is the end of the file.
+    fn send_file(&self, file: &File, offset: u64, bytes: usize) -> io::Result<usize>;
+
+    /// Ends our side: the peer reads to the end of what was written, and can still write.
+    fn end(&self);
+
+    /// Makes the close that follows a reset.
+    fn reset_on_close(&self);
+
+    /// Whether an event that speaks of an error is right: it is a hint like any other.
+    fn is_broken(&self) -> bool;
+
+    /// Asks for events.
+    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()>;
+
+    /// Asks for others than before.
+    fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()>;
+}
 
 /// A non-blocking connected socket.
 #[derive(Debug)]
@@ -26,33 +60,30 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
-impl Stream {
-    pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+impl Transport for Stream {
+    fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => (&*stream).read(into),
             Stream::Unix(stream) => (&*stream).read(into),
         }
     }
 
-    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => (&*stream).write(bytes),
             Stream::Unix(stream) => (&*stream).write(bytes),
         }
     }
 
-    /// Writes several slices in one call.
-    pub fn write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => (&*stream).write_vectored(slices),
             Stream::Unix(stream) => (&*stream).write_vectored(slices),
         }
     }
 
-    /// Writes what a file or the end of the connection follows at once, and lets it wait for that,
-    /// to share a packet. If not everything was taken, the ordinary way goes on from there.
     #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
-    pub fn write_more(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn write_more(&self, bytes: &[u8]) -> io::Result<usize> {
         use rustix::net::SendFlags;
         match self {
             Stream::Tcp(stream) => {
@@ -63,13 +94,12 @@ impl Stream {
     }
 
     #[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
-    pub fn write_more(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn write_more(&self, bytes: &[u8]) -> io::Result<usize> {
         self.write(bytes)
     }
 
-    /// Sends part of a file: how many bytes were taken. 0 is the end of the file.
     #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
-    pub fn send_file(&self, file: &File, mut offset: u64, bytes: usize) -> io::Result<usize> {
+    fn send_file(&self, file: &File, mut offset: u64, bytes: usize) -> io::Result<usize> {
         // Through mio, which may have to know of `WouldBlock`.
         match self {
             Stream::Tcp(stream) => {
@@ -82,12 +112,11 @@ impl Stream {
     }
 
     #[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
-    pub fn send_file(&self, _: &File, _: u64, _: usize) -> io::Result<usize> {
+    fn send_file(&self, _: &File, _: u64, _: usize) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Ends our side: the peer reads to the end of what was written, and can still write.
-    pub fn end(&self) {
+    fn end(&self) {
         // It fails where the peer has already broken the connection; then there is no end to tell.
         let _ = match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -95,9 +124,9 @@ impl Stream {
         };
     }
 
-    /// Makes the close that follows a reset. Without the feature it stays an ordinary end, and a
+    /// Without the feature it stays an ordinary end, and a
     /// client of HTTP/1.0 cannot tell a broken answer without length from a whole one.
-    pub fn reset_on_close(&self) {
+    fn reset_on_close(&self) {
         #[cfg(feature = "sockets")]
         if let Stream::Tcp(stream) = self {
             // The close itself follows in any case.
@@ -105,26 +134,27 @@ impl Stream {
         }
     }
 
-    /// Whether an event that speaks of an error is right: it is a hint like any other.
-    pub fn is_broken(&self) -> bool {
+    fn is_broken(&self) -> bool {
         match self {
             Stream::Tcp(stream) => !matches!(stream.take_error(), Ok(None)),
             Stream::Unix(stream) => !matches!(stream.take_error(), Ok(None)),
         }
     }
 
-    pub fn source(&mut self) -> &mut dyn Source {
+    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interest)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interest)
+    }
+}
+
+impl Stream {
+    fn source(&mut self) -> &mut dyn Source {
         match self {
             Stream::Tcp(stream) => stream,
             Stream::Unix(stream) => stream,
         }
-    }
-
-    pub fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source().register(registry, token, interest)
-    }
-
-    pub fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source().reregister(registry, token, interest)
     }
 }

@@ -5,13 +5,14 @@ use std::io;
 use super::connection::Cause;
 use super::readiness::{Filled, Flushed, Readiness, fill, flush};
 use super::socket::{Socket, TURN_BYTES};
+use super::stream::Transport;
 use crate::conversation::{Conversation, Farewell, Life, Memory, OutputQueue, Turn, Wants};
 use crate::now::Moment;
 
 /// A conversation and its socket, for the length of a turn.
-pub(super) struct Talk<'c> {
+pub(super) struct Talk<'c, S> {
     pub conversation: &'c mut Conversation,
-    pub socket: &'c Socket,
+    pub socket: &'c Socket<S>,
     /// Whether a finished response is to wait for others.
     pub holds: bool,
     /// How many bytes were written.
@@ -28,7 +29,7 @@ pub(super) enum Stop {
     Held,
 }
 
-impl Talk<'_> {
+impl<S: Transport> Talk<'_, S> {
     /// Fill, advance and flush, again and again, until something is missing or the turn is over.
     #[inline(always)]
     pub fn steps(
@@ -151,12 +152,16 @@ impl Talk<'_> {
 /// Half a head is not read on while memory is scarce. Content is: that moves it to the disk. And so is a
 /// peer that has ended, which makes room.
 #[inline]
-pub(super) fn must_wait_for_memory(conversation: &Conversation, socket: &Socket, memory: Memory) -> bool {
+pub(super) fn must_wait_for_memory<S: Transport>(
+    conversation: &Conversation,
+    socket: &Socket<S>,
+    memory: Memory,
+) -> bool {
     memory == Memory::Scarce && conversation.is_in_head() && !socket.readiness.has(Readiness::READ_CLOSED)
 }
 
 /// Whether the peer has ended its side and nobody will read it, because the application is pending.
 #[inline]
-pub(super) fn is_to_be_told(conversation: &Conversation, socket: &Socket) -> bool {
+pub(super) fn is_to_be_told<S: Transport>(conversation: &Conversation, socket: &Socket<S>) -> bool {
     socket.readiness.has(Readiness::READ_CLOSED) && conversation.is_to_be_told_of_end()
 }

@@ -1,6 +1,6 @@
 //! The application: does what the script says, and keeps a ledger of what was done to it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::Read;
 use std::rc::Rc;
@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, Wait, content};
-use tidegate::conversation::Outcome;
-use tidegate::gateway::{BodyStream, Content, FileRange, Later, Piece, ResponseHead, Wakeup, Writer};
-use tidegate::now::Moment;
-use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+use crate::conversation::Outcome;
+use crate::gateway::{BodyStream, Content, FileRange, Later, Piece, ResponseHead, Wakeup, Writer};
+use crate::now::Moment;
+use crate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
 /// What panics on purpose says.
 pub const ON_PURPOSE: &str = "on purpose";
@@ -29,11 +29,14 @@ pub struct Account {
     pub alive: usize,
     /// It has said that it would go on later, and until when.
     pub pending: Option<Option<Moment>>,
-    /// It was woken, or told something, since then.
-    pub is_woken: bool,
-    /// Bytes owed when the conversation was last called, and drawn since.
+    /// How often it may be asked in this turn without its time having come: woken, told something.
+    pub reasons: usize,
+    /// Bytes owed when its turn began, and drawn since.
     pub owed: usize,
     pub drawn: usize,
+    /// Bytes written until now, and when its turn began.
+    pub written: Rc<Cell<usize>>,
+    pub written_before: usize,
     /// Requests whose answer was begun while the server shut down.
     pub last_ones: Vec<usize>,
     /// Exchanges in the journal, by the number of the request.
@@ -93,7 +96,11 @@ impl Application {
         let mut ledger = self.ledger.borrow_mut();
         let expected = ledger.accounts[connection].calls;
         let asker = environ.client().connection_id;
-        if asker != connection as u64 || number != expected || ledger.accounts[connection].pending.is_some() {
+        // The server counts from 1.
+        if asker != connection as u64 + 1
+            || number != expected
+            || ledger.accounts[connection].pending.is_some()
+        {
             let what = format!("{asker} asks for {connection}/{number}, and {expected} was next");
             ledger.violations.push(what);
         }
@@ -228,10 +235,7 @@ impl Promise {
     }
 
     fn note_pending(&self, until: Option<Moment>) {
-        self.account(|account| {
-            account.pending = Some(until);
-            account.is_woken = false;
-        });
+        self.account(|account| account.pending = Some(until));
     }
 
     /// Somebody asks again: only if there is reason to.
@@ -239,7 +243,9 @@ impl Promise {
         let is_due = waiting.is_none_or(|waiting| waiting.until.is_some_and(|until| until <= now));
         let is_right = self.account(|account| {
             account.pending = None;
-            is_due || account.is_woken
+            let is_right = is_due || account.reasons > 0;
+            account.reasons -= usize::from(!is_due && is_right);
+            is_right
         });
         if !is_right {
             let what = format!("{}/{} was asked again unasked", self.connection, self.number);
@@ -314,6 +320,10 @@ impl Late {
 }
 
 impl Later for Late {
+    fn client_has_finished(&mut self) {
+        self.promise.0.account(|account| account.reasons += 1);
+    }
+
     fn resume(mut self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
         let now = start_response.now();
         let promise = self.promise.0.clone();
@@ -343,6 +353,10 @@ struct Stream {
 }
 
 impl BodyStream for Stream {
+    fn client_has_finished(&mut self) {
+        self.promise.0.account(|account| account.reasons += 1);
+    }
+
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
         let promise = &self.promise.0;
         self.note_drawn(now);
@@ -389,7 +403,9 @@ impl Stream {
         promise.note_asked(self.waiting.as_ref(), now);
         let mut ledger = promise.ledger.borrow_mut();
         let account = &ledger.accounts[promise.connection];
-        let owed = account.owed + account.drawn;
+        // At least: heads and framing are not counted, where they have left they are.
+        let left = account.written.get() - account.written_before;
+        let owed = (account.owed + account.drawn).saturating_sub(left);
         if self.is_over || owed >= ledger.output_bytes_high {
             let what = format!("{}/{} drawn with {owed} owed", promise.connection, promise.number);
             ledger.violations.push(what);

@@ -1,13 +1,14 @@
 //! The disk: temporary files that find no room, and files to send that have shrunk.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
 use super::application::{OF_CONNECTION, OF_REQUEST};
 use super::plan::{Answer, Kind, Script, content};
-use tidegate::conversation::Disk;
-use tidegate::gateway::{Spool, SpoolFile};
+use crate::conversation::Disk;
+use crate::gateway::{Spool, SpoolFile};
 
 /// What a temporary file can hold, even where the disk is not full.
 pub const ROOM_BYTES: usize = 15_000;
@@ -15,20 +16,28 @@ pub const ROOM_BYTES: usize = 15_000;
 /// A disk that can be full, with files that shrink.
 pub struct SimulatedDisk {
     scripts: Rc<Vec<Script>>,
-    pub is_full: bool,
+    room: Rc<Room>,
+    /// Whether whoever transmits the output also sends files.
+    sends_files: bool,
+}
+
+/// Whether there is any.
+#[derive(Default)]
+pub struct Room {
+    pub is_full: Cell<bool>,
     /// It was, at some time.
-    pub was_full: bool,
+    pub was_full: Cell<bool>,
 }
 
 impl SimulatedDisk {
-    pub fn new(scripts: Rc<Vec<Script>>) -> SimulatedDisk {
-        SimulatedDisk { scripts, is_full: false, was_full: false }
+    pub fn new(scripts: Rc<Vec<Script>>, room: Rc<Room>, sends_files: bool) -> SimulatedDisk {
+        SimulatedDisk { scripts, room, sends_files }
     }
 }
 
 impl Spool for SimulatedDisk {
     fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
-        match self.is_full {
+        match self.room.is_full.get() {
             true => Err(io::ErrorKind::StorageFull.into()),
             // Some room is left, and then there is none.
             false => Ok(Box::new(SmallFile { bytes: Cursor::default(), room: ROOM_BYTES })),
@@ -67,20 +76,29 @@ impl Seek for SmallFile {
 
 impl Disk for SimulatedDisk {
     fn read_at(&mut self, _: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize> {
-        let connection = (offset / OF_CONNECTION) as usize;
-        let number = (offset % OF_CONNECTION / OF_REQUEST) as usize;
-        let at = (offset % OF_REQUEST) as usize;
-        let left = match &self.scripts[connection].items[number].kind {
-            Kind::Good { answer: Answer::File { left, .. }, .. } => *left,
-            Kind::Good { answer: Answer::Later(_, then), .. } => match &**then {
-                Answer::File { left, .. } => *left,
-                _ => 0,
-            },
-            _ => 0,
-        };
-        let read = content(connection, number, true, left).get(at..).unwrap_or_default();
+        let read = file_content(&self.scripts, offset);
         let count = read.len().min(bytes).min(1_000);
         into.extend_from_slice(&read[..count]);
         Ok(count)
     }
+
+    fn sends_files(&self) -> bool {
+        self.sends_files
+    }
+}
+
+/// What is in a file from there on.
+pub fn file_content(scripts: &[Script], offset: u64) -> &'static [u8] {
+    let connection = (offset / OF_CONNECTION) as usize;
+    let number = (offset % OF_CONNECTION / OF_REQUEST) as usize;
+    let at = (offset % OF_REQUEST) as usize;
+    let left = match &scripts[connection].items[number].kind {
+        Kind::Good { answer: Answer::File { left, .. }, .. } => *left,
+        Kind::Good { answer: Answer::Later(_, then), .. } => match &**then {
+            Answer::File { left, .. } => *left,
+            _ => 0,
+        },
+        _ => 0,
+    };
+    content(connection, number, true, left).get(at..).unwrap_or_default()
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::application::Account;
 use super::disk::ROOM_BYTES;
 use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, content};
-use super::server::{Cause, Served};
+use super::response::{Framing, Response, read_all};
+use super::server::Served;
 use super::socket::End;
-use crate::support::response::{Framing, Response, read_all};
-use tidegate::conversation::{Life, Outcome, Wants};
-use tidegate::limits::Limits;
-use tidegate::now::Moment;
+use crate::conversation::{Life, Outcome, Wants};
+use crate::limits::Limits;
+use crate::now::Moment;
+use crate::reactor::connection::Cause;
 
 /// One connection after a turn.
 pub struct Scene<'a> {
@@ -55,30 +56,35 @@ impl Model {
             }
             return;
         }
-        if self.read < served.socket.read_by_server {
-            self.read = served.socket.read_by_server;
+        if self.read < served.socket().read_by_server {
+            self.read = served.socket().read_by_server;
             self.last_byte = now;
         }
-        let deadline = served.deadline(limits);
+        let deadline = served.state.deadline;
         let is_due = deadline.is_some_and(|deadline| deadline <= now);
-        if cause == Some(Cause::Timer) && is_due && served.lingers_until.is_none() && !served.is_ready {
-            violate(format!("its deadline has come, and it lives on: {:?}", served.wants(limits)));
+        if cause == Some(Cause::Timer) && is_due && !served.state.is_lingering && !served.is_ready {
+            violate(format!("its deadline has come, and it lives on: {:?}", served.state.wants));
         }
-        if served.lingers_until.is_some() {
+        if served.state.is_lingering {
             return;
         }
-        match served.wants(limits) {
+        let has_answer = account.written.get() > account.written_before && served.state.owed == 0;
+        let is_kept = served.state.is_idle && served.state.wants == Wants::Read && !served.is_held;
+        if has_answer && is_kept && deadline.is_some_and(|deadline| deadline < now + limits.idle_timeout) {
+            violate(format!("it has its answer only now, and must ask again until {deadline:?}"));
+        }
+        match served.state.wants {
             Wants::Read => match self.place(script, account.calls) {
                 Some(place) => self.check_deadline(place, scene, violate),
                 None => violate(format!("request {} is there, and nothing happens", account.calls)),
             },
             Wants::Application => match account.pending {
-                Some(until) if until == served.conversation.deadline(limits) => {}
+                Some(until) if until == served.state.of_conversation => {}
                 Some(until) => violate(format!("the application waits until {until:?}, not {deadline:?}")),
                 None => violate("it waits for an application that does not".to_string()),
             },
             Wants::Turn if !served.is_ready => violate("it wants a turn, and gets none".to_string()),
-            Wants::Write if served.owed() == 0 => violate("it waits to write nothing".to_string()),
+            Wants::Write if served.state.owed == 0 => violate("it waits to write nothing".to_string()),
             Wants::Turn | Wants::Write | Wants::Close(_) => {}
         }
     }
@@ -100,15 +106,15 @@ impl Model {
     /// While bytes are awaited there is a deadline, and it is the right one at the latest.
     fn check_deadline(&mut self, place: Place, scene: &Scene<'_>, mut violate: impl FnMut(String)) {
         let Scene { served, script, limits, now, .. } = *scene;
-        let deadline = served.deadline(limits);
+        let deadline = served.state.deadline;
         let since = match self.place {
             Some((known, since)) if known == place => since,
             // The first head begins when the connection does.
             _ if place == Place::Head(0) => Moment::START,
             _ => now,
         };
-        self.place = served.backlog.is_none().then_some((place, since));
-        if served.backlog.is_some() {
+        self.place = (served.state.owed == 0).then_some((place, since));
+        if served.state.owed > 0 {
             // While something is owed, its deadline comes first.
             return;
         }
@@ -214,7 +220,7 @@ pub fn judge_wire(
     life: Life,
     was_disk_full: bool,
 ) -> Result<(), String> {
-    let socket = &served.socket;
+    let socket = served.socket();
     // The method of a request that was refused is known only if it was read.
     let is_known =
         |number: usize, item: &Item| number < account.calls || socket.read_by_server >= item.start + 5;
@@ -263,7 +269,7 @@ fn judge_answer(
         return Err(format!("bad request {number} was answered: {response}"));
     };
     let is_open = response.framing == Framing::UntilClose;
-    let looks_whole = if is_open { served.socket.end == Some(End::Fin) } else { !response.is_cut };
+    let looks_whole = if is_open { served.socket().end == Some(End::Fin) } else { !response.is_cut };
     if !is_last && !looks_whole {
         return Err(format!("something follows cut answer {number}"));
     }
@@ -284,7 +290,7 @@ fn judge_answer(
     if looks_whole && !is_whole {
         return Err(format!("answer {number} looks whole, and is not: {fate:?}"));
     }
-    let is_lost = served.is_abandoned || served.socket.is_broken;
+    let is_lost = served.is_abandoned || served.socket().is_broken;
     match fate {
         Fate::Whole(_) if !is_lost && (!looks_whole || !is_whole) => {
             Err(format!("answer {number} was cut for no reason after {}", response.content.len()))
@@ -306,14 +312,14 @@ fn judge_refusal(
     let (Some(item), true) = (script.items.get(number), number == account.calls) else {
         return Err(format!("an answer too many: {response}"));
     };
-    let read = served.socket.read_by_server;
+    let read = served.socket().read_by_server;
     if !response.says_close() || read <= item.start.saturating_sub(2) {
         return wrong();
     }
     let is_part = read < item.end;
     match (response.code, &item.kind) {
         (code, Kind::Bad(expected)) if code == *expected => Ok(()),
-        (400, _) if is_part && served.socket.has_client_ended => Ok(()),
+        (400, _) if is_part && served.socket().has_client_ended => Ok(()),
         (408, _) if is_part => Ok(()),
         (503, _) if was_disk_full => Ok(()),
         (503, Kind::Good { body, .. }) if *body > ROOM_BYTES => Ok(()),
@@ -337,7 +343,7 @@ fn judge_rest(
     let is_last = is_last || responses.last().is_some_and(|last| last.framing == Framing::UntilClose);
     // What is in one read with a request that ends the connection is no request.
     let is_ended_midway = account.calls > 0 && is_failing(&script.items[account.calls - 1]);
-    if served.socket.read_by_server > next.start && !is_last && !is_ended_midway && life == Life::Running {
+    if served.socket().read_by_server > next.start && !is_last && !is_ended_midway && life == Life::Running {
         return Err(format!("request {} got no answer", responses.len()));
     }
     Ok(())

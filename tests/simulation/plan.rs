@@ -152,7 +152,7 @@ const BAD: [(&str, u16); 6] = [
 
 impl Script {
     /// A script for the connection with this number.
-    pub fn new(connection: usize, rng: &mut Rng) -> Script {
+    pub fn new(connection: usize, rng: &Rng) -> Script {
         let (mut items, mut bytes) = (Vec::new(), Vec::new());
         for number in 0..1 + rng.pick(&[0, 1, 2, 4, 8]) {
             bytes.extend_from_slice(rng.pick(&["", "", "", "\r\n", "\n\r\n"]).as_bytes());
@@ -183,7 +183,7 @@ impl Script {
     }
 }
 
-fn bad_item(bytes: &mut Vec<u8>, rng: &mut Rng) -> Item {
+fn bad_item(bytes: &mut Vec<u8>, rng: &Rng) -> Item {
     let (text, code) = rng.pick(&BAD);
     let start = bytes.len();
     bytes.extend_from_slice(text.as_bytes());
@@ -191,7 +191,7 @@ fn bad_item(bytes: &mut Vec<u8>, rng: &mut Rng) -> Item {
     Item { start, head_end, end: bytes.len(), method: "GET", is_http11: true, kind: Kind::Bad(code) }
 }
 
-fn good_item(connection: usize, number: usize, bytes: &mut Vec<u8>, rng: &mut Rng) -> Item {
+fn good_item(connection: usize, number: usize, bytes: &mut Vec<u8>, rng: &Rng) -> Item {
     let start = bytes.len();
     let method = rng.pick(&["GET", "GET", "POST", "POST", "HEAD"]);
     let is_http11 = !rng.once_in(8);
@@ -231,7 +231,7 @@ fn good_item(connection: usize, number: usize, bytes: &mut Vec<u8>, rng: &mut Rn
     Item { start, head_end, end: bytes.len(), method, is_http11, kind }
 }
 
-fn encode_chunks(bytes: &mut Vec<u8>, mut content: &[u8], rng: &mut Rng) {
+fn encode_chunks(bytes: &mut Vec<u8>, mut content: &[u8], rng: &Rng) {
     while !content.is_empty() {
         let (chunk, rest) = content.split_at(1 + rng.below(content.len()));
         bytes.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
@@ -242,10 +242,10 @@ fn encode_chunks(bytes: &mut Vec<u8>, mut content: &[u8], rng: &mut Rng) {
     bytes.extend_from_slice(rng.pick(&["0\r\n\r\n", "0\r\n\r\n", "00;x\r\nA: b\r\n\r\n"]).as_bytes());
 }
 
-fn answer(rng: &mut Rng, depth: usize) -> Answer {
+fn answer(rng: &Rng, depth: usize) -> Answer {
     let declared = rng.pick(&[Declared::No, Declared::No, Declared::Right, Declared::More, Declared::Less]);
     let ending = rng.pick(&[Ending::End, Ending::End, Ending::End, Ending::Error, Ending::Panic]);
-    let lengths = |rng: &mut Rng| (0..rng.below(5)).map(|_| rng.length()).collect::<Vec<_>>();
+    let lengths = |rng: &Rng| (0..rng.below(5)).map(|_| rng.length()).collect::<Vec<_>>();
     match rng.below(if depth == 0 { 13 } else { 9 }) {
         0..3 => Answer::Send(rng.length(), rng.below(4)),
         3 => Answer::Write(lengths(rng), declared, ending),
@@ -262,15 +262,15 @@ fn answer(rng: &mut Rng, depth: usize) -> Answer {
     }
 }
 
-fn steps(rng: &mut Rng) -> Vec<Step> {
+fn steps(rng: &Rng) -> Vec<Step> {
     let count = rng.pick(&[0, 1, 3, 8, 30]);
-    let step = |rng: &mut Rng| {
+    let step = |rng: &Rng| {
         if rng.once_in(5) { Step::Wait(wait(rng)) } else { Step::Data(rng.length() / (1 + count / 4)) }
     };
     (0..count).map(|_| step(rng)).collect()
 }
 
-fn wait(rng: &mut Rng) -> Wait {
+fn wait(rng: &Rng) -> Wait {
     let until = rng.once_in(2).then(|| rng.pick(&[1, 500, 5_000, 60_000]));
     Wait { until, has_job: until.is_none() || rng.once_in(2) }
 }

@@ -5,42 +5,52 @@
 //! is a failure.
 
 use std::cell::RefCell;
+use std::mem;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::application::{Application, Ledger, Shared};
-use super::disk::SimulatedDisk;
+use mio::{Poll, Token, Waker};
+
+use super::application::{Application, Ledger, Shared as SharedLedger};
+use super::disk::{Room, SimulatedDisk};
 use super::model::{Model, Scene, judge_account, judge_wire};
 use super::plan::{Goodbye, Pace, Reading, Script};
 use super::rng::Rng;
-use super::server::{Around, Cause, Served, Wakes};
-use tidegate::conversation::{
-    Budget, ExchangeRecord, Journal, Life, Memory, OutputQueue, RequestLine, Surroundings, Turn, Wanted,
-};
-use tidegate::gateway::{Client as Asker, GatewayError, Peer, ServerInfo};
-use tidegate::limits::Limits;
-use tidegate::now::{Moment, Now};
+use super::server::{Served, Simulated, State};
+use super::socket::{ServerSide, Socket};
+use crate::conversation::{AccessLog, Budget, ExchangeRecord, Life, Outcome, Wants};
+use crate::gateway::ServerInfo;
+use crate::limits::Limits;
+use crate::now::{Moment, Now};
+use crate::reactor::clock::Clock;
+use crate::reactor::connection::{Cause, Verdict};
+use crate::reactor::connections::Connections;
+use crate::reactor::journal::LoopJournal;
+use crate::reactor::shared::{Settings, Shared};
+use crate::reactor::wakeup_queue::WakeupQueue;
 
 /// More steps than any schedule needs.
 const STEPS_MAX: usize = 100_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Everything.
-pub struct World {
+struct World<'g> {
     rng: Rng,
-    around: Surroundings,
+    shared: Shared<'g>,
+    connections: Connections<ServerSide>,
+    /// Bytes held, by the account of all connections.
+    held_bytes: usize,
+    queue: Arc<WakeupQueue>,
     drain_until: Option<Moment>,
     scripts: Rc<Vec<Script>>,
-    application: Application,
-    ledger: Shared,
+    ledger: SharedLedger,
     served: Vec<Served>,
     clients: Vec<Client>,
     models: Vec<Model>,
-    disk: SimulatedDisk,
-    wants_exchanges: bool,
-    scratch: Vec<u8>,
-    out: OutputQueue,
+    room: Rc<Room>,
+    records: Option<Records>,
     is_traced: bool,
 }
 
@@ -60,51 +70,115 @@ enum Action {
     Finish(usize),
     Read(usize),
     Turn(usize, Cause),
+    /// Finished responses that have waited for each other are sent.
+    Deliver,
     Job(usize),
 }
 
-impl World {
-    pub fn new(seed: u64, is_traced: bool) -> World {
-        let mut rng = Rng::new(seed);
-        let count = rng.pick(&[1, 1, 2, 3, 4]);
-        let scripts: Rc<Vec<_>> = Rc::new((0..count).map(|number| Script::new(number, &mut rng)).collect());
-        let limits = Limits {
-            output_bytes_high: rng.pick(&[1, 64, 300, 4096, 65_536]),
-            body_memory_bytes_max: rng.pick(&[0, 16, 1000]),
-            body_rate_min: rng.pick(&[0, 500]),
-            ..Limits::default()
-        };
-        let ledger = Rc::new(RefCell::new(Ledger {
-            accounts: (0..count).map(|_| Default::default()).collect(),
-            jobs: Vec::new(),
-            violations: Vec::new(),
-            output_bytes_high: limits.output_bytes_high,
-            is_draining: false,
-        }));
-        let now = Moment::START;
-        let served = scripts.iter().enumerate();
-        let served = served.map(|(number, script)| Served::new(number, script.socket_bytes, now)).collect();
-        let client = || Client { sent: 0, sends_at: now, reads_at: now, is_done: false };
-        World {
-            around: Surroundings::new(limits, ServerInfo::default(), Now::default()),
-            drain_until: None,
-            application: Application { scripts: scripts.clone(), ledger: ledger.clone() },
-            ledger,
-            served,
-            clients: (0..count).map(|_| client()).collect(),
-            models: (0..count).map(|_| Model::default()).collect(),
-            disk: SimulatedDisk::new(scripts.clone()),
-            scripts,
-            wants_exchanges: rng.once_in(2),
-            scratch: vec![0; rng.pick(&[1, 7, 64, 512, 4096])],
-            out: OutputQueue::default(),
-            is_traced,
-            rng,
+/// Plays one schedule; says what should not have been.
+pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
+    let rng = Rng::new(seed);
+    let count = rng.pick(&[1, 1, 2, 3, 4]);
+    let scripts: Rc<Vec<_>> = Rc::new((0..count).map(|number| Script::new(number, &rng)).collect());
+    let limits = Limits {
+        output_bytes_high: rng.pick(&[1, 64, 300, 4096, 65_536]),
+        body_memory_bytes_max: rng.pick(&[0, 16, 1000]),
+        body_rate_min: rng.pick(&[0, 500]),
+        ..Limits::default()
+    };
+    let ledger = Rc::new(RefCell::new(Ledger {
+        accounts: (0..count).map(|_| Default::default()).collect(),
+        jobs: Vec::new(),
+        violations: Vec::new(),
+        output_bytes_high: limits.output_bytes_high,
+        is_draining: false,
+    }));
+    let mut application = Application { scripts: scripts.clone(), ledger: ledger.clone() };
+    let room = Rc::<Room>::default();
+    let records = rng.once_in(2).then(Records::default);
+    let poll = Poll::new().map_err(|error| error.to_string())?;
+    let waker = Waker::new(poll.registry(), Token(0)).map_err(|error| error.to_string())?;
+    let queue = Arc::new(WakeupQueue::new(waker));
+    let log = records.clone().map(|records| Box::new(records) as Box<dyn AccessLog + Send>);
+    let clock = Clock::start();
+    let mut shared = Shared::new(
+        &mut application,
+        Settings {
+            limits,
+            server: ServerInfo::default(),
+            registry: poll.registry().try_clone().map_err(|error| error.to_string())?,
+            journal: LoopJournal::new(log, clock),
+            disk: Box::new(SimulatedDisk::new(scripts.clone(), room.clone(), rng.once_in(2))),
+            locals: Vec::new(),
+            queue: queue.clone(),
+            // By the real clock, which so has no part in it.
+            hold_max: rng.pick(&[Duration::ZERO, Duration::MAX]),
+            clock,
+        },
+    );
+    shared.around.refresh(Now::default());
+    shared.scratch = vec![0; rng.pick(&[1, 7, 64, 512, 4096])].into_boxed_slice();
+    let mut world = World {
+        connections: Connections::of_loop(0, 1, count),
+        held_bytes: 0,
+        queue,
+        drain_until: None,
+        ledger,
+        served: Vec::new(),
+        clients: Vec::new(),
+        models: (0..count).map(|_| Model::default()).collect(),
+        room,
+        records,
+        scripts,
+        is_traced,
+        rng,
+        shared,
+    };
+    (0..count).for_each(|number| world.accept(number));
+    if is_traced {
+        eprintln!("{}", world.describe());
+    }
+    world.run()
+}
+
+impl World<'_> {
+    /// A client has connected.
+    fn accept(&mut self, number: usize) {
+        let now = self.now();
+        let socket = Socket::new(self.scripts[number].socket_bytes, &self.rng, self.scripts.clone());
+        self.ledger.borrow_mut().accounts[number].written = socket.written.clone();
+        let socket = Rc::new(RefCell::new(socket));
+        let connection = Simulated::new(ServerSide(socket.clone()), None, 0, now);
+        let state = State::of(&connection, &self.shared.around.limits, Life::Running);
+        self.served.push(Served {
+            number,
+            id: self.connections.insert(connection),
+            socket,
+            is_new: true,
+            is_ready: false,
+            is_woken: false,
+            is_held: false,
+            is_gone: false,
+            is_abandoned: false,
+            state,
+        });
+        self.clients.push(Client { sent: 0, sends_at: now, reads_at: now, is_done: false });
+    }
+
+    fn now(&self) -> Moment {
+        self.shared.around.now.moment
+    }
+
+    /// Not in the midst of a turn of the loop, in which nothing waits.
+    fn pass(&mut self, duration: Duration) {
+        if !self.shared.held.is_empty() {
+            return;
         }
+        self.shared.around.now.moment = self.now() + duration;
     }
 
     /// Lets everything happen until every connection has ended; says what should not have been.
-    pub fn run(&mut self) -> Result<(), String> {
+    fn run(&mut self) -> Result<(), String> {
         for _ in 0..STEPS_MAX {
             if self.served.iter().all(|served| served.is_gone) {
                 return self.judge();
@@ -133,33 +207,37 @@ impl World {
         let number = self.rng.below(self.served.len());
         match self.rng.below(12) {
             // A spurious event, a spurious wake-up.
-            0..2 => self.served[number].has_event = true,
-            2..4 => self.served[number].woken.0.store(true, Ordering::Relaxed),
+            0..2 => self.served[number].socket.borrow_mut().raise(),
+            2..4 => self.served[number].is_woken = true,
             4 => {
-                self.disk.is_full = !self.disk.is_full;
-                self.disk.was_full |= self.disk.is_full;
+                self.room.is_full.set(!self.room.is_full.get());
+                self.room.was_full.set(self.room.was_full.get() || self.room.is_full.get());
             }
-            5..8 => {
-                self.around.now.moment =
-                    self.around.now.moment + Duration::from_millis(self.rng.pick(&[1, 100, 900]))
-            }
-            8 if self.rng.once_in(4) => {
-                self.around.now.moment =
-                    self.around.now.moment + Duration::from_secs(self.rng.pick(&[3, 21, 100, 5_000]));
-            }
+            5..8 => self.pass(Duration::from_millis(self.rng.pick(&[1, 100, 900]))),
+            8 if self.rng.once_in(4) => self.pass(Duration::from_secs(self.rng.pick(&[3, 21, 100, 5_000]))),
             9 if self.rng.once_in(4) => {
-                self.served[number].socket.is_broken = true;
-                self.served[number].has_event = true;
+                self.served[number].socket.borrow_mut().break_off();
                 self.clients[number].is_done = true;
             }
-            10 if self.rng.once_in(4) && self.drain_until.is_none() => {
-                self.trace("drain", 0);
-                self.drain_until = Some(self.around.now.moment + self.around.limits.drain_timeout);
-                self.around.life = Life::Draining;
-                self.ledger.borrow_mut().is_draining = true;
-                self.served.iter_mut().for_each(Served::look_again);
+            10 if self.rng.once_in(4) && self.drain_until.is_none() && self.shared.held.is_empty() => {
+                self.drain();
             }
             _ => {}
+        }
+    }
+
+    /// The server is told to end.
+    fn drain(&mut self) {
+        self.trace("drain", 0);
+        self.drain_until = Some(self.now() + self.shared.around.limits.drain_timeout);
+        self.shared.around.life = Life::Draining;
+        self.ledger.borrow_mut().is_draining = true;
+        for served in self.served.iter_mut() {
+            if let Some(connection) = self.connections.get(served.id) {
+                connection.look_again();
+                served.is_ready |= connection.enqueue();
+                served.state = State::of(connection, &self.shared.around.limits, Life::Draining);
+            }
         }
     }
 
@@ -170,26 +248,27 @@ impl World {
                 continue;
             }
             let (client, script) = (&self.clients[number], &self.scripts[number]);
-            if self.can_send(number) && client.sends_at <= self.around.now.moment {
+            if self.can_send(number) && client.sends_at <= self.now() {
                 actions.push(Action::Send(number));
             }
             if client.sent == script.bytes.len() && !client.is_done {
                 actions.push(Action::Finish(number));
             }
-            if self.can_read(number) && client.reads_at <= self.around.now.moment {
+            if self.can_read(number) && client.reads_at <= self.now() {
                 actions.push(Action::Read(number));
             }
-            let is_due = served
-                .deadline(&self.around.limits)
-                .is_some_and(|deadline| deadline <= self.around.now.moment);
-            let is_woken = served.woken.0.load(Ordering::Relaxed);
+            let has_event = served.socket().has_event;
+            let is_due = served.state.deadline.is_some_and(|deadline| deadline <= self.now());
             // In a turn of the loop, timers come last.
-            let is_due = is_due && !served.has_event && !served.is_ready && !is_woken;
+            let is_due = is_due && !has_event && !served.is_ready && !served.is_woken && !served.is_new;
+            // In a turn of the loop, events come first; then it delivers, and then comes all else.
+            let is_free = self.shared.held.is_empty();
             for (is_possible, cause) in [
-                (served.has_event, Cause::Event),
-                (served.is_ready, Cause::Remainder),
-                (is_woken, Cause::Wake),
-                (is_due, Cause::Timer),
+                (served.is_new && is_free, Cause::Accepted),
+                (has_event && !served.is_held, Cause::Event),
+                (served.is_ready && is_free, Cause::Remainder),
+                (served.is_woken && !served.is_new && is_free, Cause::Wake),
+                (is_due && is_free, Cause::Timer),
             ] {
                 if is_possible {
                     actions.push(Action::Turn(number, cause));
@@ -197,6 +276,7 @@ impl World {
             }
         }
         actions.extend((0..self.ledger.borrow().jobs.len()).map(Action::Job));
+        actions.extend((!self.shared.held.is_empty()).then_some(Action::Deliver));
         actions
     }
 
@@ -205,14 +285,14 @@ impl World {
         let (client, script, served) = (&self.clients[number], &self.scripts[number], &self.served[number]);
         let is_answered = || {
             let is_first = !script.items.iter().any(|item| item.start == client.sent && item.start > 2);
-            is_first
-                || (served.conversation.is_idle() && served.backlog.is_none() && served.socket.unread() == 0)
+            let is_quiet = served.state.is_idle && served.state.owed == 0 && !served.is_held;
+            is_first || (is_quiet && served.socket().unread() == 0)
         };
         client.sent < script.stalls_at && !client.is_done && (!script.is_patient || is_answered())
     }
 
     fn can_read(&self, number: usize) -> bool {
-        let socket = &self.served[number].socket;
+        let socket = self.served[number].socket();
         let is_willing = match self.scripts[number].reading {
             Reading::Until(bytes) => socket.read_by_client < bytes,
             Reading::Fast | Reading::Slow(_) => true,
@@ -226,15 +306,18 @@ impl World {
             Action::Finish(number) => self.finish(number),
             Action::Read(number) => self.read(number),
             Action::Turn(number, cause) => self.turn(number, Some(cause)),
+            Action::Deliver => self.deliver(),
             Action::Job(index) => {
                 let job = self.ledger.borrow_mut().jobs.swap_remove(index);
                 job.is_done.store(true, Ordering::Relaxed);
                 job.wakeup.wake();
+                self.hear();
             }
         }
     }
 
     fn send(&mut self, number: usize) {
+        let now = self.now();
         let (client, script) = (&mut self.clients[number], &self.scripts[number]);
         // A patient client sends up to the next request and no further.
         let next = script.items.iter().map(|item| item.start).find(|start| *start > client.sent);
@@ -246,86 +329,146 @@ impl World {
             Pace::Any => 1 + self.rng.below(left),
         };
         if let Pace::Drip(_) = script.pace {
-            client.sends_at = self.around.now.moment + SECOND;
+            client.sends_at = now + SECOND;
         }
-        self.served[number].socket.send(&script.bytes[client.sent..][..count]);
-        self.served[number].has_event = true;
+        self.served[number].socket.borrow_mut().send(&script.bytes[client.sent..][..count]);
         client.sent += count;
         self.trace("sent", number);
     }
 
     fn finish(&mut self, number: usize) {
-        let client = &mut self.clients[number];
-        let is_served = self.served[number].conversation.is_idle();
+        let is_served = self.served[number].state.is_idle;
         match self.scripts[number].farewell {
             Goodbye::Stay => {}
-            Goodbye::HalfClose => self.served[number].socket.has_client_ended = true,
+            Goodbye::HalfClose => self.served[number].socket.borrow_mut().finish(),
             // Now and then in the middle, else when it is served.
             Goodbye::Reset if !is_served && !self.rng.once_in(20) => return,
-            Goodbye::Reset => self.served[number].socket.is_broken = true,
+            Goodbye::Reset => self.served[number].socket.borrow_mut().break_off(),
         }
-        client.is_done = true;
-        self.served[number].has_event = true;
+        self.clients[number].is_done = true;
         self.trace("finished", number);
     }
 
     fn read(&mut self, number: usize) {
-        let socket = &mut self.served[number].socket;
+        let now = self.now();
+        let mut socket = self.served[number].socket.borrow_mut();
         let count = match self.scripts[number].reading {
             Reading::Slow(bytes) => {
-                self.clients[number].reads_at = self.around.now.moment + SECOND;
+                self.clients[number].reads_at = now + SECOND;
                 bytes.min(socket.unread())
             }
             Reading::Until(bytes) => socket.unread().min(bytes - socket.read_by_client),
             Reading::Fast => socket.unread(),
         };
-        socket.read_by_client += count;
-        let has_room = socket.has_much_room();
-        let served = &mut self.served[number];
-        if served.waits_for_room && has_room {
-            served.waits_for_room = false;
-            served.has_event = true;
-        }
+        socket.take(count);
     }
 
     /// The turn of a connection; without a cause, its end.
     fn turn(&mut self, number: usize, cause: Option<Cause>) {
+        self.prepare(number, cause);
         let served = &mut self.served[number];
-        let wakes = Wakes(served.woken.clone());
-        let mut journal =
-            Records { ledger: self.ledger.clone(), wanted: self.wants_exchanges.then(Wanted::default) };
-        let budget = Budget { requests: self.rng.pick(&[1, 2, 32]), pieces: self.rng.pick(&[1, 3, 256]) };
-        let turn = Turn {
-            gateway: &mut self.application,
-            around: &self.around,
-            client: Asker {
-                connection_id: number as u64,
-                peer: &Peer::Unix,
-                local: None,
-                has_finished_sending: served.socket.has_client_ended,
-                wake_source: &wakes,
-            },
-            disk: &mut self.disk,
-            wire: &tidegate::conversation::NoWire,
-            journal: &mut journal,
-            memory: self.rng.pick(&[Memory::Ample, Memory::Ample, Memory::Scarce]),
-            budget,
+        let Some(connection) = self.connections.get(served.id) else {
+            return;
         };
-        let (scratch, out) = (&mut self.scratch[..], &mut self.out);
-        let mut around = Around { turn, scratch, out, rng: &mut self.rng, ledger: &self.ledger };
+        let owed = connection.owed();
+        let is_alive = match cause {
+            Some(Cause::Event) => {
+                let signs = served.socket.borrow_mut().take_event();
+                connection.note(signs)
+            }
+            Some(Cause::Accepted | Cause::Remainder | Cause::Wake | Cause::Timer) => true,
+            None => false,
+        };
+        let verdict = match cause.filter(|_| is_alive) {
+            Some(cause) => connection.turn(served.id, cause, &mut self.shared),
+            None => connection.abandon(served.id, &mut self.shared),
+        };
+        let is_stalled = cause == Some(Cause::Timer) && owed > 0 && served.socket().resets();
+        self.follow(number, verdict, !is_alive || is_stalled);
+        self.watch(number, cause);
+    }
+
+    /// Sends the finished responses that have waited for each other.
+    fn deliver(&mut self) {
+        let mut held = self.shared.held.take();
+        for (id, response) in &mut held {
+            let number = self.served.iter().position(|served| served.id == *id);
+            let (Some(number), Some(connection)) = (number, self.connections.get(*id)) else {
+                continue;
+            };
+            self.served[number].is_held = false;
+            let verdict = connection.deliver(*id, response, &mut self.shared);
+            self.follow(number, verdict, false);
+            self.watch(number, None);
+        }
+        self.shared.held.give_back(held);
+    }
+
+    /// What follows from a turn. A connection that is gone has lost what it owed.
+    fn follow(&mut self, number: usize, verdict: Verdict, is_cut: bool) {
+        let served = &mut self.served[number];
+        let Some(connection) = self.connections.get(served.id) else {
+            return;
+        };
+        connection.account(&mut self.held_bytes);
+        served.is_held = verdict == Verdict::Held;
+        served.is_ready |= matches!(verdict, Verdict::Again | Verdict::Starved) && connection.enqueue();
+        served.state = State::of(connection, &self.shared.around.limits, self.shared.around.life);
+        if verdict == Verdict::Gone {
+            served.is_abandoned = is_cut || connection.owed() > 0;
+            served.is_gone = true;
+            connection.close_account(&mut self.held_bytes);
+            drop(self.connections.remove(served.id));
+        }
+        self.hear();
+    }
+
+    /// What a turn finds, and what is different from turn to turn.
+    fn prepare(&mut self, number: usize, cause: Option<Cause>) {
+        let served = &mut self.served[number];
+        let account = &mut self.ledger.borrow_mut().accounts[number];
+        // What was not heard in a turn that was over is heard in the next.
+        account.reasons = if served.state.wants == Wants::Turn { account.reasons } else { 0 };
+        account.reasons += usize::from(cause == Some(Cause::Wake));
         match cause {
-            Some(cause) => served.turn(cause, &mut around),
-            None => served.abandon(&mut around),
+            Some(Cause::Accepted) => served.is_new = false,
+            Some(Cause::Remainder) => {
+                served.is_ready = false;
+                self.connections.get(served.id).into_iter().for_each(Simulated::dequeue);
+            }
+            Some(Cause::Wake) => served.is_woken = false,
+            Some(Cause::Event | Cause::Timer) | None => {}
         }
+        (account.owed, account.drawn) = (served.state.owed, 0);
+        account.written_before = account.written.get();
+        let rng = &self.rng;
+        self.shared.budget = Budget { requests: rng.pick(&[1, 2, 32]), pieces: rng.pick(&[1, 3, 256]) };
+        // Memory is scarce now and then, whoever has it.
+        self.shared.held_bytes = rng.pick(&[0, 0, self.shared.around.limits.memory_bytes_max]);
+    }
+
+    /// Wakes who is to be woken, and takes what stands in the access log.
+    fn hear(&mut self) {
+        let mut woken = Vec::new();
+        if self.queue.is_notified() {
+            self.queue.drain(&mut woken);
+        }
+        for served in self.served.iter_mut().filter(|served| woken.contains(&served.id)) {
+            served.is_woken = true;
+        }
+        let records = self.records.iter().flat_map(Records::take);
+        let accounts = &mut self.ledger.borrow_mut().accounts;
+        records
+            .for_each(|(connection, number, outcome)| accounts[connection].records.push((number, outcome)));
+    }
+
+    /// Whether everything is as it should be after a turn.
+    fn watch(&mut self, number: usize, cause: Option<Cause>) {
+        let (limits, now) = (&self.shared.around.limits, self.shared.around.now.moment);
         let mut ledger = self.ledger.borrow_mut();
-        if !self.out.is_empty() {
-            ledger.violations.push(format!("connection {number} left bytes behind for others"));
-        }
         let Ledger { accounts, violations, .. } = &mut *ledger;
-        let (script, account) = (&self.scripts[number], &accounts[number]);
-        let scene =
-            Scene { served, script, account, limits: &self.around.limits, now: self.around.now.moment };
-        self.models[number].watch(&scene, cause, violations);
+        let (served, script, account) = (&self.served[number], &self.scripts[number], &accounts[number]);
+        self.models[number].watch(&Scene { served, script, account, limits, now }, cause, violations);
         drop(ledger);
         if self.is_traced {
             self.trace(&format!("{cause:?}"), number);
@@ -334,36 +477,53 @@ impl World {
 
     /// Nothing can happen now: on to the next moment that somebody waits for, or a little later.
     fn pass_time(&mut self) -> Result<(), String> {
-        if self.drain_until.is_some_and(|until| until <= self.around.now.moment) {
+        if self.drain_until.is_some_and(|until| until <= self.now()) {
             let open = (0..self.served.len()).filter(|number| !self.served[*number].is_gone);
             open.collect::<Vec<_>>().into_iter().for_each(|number| self.turn(number, None));
             return Ok(());
         }
         let mut moments: Vec<Moment> = self.drain_until.into_iter().collect();
         for (number, served) in self.served.iter().enumerate().filter(|(_, served)| !served.is_gone) {
-            let Some(deadline) = served.deadline(&self.around.limits) else {
-                return Err(format!(
-                    "connection {number} waits for ever: {:?}",
-                    served.wants(&self.around.limits)
-                ));
+            if let Some(what) = self.overlooked(served) {
+                return Err(format!("connection {number} waits for {what}: {:?}", served.state));
+            }
+            let Some(deadline) = served.state.deadline else {
+                return Err(format!("connection {number} waits for ever: {:?}", served.state.wants));
             };
             moments.push(deadline);
             moments.extend(self.can_send(number).then_some(self.clients[number].sends_at));
             moments.extend(self.can_read(number).then_some(self.clients[number].reads_at));
         }
         let next = moments.into_iter().min().ok_or("nobody waits for anything")?;
-        self.around.now.moment = next + Duration::from_millis(self.rng.pick(&[0, 0, 0, 1, 700, 100_000]));
+        self.shared.around.now.moment =
+            next + Duration::from_millis(self.rng.pick(&[0, 0, 0, 1, 700, 100_000]));
         Ok(())
+    }
+
+    /// What is there already and of which nobody will tell any more: an edge was lost.
+    fn overlooked(&self, served: &Served) -> Option<&'static str> {
+        let socket = served.socket();
+        match served.state.wants {
+            _ if socket.is_broken => Some("a client that has left"),
+            Wants::Read | Wants::Close(_) if socket.is_readable() => Some("what it could read"),
+            _ if served.state.owed > 0 && socket.has_much_room() => Some("room that there is"),
+            Wants::Application if served.state.is_untold && socket.has_client_ended => Some("no reason"),
+            _ => None,
+        }
     }
 
     /// Every connection has ended: is everything as it should be?
     fn judge(&mut self) -> Result<(), String> {
+        if self.held_bytes > 0 {
+            return Err(format!("{} bytes are still accounted for", self.held_bytes));
+        }
         let ledger = self.ledger.borrow();
         for (number, (served, script)) in self.served.iter().zip(&*self.scripts).enumerate() {
             let account = &ledger.accounts[number];
             let judge = || {
-                judge_wire(number, served, script, account, self.around.life, self.disk.was_full)?;
-                judge_account(account, script, self.wants_exchanges)
+                let life = self.shared.around.life;
+                judge_wire(number, served, script, account, life, self.room.was_full.get())?;
+                judge_account(account, script, self.records.is_some())
             };
             judge().map_err(|what| format!("connection {number}: {what}"))?;
         }
@@ -375,48 +535,47 @@ impl World {
             let served = &self.served[number];
             eprintln!(
                 "{:>9} ms  connection {number}: {what}: sent {}, read {}, calls {}, written {}, {:?}, owes {}",
-                self.around.now.moment.since(Moment::START).as_millis(),
+                self.now().since(Moment::START).as_millis(),
                 self.clients[number].sent,
-                served.socket.read_by_server,
+                served.socket().read_by_server,
                 self.ledger.borrow().accounts[number].calls,
-                served.socket.wire.len(),
-                if served.is_gone { None } else { Some(served.wants(&self.around.limits)) },
-                served.owed(),
+                served.socket().wire.len(),
+                if served.is_gone { None } else { Some(served.state.wants) },
+                served.state.owed,
             );
         }
     }
 
     /// What was to happen, for whoever replays a seed.
-    pub fn describe(&self) -> String {
+    fn describe(&self) -> String {
         format!(
             "{:#?}\n{:?}",
-            self.around.limits,
+            self.shared.around.limits,
             self.scripts.iter().map(|script| &script.items).collect::<Vec<_>>()
         )
     }
 }
 
-/// The journal: one record for each exchange.
-struct Records {
-    ledger: Shared,
-    wanted: Option<Wanted>,
+/// The access log: one record for each exchange, by connection and number of the request.
+#[derive(Clone, Default)]
+struct Records(Arc<Mutex<Vec<(usize, usize, Outcome)>>>);
+
+impl Records {
+    fn take(&self) -> Vec<(usize, usize, Outcome)> {
+        mem::take(&mut *self.0.lock().unwrap())
+    }
 }
 
-impl Journal for Records {
-    fn wanted(&self) -> Option<&Wanted> {
-        self.wanted.as_ref()
-    }
-
-    fn exchange(&mut self, record: &ExchangeRecord<'_>) {
+impl AccessLog for Records {
+    fn record(&mut self, record: &ExchangeRecord<'_>) {
         let Some(request) = record.request else {
             return;
         };
         let mut numbers = request.target.split('/').skip(1).map(str::parse::<usize>);
         if let (Some(Ok(connection)), Some(Ok(number))) = (numbers.next(), numbers.next()) {
-            let accounts = &mut self.ledger.borrow_mut().accounts;
-            accounts[connection].records.push((number, record.outcome));
+            self.0.lock().unwrap().push((connection, number, record.outcome));
         }
     }
 
-    fn failure(&mut self, _: Option<RequestLine<'_>>, _: &GatewayError) {}
+    fn flush(&mut self) {}
 }

@@ -1,39 +1,40 @@
-//! Many conversations over simulated sockets and a simulated clock, from one number.
+//! Many connections of the reactor over simulated sockets and a simulated clock, from one number.
 //!
 //! ```text
-//!  plan ──▶ world: who is next, by chance ──▶ server: fill · advance · flush · settle ──▶ Conversation
-//!   │        clients, clock, disk, threads      a socket that takes and gives little            │
-//!   │                                                                                           ▼
-//!   └─────────────────▶ model: after each turn, and of every byte in the end ◀──────────── application
+//!  plan ──▶ world: who is next, by chance ──▶ Connection::turn: fill · advance · flush · settle
+//!   │        clients, clock, disk, threads     over a socket that takes and gives little ──▶ application
+//!   │                                                       │                                     │
+//!   └─────────────────▶ model: after each turn, and of every byte in the end ◀────────────────────┘
 //! ```
+//!
+//! What is simulated is the system: sockets as epoll shows them (an event for what has become possible, once, and
+//! only for who has registered), clocks, disk, and the order in which things happen. All that happens to a
+//! connection then is the code that serves real ones. Since that is private to the reactor, these files are part
+//! of the library's own tests. Of the event loop itself only the order is played: its budgets, its listeners and
+//! its timers are not here.
 //!
 //! A schedule is a function of its seed: what the clients send and how they read, what the application
 //! answers and when, short reads and writes, interruptions, resets, stalls, wake-ups too early and too
-//! late, a disk that fills up, files that shrink, panics, jumps of the clock, and shutdown at any
-//! moment. The model checks that each accepted request is answered once, in order, on its connection,
-//! whole or visibly cut; that nothing is kept, nobody waits for ever and every deadline holds.
+//! late, a disk that fills up, files that shrink or cannot be sent, responses that wait for each other, panics, jumps
+//! of the clock, and shutdown at any moment. The model checks that each accepted request is answered once, in order,
+//! on its connection, whole or visibly cut; that nothing is kept, no edge is lost, nobody waits for ever and every
+//! deadline holds.
 //!
 //! | variable | what it does |
 //! |---|---|
 //! | `TIDEGATE_SCHEDULES` | how many schedules; 100,000 without it |
 //! | `TIDEGATE_SEED` | the first seed; alone, it replays that one and tells what happens |
 
-#[path = "simulation/application.rs"]
 mod application;
-#[path = "simulation/disk.rs"]
 mod disk;
-#[path = "simulation/model.rs"]
 mod model;
-#[path = "simulation/plan.rs"]
 mod plan;
-#[path = "simulation/rng.rs"]
+#[allow(dead_code)] // What other tests need of it.
+#[path = "../support/response.rs"]
+mod response;
 mod rng;
-#[path = "simulation/server.rs"]
 mod server;
-#[path = "simulation/socket.rs"]
 mod socket;
-mod support;
-#[path = "simulation/world.rs"]
 mod world;
 
 use std::env;
@@ -41,7 +42,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use world::World;
+use world::play;
 
 /// How many schedules are run unless the environment says otherwise.
 const SCHEDULES: u64 = 100_000;
@@ -53,13 +54,7 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Runs one schedule; what is wrong with it, if something is.
 fn run(seed: u64, is_traced: bool) -> Result<(), String> {
-    let result = panic::catch_unwind(|| {
-        let mut world = World::new(seed, is_traced);
-        if is_traced {
-            eprintln!("{}", world.describe());
-        }
-        world.run()
-    });
+    let result = panic::catch_unwind(|| play(seed, is_traced));
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         Err(text.or(panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
@@ -104,7 +99,7 @@ fn every_schedule_ends_with_every_answer_whole_or_visibly_cut() {
         let seed = first + failed;
         let what = run(seed, false).expect_err("a schedule is a function of its seed");
         panic!(
-            "after {failed} schedules: {what}\nreplay it: TIDEGATE_SEED={seed} cargo test --test simulation"
+            "after {failed} schedules: {what}\nreplay it: TIDEGATE_SEED={seed} cargo test --lib simulation"
         );
     }
 }
