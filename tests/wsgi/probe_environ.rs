@@ -22,6 +22,7 @@ const ENVIRON: &[Check] = checks![
     peer_is_named,
     forwarded_https_counts_if_nothing_contradicts_it,
     environ_of_the_same_fields_is_still_of_its_own_request,
+    host_in_a_target_is_that_of_its_own_request,
     server_is_named,
     content_variables_are_only_there_if_sent,
     repeated_fields_are_joined,
@@ -292,6 +293,19 @@ fn environ_of_the_same_fields_is_still_of_its_own_request(probe: &Probe) {
             assert_eq!(variable(probe, &line, fields, "QUERY_STRING"), format!("{query}{round}"));
             assert_eq!(variable(probe, &line, "Cookie: c=d\r\n", "HTTP_COOKIE"), "c=d");
             assert_eq!(variable(probe, &line, fields, "HTTP_COOKIE"), "a=b");
+        }
+    }
+}
+
+/// Whoever sends the same fields as somebody else must not choose that one's host, repeated fields or not.
+fn host_in_a_target_is_that_of_its_own_request(probe: &Probe) {
+    for fields in ["X-Seen: 1\r\nX-Seen: 2\r\n", "X-Seen: 1\r\nCookie: a\r\nCookie: b\r\n", "X-Seen: 3\r\n"] {
+        let evil = ("http://evil.example:81/environ", "evil.example:81", "evil.example");
+        let good = ("/environ", "a.example", "a.example");
+        // Fields that have come twice are remembered.
+        for (target, host, name) in [evil, evil, good, good, evil, good] {
+            let values = environ(probe, &format!("GET {target} HTTP/1.1"), fields)["values"].take();
+            assert_eq!((&values["HTTP_HOST"], &values["SERVER_NAME"]), (&json!(host), &json!(name)));
         }
     }
 }

@@ -283,11 +283,13 @@ impl Base {
     }
 }
 
-/// Some fields came more than once: what the environ says of them is right.
+/// Some fields came more than once: what the environ says of them is right. But for Host, which no request has twice:
+/// of that the target may say otherwise (see `put_host`), and the dict is kept for other targets.
 #[cold]
 fn join_repeated(dict: &Bound<'_, PyDict>, environ: &Environ<'_>) -> PyResult<()> {
     let py = dict.py();
-    for (name, value) in environ.variables().filter(|(name, _)| name.starts_with("HTTP_")) {
+    let is_joined = |name: &str| name.starts_with("HTTP_") && name != "HTTP_HOST";
+    for (name, value) in environ.variables().filter(|(name, _)| is_joined(name)) {
         dict.set_item(latin1(py, name.as_bytes())?, latin1(py, &value)?)?;
     }
     Ok(())
