@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::loopback::serve;
-use support::process::{PATIENCE, Program, tidegate};
+use support::process::{PATIENCE, Program, eventually, tidegate};
 use tidegate::limits::Limits;
 use tidegate::{Environ, StartResponse};
 
@@ -86,6 +86,36 @@ fn memory_stays_where_it_was_after_a_million_requests_and_ten_thousand_connectio
     come_and_go(&program, 10_000);
     let after = resident_bytes(&program);
     assert!(after < before + SLACK_BYTES, "{before} bytes before, {after} after");
+}
+
+/// Who has just connected is read from even where memory is scarce, but not so much that many of them could take what
+/// there is several times over.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_limit_holds_against_many_who_begin_at_the_same_time() {
+    const MEMORY_BYTES: u64 = 4 << 20;
+    const CLIENTS: usize = 500;
+    let program = Program::start(&["--memory-max", &MEMORY_BYTES.to_string()]);
+    assert_eq!(program.get("/").code, 200);
+    let before = resident_bytes(&program);
+    let half_a_head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(30_000));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = program.connect();
+            client.write_all(half_a_head.as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    let mut held = 0;
+    eventually(|| {
+        let last = std::mem::replace(&mut held, resident_bytes(&program).saturating_sub(before));
+        thread::sleep(Duration::from_millis(100));
+        if held > 0 && held == last { Ok(()) } else { Err(io::Error::other("it still grows")) }
+    });
+    assert!(held < MEMORY_BYTES * 2, "{held} bytes, of {} that were sent", CLIENTS * half_a_head.len());
+    // Once they have gone there is room again.
+    drop(clients);
+    assert_eq!(program.get("/").code, 200);
 }
 
 /// Clients that ask again and again until the server has gone: each answer is whole or does not

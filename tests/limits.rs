@@ -553,6 +553,34 @@ fn connections_beyond_their_limit_take_the_place_of_the_longest_idle() {
     assert_eq!(clients[2].read("GET").code, 200);
 }
 
+/// Looking for one ended after 256 places, and then for a second.
+#[test]
+fn idle_connection_makes_room_wherever_it_is() {
+    const BUSY: usize = 400;
+    let limits = Limits { connections_max: BUSY + 1, ..Limits::default() };
+    let server = serve(ok, limits);
+    // Half a head keeps a connection from being idle.
+    let busy: Vec<_> = (0..BUSY)
+        .map(|_| {
+            let mut client = server.connect();
+            client.send("GET / HTTP/1.1\r\n");
+            client
+        })
+        .collect();
+    let begun = Instant::now();
+    // Each takes the place of the one before.
+    let mut last = server.connect();
+    assert_eq!(last.get("/").code, 200);
+    for _ in 0..20 {
+        let mut next = server.connect();
+        assert_eq!(next.get("/").code, 200);
+        assert_eq!(std::mem::replace(&mut last, next).read_end(), End::Fin);
+    }
+    // Each would have waited for a second at least.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(busy);
+}
+
 #[test]
 fn memory_limit_lets_heads_wait_and_everybody_else_be_served() {
     let server = serve(ok, Limits { memory_bytes_max: 100_000, ..Limits::default() });

@@ -11,12 +11,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Answer, Client, End, Running, serve, serve_on, wait_until};
+use support::loopback::{Answer, Client, End, Running, serve, serve_gateway, serve_on, wait_until};
 use support::response::{Framing, read_all};
 use tidegate::conversation::{
     Budget, ByHand, Conversation, Disk, ExchangeRecord, Farewell, Journal, Life, Memory, OutputQueue,
@@ -989,4 +989,44 @@ fn access_log_that_panics_ends_itself_and_not_the_server() {
     }
     handle.stop();
     thread.join().unwrap().unwrap();
+}
+
+/// Open for one request, and then again when it is opened: as a pool is with one place left.
+struct Door {
+    is_open: Arc<AtomicBool>,
+}
+
+impl Gateway for Door {
+    fn call(&mut self, environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
+        if environ.path() == "/short" {
+            return start_response.status(204).finish();
+        }
+        self.is_open.store(false, Ordering::SeqCst);
+        start_response.status(200).pieces((0..LONG).map(|_| KILOBYTE))
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_open.load(Ordering::SeqCst)
+    }
+}
+
+/// Kilobytes that take many turns of the loop.
+const LONG: usize = 1_000;
+
+/// It waited for the gateway, an event let it go on, and since it still stood in the one list it was not put into
+/// the other.
+#[test]
+fn connection_that_was_let_in_by_an_event_goes_on_to_its_end() {
+    let is_open = Arc::new(AtomicBool::new(true));
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
+    let server = serve_gateway(server, Door { is_open: is_open.clone() });
+    let mut client = server.connect();
+    assert_eq!(client.get("/short").code, 204);
+    is_open.store(false, Ordering::SeqCst);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+    assert!(client.is_quiet_for(millis(100)));
+    // Nobody tells the loop, but for the client.
+    is_open.store(true, Ordering::SeqCst);
+    client.send("abc");
+    assert_eq!(client.read("POST").content.len(), LONG * KILOBYTE.len());
 }

@@ -123,9 +123,16 @@ impl<S: Transport> Connection<S> {
         is_new
     }
 
-    /// It was taken from the ready list.
+    /// Whether it must be put into the list of those that wait for memory, or for the gateway.
+    pub fn starve(&mut self) -> bool {
+        let is_new = !self.socket.readiness.has(Readiness::STARVED);
+        self.socket.readiness.set(Readiness::STARVED, true);
+        is_new
+    }
+
+    /// It was taken from the ready list, or from the other, whose connections go there first.
     pub fn dequeue(&mut self) {
-        self.socket.readiness.set(Readiness::QUEUED, false);
+        self.socket.readiness.set(Readiness::QUEUED | Readiness::STARVED, false);
     }
 
     /// The server shuts down: a last look at the socket, for a request that has just arrived.

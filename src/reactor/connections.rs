@@ -45,7 +45,8 @@ impl ConnectionId {
 /// Most connections for which there is room from the beginning. 65,536: what is larger may grow, which moves
 /// all that are there.
 const RESERVED_MAX: usize = 65_536;
-/// Places looked at for one idle connection. 256: a microsecond.
+/// Places looked at for the connection that has been idle the longest. 256: a microsecond. More only if none of
+/// them is idle.
 const IDLE_LOOKS: usize = 256;
 
 /// The slab.
@@ -112,12 +113,15 @@ impl<S: Transport> Connections<S> {
         self.slots.try_remove(id.index as usize)
     }
 
-    /// Of the next few connections, one after the other, the one that has been idle the longest.
-    /// Looking at all of them for each that is to make room would cost more than it is worth.
+    /// Of the next few connections, one after the other, the one that has been idle the longest; none only where
+    /// none at all is idle. Looking at all of them for each that is to make room would cost more than it is worth.
     pub fn longest_idle(&mut self) -> Option<ConnectionId> {
         let places = self.places.max(1);
         let mut longest: Option<(Moment, ConnectionId)> = None;
-        for _ in 0..IDLE_LOOKS.min(places) {
+        for looks in 0..places {
+            if looks >= IDLE_LOOKS && longest.is_some() {
+                break;
+            }
             self.looked_at = (self.looked_at + 1) % places;
             let Some(connection) = self.slots.get(self.looked_at) else {
                 continue;

@@ -394,7 +394,7 @@ impl Running<'_> {
         if !self.shared.gateway.is_ready() && connection.must_wait_for_gateway(cause, &self.shared) {
             // It is us who do not read: no deadline of its client passes meanwhile.
             self.timers.disarm(id);
-            if connection.enqueue() {
+            if connection.starve() {
                 self.starved.push(id);
             }
             return;
@@ -434,7 +434,7 @@ impl Running<'_> {
             Verdict::Held => return,
             Verdict::Gone => return self.reap(id),
             Verdict::Again if connection.enqueue() => self.ready.push(id),
-            Verdict::Starved if connection.enqueue() => self.starved.push(id),
+            Verdict::Starved if connection.starve() => self.starved.push(id),
             // A connection that has become idle can make room for one that waits.
             Verdict::Keep if self.listeners.iter().any(Listener::is_paused) => {
                 if connection.idle_since().is_some() {

@@ -52,6 +52,9 @@ impl Readiness {
     pub const QUEUED: u8 = 8;
     /// The connection may be broken. Only said by events, and looked into at once.
     pub const BROKEN: u8 = 16;
+    /// It is in the list of those that wait for memory, or for the gateway. It may be in both: an event can let
+    /// it go on before.
+    pub const STARVED: u8 = 32;
 
     pub fn has(&self, bit: u8) -> bool {
         self.0.get() & bit != 0

@@ -102,8 +102,8 @@ impl<'g> Shared<'g> {
         !self.held.is_empty() && self.held.is_overdue(self.clock.moment())
     }
 
-    /// Whether there is room for more. Scarce from three quarters of the limit on: each connection
-    /// may still add a scratch before it has its next turn.
+    /// Whether there is room for more. Scarce from three quarters of the limit on: content that is under way
+    /// may still add a scratch before its connection has its next turn, and who begins a request a little.
     pub fn memory(&self) -> Memory {
         if self.held_bytes < self.around.limits.memory_bytes_max / 4 * 3 {
             Memory::Ample

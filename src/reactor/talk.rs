@@ -9,6 +9,10 @@ use super::stream::Transport;
 use crate::conversation::{Conversation, Farewell, Life, Memory, OutputQueue, Turn, Wants};
 use crate::now::Moment;
 
+/// What is read at a time of who may only have begun a request, while memory is scarce: all of it may have to be kept.
+/// 4 KiB: nearly every head is shorter.
+const SCARCE_READ_BYTES: usize = 4 * 1024;
+
 /// A conversation and its socket, for the length of a turn.
 pub(super) struct Talk<'c, S> {
     pub conversation: &'c mut Conversation,
@@ -131,6 +135,13 @@ impl<S: Transport> Talk<'_, S> {
         scratch: &mut [u8],
         out: &mut OutputQueue,
     ) -> io::Result<usize> {
+        let scratch = match turn.memory {
+            Memory::Scarce if self.conversation.is_idle() => {
+                let bytes = scratch.len().min(SCARCE_READ_BYTES);
+                &mut scratch[..bytes]
+            }
+            Memory::Ample | Memory::Scarce => scratch,
+        };
         match fill(&self.socket.stream, &self.socket.readiness, scratch)? {
             Filled::Bytes(count) => {
                 self.conversation.receive(&scratch[..count], turn, out);

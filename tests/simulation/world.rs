@@ -412,7 +412,12 @@ impl World<'_> {
         };
         connection.account(&mut self.held_bytes);
         served.is_held = verdict == Verdict::Held;
-        served.is_ready |= matches!(verdict, Verdict::Again | Verdict::Starved) && connection.enqueue();
+        // Who is starved comes into the ready list when there is more; here, at any time.
+        served.is_ready |= match verdict {
+            Verdict::Again => connection.enqueue(),
+            Verdict::Starved => connection.starve(),
+            Verdict::Keep | Verdict::Held | Verdict::Gone => false,
+        };
         served.state = State::of(connection, &self.shared.around.limits, self.shared.around.life);
         if verdict == Verdict::Gone {
             served.is_abandoned = is_cut || connection.owed() > 0;
