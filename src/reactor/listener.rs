@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net as unix;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -69,9 +69,14 @@ pub struct Listener {
     /// Which process has bound it, as long as this is no duplicate. It may bind others beside it, and is to remove
     /// the path of a unix socket once this goes.
     bound_by: Option<u32>,
+    /// The file of a unix socket that was bound here. Another may have taken its path since.
+    file: Option<FileId>,
     /// What it has put off, in seconds: who else has the socket is not to miss it once this goes.
     stopped_deferral: u32,
 }
+
+/// Device and inode.
+type FileId = (u64, u64);
 
 #[derive(Debug)]
 enum Socket {
@@ -150,7 +155,7 @@ impl Listener {
 
     fn new(socket: Socket, bound_by: Option<u32>) -> Listener {
         // Connections may wait already by the time it is registered.
-        Listener { accepting: Accepting::Ready, socket, bound_by, stopped_deferral: 0 }
+        Listener { accepting: Accepting::Ready, socket, bound_by, file: None, stopped_deferral: 0 }
     }
 
     /// A duplicate, that accepts from the same queue. The path of a unix socket stays when it goes.
@@ -278,9 +283,11 @@ impl Drop for Listener {
         if self.stopped_deferral > 0 {
             set_deferral(self, self.stopped_deferral);
         }
-        // A process that was forked since has only a copy: the path is still served.
+        // A process that was forked since has only a copy: the path is still served. And it is, too, where another
+        // server was started on it before this one ends.
         if let Socket::Unix(_, path) = &self.socket
             && self.bound_by == Some(process::id())
+            && self.file == file_id(path)
         {
             // Somebody may have removed it already.
             let _ = fs::remove_file(path);
@@ -291,7 +298,13 @@ impl Drop for Listener {
 fn bind_unix(path: &Path) -> io::Result<Listener> {
     remove_stale_socket(path)?;
     let listener = UnixListener::bind(path)?;
-    Ok(Listener::new(Socket::Unix(listener, path.to_path_buf()), Some(process::id())))
+    let mut listener = Listener::new(Socket::Unix(listener, path.to_path_buf()), Some(process::id()));
+    listener.file = file_id(path);
+    Ok(listener)
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
+    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// A duplicate of a descriptor that is known by its number only. The number may belong to another part
@@ -341,11 +354,12 @@ fn path_of(address: &unix::SocketAddr) -> PathBuf {
     address.as_pathname().unwrap_or(Path::new("")).to_path_buf()
 }
 
-/// A socket that was left behind by a server that is gone is in the way of the next one.
+/// A socket that was left behind by a server that is gone is in the way of the next one. One that does not answer,
+/// since its server is stuck and its queue is full, is not waited for: it is in use.
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket
-        && let Err(error) = unix::UnixStream::connect(path)
+        && let Err(error) = mio::net::UnixStream::connect(path)
         && error.kind() == io::ErrorKind::ConnectionRefused
     {
         return fs::remove_file(path);
@@ -481,6 +495,32 @@ mod tests {
         serving.join().unwrap().unwrap();
         assert!(before > 0 && was_put_off, "it takes who has connected, and only then closes");
         assert_eq!(deferral(&others), before);
+    }
+
+    #[test]
+    fn path_that_another_server_has_taken_over_stays() {
+        let path = std::env::temp_dir().join(format!("tidegate-taken-over-{}", process::id()));
+        let first = bind_unix(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = bind_unix(&path).unwrap();
+        drop(first);
+        assert!(unix::UnixStream::connect(&path).is_ok());
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    /// It would be waited for until the other one takes somebody from its queue, which may be never.
+    #[test]
+    fn path_of_a_server_that_is_stuck_is_in_use() {
+        let path = std::env::temp_dir().join(format!("tidegate-stuck-{}", process::id()));
+        let stuck = bind_unix(&path).unwrap();
+        let mut clients = Vec::new();
+        while let Ok(client) = mio::net::UnixStream::connect(&path) {
+            clients.push(client);
+        }
+        assert_eq!(bind_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(stuck);
+        assert!(!path.exists());
     }
 
     #[test]

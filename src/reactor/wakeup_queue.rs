@@ -67,7 +67,8 @@ impl WakeupQueue {
         self.state.swap(AWAKE, Ordering::AcqRel);
         let woken = mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
         into.extend(woken.into_iter().map(|waker| {
-            waker.is_queued.store(false, Ordering::Release);
+            // Read, too: who finds it queued has done beforehand what is seen from here on.
+            waker.is_queued.swap(false, Ordering::AcqRel);
             waker.id
         }));
     }
