@@ -433,6 +433,54 @@ fn close_makes_one_request_on_each_connection() {
     assert_eq!(server.connections.load(Ordering::SeqCst), answered);
 }
 
+/// One that waits for its client to end, whatever either has said: then the rig does, and says so.
+#[test]
+fn server_that_does_not_end_connections_is_measured_all_the_same() {
+    for (field, options) in [("Connection: close\r\n", &["-c", "2"][..]), ("", &["-c", "2", "--close"])] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{field}Content-Length: 0\r\n\r\n");
+        let server = Bad::start(move |mut stream| {
+            read_heads(&mut stream, 1);
+            stream.write_all(answer.as_bytes()).unwrap();
+            read_heads(&mut stream, usize::MAX);
+        });
+        let figures = figures(&server.url, options);
+        check_no_errors(&figures);
+        assert!(count(&figures, "/answered") > 4, "{figures}");
+        assert!(figures["notes"].to_string().contains("does not end connections"), "{figures}");
+    }
+}
+
+/// A byte now and then is no answer.
+#[test]
+fn answer_that_drips_is_given_up_as_one_that_does_not_come() {
+    let server = Bad::start(|mut stream| {
+        read_heads(&mut stream, 1);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        read_heads(&mut stream, 1);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+        while stream.write_all(b"x").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let figures = figures(&server.url, &["-c", "2", "--timeout", "100ms"]);
+    assert!(count(&figures, "/errors/timeout") > 0, "{figures}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn result_that_cannot_be_written_is_an_error() {
+    let server = Counting::start();
+    for options in [&["--json"][..], &[]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = tidegate();
+        command.args(["bench", &server.url, "-d", "200ms", "--warm-up", "0"]).args(options).stdout(full);
+        let ended = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("could not be printed"), "{said}");
+    }
+}
+
 #[test]
 fn idle_connections_make_a_request_and_are_held() {
     let server = Counting::start();

@@ -38,7 +38,7 @@ mod target;
 mod turns;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,7 +55,6 @@ use self::request::Request;
 use self::result::Side;
 use self::rig::Rig;
 use self::target::Target;
-use super::console::say;
 use super::descriptors::make_room_for;
 
 /// Whether what was asked for makes sense.
@@ -200,8 +199,12 @@ fn print(sides: &[Side], plan: &Plan) -> Result<(), String> {
         [side, ..] => table::single(side, &plan.load),
         [] => String::new(),
     };
-    if let Err(error) = io::stdout().write_all(text.as_bytes()) {
-        say(&format!("tidegate: the result could not be printed: {error}"));
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever has stopped reading has read enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            return Err(format!("the result could not be printed: {error}"));
+        }
+        Ok(()) | Err(_) => {}
     }
     let answered = sides.iter().all(|side| side.rounds.iter().any(|round| round.tally.answered_in_all > 0));
     if answered { Ok(()) } else { Err("nothing was answered".to_string()) }

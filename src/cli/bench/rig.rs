@@ -39,6 +39,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a closed loop waits for its last answers, and an open one sends what it is late with.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How long the server is waited for to end a connection that it has said it would. 50 ms: more than one takes that
+/// does, and a server that does not would be measured by our patience.
+pub(super) const END_PATIENCE: Duration = Duration::from_millis(50);
+
 const ALARM: Token = Token(usize::MAX);
 
 /// What happens now.
@@ -92,6 +96,8 @@ pub(super) struct Rig<'r> {
     pub(super) to_open: VecDeque<Role>,
     /// Connections that are being opened.
     pub(super) opening: usize,
+    /// Connections whose end is waited for, since when, the longest first.
+    pub(super) ending: VecDeque<(Instant, usize)>,
     /// Connections that will be opened again.
     pub(super) resting: VecDeque<(Instant, Role)>,
     /// Connections that could ask, the longest free first.
@@ -147,6 +153,7 @@ impl<'r> Rig<'r> {
             clients: Slab::new(),
             to_open: roles.flat_map(|(role, count)| std::iter::repeat_n(role, count)).collect(),
             opening: 0,
+            ending: VecDeque::new(),
             resting: VecDeque::new(),
             free: VecDeque::new(),
             spare: load.connections - kept,
@@ -190,6 +197,7 @@ impl<'r> Rig<'r> {
             }
             self.dispatch()?;
             let now = Instant::now();
+            self.end_what_does_not_end(now);
             if self.next_tick <= now {
                 self.next_tick = now + TICK;
                 self.tick(now)?;
@@ -219,7 +227,9 @@ impl<'r> Rig<'r> {
         if !self.more.is_empty() || (has_room && self.has_request(now)) {
             return Ok(Duration::ZERO);
         }
-        let coarse = self.next_tick.min(self.phase_until).saturating_duration_since(now);
+        let end = self.ending.front().map(|(since, _)| *since + END_PATIENCE);
+        let next = end.into_iter().chain([self.next_tick, self.phase_until]).min().unwrap_or(now);
+        let coarse = next.saturating_duration_since(now);
         match self.schedule.next_due().filter(|_| has_room && self.is_sending(now)) {
             Some(due) if due < now + coarse => self.alarm.set(due.saturating_duration_since(now)),
             Some(_) | None => Ok(coarse),

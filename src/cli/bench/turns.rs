@@ -9,7 +9,7 @@ use mio::{Interest, Token};
 
 use super::client::{Client, Life, Outcome, Role};
 use super::doubt::Failure;
-use super::rig::{Phase, Rig};
+use super::rig::{END_PATIENCE, Phase, Rig};
 use super::schedule::Schedule;
 
 /// Reads in a turn, so that no endless answer keeps the others waiting: a megabyte.
@@ -160,7 +160,8 @@ impl Rig<'_> {
         let scratch = &mut self.scratch[..room];
         let (bytes, outcome) = client.fill(scratch, reads, self.request, to_end, &mut self.answers);
         let now = Instant::now();
-        if bytes > 0 {
+        // Not by any byte: an answer that drips takes its time, too.
+        if !self.answers.is_empty() {
             client.touched = now;
         }
         if self.tally.is_measuring(now) {
@@ -192,16 +193,42 @@ impl Rig<'_> {
     /// What a connection does after it has read.
     fn go_on(&mut self, key: usize, now: Instant) {
         let client = &mut self.clients[key];
-        if client.life != Life::Open {
-            return;
+        match (client.life, client.role) {
+            (Life::Connecting, _) => return,
+            // It was asked to close, and says no more about it.
+            (Life::Open, Role::Active) if self.load.closes && client.in_flight.is_empty() => {
+                client.life = Life::Ending;
+            }
+            (Life::Open | Life::Ending, _) => {}
+        }
+        if client.life == Life::Ending {
+            return self.ending.push_back((now, key));
         }
         match client.role {
-            // It was asked to close, and says no more about it.
-            Role::Active if self.load.closes && client.in_flight.is_empty() => client.life = Life::Ending,
             Role::Active if self.load.closes => {}
             Role::Active => self.feed(key, now),
             Role::SlowReader | Role::Drip if client.in_flight.is_empty() => self.ask_beside(key, now),
             Role::SlowReader | Role::Drip | Role::Idle | Role::Probe => {}
+        }
+    }
+
+    /// Ends the connections that the server has not: else they would be waited for instead of measured.
+    pub(super) fn end_what_does_not_end(&mut self, now: Instant) {
+        while let Some((since, key)) = self.ending.front().copied() {
+            if since + END_PATIENCE > now {
+                break;
+            }
+            self.ending.pop_front();
+            // The place in the slab may have another connection by now, with an entry of its own.
+            let is_it = |client: &Client| client.life == Life::Ending && client.touched <= since;
+            if self.clients.get(key).is_some_and(is_it) {
+                let client = self.clients.remove(key);
+                self.tally.note(format!(
+                    "the server does not end connections by itself: each was waited for {} ms",
+                    END_PATIENCE.as_millis()
+                ));
+                self.open_again(client.role, false, now);
+            }
         }
     }
 
@@ -324,6 +351,7 @@ impl Rig<'_> {
                     let _ = client.flush(self.request, 1);
                 }
                 (Life::Open, Role::Active | Role::Idle | Role::Probe) if client.in_flight.is_empty() => {}
+                (Life::Ending, _) => {}
                 _ if is_late => self.time_out(key, now)?,
                 _ => {}
             }
@@ -339,12 +367,10 @@ impl Rig<'_> {
             return self.unestablished(key, &ErrorKind::TimedOut.into());
         }
         let client = self.clients.remove(key);
-        if client.role == Role::Active && client.life == Life::Open {
+        if client.role == Role::Active {
             client.in_flight.iter().for_each(|due| self.tally.give_up(*due, now));
         }
-        if client.life == Life::Open {
-            self.suspect(client.role, Failure::Late, now);
-        }
+        self.suspect(client.role, Failure::Late, now);
         self.open_again(client.role, false, now);
         Ok(())
     }
