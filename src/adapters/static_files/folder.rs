@@ -12,6 +12,11 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::path::is_listed;
+
+/// So many times as many names are looked at as are shown at most. 10: a few ms.
+const HIDDEN_FACTOR: usize = 10;
+
 /// An open folder.
 pub struct Folder {
     /// Absolute, and without links.
@@ -123,7 +128,22 @@ fn first(
     mut names: impl Iterator<Item = io::Result<OsString>>,
     count_max: usize,
 ) -> io::Result<(Vec<OsString>, bool)> {
-    let taken = names.by_ref().take(count_max).collect::<io::Result<_>>()?;
+    // Hidden ones do not count, but cost time, too.
+    let mut looks = count_max * HIDDEN_FACTOR;
+    let mut taken = Vec::new();
+    for name in names.by_ref() {
+        let name = name?;
+        if is_listed(&name) {
+            if taken.len() == count_max {
+                return Ok((taken, true));
+            }
+            taken.push(name);
+        }
+        looks -= 1;
+        if looks == 0 {
+            break;
+        }
+    }
     Ok((taken, names.next().is_some()))
 }
 

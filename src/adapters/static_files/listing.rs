@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::folder::Folder;
-use super::path::{is_hidden, name_bytes};
+use super::path::name_bytes;
 use crate::adapters::html::{Escaped, UriSegment};
 use crate::message::Calendar;
 
@@ -38,8 +38,8 @@ struct Entry {
 /// What reading the folder says. An entry that cannot be looked at is left out.
 pub fn page(folder: &Folder, relative: &Path) -> io::Result<String> {
     let (names, is_cut) = folder.names(relative, ENTRIES_MAX)?;
-    let shown = names.into_iter().filter(|name| !is_hidden(name));
-    let mut entries: Vec<_> = shown.filter_map(|name| Entry::look(folder, relative, name)).collect();
+    let mut entries: Vec<_> =
+        names.into_iter().filter_map(|name| Entry::look(folder, relative, name)).collect();
     entries.sort_by_cached_key(|entry| {
         (!entry.is_folder, entry.name.to_string_lossy().to_lowercase(), entry.name.clone())
     });

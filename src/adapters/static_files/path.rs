@@ -39,8 +39,13 @@ pub fn has_encoded_separator(encoded: &str) -> bool {
         .any(|bytes| bytes.eq_ignore_ascii_case(b"%2f") || bytes.eq_ignore_ascii_case(b"%5c"))
 }
 
+/// Whether a name in a folder is shown to everybody: neither hidden nor one that [`file_path`] knows no path to.
+pub fn is_listed(name: &OsStr) -> bool {
+    !is_hidden(name) && !name.as_encoded_bytes().contains(&b'\\')
+}
+
 /// Whether a name begins with a dot.
-pub fn is_hidden(name: &OsStr) -> bool {
+fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 

@@ -48,29 +48,28 @@ impl Validators {
             if !self.is_listed(fields, "If-Match", Comparison::Strong) {
                 return Verdict::Failed;
             }
-        } else if self.is_modified_since(fields.get("If-Unmodified-Since")) == Some(true) {
+        } else if self.is_modified_since(fields, "If-Unmodified-Since") == Some(true) {
             return Verdict::Failed;
         }
         let is_current = if fields.get("If-None-Match").is_some() {
             self.is_listed(fields, "If-None-Match", Comparison::Weak)
         } else {
-            self.is_modified_since(fields.get("If-Modified-Since")) == Some(false)
+            self.is_modified_since(fields, "If-Modified-Since") == Some(false)
         };
         if is_current { Verdict::NotModified } else { Verdict::Proceed }
     }
 
-    /// Whether a Range may be obeyed: there is no If-Range, or it names this version (§13.1.5).
+    /// Whether a Range may be obeyed: there is no If-Range, or it names this version (§13.1.5). A date never does: a
+    /// file may change twice in a second, and then the client would put two versions together (§8.8.2.2).
     pub fn allows_range(&self, fields: Fields<'_>) -> bool {
-        match fields.get("If-Range") {
-            None => true,
-            Some(tag) if tag.ends_with(b"\"") => tag == self.etag.as_bytes(),
-            Some(date) => HttpDate::parse(date) == Some(self.modified),
-        }
+        fields.all("If-Range").all(|tag| tag == self.etag.as_bytes())
     }
 
-    /// None for a date that is no date, which is ignored.
-    fn is_modified_since(&self, date: Option<&[u8]>) -> Option<bool> {
-        HttpDate::parse(date?).map(|date| self.modified > date)
+    /// None for what is no date, or several, which is ignored (§13.1.3, §13.1.4).
+    fn is_modified_since(&self, fields: Fields<'_>, name: &str) -> Option<bool> {
+        let mut dates = fields.all(name);
+        let (date, None) = (dates.next()?, dates.next()) else { return None };
+        HttpDate::parse(date).map(|date| self.modified > date)
     }
 
     /// Whether a list of entity tags has this version's in it, or is `*`.
@@ -157,6 +156,7 @@ mod tests {
         check(&[("If-Modified-Since", DAY_AFTER)], Verdict::NotModified);
         check(&[("If-Modified-Since", DAY_BEFORE)], Verdict::Proceed);
         check(&[("If-Modified-Since", "yesterday")], Verdict::Proceed);
+        check(&[("If-Modified-Since", DAY), ("If-Modified-Since", DAY)], Verdict::Proceed);
     }
 
     #[test]
@@ -168,13 +168,15 @@ mod tests {
         check(&[("If-Match", "\"x\"")], Verdict::Failed);
         check(&[("If-Unmodified-Since", DAY)], Verdict::Proceed);
         check(&[("If-Unmodified-Since", DAY_BEFORE)], Verdict::Failed);
+        check(&[("If-Unmodified-Since", DAY_BEFORE), ("If-Unmodified-Since", DAY)], Verdict::Proceed);
     }
 
     #[test]
     fn if_range_wants_the_very_same_version() {
         let tag = validators().etag;
         check_range(&tag, true);
-        check_range(DAY, true);
+        // It may have changed again in the same second.
+        check_range(DAY, false);
         check_range(&format!("W/{tag}"), false);
         check_range("\"x\"", false);
         check_range(DAY_AFTER, false);
