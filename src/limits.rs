@@ -42,7 +42,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Bytes held for all connections together: heads in part, content in memory, output owed. Near
     /// it, content goes to temporary files at once, and half a head waits to be read on until there
-    /// is room. 256 MiB: a small machine survives it.
+    /// is room. At least twice [`Limits::head_bytes_max`], for each of several event loops. 256 MiB: a small machine
+    /// survives it.
     pub memory_bytes_max: usize,
     /// Output owed to one peer above which nothing more is produced for it and nothing more read
     /// from it. 64 KiB: one write fills a socket's default send buffer.
@@ -125,6 +126,14 @@ impl Limits {
         if self.fields_max > FIELDS_CAPACITY {
             return Err(format!("fields_max can be at most {FIELDS_CAPACITY}"));
         }
+        // A head that comes in two reads is kept meanwhile, and not read on from three quarters of it on.
+        let memory_bytes_min = self.head_bytes_max.saturating_mul(2);
+        if self.memory_bytes_max < memory_bytes_min {
+            return Err(format!(
+                "memory_bytes_max must be at least {memory_bytes_min}, twice the longest head: else one could wait \
+                 for ever to be read on"
+            ));
+        }
         if self.connections_max > u32::MAX as usize / 2 {
             return Err("connections_max can be at most 2,147,483,647".to_string());
         }
@@ -142,5 +151,8 @@ mod tests {
         assert!(limits.check().unwrap_err().contains("fields_max"));
         let limits = Limits { fields_max: FIELDS_CAPACITY + 1, ..Limits::default() };
         assert!(limits.check().unwrap_err().contains("128"));
+        let limits = Limits { head_bytes_max: 1000, memory_bytes_max: 2000, ..Limits::default() };
+        assert_eq!(limits.check(), Ok(()));
+        assert!(limits.divided(2).check().unwrap_err().contains("memory_bytes_max must be at least 2000"));
     }
 }
