@@ -8,10 +8,8 @@ SHUT_DOWN = 0
 FAILED = 1
 # 2, a wrong command line, is said by the native half.
 NOT_LOADED = 3
-# From a worker to its supervisor, and to nobody else: "I have served what I was to serve
-# (`--max-requests`)", and "my files have changed". Where sysexits.h ends, so that they are not taken
-# for what an application says itself.
-WORN_OUT = 79
+# From a worker to its supervisor, and to nobody else: "my files have changed". Where sysexits.h ends, so that it
+# is not taken for what an application says itself.
 CHANGED = 80
 
 

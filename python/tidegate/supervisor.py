@@ -45,16 +45,18 @@ _GRACE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 _PAUSE_SECONDS_MAX = 5.0
 _LIVED_SECONDS = 10.0
+# The generation of a worker that has served its requests: older than any.
+_WORN = -1
 
 
 class _Fellow:
     """A worker, as its supervisor knows it."""
 
-    def __init__(self, pid: int, generation: int, ready: int) -> None:
+    def __init__(self, pid: int, generation: int, news: int) -> None:
         self.pid = pid
         self.generation = generation
-        # Where it will say that it is ready; closed, and None, when it has.
-        self.ready_pipe = ready
+        # Where it says that it is ready, and that it is worn; closed, and None, when it says no more.
+        self.news_pipe = news
         self.started = time.monotonic()
         self.is_ready = False
         # When it is killed, once it was told to finish.
@@ -142,14 +144,15 @@ class Supervisor:
         """Sleeps until something has happened, and takes notice of it."""
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
-        starting = {w.ready_pipe: w for w in self._workers.values() if w.ready_pipe is not None}
-        for pipe in starting:
+        speaking = {w.news_pipe: w for w in self._workers.values() if w.news_pipe is not None}
+        for pipe in speaking:
             poll.register(pipe, select.POLLIN)
         for descriptor, _event in poll.poll(self._milliseconds_to_sleep()):
-            if descriptor in starting:
-                worker = starting[descriptor]
-                self._hear_of_readiness(worker)
-                if worker.is_ready and worker.is_retiring:
+            if descriptor in speaking:
+                worker = speaking[descriptor]
+                was_ready = worker.is_ready
+                self._hear_news(worker)
+                if worker.is_ready and not was_ready and worker.is_retiring:
                     # A handler that its application had installed by then has kept the signal from it.
                     self._tell_to_finish(worker)
         self._hear_signals()
@@ -182,12 +185,19 @@ class Supervisor:
         elif number == signal.SIGTTOU:
             self._wanted = max(1, self._wanted - 1)
 
+    def _hear_news(self, worker: _Fellow) -> None:
+        news = _read_all(worker.news_pipe)
+        if not news:
+            # It has ended; SIGCHLD will say how.
+            os.close(worker.news_pipe)
+            worker.news_pipe = None
+        if b"r" in news:
+            self._hear_of_readiness(worker)
+        if b"w" in news:
+            # It serves on until another one is ready, as a worker with old code does.
+            worker.generation = _WORN
+
     def _hear_of_readiness(self, worker: _Fellow) -> None:
-        is_ready = _read_all(worker.ready_pipe) != b""
-        os.close(worker.ready_pipe)
-        worker.ready_pipe = None
-        if not is_ready:
-            return  # It has ended; SIGCHLD will say how.
         worker.is_ready = True
         if not self._has_served:
             announce(self.settings, self.listeners)
@@ -276,9 +286,9 @@ class Supervisor:
 
     def _start(self) -> None:
         try:
-            ready, ready_of_worker = os.pipe()
+            news, news_of_worker = os.pipe()
             # A child of the application may hold the other end, so its end says nothing.
-            os.set_blocking(ready, False)
+            os.set_blocking(news, False)
         except OSError as error:
             self._postpone(f"a worker cannot be started: {error.strerror}")
             return
@@ -287,15 +297,15 @@ class Supervisor:
         try:
             pid = os.fork()
             if pid == 0:
-                os.close(ready)
-                self._be_worker(Supervision(ready_of_worker, self._life), mask)
-            self._workers[pid] = _Fellow(pid, self._generation, ready)
+                os.close(news)
+                self._be_worker(Supervision(news_of_worker, self._life), mask)
+            self._workers[pid] = _Fellow(pid, self._generation, news)
         except OSError as error:
-            os.close(ready)
+            os.close(news)
             self._postpone(f"a worker cannot be started: {error.strerror}")
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            os.close(ready_of_worker)
+            os.close(news_of_worker)
 
     def _be_worker(self, supervision: Supervision, mask) -> None:
         """The whole life of the forked process."""
@@ -305,8 +315,8 @@ class Supervisor:
             for number in (signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU):
                 signal.signal(number, signal.SIG_DFL)
             for worker in self._workers.values():
-                if worker.ready_pipe is not None:
-                    os.close(worker.ready_pipe)
+                if worker.news_pipe is not None:
+                    os.close(worker.news_pipe)
             for descriptor in (self._life_of_ours, self._signals, self._signals_in):
                 os.close(descriptor)
             worker = Worker(self.settings, self.listeners, self.origin, supervision)
@@ -334,14 +344,16 @@ class Supervisor:
                 return
             worker = self._workers.pop(pid, None)
             if worker is not None:
-                if worker.ready_pipe is not None:
+                if worker.news_pipe is not None:
                     # It may have been ready, and ended, since we looked.
-                    self._hear_of_readiness(worker)
+                    self._hear_news(worker)
+                if worker.news_pipe is not None:
+                    os.close(worker.news_pipe)
                 self._bury(worker, os.waitstatus_to_exitcode(wait_status))
 
     def _bury(self, worker: _Fellow, status: int) -> None:
         """Decides what follows from the end of a worker."""
-        if self._is_ending or worker.is_retiring or status == exits.WORN_OUT:
+        if self._is_ending or worker.is_retiring:
             return
         if status == exits.CHANGED:
             if self._application is not None:
@@ -359,7 +371,7 @@ class Supervisor:
         if not worker.is_ready and not self._is_proven and self._at_work():
             self._postpone("the new worker fails; the old ones go on serving")
             for old in self._at_work():
-                old.generation = self._generation
+                old.generation = _WORN if old.generation == _WORN else self._generation
             return
         if time.monotonic() - worker.started >= _LIVED_SECONDS:
             self._pause = _PAUSE_SECONDS

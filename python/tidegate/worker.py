@@ -50,17 +50,18 @@ class Leave(SystemExit):
 class Supervision:
     """What ties a worker to its supervisor: two pipes, of which it has one end each."""
 
-    def __init__(self, ready: int, life: int) -> None:
-        self.ready = ready
+    def __init__(self, news: int, life: int) -> None:
+        # One byte each: `r` when requests can be answered, `w` (of the server's) when so many were that
+        # another worker is to take over.
+        self.news = news
         self.life = life
 
     def say_ready(self) -> None:
         """Tells the supervisor that requests can be answered."""
         try:
-            os.write(self.ready, b"r")
+            os.write(self.news, b"r")
         except OSError:
             pass  # Then it is gone, which `wait_for_the_end` will see.
-        os.close(self.ready)
 
     def wait_for_the_end(self) -> None:
         """Returns when the supervisor is no more: it never writes, so there is only the end to read."""
@@ -157,7 +158,7 @@ class Worker:
                 self.listeners,
                 application,
                 multiprocess=several,
-                supervised=self.supervision is not None,
+                supervisor=None if self.supervision is None else os.dup(self.supervision.news),
             )
         except OSError as error:
             say(f"tidegate: {error}")
@@ -310,8 +311,7 @@ class Worker:
         """After the last answer."""
         self._end_at_once_from_now_on()
         if self.server.outcome == "max_requests" and not self._is_draining:
-            self.wants_restart = self.supervision is None
-            self.status = exits.SHUT_DOWN if self.wants_restart else exits.WORN_OUT
+            self.wants_restart = True
         deadline = time.monotonic() + _THREADS_END_SECONDS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,5 +1,7 @@
 //! The gateway of a Python server: the application's, and what is watched around it.
 
+use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +13,9 @@ use super::watch::BusySince;
 use crate::adapters::wsgi::report;
 use crate::gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
 use crate::server::ServerHandle;
+
+/// What a supervisor is told.
+const WORN: &[u8] = b"w";
 
 /// How a server has come to its end, if it was not told to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,12 +55,27 @@ pub(super) struct Served<'g> {
     pub handle: ServerHandle,
     /// After how many requests the server is to end; 0 for never.
     pub requests_max: u64,
+    /// Who is told so and will end it, once another one serves.
+    pub supervisor: Option<File>,
     pub reached: Reached,
     /// What a signal handler has raised to end the server.
     pub raised: Option<PyErr>,
 }
 
 impl Served<'_> {
+    /// It has answered as many requests as it should.
+    #[cold]
+    fn wear_out(&mut self) {
+        match &mut self.supervisor {
+            // Should that be gone, another thread finds out, and ends this process.
+            Some(supervisor) => drop(supervisor.write_all(WORN)),
+            None => {
+                self.reached = Reached::MaxRequests;
+                self.handle.hand_over();
+            }
+        }
+    }
+
     fn is_signalled(&self) -> bool {
         self.watched.is_signalled.swap(false, Ordering::AcqRel)
     }
@@ -85,8 +105,7 @@ impl Gateway for Served<'_> {
     ) -> Result<Body, GatewayError> {
         let count = self.watched.requests.fetch_add(1, Ordering::Relaxed) + 1;
         if count == self.requests_max {
-            self.reached = Reached::MaxRequests;
-            self.handle.hand_over();
+            self.wear_out();
         }
         // There may be many calls in one turn of the loop: each has its time for itself.
         self.watched.busy_since.set();

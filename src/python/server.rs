@@ -1,5 +1,6 @@
 //! One server in one process: made after the fork, run on the main thread.
 
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use super::served::{Mode, Reached, Served, Watched};
 use super::settings::{BoundListener, Settings};
 use super::watch::{end_when_stuck, wake_on_signals};
 use crate::access_log::ReopenHandle;
-use crate::adapters::wsgi::{Crew, Inline, Pool, Surroundings};
+use crate::adapters::wsgi::{Crew, Inline, Pool, Surroundings, adopt_descriptor};
 use crate::cli::{self, Options};
 use crate::gateway::{Gateway, ServerInfo};
 use crate::server::{BoundServer, Server, ServerHandle};
@@ -29,6 +30,8 @@ pub(super) struct PyServer {
     application: Py<PyAny>,
     surroundings: Surroundings,
     is_supervised: bool,
+    /// Where a supervisor is told that this process is worn; taken when it runs.
+    supervisor: Mutex<Option<File>>,
     /// None once it runs.
     bound: Mutex<Option<(BoundServer, Option<Pool>)>>,
     /// None where the application is called on the thread of the loop.
@@ -42,13 +45,13 @@ pub(super) struct PyServer {
 #[pymethods]
 impl PyServer {
     #[new]
-    #[pyo3(signature = (settings, listeners, application, *, multiprocess=false, supervised=false))]
+    #[pyo3(signature = (settings, listeners, application, *, multiprocess=false, supervisor=None))]
     fn new(
         settings: &Bound<'_, Settings>,
         listeners: Vec<Bound<'_, BoundListener>>,
         application: Py<PyAny>,
         multiprocess: bool,
-        supervised: bool,
+        supervisor: Option<i32>,
     ) -> PyResult<PyServer> {
         let options = settings.get().options.clone();
         let wsgi = options.wsgi();
@@ -64,7 +67,9 @@ impl PyServer {
         Ok(PyServer {
             application,
             surroundings,
-            is_supervised: supervised,
+            is_supervised: supervisor.is_some(),
+            // It was duplicated for this.
+            supervisor: Mutex::new(supervisor.map(|number| File::from(adopt_descriptor(number)))),
             crew: pool.as_ref().map(Pool::crew),
             handle: bound.handle(),
             reopen,
@@ -159,6 +164,7 @@ impl PyServer {
             watched: self.watched.clone(),
             handle: self.handle.clone(),
             requests_max: self.requests_max(),
+            supervisor: lock(&self.supervisor).take(),
             reached: Reached::Nothing,
             raised: None,
         };

@@ -140,6 +140,21 @@ fn worker_that_has_served_its_requests_is_replaced_and_nobody_is_lost() {
     check_max_requests(&["--workers", "2", "--threads", "1"]);
 }
 
+/// It was to finish first, for as long as its slowest client took, and meanwhile nobody accepted.
+#[test]
+fn worker_that_has_served_its_requests_serves_on_until_another_one_does() {
+    let life = Life::start(&["--workers", "1", "--threads", "4", "--max-requests", "1"]);
+    let ((mut first, old), mut pid) = (life.begin("a"), None);
+    wait_until("another worker serves", || {
+        pid = Some(life.get().pid).filter(|pid| *pid != old);
+        pid.is_some()
+    });
+    life.release("a");
+    assert_eq!(first.read("GET").code, 200);
+    let said = life.end();
+    assert!(!said.contains("takes its place") && !said.contains("Traceback"), "{said}");
+}
+
 #[test]
 fn single_process_that_has_served_its_requests_starts_again_and_nobody_is_lost() {
     check_max_requests(&["--threads", "4"]);
