@@ -109,7 +109,7 @@ impl Limits {
 
     /// Says which limit makes no sense, in a sentence for an operator.
     pub fn check(&self) -> Result<(), String> {
-        let positive: [(&str, u64); 7] = [
+        let positive: [(&str, u64); 9] = [
             ("request_line_bytes_max", self.request_line_bytes_max as u64),
             ("head_bytes_max", self.head_bytes_max as u64),
             ("fields_max", self.fields_max as u64),
@@ -117,6 +117,8 @@ impl Limits {
             ("output_bytes_high", self.output_bytes_high as u64),
             ("memory_bytes_max", self.memory_bytes_max as u64),
             ("head_timeout", self.head_timeout.as_nanos() as u64),
+            ("body_timeout", self.body_timeout.as_nanos() as u64),
+            ("write_timeout", self.write_timeout.as_nanos() as u64),
         ];
         for (name, value) in positive {
             if value == 0 {

@@ -172,6 +172,8 @@ fn limits_that_forbid_everything_do_not_bind() {
         (Limits { output_bytes_high: 0, ..default() }, "output_bytes_high"),
         (Limits { fields_max: FIELDS_CAPACITY + 1, ..default() }, "fields_max"),
         (Limits { head_timeout: Duration::ZERO, ..default() }, "head_timeout"),
+        (Limits { body_timeout: Duration::ZERO, ..default() }, "body_timeout"),
+        (Limits { write_timeout: Duration::ZERO, ..default() }, "write_timeout"),
         (Limits { memory_bytes_max: 40_000, ..default() }, "memory_bytes_max"),
     ] {
         let server = tidegate::Server::new().listen("127.0.0.1:0".parse().unwrap()).limits(limits);

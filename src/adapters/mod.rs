@@ -2,7 +2,7 @@
 //!
 //! | adapter | feature | for |
 //! |---|---|---|
-//! | [`static_files`] | `static-files` | the files of one folder |
+//! | `static_files` | `static-files` | the files of one folder |
 //! | `wsgi` | `wsgi` | Python applications (PEP 3333), in this process |
 //!
 //! An adapter is an ordinary [`Gateway`](crate::Gateway). It knows the gateway layer and the

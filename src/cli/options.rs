@@ -187,6 +187,26 @@ impl Refusal {
     }
 }
 
+/// What holds for all options.
+#[cfg(not(feature = "wsgi"))]
+const AFTER_HELP: &str = "\
+Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.
+Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; PORT is --listen :PORT. \
+The command line wins, then TIDEGATE_...
+SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops at once. So do other signals, SIGHUP \
+among them.
+Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong command line.";
+
+/// The same for Python's program.
+#[cfg(feature = "wsgi")]
+const AFTER_HELP: &str = "\
+Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.
+Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; PORT is --listen :PORT, \
+WEB_CONCURRENCY is --workers. The command line wins, then TIDEGATE_...
+SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops at once.
+Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong command line, 3 if the application cannot \
+be loaded.";
+
 /// An event-loop HTTP/1.1 server.
 #[derive(Debug, Parser)]
 #[command(
@@ -195,14 +215,7 @@ impl Refusal {
     bin_name = "tidegate",
     version,
     about = ABOUT,
-    after_help = "Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.\n\
-                  Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; \
-                  PORT is --listen :PORT, WEB_CONCURRENCY is --workers. The command line wins, then \
-                  TIDEGATE_...\n\
-                  SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops \
-                  at once.\n\
-                  Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong \
-                  command line."
+    after_help = AFTER_HELP
 )]
 struct Arguments {
     /// What to serve.
@@ -226,7 +239,8 @@ pub(super) enum Command {
     /// Serve the files of a folder
     ///
     /// GET and HEAD, with index.html, listings, ranges and conditional requests. Nothing leads out
-    /// of the folder; names with a leading dot are hidden, but for /.well-known.
+    /// of the folder; names with a leading dot are hidden, but for /.well-known. The folder is opened at the
+    /// start: another one that takes its name later is served after a restart.
     Static {
         /// The folder
         #[arg(value_name = "DIR")]

@@ -159,6 +159,12 @@ impl<S: Transport> Connection<S> {
         }
     }
 
+    /// Ends our side. Where the socket is held elsewhere, too (by a process that was forked from this one), closing it
+    /// tells the peer nothing.
+    pub fn end(&self) {
+        self.socket.stream.end();
+    }
+
     /// Since when it does nothing but wait for its next request; none if there may be one already.
     pub fn idle_since(&self) -> Option<Moment> {
         let is_quiet = self.is_clear() && !self.socket.readiness.has(Readiness::READABLE);

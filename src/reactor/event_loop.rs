@@ -320,7 +320,7 @@ impl Running<'_> {
         }
         match self.listeners[index].accept() {
             Accepted::Connection(stream, peer) => {
-                idle.into_iter().for_each(|id| self.reap(id));
+                idle.into_iter().for_each(|id| self.send_away(id));
                 let connection = Connection::new(stream, peer, index as u16, now);
                 let id = self.connections.insert(connection);
                 log::debug!("connection {}: accepted, peer {peer:?}", id.number());
@@ -340,7 +340,7 @@ impl Running<'_> {
     /// Makes room: closes a connection that waits for its next request. Whether there was one.
     fn shed(&mut self) -> bool {
         let idle = self.connections.longest_idle();
-        idle.into_iter().for_each(|id| self.reap(id));
+        idle.into_iter().for_each(|id| self.send_away(id));
         idle.is_some()
     }
 
@@ -450,6 +450,14 @@ impl Running<'_> {
     fn abandon(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get(id) {
             connection.abandon(id, &mut self.shared);
+            self.reap(id);
+        }
+    }
+
+    /// Removes a connection that was idle, and might be for long.
+    fn send_away(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get(id) {
+            connection.end();
             self.reap(id);
         }
     }

@@ -60,7 +60,7 @@
 //! only from before the call), and `REQUEST_URI` (the target as it was sent).
 //!
 //! To read: `environ.rs`, `call.rs` and `reply.rs` are the contract; `inline.rs` is the short way; `pool.rs`,
-//! `jobs.rs` and `exchange.rs` the long one. All that is unsafe is in `ffi.rs`, on one screen.
+//! `jobs.rs` and `exchange.rs` the long one. All that is unsafe is in `ffi.rs`.
 
 mod call;
 mod environ;
