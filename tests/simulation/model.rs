@@ -62,7 +62,7 @@ impl Model {
         }
         let deadline = served.state.deadline;
         let is_due = deadline.is_some_and(|deadline| deadline <= now);
-        if cause == Some(Cause::Timer) && is_due && !served.state.is_lingering && !served.is_ready {
+        if cause == Some(Cause::Timer) && is_due && !served.is_ready {
             violate(format!("its deadline has come, and it lives on: {:?}", served.state.wants));
         }
         if served.state.is_lingering {
