@@ -159,7 +159,8 @@ impl Server {
             return Err(invalid(format!("a server has 1 to {REACTORS_MAX} reactors")));
         }
         let limits = self.limits.divided(count);
-        limits.check().map_err(invalid)?;
+        // All that one reactor has was checked before.
+        limits.check().map_err(|text| invalid(format!("for each of {count} reactors, {text}")))?;
         let mut logs = shared_out(self.access_log, count);
         let mut sets = Vec::with_capacity(count);
         for _ in 1..count {

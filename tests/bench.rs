@@ -450,6 +450,21 @@ fn server_that_does_not_end_connections_is_measured_all_the_same() {
     }
 }
 
+/// Nor is what stood behind it lost.
+#[test]
+fn requests_behind_an_answer_that_closes_are_sent_again_where_the_server_does_not_end() {
+    let server = Bad::start(|mut stream| {
+        read_heads(&mut stream, 1);
+        thread::sleep(Duration::from_millis(30));
+        let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        read_heads(&mut stream, usize::MAX);
+    });
+    let figures = figures(&server.url, &["-c", "1", "--pipeline", "2", "--rate", "40"]);
+    check_no_errors(&figures);
+    assert_eq!(count(&figures, "/answered") + count(&figures, "/unsent"), 20, "{figures}");
+}
+
 /// A byte now and then is no answer.
 #[test]
 fn answer_that_drips_is_given_up_as_one_that_does_not_come() {

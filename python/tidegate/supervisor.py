@@ -252,13 +252,14 @@ class Supervisor:
                 worker.send(signal.SIGKILL)
         if self._is_ending:
             return
-        if now >= self._not_before:
-            for _ in range(self._to_start()):
-                self._start()
+        # In this order: an old one that has a successor needs no second one.
         ready = [worker for worker in self._at_work() if worker.is_ready]
         ready.sort(key=lambda worker: (worker.generation, worker.started))
         for worker in ready[: max(0, len(ready) - self._wanted)]:
             self._retire(worker)
+        if now >= self._not_before:
+            for _ in range(self._to_start()):
+                self._start()
 
     def _at_work(self) -> list:
         return [worker for worker in self._workers.values() if not worker.is_retiring]

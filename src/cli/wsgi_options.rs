@@ -46,7 +46,7 @@ pub struct WsgiOptions {
     /// Longest time for one answer of the application, 0 for any
     #[arg(long, short, value_name = "TIME", default_value = TIMEOUT_DEFAULT, value_parser = time)]
     pub timeout: Duration,
-    /// End a worker after this many requests and start another, 0 for never
+    /// Replace a worker after this many requests, 0 for never; it serves until the next one does
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub max_requests: u64,
     /// Up to this many requests more, at random, so that workers do not end all at once

@@ -478,7 +478,13 @@ impl Work {
         match self {
             // Each of its pieces leaves before it is asked for the next, and the file before the end.
             Work::Draw { departure: Departure::OneByOne, .. } | Work::Leave(_) => 1,
-            _ => limits.output_bytes_high,
+            Work::Draw { departure: Departure::Together, .. }
+            | Work::None
+            | Work::Collect(_)
+            | Work::Wait { .. }
+            | Work::Send(_)
+            | Work::Read(_)
+            | Work::End(_) => limits.output_bytes_high,
         }
     }
 
@@ -487,7 +493,14 @@ impl Work {
         match self {
             Work::Wait { readiness: Readiness::Pending { until }, .. }
             | Work::Draw { readiness: Readiness::Pending { until }, .. } => Some(*until),
-            _ => None,
+            Work::Wait { readiness: Readiness::Ready, .. }
+            | Work::Draw { readiness: Readiness::Ready, .. }
+            | Work::None
+            | Work::Collect(_)
+            | Work::Send(_)
+            | Work::Leave(_)
+            | Work::Read(_)
+            | Work::End(_) => None,
         }
     }
 

@@ -130,9 +130,15 @@ impl<S: Transport> Connection<S> {
         is_new
     }
 
-    /// It was taken from the ready list, or from the other, whose connections go there first.
+    /// It was taken from that list, since there is more; whether it must be put into the ready list now.
+    pub fn relieve(&mut self) -> bool {
+        self.socket.readiness.set(Readiness::STARVED, false);
+        self.enqueue()
+    }
+
+    /// It was taken from the ready list.
     pub fn dequeue(&mut self) {
-        self.socket.readiness.set(Readiness::QUEUED | Readiness::STARVED, false);
+        self.socket.readiness.set(Readiness::QUEUED, false);
     }
 
     /// The server shuts down: a last look at the socket, for a request that has just arrived.

@@ -41,7 +41,8 @@ use crate::now::Moment;
 /// Events taken from the system at a time. 128: more gain nothing, and bound the turn less. Each can be the
 /// end of a connection, which takes some 12 µs.
 const EVENTS_PER_TURN: usize = 128;
-/// Connections accepted from one listener in a turn. 32: some 200 µs.
+/// Connections accepted from one listener in a turn. 32: some 200 µs; and a few ms where all places are taken and
+/// nearly all connections are busy, since each that is to make room is looked for.
 const ACCEPTS_PER_TURN: usize = 32;
 /// Connections that wait when a server begins to drain: as many as a listen queue holds.
 const LAST_ACCEPTS: usize = 4096;
@@ -363,10 +364,19 @@ impl Running<'_> {
         }
     }
 
+    /// Those that wait for memory, or for the gateway, can go on.
+    fn relieve(&mut self) {
+        for id in mem::take(&mut self.starved) {
+            if self.connections.get(id).is_some_and(Connection::relieve) {
+                self.ready.push(id);
+            }
+        }
+    }
+
     /// Gives a turn to the connections that stopped early.
     fn take_up_remainders(&mut self) {
         if self.shared.can_take_more() {
-            self.ready.append(&mut self.starved);
+            self.relieve();
         }
         for id in first(&mut self.ready, REMAINDERS_PER_TURN) {
             if let Some(connection) = self.connections.get(id) {
@@ -495,7 +505,7 @@ impl Running<'_> {
             self.listeners.clear();
         }
         self.shared.around.life = Life::Draining;
-        self.ready.append(&mut self.starved);
+        self.relieve();
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {
                 connection.look_again();

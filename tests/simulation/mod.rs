@@ -10,8 +10,9 @@
 //! What is simulated is the system: sockets as epoll shows them (an event for what has become possible, once, and
 //! only for who has registered), clocks, disk, and the order in which things happen. All that happens to a
 //! connection then is the code that serves real ones. Since that is private to the reactor, these files are part
-//! of the library's own tests. Of the event loop itself only the order is played: its budgets, its listeners and
-//! its timers are not here.
+//! of the library's own tests. Of the event loop itself only the order is played: its budgets, its listeners, its
+//! timers, connections that make room and gateways that take nothing for a while are not here. Nor does closing upon
+//! unread bytes destroy what the client has not read, as a real socket's does.
 //!
 //! A schedule is a function of its seed: what the clients send and how they read, what the application
 //! answers and when, short reads and writes, interruptions, resets, stalls, wake-ups too early and too

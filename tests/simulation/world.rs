@@ -117,7 +117,7 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
         },
     );
     shared.around.refresh(Now::default());
-    shared.scratch = vec![0; rng.pick(&[1, 7, 64, 512, 4096])].into_boxed_slice();
+    shared.scratch = vec![0; rng.pick(&[1, 7, 64, 512, 4096, 16_384])].into_boxed_slice();
     let mut world = World {
         connections: Connections::of_loop(0, 1, count),
         held_bytes: 0,
@@ -415,7 +415,7 @@ impl World<'_> {
         // Who is starved comes into the ready list when there is more; here, at any time.
         served.is_ready |= match verdict {
             Verdict::Again => connection.enqueue(),
-            Verdict::Starved => connection.starve(),
+            Verdict::Starved => connection.starve() && connection.relieve(),
             Verdict::Keep | Verdict::Held | Verdict::Gone => false,
         };
         served.state = State::of(connection, &self.shared.around.limits, self.shared.around.life);

@@ -155,6 +155,22 @@ fn worker_that_has_served_its_requests_serves_on_until_another_one_does() {
     assert!(!said.contains("takes its place") && !said.contains("Traceback"), "{said}");
 }
 
+/// And no second one is started for it, for which a worker that is well would have to go.
+#[test]
+fn worker_that_has_served_its_requests_has_one_successor() {
+    let life = Life::start(&["--workers", "1", "--max-requests", "50"]);
+    let old = life.get().pid;
+    (1..50).for_each(|_| drop(life.get()));
+    wait_until("another worker serves", || {
+        // Not too often: it has its requests, too.
+        thread::sleep(Duration::from_millis(100));
+        life.get().pid != old
+    });
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(life.loads("one"), 2);
+    life.end();
+}
+
 #[test]
 fn single_process_that_has_served_its_requests_starts_again_and_nobody_is_lost() {
     check_max_requests(&["--threads", "4"]);

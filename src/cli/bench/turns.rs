@@ -1,6 +1,7 @@
 //! What happens to the connections of a rig: they are opened, asked through, read, lost and opened
 //! again.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -223,10 +224,14 @@ impl Rig<'_> {
             let is_it = |client: &Client| client.life == Life::Ending && client.touched <= since;
             if self.clients.get(key).is_some_and(is_it) {
                 let client = self.clients.remove(key);
-                self.tally.note(format!(
-                    "the server does not end connections by itself: each was waited for {} ms",
-                    END_PATIENCE.as_millis()
-                ));
+                // One that reads slowly has not come to the end yet.
+                if client.role == Role::Active {
+                    self.tally.note(format!(
+                        "the server does not end connections by itself: each was waited for {} ms",
+                        END_PATIENCE.as_millis()
+                    ));
+                }
+                self.ask_again(client.role, &client.in_flight);
                 self.open_again(client.role, false, now);
             }
         }
@@ -319,6 +324,13 @@ impl Rig<'_> {
             }
         }
         self.open_again(client.role, is_failure, now);
+    }
+
+    /// What a peer has not begun is due as before, where it was due at a time of its own.
+    fn ask_again(&mut self, role: Role, in_flight: &VecDeque<Instant>) {
+        if role == Role::Active && self.load.rate.is_some() {
+            self.again.extend(in_flight);
+        }
     }
 
     fn open_again(&mut self, role: Role, is_failure: bool, now: Instant) {
