@@ -421,6 +421,12 @@ impl World<'_> {
         served.state = State::of(connection, &self.shared.around.limits, self.shared.around.life);
         if verdict == Verdict::Gone {
             served.is_abandoned = is_cut || connection.owed() > 0;
+            let is_early =
+                served.state.is_lingering && served.state.deadline > Some(self.shared.around.now.moment);
+            let has_client_left = served.socket().has_client_ended || served.socket().is_broken;
+            if is_early && !has_client_left && !is_cut {
+                self.ledger.borrow_mut().violations.push(format!("connection {number} does not linger"));
+            }
             served.is_gone = true;
             connection.close_account(&mut self.held_bytes);
             drop(self.connections.remove(served.id));
