@@ -100,7 +100,7 @@
 //!
 //! *Here* a response is [`Complete`](super::ResponseState::Complete) or
 //! [`Aborted`](super::ResponseState::Aborted), and only the first has a last chunk. One that ends with
-//! the connection is ended by a reset. The framing is never the application's.
+//! the connection is ended by a reset (but over a unix socket, which knows none). The framing is never the application's.
 //!
 //! Guards: `tests/protocol_cases.rs::trap_failed_stream_has_no_last_chunk`,
 //! `tests/protocol_cases.rs::trap_finished_and_failed_are_not_the_same`,

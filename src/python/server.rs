@@ -29,8 +29,7 @@ pub(super) struct PyServer {
     options: Arc<Options>,
     application: Py<PyAny>,
     surroundings: Surroundings,
-    is_supervised: bool,
-    /// Where a supervisor is told that this process is worn; taken when it runs.
+    /// Where a supervisor, if there is one, is told that this process is worn; taken when it serves.
     supervisor: Mutex<Option<File>>,
     /// None once it runs.
     bound: Mutex<Option<(BoundServer, Option<Pool>)>>,
@@ -67,7 +66,6 @@ impl PyServer {
         Ok(PyServer {
             application,
             surroundings,
-            is_supervised: supervisor.is_some(),
             // It was duplicated for this.
             supervisor: Mutex::new(supervisor.map(|number| File::from(adopt_descriptor(number)))),
             crew: pool.as_ref().map(Pool::crew),
@@ -193,7 +191,7 @@ impl PyServer {
     /// A worker that is stuck can only be replaced by a supervisor. In a pool the event loop never is.
     fn watch_for_standstill(&self, py: Python<'_>) -> PyResult<()> {
         let timeout = self.options.wsgi().timeout;
-        if !self.is_supervised || timeout.is_zero() {
+        if lock(&self.supervisor).is_none() || timeout.is_zero() {
             return Ok(());
         }
         // Aborting prints where the application is stuck, unless stderr is nowhere.

@@ -71,7 +71,8 @@ pub struct Listener {
     bound_by: Option<u32>,
     /// The file of a unix socket that was bound here. Another may have taken its path since.
     file: Option<FileId>,
-    /// What it has put off, in seconds: who else has the socket is not to miss it once this goes.
+    /// For how many seconds connections were deferred before it [stopped](Listener::stop_deferring) that. Put back when
+    /// it goes, for who else has the socket.
     stopped_deferral: u32,
 }
 

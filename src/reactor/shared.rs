@@ -26,7 +26,7 @@ pub(super) struct Shared<'g> {
     pub around: Surroundings,
     pub registry: Registry,
     pub scratch: Box<[u8]>,
-    /// How much a connection may do in its turn.
+    /// How much a connection may do in its turn; a simulation gives less.
     pub budget: Budget,
     pub journal: LoopJournal,
     /// Bytes held for all connections together.

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use super::path::is_listed;
 
-/// So many times as many names are looked at as are shown at most. 10: a few ms.
-const HIDDEN_FACTOR: usize = 10;
+/// Names looked at for each that may be shown, since hidden ones take time, too. 10: a few ms in all.
+const LOOKS_PER_NAME: usize = 10;
 
 /// An open folder.
 pub struct Folder {
@@ -83,8 +83,8 @@ impl Folder {
         fs::metadata(self.path.join(self.resolve(relative)?))
     }
 
-    /// At most `count_max` names in the folder at a relative path, in no order; and whether there
-    /// are more.
+    /// At most `count_max` names to be listed of the folder at a relative path, in no order; and whether
+    /// there are more.
     ///
     /// # Errors
     /// As [`Folder::find`].
@@ -128,23 +128,17 @@ fn first(
     mut names: impl Iterator<Item = io::Result<OsString>>,
     count_max: usize,
 ) -> io::Result<(Vec<OsString>, bool)> {
-    // Hidden ones do not count, but cost time, too.
-    let mut looks = count_max * HIDDEN_FACTOR;
-    let mut taken = Vec::new();
-    for name in names.by_ref() {
+    let mut listed = Vec::new();
+    for name in names.by_ref().take(count_max * LOOKS_PER_NAME) {
         let name = name?;
         if is_listed(&name) {
-            if taken.len() == count_max {
-                return Ok((taken, true));
+            if listed.len() == count_max {
+                return Ok((listed, true));
             }
-            taken.push(name);
-        }
-        looks -= 1;
-        if looks == 0 {
-            break;
+            listed.push(name);
         }
     }
-    Ok((taken, names.next().is_some()))
+    Ok((listed, names.next().is_some()))
 }
 
 fn into_node(file: File) -> io::Result<Node> {

@@ -1,7 +1,6 @@
 //! What happens to the connections of a rig: they are opened, asked through, read, lost and opened
 //! again.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -194,16 +193,15 @@ impl Rig<'_> {
     /// What a connection does after it has read.
     fn go_on(&mut self, key: usize, now: Instant) {
         let client = &mut self.clients[key];
-        match (client.life, client.role) {
-            (Life::Connecting, _) => return,
+        let is_over = client.role == Role::Active && self.load.closes && client.in_flight.is_empty();
+        if client.life == Life::Open && is_over {
             // It was asked to close, and says no more about it.
-            (Life::Open, Role::Active) if self.load.closes && client.in_flight.is_empty() => {
-                client.life = Life::Ending;
-            }
-            (Life::Open | Life::Ending, _) => {}
+            client.life = Life::Ending;
         }
-        if client.life == Life::Ending {
-            return self.ending.push_back((now, key));
+        match client.life {
+            Life::Connecting => return,
+            Life::Ending => return self.ending.push_back((now, key)),
+            Life::Open => {}
         }
         match client.role {
             Role::Active if self.load.closes => {}
@@ -221,19 +219,16 @@ impl Rig<'_> {
             }
             self.ending.pop_front();
             // The place in the slab may have another connection by now, with an entry of its own.
-            let is_it = |client: &Client| client.life == Life::Ending && client.touched <= since;
-            if self.clients.get(key).is_some_and(is_it) {
-                let client = self.clients.remove(key);
-                // One that reads slowly has not come to the end yet.
-                if client.role == Role::Active {
-                    self.tally.note(format!(
-                        "the server does not end connections by itself: each was waited for {} ms",
-                        END_PATIENCE.as_millis()
-                    ));
-                }
-                self.ask_again(client.role, &client.in_flight);
-                self.open_again(client.role, false, now);
+            let is_it = |client: &&Client| client.life == Life::Ending && client.touched <= since;
+            let Some(client) = self.clients.get(key).filter(is_it) else { continue };
+            // One that reads slowly has not come to the end yet.
+            if client.role == Role::Active {
+                self.tally.note(format!(
+                    "the server does not end connections by itself: each was waited for {} ms",
+                    END_PATIENCE.as_millis()
+                ));
             }
+            self.lose(key, Outcome::Ended, now);
         }
     }
 
@@ -324,13 +319,6 @@ impl Rig<'_> {
             }
         }
         self.open_again(client.role, is_failure, now);
-    }
-
-    /// What a peer has not begun is due as before, where it was due at a time of its own.
-    fn ask_again(&mut self, role: Role, in_flight: &VecDeque<Instant>) {
-        if role == Role::Active && self.load.rate.is_some() {
-            self.again.extend(in_flight);
-        }
     }
 
     fn open_again(&mut self, role: Role, is_failure: bool, now: Instant) {
