@@ -18,7 +18,6 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::clock::Clock;
@@ -27,7 +26,7 @@ use super::connections::{ConnectionId, Connections, reserved};
 use super::descriptors;
 use super::disk::RealDisk;
 use super::journal::LoopJournal;
-use super::listener::{Accepted, Accepting, Listener};
+use super::listener::{Accepted, Accepting, Listener, Listening};
 use super::shared::{Settings, Shared};
 use super::shutdown::{Command, Queue, ServerHandle};
 use super::socket::signs;
@@ -160,26 +159,16 @@ impl EventLoop {
             clock: self.clock,
         };
         let shared = Shared::new(gateway, settings);
-        let mut running = Running {
-            listeners: self.listeners,
-            connections: Connections::of_loop(self.place.0, self.place.1, connections_max),
-            timers: Timers::with_capacity(reserved(connections_max)),
-            ready: Vec::new(),
-            starved: Vec::new(),
-            woken: Vec::new(),
-            complained: None,
-            drain_until: None,
-            last_call: None,
-            shared,
-        };
+        let connections = Connections::of_loop(self.place.0, self.place.1, connections_max);
+        let mut running = Running::new(self.listeners, connections, shared);
         running.run(self.poll, &self.clock, &self.handle, &self.queue)
     }
 }
 
-/// A running server.
-struct Running<'g> {
-    listeners: Vec<Listener>,
-    connections: Connections,
+/// A running server: all that the loop does but wait. A simulation runs it, too, over listeners and sockets of its own.
+pub(super) struct Running<'g, L: Listening = Listener> {
+    listeners: Vec<L>,
+    connections: Connections<L::Stream>,
     timers: Timers,
     /// Connections that can go on without an event.
     ready: Vec<ConnectionId>,
@@ -196,7 +185,18 @@ struct Running<'g> {
     shared: Shared<'g>,
 }
 
-impl Running<'_> {
+/// How long the loop may wait for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Not at all: something can go on.
+    None,
+    /// Until this moment.
+    Until(Moment),
+    /// As long as none comes.
+    Endless,
+}
+
+impl Running<'_, Listener> {
     fn run(
         &mut self,
         mut poll: Poll,
@@ -209,7 +209,7 @@ impl Running<'_> {
             self.wait(&mut poll, &mut events, clock, queue)?;
             self.shared.around.refresh(clock.read());
             for event in &events {
-                self.dispatch(event);
+                self.dispatch(event.token(), signs(event));
             }
             self.deliver();
             self.accept();
@@ -220,10 +220,14 @@ impl Running<'_> {
             match handle.command() {
                 Command::Run => {}
                 Command::Drain(queue) => self.drain(queue),
-                Command::Stop => return self.stop(),
+                Command::Stop => {
+                    self.stop();
+                    return Ok(());
+                }
             }
             if self.is_drained() {
-                return self.stop();
+                self.stop();
+                return Ok(());
             }
         }
     }
@@ -236,7 +240,13 @@ impl Running<'_> {
         clock: &Clock,
         queue: &WakeupQueue,
     ) -> io::Result<()> {
-        let mut patience = self.patience(clock);
+        // Not from the beginning of the turn, which may have taken a while.
+        let until_next = match self.patience() {
+            Patience::None => Some(Duration::ZERO),
+            Patience::Until(next) => Some(next.since(clock.moment())),
+            Patience::Endless => None,
+        };
+        let mut patience = until_next.into_iter().chain(self.shared.gateway.patience()).min();
         if patience != Some(Duration::ZERO) && !queue.fall_asleep() {
             patience = Some(Duration::ZERO);
         }
@@ -252,43 +262,59 @@ impl Running<'_> {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+impl<'g, L: Listening> Running<'g, L> {
+    pub fn new(listeners: Vec<L>, connections: Connections<L::Stream>, shared: Shared<'g>) -> Running<'g, L> {
+        let timers = Timers::with_capacity(reserved(shared.around.limits.connections_max));
+        Running {
+            listeners,
+            connections,
+            timers,
+            ready: Vec::new(),
+            starved: Vec::new(),
+            woken: Vec::new(),
+            complained: None,
+            drain_until: None,
+            last_call: None,
+            shared,
+        }
+    }
 
     /// How long to wait for events: not at all if something can go on, else exactly until the next
-    /// deadline, or for as long as the gateway lets us, and for ever if there is neither.
-    fn patience(&self, clock: &Clock) -> Option<Duration> {
-        let is_ready = |listener: &Listener| listener.accepting == Accepting::Ready;
+    /// deadline, and for ever if there is none. The gateway may want it shorter.
+    fn patience(&self) -> Patience {
+        let is_ready = |listener: &L| listener.accepting() == Accepting::Ready;
         let is_fed = !self.starved.is_empty() && self.shared.can_take_more();
         if is_fed || !self.ready.is_empty() || !self.woken.is_empty() || self.listeners.iter().any(is_ready) {
-            return Some(Duration::ZERO);
+            return Patience::None;
         }
-        let pauses = self.listeners.iter().filter_map(|listener| match listener.accepting {
+        let pauses = self.listeners.iter().filter_map(|listener| match listener.accepting() {
             Accepting::Paused(until) => Some(until),
             Accepting::Ready | Accepting::Waiting => None,
         });
         let next = pauses.chain(self.timers.next()).chain(self.drain_until).chain(self.last_call).min();
-        // Not from the beginning of the turn, which may have taken a while.
-        let until_next = next.map(|next| next.since(clock.moment()));
-        until_next.into_iter().chain(self.shared.gateway.patience()).min()
+        next.map_or(Patience::Endless, Patience::Until)
     }
 
-    fn dispatch(&mut self, event: &Event) {
-        let token = event.token();
+    /// An event has come: for whom, and [what it says](signs).
+    fn dispatch(&mut self, token: Token, signs: u8) {
         if token == WAKER {
             // It has ended the wait, and that is all that it is for.
         } else if let Some(id) = self.connections.find(token) {
             if self.shared.is_delivery_due() {
                 self.deliver();
             }
-            let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(signs(event)));
+            let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(signs));
             if is_alive {
                 self.turn(id, Cause::Event);
             } else {
                 self.abandon(id);
             }
         } else if let Some(listener) = self.listeners.get_mut(usize::MAX - 1 - token.0)
-            && listener.accepting == Accepting::Waiting
+            && listener.accepting() == Accepting::Waiting
         {
-            listener.accepting = Accepting::Ready;
+            listener.set_accepting(Accepting::Ready);
         }
     }
 
@@ -296,13 +322,13 @@ impl Running<'_> {
     fn accept(&mut self) {
         let now = self.shared.around.now.moment;
         for index in 0..self.listeners.len() {
-            if let Accepting::Paused(until) = self.listeners[index].accepting
+            if let Accepting::Paused(until) = self.listeners[index].accepting()
                 && until <= now
             {
                 self.listeners[index].resume();
             }
             let mut budget = ACCEPTS_PER_TURN;
-            while self.listeners[index].accepting == Accepting::Ready && budget > 0 {
+            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 {
                 self.accept_one(index);
                 budget -= 1;
             }
@@ -328,7 +354,7 @@ impl Running<'_> {
                 self.turn(id, Cause::Accepted);
             }
             Accepted::Nobody => {}
-            Accepted::Empty => self.listeners[index].accepting = Accepting::Waiting,
+            Accepted::Empty => self.listeners[index].set_accepting(Accepting::Waiting),
             // The next attempt finds what this has made free.
             Accepted::Exhausted(_) if self.shed() => {}
             Accepted::Exhausted(error) => {
@@ -410,7 +436,7 @@ impl Running<'_> {
             return;
         }
         let verdict = connection.turn(id, cause, &mut self.shared);
-        if verdict == Verdict::Keep && !self.listeners.iter().any(Listener::is_paused) {
+        if verdict == Verdict::Keep && !self.listeners.iter().any(L::is_paused) {
             connection.account(&mut self.shared.held_bytes);
             let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
             return self.timers.arm(id, deadline);
@@ -446,9 +472,9 @@ impl Running<'_> {
             Verdict::Again if connection.enqueue() => self.ready.push(id),
             Verdict::Starved if connection.starve() => self.starved.push(id),
             // A connection that has become idle can make room for one that waits.
-            Verdict::Keep if self.listeners.iter().any(Listener::is_paused) => {
+            Verdict::Keep if self.listeners.iter().any(L::is_paused) => {
                 if connection.idle_since().is_some() {
-                    self.listeners.iter_mut().for_each(Listener::resume);
+                    self.listeners.iter_mut().for_each(L::resume);
                 }
             }
             Verdict::Again | Verdict::Starved | Verdict::Keep => {}
@@ -478,7 +504,7 @@ impl Running<'_> {
             log::debug!("connection {}: closed", id.number());
             self.timers.disarm(id);
             connection.close_account(&mut self.shared.held_bytes);
-            self.listeners.iter_mut().for_each(Listener::resume);
+            self.listeners.iter_mut().for_each(L::resume);
         }
     }
 
@@ -496,7 +522,7 @@ impl Running<'_> {
         log::info!("draining: {} connections are open", self.connections.len());
         self.drain_until = Some(now + self.shared.around.limits.drain_timeout);
         if queue == Queue::Accepted {
-            let stopped = self.listeners.iter_mut().map(Listener::stop_deferring);
+            let stopped = self.listeners.iter_mut().map(L::stop_deferring);
             let deferred_count = stopped.filter(|was_deferred| *was_deferred).count();
             self.last_call = (deferred_count > 0).then_some(now + LAST_CALL);
             self.accept_who_waits();
@@ -518,9 +544,9 @@ impl Running<'_> {
 
     fn accept_who_waits(&mut self) {
         for index in 0..self.listeners.len() {
-            self.listeners[index].accepting = Accepting::Ready;
+            self.listeners[index].set_accepting(Accepting::Ready);
             let mut budget = LAST_ACCEPTS;
-            while self.listeners[index].accepting == Accepting::Ready && budget > 0 {
+            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 {
                 self.accept_one(index);
                 budget -= 1;
             }
@@ -533,7 +559,7 @@ impl Running<'_> {
     }
 
     /// Cuts what is left.
-    fn stop(&mut self) -> io::Result<()> {
+    fn stop(&mut self) {
         let ids = self.connections.ids();
         match ids.len() {
             0 => log::info!("stopped"),
@@ -543,7 +569,6 @@ impl Running<'_> {
             self.abandon(id);
         }
         self.shared.journal.flush();
-        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ use super::address::ListenAddress;
 #[cfg(feature = "sockets")]
 use super::defer_accept::defer_accept;
 use super::defer_accept::{deferral, set_deferral};
-use super::stream::Stream;
+use super::stream::{Stream, Transport};
 use crate::now::Moment;
 
 /// How long accepting pauses, if no connection closes or becomes idle before. Descriptors can also become free
@@ -64,7 +64,7 @@ pub(super) enum Accepting {
 /// ```
 #[derive(Debug)]
 pub struct Listener {
-    pub(super) accepting: Accepting,
+    accepting: Accepting,
     socket: Socket,
     /// Which process has bound it, as long as this is no duplicate. It may bind others beside it, and is to remove
     /// the path of a unix socket once this goes.
@@ -86,15 +86,49 @@ enum Socket {
 }
 
 /// What one attempt to accept has brought.
-pub(super) enum Accepted {
+pub(super) enum Accepted<S = Stream> {
     /// A connection, and who it is (none on a unix socket).
-    Connection(Stream, Option<SocketAddr>),
+    Connection(S, Option<SocketAddr>),
     /// Somebody who was gone before; there may be others.
     Nobody,
     /// Nothing is waiting.
     Empty,
     /// The means are exhausted.
     Exhausted(io::Error),
+}
+
+/// What the loop needs of a listening socket: the system's, or a simulated one.
+pub(super) trait Listening {
+    /// What is accepted.
+    type Stream: Transport;
+
+    fn accept(&mut self) -> Accepted<Self::Stream>;
+
+    /// Hands over at once who connects from now on. Whether it did not before: then some may have connected
+    /// and not been seen. Until it goes.
+    fn stop_deferring(&mut self) -> bool;
+
+    /// Whether there may be something to accept.
+    fn accepting(&self) -> Accepting;
+
+    fn set_accepting(&mut self, accepting: Accepting);
+
+    /// No means to accept: wait for some.
+    fn pause(&mut self, now: Moment) {
+        self.set_accepting(Accepting::Paused(now + PAUSE));
+    }
+
+    /// Whether it waits for means.
+    fn is_paused(&self) -> bool {
+        matches!(self.accepting(), Accepting::Paused(_))
+    }
+
+    /// A connection has closed or become idle, or the pause is over.
+    fn resume(&mut self) {
+        if self.is_paused() {
+            self.set_accepting(Accepting::Ready);
+        }
+    }
 }
 
 impl Listener {
@@ -205,7 +239,18 @@ impl Listener {
         }
     }
 
-    pub(super) fn accept(&mut self) -> Accepted {
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match &mut self.socket {
+            Socket::Tcp(listener, _) => listener,
+            Socket::Unix(listener, _) => listener,
+        }
+    }
+}
+
+impl Listening for Listener {
+    type Stream = Stream;
+
+    fn accept(&mut self) -> Accepted {
         let accepted = match &self.socket {
             Socket::Tcp(listener, _) => listener.accept().map(|(stream, peer)| {
                 // Inherited from the listener where the feature `sockets` has set it there.
@@ -234,9 +279,7 @@ impl Listener {
         }
     }
 
-    /// Hands over at once who connects from now on. Whether it did not before: then some may have connected
-    /// and not been seen. Until it goes.
-    pub(super) fn stop_deferring(&mut self) -> bool {
+    fn stop_deferring(&mut self) -> bool {
         let seconds = deferral(self);
         if seconds > 0 {
             set_deferral(self, 0);
@@ -245,28 +288,12 @@ impl Listener {
         seconds > 0
     }
 
-    /// No means to accept: wait for some.
-    pub(super) fn pause(&mut self, now: Moment) {
-        self.accepting = Accepting::Paused(now + PAUSE);
+    fn accepting(&self) -> Accepting {
+        self.accepting
     }
 
-    /// Whether it waits for means.
-    pub(super) fn is_paused(&self) -> bool {
-        matches!(self.accepting, Accepting::Paused(_))
-    }
-
-    /// A connection has closed or become idle, or the pause is over.
-    pub(super) fn resume(&mut self) {
-        if let Accepting::Paused(_) = self.accepting {
-            self.accepting = Accepting::Ready;
-        }
-    }
-
-    pub(super) fn source(&mut self) -> &mut dyn Source {
-        match &mut self.socket {
-            Socket::Tcp(listener, _) => listener,
-            Socket::Unix(listener, _) => listener,
-        }
+    fn set_accepting(&mut self, accepting: Accepting) {
+        self.accepting = accepting;
     }
 }
 
