@@ -26,7 +26,9 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidegate::gateway::{BodyStream, Gateway, Later, OwnedContent, Piece, SpoolFile, StartResponse};
+use tidegate::gateway::{
+    Admission, BodyStream, Gateway, Later, OwnedContent, Piece, SpoolFile, StartResponse,
+};
 use tidegate::message::Method;
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, GatewayError, ListenAddress, Server};
@@ -123,6 +125,14 @@ impl Gateway for Workbench {
                 .stream(FailingStream { has_begun: false }),
             "/header" => header(environ.query(), start_response),
             _ => start_response.status(404).field("Content-Type", TEXT).send("Not Found\n"),
+        }
+    }
+
+    /// Only two routes read content.
+    fn admit(&self, environ: &Environ<'_>) -> Admission {
+        match environ.path() {
+            "/echo" | "/environ" => Admission::Collect,
+            _ => Admission::FromHead,
         }
     }
 }

@@ -9,10 +9,11 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Answer, PATIENCE, Running, serve_with};
+use support::loopback::{Answer, PATIENCE, Running, serve_gateway, serve_with};
 use support::temp_folder::TempFolder;
 use tidegate::access_log::{FormattedLog, JsonLog, LogFile, LogFormat};
-use tidegate::{AccessLog, Environ, GatewayError, Server, StartResponse};
+use tidegate::gateway::Admission;
+use tidegate::{AccessLog, Environ, Gateway, GatewayError, Server, StartResponse};
 
 /// Where a log goes in these tests.
 struct Channel(Sender<String>);
@@ -137,6 +138,33 @@ fn formatted_log_shows_the_fields_and_variables_that_it_names() {
         let expected = expected.replace("LENGTH", &response.content.len().to_string());
         assert_eq!(written.next(), expected, "{request:?}");
     }
+}
+
+/// Answers by the head alone.
+struct Refusing;
+
+impl Gateway for Refusing {
+    fn call(&mut self, _: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
+        start_response.status(405).field("Allow", "GET").send("no")
+    }
+
+    fn admit(&self, _: &Environ<'_>) -> Admission {
+        Admission::FromHead
+    }
+}
+
+#[test]
+fn answer_by_the_head_alone_stands_in_the_log_as_others_do() {
+    let (sender, writes) = mpsc::channel();
+    let format: LogFormat =
+        "%(m)s %(U)s %(s)s %(B)s|%({X-Id}i)s|%({Allow}o)s|%({CONTENT_LENGTH}e)s".parse().unwrap();
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
+    let server = serve_gateway(server.access_log(FormattedLog::new(format, Channel(sender))), Refusing);
+    let mut written = Written { writes, lines: Vec::new() };
+    let mut client = server.connect();
+    client.send("PUT /in HTTP/1.1\r\nHost: h\r\nX-Id: 3\r\nContent-Length: 500\r\n\r\nab");
+    assert_eq!(client.read("PUT").code, 405);
+    assert_eq!(written.next(), "PUT /in 405 2|3|GET|500");
 }
 
 #[test]

@@ -17,14 +17,16 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Answer, End, noise, serve, wait_until};
+use support::loopback::{Answer, End, noise, serve, serve_gateway, wait_until};
 use support::response::{Framing, read_all};
 use tidegate::conversation::{Budget, ByHand, Farewell, Wants};
-use tidegate::gateway::{BodyStream, FileRange, OwnedContent, Piece, Responder, Response, Wakeup, deferred};
+use tidegate::gateway::{
+    Admission, BodyStream, FileRange, OwnedContent, Piece, Responder, Response, Wakeup, deferred,
+};
 use tidegate::limits::Limits;
 use tidegate::message::FieldBlock;
 use tidegate::now::Moment;
-use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OLD_GET: &str = "GET / HTTP/1.0\r\n\r\n";
@@ -991,6 +993,158 @@ fn resumed_answer_that_fails_is_a_500() {
         hand.wake();
         assert_eq!(told(&mut hand), [FAILED, "closed"]);
     }
+}
+
+// Answers by the head alone
+
+/// Takes content by PUT, and nothing else; how often it was asked and called.
+struct Judge<F> {
+    asked: Cell<usize>,
+    called: usize,
+    answer: F,
+}
+
+impl<F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer> Judge<F> {
+    fn new(answer: F) -> Judge<F> {
+        Judge { asked: Cell::new(0), called: 0, answer }
+    }
+}
+
+impl<F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer> Gateway for Judge<F> {
+    fn call(&mut self, environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
+        self.called += 1;
+        (self.answer)(environ, start_response)
+    }
+
+    fn admit(&self, environ: &Environ<'_>) -> Admission {
+        self.asked.set(self.asked.get() + 1);
+        match environ.method().as_str() {
+            "PUT" => Admission::Collect,
+            "PANIC" => panic!("secret"),
+            _ => Admission::FromHead,
+        }
+    }
+}
+
+/// Says what it has been given.
+fn tell(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
+    let length = environ.content_length();
+    let mut content = String::new();
+    environ.content().read_to_string(&mut content)?;
+    start_response.status(200).send(format!("{} {length:?} {content:?}", environ.path()))
+}
+
+#[test]
+fn answer_by_the_head_alone_does_not_wait_for_content_and_ends_the_connection() {
+    let head = |first: &str, rest: &str| format!("{first} HTTP/1.1\r\nHost: a\r\n{rest}\r\n");
+    let close = "200 length close: /x Some(5) \"\"";
+    for (request, expected) in [
+        (head("POST /x", "Content-Length: 5\r\n"), [close, "closed"]),
+        // What has come of it is content, not a request.
+        (head("POST /x", "Content-Length: 99\r\n") + GET, ["200 length close: /x Some(99) \"\"", "closed"]),
+        (
+            head("POST /x", "Transfer-Encoding: chunked\r\n") + "2\r\nab\r\n",
+            ["200 length close: /x None \"\"", "closed"],
+        ),
+        // Nobody is asked for what nobody wants.
+        (head("POST /x", "Content-Length: 5\r\nExpect: 100-continue\r\n"), [close, "closed"]),
+        (head("POST /x", "Content-Length: 5\r\nConnection: close\r\n"), [close, "closed"]),
+        (
+            "POST /x HTTP/1.0\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n".to_string(),
+            [close, "closed"],
+        ),
+        // All of it is there: that is an ordinary request, and nobody was asked.
+        (head("POST /x", "Content-Length: 2\r\n") + "ab", ["200 length: /x Some(2) \"ab\"", "open"]),
+        (head("PANIC /x", "Content-Length: 5\r\n"), [FAILED, "closed"]),
+    ] {
+        let mut hand = ByHand::new(Judge::new(tell));
+        hand.receive(request.as_bytes());
+        assert_eq!(told(&mut hand), expected, "{request:?}");
+        if expected[1] == "closed" {
+            assert_eq!(hand.wants(), Wants::Close(Farewell::Linger), "{request:?}");
+        }
+    }
+}
+
+#[test]
+fn content_that_is_wanted_is_asked_for_once_and_collected() {
+    let mut hand = ByHand::new(Judge::new(tell));
+    hand.receive(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(hand.transmit_all(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    hand.receive(b"ab");
+    hand.receive(b"cd");
+    assert_eq!(told(&mut hand), ["200 length: /x Some(4) \"abcd\"", "open"]);
+    assert_eq!((hand.gateway.asked.get(), hand.gateway.called), (1, 1));
+}
+
+#[test]
+fn every_way_to_answer_is_open_to_an_answer_by_the_head_alone() {
+    let ways: [fn(&mut Environ<'_>, StartResponse<'_>) -> Answer; 4] = [
+        |_, start_response| start_response.status(403).pieces(vec![b"no".to_vec(), b"pe".to_vec()]),
+        |environ, start_response| {
+            let later = |start_response: StartResponse<'_>| start_response.status(403).send("nope");
+            Ok(start_response.at(environ.now(), later))
+        },
+        |_, start_response| {
+            let mut writer = start_response.start(403, &[("Content-Length", "4")])?;
+            writer.write("nope")?;
+            writer.finish()
+        },
+        |_, _| Err(GatewayError::new("secret")),
+    ];
+    let expected = ["403 chunked close: nope", "403 length close: nope", "403 length close: nope", FAILED];
+    for (way, expected) in ways.into_iter().zip(expected) {
+        let mut hand = ByHand::new(Judge::new(way));
+        hand.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\nab");
+        hand.pass(Duration::ZERO);
+        hand.receive(GET.as_bytes());
+        assert_eq!(told(&mut hand), [expected, "closed"]);
+        let mut hand = ByHand::new(Judge::new(way));
+        hand.receive(b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n");
+        hand.pass(Duration::ZERO);
+        assert!(hand.transmit_all().ends_with(b"\r\n\r\n"));
+        assert_eq!(hand.wants(), Wants::Close(Farewell::Linger));
+    }
+}
+
+#[test]
+fn answer_by_the_head_alone_reaches_a_client_that_goes_on_sending() {
+    let server = serve_gateway(Server::new().listen("127.0.0.1:0".parse().unwrap()), SendJudge);
+    for _ in 0..5 {
+        let mut client = server.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");
+        client.send(noise(1, 8_000_000));
+        assert_eq!(client.read("POST").to_string(), "405 length close: no");
+        client.end_sending();
+        assert_eq!(client.read_end(), End::Fin);
+    }
+    // And one that sends nothing before it is asked is answered all the same.
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.read("POST").to_string(), "405 length close: no");
+}
+
+struct SendJudge;
+
+impl Gateway for SendJudge {
+    fn call(&mut self, _: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
+        start_response.status(405).send("no")
+    }
+
+    fn admit(&self, _: &Environ<'_>) -> Admission {
+        Admission::FromHead
+    }
+}
+
+#[test]
+fn boxed_gateway_is_asked_as_the_one_in_the_box() {
+    let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+    let mut hand = ByHand::new(Box::new(SendJudge) as Box<dyn Gateway>);
+    hand.receive(request);
+    assert_eq!(told(&mut hand), ["405 length close: no", "closed"]);
+    let mut hand = ByHand::new(Box::new(SendJudge) as Box<dyn Gateway + Send>);
+    hand.receive(request);
+    assert_eq!(told(&mut hand), ["405 length close: no", "closed"]);
 }
 
 // Request content

@@ -26,11 +26,12 @@ const REQUEST_STATES: [RequestState; 5] = [
     RequestState::Complete,
     RequestState::Refused(ERROR),
 ];
-const REQUEST_EVENTS: [RequestEvent; 6] = [
+const REQUEST_EVENTS: [RequestEvent; 7] = [
     RequestEvent::HeadBegun,
     RequestEvent::HeadEnded,
     RequestEvent::ContentAwaited(OTHER_DECODER),
     RequestEvent::ContentEnded,
+    RequestEvent::ContentDeclined,
     RequestEvent::Refused(OTHER_ERROR),
     RequestEvent::NextExchange,
 ];

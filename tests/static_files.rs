@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
@@ -205,6 +205,40 @@ fn other_methods_are_refused_and_the_connection_goes_on() {
     let both = Answer::read(&mut stream);
     assert_eq!(both.code, 405);
     assert!(both.text().ends_with("Hello, tide!"));
+}
+
+#[test]
+fn content_is_refused_by_the_head_and_holds_no_file() {
+    let site = Site::new();
+    let head = "PUT /hello.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
+    let uploads: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = site.program.connect();
+            stream.write_all(head.as_bytes()).unwrap();
+            // More than may stay in memory; most of it finds nobody who reads it as content.
+            stream.write_all(&[b'x'; 1_000_000]).unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            assert_eq!(&status, b"HTTP/1.1 405");
+            stream
+        })
+        .collect();
+    #[cfg(target_os = "linux")]
+    for entry in fs::read_dir(format!("/proc/{}/fd", site.program.id())).unwrap() {
+        let target = fs::read_link(entry.unwrap().path()).unwrap_or_default();
+        assert!(!target.to_string_lossy().contains("(deleted)"), "a spool file: {}", target.display());
+    }
+    drop(uploads);
+    // Nobody is asked to send what nobody reads, and a GET needs none either.
+    for method in ["POST", "GET"] {
+        let fields = ["Content-Length: 5", "Expect: 100-continue"];
+        let mut stream = site.program.connect();
+        let head = format!("{method} /hello.txt HTTP/1.1\r\nHost: a\r\n{}\r\n\r\n", fields.join("\r\n"));
+        stream.write_all(head.as_bytes()).unwrap();
+        let answer = Answer::read(&mut stream);
+        assert_eq!(answer.code, if method == "GET" { 200 } else { 405 });
+        assert_eq!(answer.field("Connection"), Some("close"));
+    }
 }
 
 #[test]

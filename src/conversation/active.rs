@@ -19,7 +19,9 @@ use super::output_queue::OutputQueue;
 use super::report::Report;
 use super::turn::Turn;
 use super::{Farewell, Phase, Wants};
-use crate::gateway::{BodyKind, BodyStream, FileRange, GatewayError, Later, OwnedContent, RequestContent};
+use crate::gateway::{
+    Admission, BodyKind, BodyStream, FileRange, GatewayError, Later, OwnedContent, RequestContent,
+};
 use crate::limits::Limits;
 use crate::message::RequestHead;
 use crate::now::Moment;
@@ -162,10 +164,11 @@ impl Active {
         exchange: Exchange,
         parsed: &ParsedHead<'_, '_>,
         bytes: &[u8],
+        turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) -> Active {
         let mut active = Active::of(exchange);
-        active.await_content(parsed, bytes, out);
+        active.await_content(parsed, bytes, turn, out);
         active
     }
 
@@ -400,7 +403,7 @@ impl Active {
         self.exchange.begun = turn.around.now.moment;
         let behind = &rest[parsed.length..];
         let Some(content) = self.exchange.take_content(parsed, behind) else {
-            self.await_content(parsed, rest, out);
+            self.await_content(parsed, rest, turn, out);
             return Round::Used(parsed.length);
         };
         let used = parsed.length + content.bytes.len();
@@ -408,8 +411,30 @@ impl Active {
         Round::Used(used)
     }
 
-    /// The head at the start of these bytes is complete, its content is not.
-    fn await_content(&mut self, parsed: &ParsedHead<'_, '_>, bytes: &[u8], out: &mut OutputQueue) {
+    /// The head at the start of these bytes is complete, its content is not: the application says whether it
+    /// wants that.
+    fn await_content(
+        &mut self,
+        parsed: &ParsedHead<'_, '_>,
+        bytes: &[u8],
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        let (head, content_length) = (parsed.head(), parsed.meaning.framing.declared_length());
+        match self.exchange.admit(&head, content_length, turn) {
+            Ok(Admission::Collect) => self.begin_to_collect(parsed, bytes, out),
+            Ok(Admission::FromHead) => {
+                self.exchange.http.decline_content();
+                self.answer(&head, RequestContent::borrowed(&[]), content_length, turn, out);
+            }
+            Err(error) => {
+                self.exchange.http.decline_content();
+                self.follow(Err(error), &head, turn, out);
+            }
+        }
+    }
+
+    fn begin_to_collect(&mut self, parsed: &ParsedHead<'_, '_>, bytes: &[u8], out: &mut OutputQueue) {
         let (head, behind) = bytes.split_at(parsed.length);
         // Who has begun to send does not wait (RFC 9110 §10.1.1).
         if parsed.meaning.expectation == Expectation::Continue && behind.is_empty() {

@@ -59,7 +59,7 @@ impl Conversation {
         };
         turn.budget.requests -= 1;
         let Some(content) = exchange.take_content(&parsed, &bytes[parsed.length..]) else {
-            self.take(Active::in_content(exchange, &parsed, bytes, out));
+            self.take(Active::in_content(exchange, &parsed, bytes, turn, out));
             return parsed.length;
         };
         let used = parsed.length + content.bytes.len();

@@ -13,7 +13,9 @@ use super::output_queue::OutputQueue;
 use super::report::Report;
 use super::sink::{Notes, Sink, Tally};
 use super::turn::Turn;
-use crate::gateway::{Body, BodyKind, Environ, GatewayError, RequestContent, ResponseSink, StartResponse};
+use crate::gateway::{
+    Admission, Body, BodyKind, Environ, GatewayError, RequestContent, ResponseSink, StartResponse,
+};
 use crate::message::RequestHead;
 use crate::now::Moment;
 use crate::protocol::{
@@ -69,6 +71,19 @@ impl Exchange {
             }
             RequestFraming::Chunked => None,
         }
+    }
+
+    /// Asks the application whether it wants the content that is still to come.
+    pub fn admit(
+        &self,
+        head: &RequestHead<'_>,
+        content_length: Option<u64>,
+        turn: &Turn<'_>,
+    ) -> Result<Admission, GatewayError> {
+        let (around, content) = (turn.around, RequestContent::borrowed(&[]));
+        let environ =
+            Environ::new(head, content, content_length, &turn.client, &around.server, around.now.moment);
+        guard(|| Ok(turn.gateway.admit(&environ)))
     }
 
     /// Calls the application. None where head and content were handed over in the call, as nearly always; else what
@@ -179,6 +194,7 @@ fn farewell(reason: CloseReason) -> Farewell {
     match reason {
         CloseReason::ClientAsked | CloseReason::Http10 | CloseReason::EndsContent => Farewell::Clean,
         CloseReason::ApplicationAsked
+        | CloseReason::ContentUnread
         | CloseReason::Refused
         | CloseReason::Failed
         | CloseReason::ShuttingDown => Farewell::Linger,

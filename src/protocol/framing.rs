@@ -15,6 +15,16 @@ pub enum RequestFraming {
     Chunked,
 }
 
+impl RequestFraming {
+    /// How long the content is, if the head says so.
+    pub fn declared_length(self) -> Option<u64> {
+        match self {
+            RequestFraming::Length(length) => Some(length),
+            RequestFraming::None | RequestFraming::Chunked => None,
+        }
+    }
+}
+
 /// What the fields of a head say about its framing, taken in one by one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FramingFields {

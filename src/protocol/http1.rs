@@ -165,6 +165,13 @@ impl Http1 {
         }
     }
 
+    /// Leaves the content that is still to come unread, and with it all that comes after. Whatever else would
+    /// have ended the connection: its client may be sending still.
+    pub fn decline_content(&mut self) {
+        self.on_request(RequestEvent::ContentDeclined);
+        self.persistence = Persistence::Close(CloseReason::ContentUnread);
+    }
+
     /// From now on nothing is read as a request any more; the caller writes the answer with
     /// [`Http1::write_error`].
     pub fn refuse(&mut self, error: ProtocolError) {

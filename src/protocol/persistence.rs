@@ -24,6 +24,8 @@ pub enum CloseReason {
     ApplicationAsked,
     /// The end of the connection is the end of the content (RFC 9112 §6.3).
     EndsContent,
+    /// Content of the request was left unread; where the next one begins is not known.
+    ContentUnread,
     /// The request was refused; where the next one begins is not known.
     Refused,
     /// The response could not be completed.

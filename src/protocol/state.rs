@@ -6,13 +6,13 @@
 //!
 //! The request:
 //!
-//! | state \ event | HeadBegun | HeadEnded | ContentAwaited | ContentEnded | Refused | NextExchange |
-//! |---|---|---|---|---|---|---|
-//! | Idle | Head | Complete | Body | – | Refused | – |
-//! | Head | Head | Complete | Body | – | Refused | – |
-//! | Body | – | – | – | Complete | Refused | – |
-//! | Complete | – | – | – | – | Refused | Idle |
-//! | Refused | – | – | – | – | Refused | – |
+//! | state \ event | HeadBegun | HeadEnded | ContentAwaited | ContentEnded | ContentDeclined | Refused | NextExchange |
+//! |---|---|---|---|---|---|---|---|
+//! | Idle | Head | Complete | Body | – | – | Refused | – |
+//! | Head | Head | Complete | Body | – | – | Refused | – |
+//! | Body | – | – | – | Complete | Complete | Refused | – |
+//! | Complete | – | – | – | – | – | Refused | Idle |
+//! | Refused | – | – | – | – | – | Refused | – |
 //!
 //! The response:
 //!
@@ -37,7 +37,7 @@ pub enum RequestState {
     Head,
     /// The head is complete; content is being decoded.
     Body(BodyDecoder),
-    /// All of it is here.
+    /// All of it is here, or all that is read of it.
     Complete,
     /// It broke the rules. No byte of this connection is a request any more.
     Refused(ProtocolError),
@@ -54,6 +54,8 @@ pub enum RequestEvent {
     ContentAwaited(BodyDecoder),
     /// The content ended.
     ContentEnded,
+    /// Nobody wants the content that is still to come.
+    ContentDeclined,
     /// A rule was broken, or a limit or deadline passed.
     Refused(ProtocolError),
     /// The exchange is over and the connection lives on.
@@ -101,18 +103,26 @@ impl RequestState {
             (S::Idle | S::Head, E::HeadBegun) => Some(S::Head),
             (S::Idle | S::Head, E::HeadEnded) => Some(S::Complete),
             (S::Idle | S::Head, E::ContentAwaited(decoder)) => Some(S::Body(decoder)),
-            (S::Body(_), E::ContentEnded) => Some(S::Complete),
+            (S::Body(_), E::ContentEnded | E::ContentDeclined) => Some(S::Complete),
             // Even a complete one: there may be no place for the last of its content.
             (S::Idle | S::Head | S::Body(_) | S::Complete, E::Refused(error)) => Some(S::Refused(error)),
             // The first error is the one that is answered.
             (S::Refused(first), E::Refused(_)) => Some(S::Refused(first)),
             (S::Complete, E::NextExchange) => Some(S::Idle),
-            (S::Idle | S::Head, E::ContentEnded | E::NextExchange)
+            (S::Idle | S::Head, E::ContentEnded | E::ContentDeclined | E::NextExchange)
             | (S::Body(_), E::HeadBegun | E::HeadEnded | E::ContentAwaited(_) | E::NextExchange)
-            | (S::Complete, E::HeadBegun | E::HeadEnded | E::ContentAwaited(_) | E::ContentEnded)
+            | (
+                S::Complete,
+                E::HeadBegun | E::HeadEnded | E::ContentAwaited(_) | E::ContentEnded | E::ContentDeclined,
+            )
             | (
                 S::Refused(_),
-                E::HeadBegun | E::HeadEnded | E::ContentAwaited(_) | E::ContentEnded | E::NextExchange,
+                E::HeadBegun
+                | E::HeadEnded
+                | E::ContentAwaited(_)
+                | E::ContentEnded
+                | E::ContentDeclined
+                | E::NextExchange,
             ) => None,
         }
     }

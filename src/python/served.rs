@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use super::watch::BusySince;
 use crate::adapters::wsgi::report;
-use crate::gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
+use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
 use crate::server::ServerHandle;
 
 /// What a supervisor is told.
@@ -110,6 +110,10 @@ impl Gateway for Served<'_> {
         // There may be many calls in one turn of the loop: each has its time for itself.
         self.watched.busy_since.set();
         self.gateway.call(environ, start_response)
+    }
+
+    fn admit(&self, environ: &Environ<'_>) -> Admission {
+        self.gateway.admit(environ)
     }
 
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, Wait, content};
 use crate::conversation::Outcome;
-use crate::gateway::{BodyStream, Content, FileRange, Later, Piece, ResponseHead, Wakeup, Writer};
+use crate::gateway::{Admission, BodyStream, Content, FileRange, Later, Piece, ResponseHead, Wakeup, Writer};
 use crate::now::Moment;
 use crate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
@@ -37,6 +37,8 @@ pub struct Account {
     /// Bytes written until now, and when its turn began.
     pub written: Rc<Cell<usize>>,
     pub written_before: usize,
+    /// Requests whose content was not wanted before it was there.
+    pub declined: Vec<usize>,
     /// Requests whose answer was begun while the server shut down.
     pub last_ones: Vec<usize>,
     /// Exchanges in the journal, by the number of the request.
@@ -73,9 +75,7 @@ impl Gateway for Application {
         environ: &mut Environ<'_>,
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError> {
-        let path = environ.path().to_string();
-        let mut numbers = path[1..].split('/').map(|number| number.parse().unwrap_or(usize::MAX));
-        let (connection, number) = (numbers.next().unwrap(), numbers.next().unwrap_or(usize::MAX));
+        let (connection, number) = numbers(environ);
         self.check(connection, number, environ);
         let promise = Promise {
             scripts: self.scripts.clone(),
@@ -86,6 +86,25 @@ impl Gateway for Application {
         };
         promise.item().answer(&promise, start_response)
     }
+
+    fn admit(&self, environ: &Environ<'_>) -> Admission {
+        let (connection, number) = numbers(environ);
+        // What is to be refused names no connection.
+        let item = self.scripts.get(connection).and_then(|script| script.items.get(number));
+        match item.map(|item| &item.kind) {
+            Some(Kind::Good { is_by_head: true, .. }) => {
+                self.ledger.borrow_mut().accounts[connection].declined.push(number);
+                Admission::FromHead
+            }
+            Some(Kind::Good { .. } | Kind::Bad(_)) | None => Admission::Collect,
+        }
+    }
+}
+
+/// Connection and request, as the path says.
+fn numbers(environ: &Environ<'_>) -> (usize, usize) {
+    let mut numbers = environ.path()[1..].split('/').map(|number| number.parse().unwrap_or(usize::MAX));
+    (numbers.next().unwrap(), numbers.next().unwrap_or(usize::MAX))
 }
 
 impl Application {
@@ -106,6 +125,7 @@ impl Application {
         }
         ledger.accounts[connection].calls += 1;
         let length = match self.scripts[connection].items[number].kind {
+            Kind::Good { .. } if ledger.accounts[connection].declined.contains(&number) => 0,
             Kind::Good { body, .. } => body,
             Kind::Bad(_) => return ledger.violations.push(format!("{connection}/{number} was accepted")),
         };

@@ -240,7 +240,9 @@ pub fn judge_wire(
         let is_last = number + 1 == responses.len();
         if number < account.calls {
             judge_answer(connection, number, &script.items[number], response, served, is_last)?;
-            if account.last_ones.contains(&number) && !response.says_close() {
+            let is_last_one =
+                [&account.last_ones, &account.declined].iter().any(|those| those.contains(&number));
+            if is_last_one && !response.says_close() {
                 return Err(format!("answer {number} does not say that it is the last: {response}"));
             }
         } else {

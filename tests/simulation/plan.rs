@@ -89,6 +89,8 @@ pub enum Kind {
         answer: Answer,
         status: u16,
         says_close: bool,
+        /// The application wants no content that is still to come.
+        is_by_head: bool,
     },
     /// To be refused with this status.
     Bad(u16),
@@ -227,6 +229,7 @@ fn good_item(connection: usize, number: usize, bytes: &mut Vec<u8>, rng: &Rng) -
         answer: answer(rng, 0),
         status: rng.pick(&[200, 200, 200, 404, 204, 304]),
         says_close: rng.once_in(16),
+        is_by_head: rng.once_in(4),
     };
     Item { start, head_end, end: bytes.len(), method, is_http11, kind }
 }

@@ -18,6 +18,8 @@
 //!   of bytes (§14) are obeyed.
 //! - A type comes from the name's extension; text is said to be UTF-8. Without a known extension
 //!   it is `application/octet-stream`, and browsers are told not to guess.
+//! - Content of a request is not waited for, nor read: who sends some gets its answer at once, and the end of the
+//!   connection.
 //! - `index.html` aside, no name is special: no compression on the fly, no language negotiation.
 //!
 //! ```no_run
@@ -50,7 +52,9 @@ use std::time::SystemTime;
 use self::folder::{Folder, Node};
 use self::range::Selection;
 use self::validators::{Validators, Verdict};
-use crate::gateway::{Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse};
+use crate::gateway::{
+    Admission, Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
+};
 use crate::message::{HttpDate, Method, StatusCode};
 
 const INDEX_NAME: &str = "index.html";
@@ -134,6 +138,11 @@ impl Gateway for StaticFiles {
                 None => Err(error.into()),
             },
         }
+    }
+
+    /// No method that is answered here knows content (RFC 9110 §9.3.1).
+    fn admit(&self, _environ: &Environ<'_>) -> Admission {
+        Admission::FromHead
     }
 }
 

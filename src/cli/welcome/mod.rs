@@ -17,7 +17,7 @@ mod page;
 mod tide;
 mod upload;
 
-use crate::gateway::{Body, Environ, Gateway, GatewayError, ResponseHead, StartResponse};
+use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, ResponseHead, StartResponse};
 use crate::message::Method;
 
 use self::late::LateAnswer;
@@ -63,6 +63,14 @@ impl Gateway for Welcome {
             (b"/style.css", _) => asset(start_response, "text/css; charset=utf-8", STYLE),
             (b"/icon.svg" | b"/favicon.ico", _) => asset(start_response, "image/svg+xml", ICON),
             _ => page_head(start_response, 404).send(page::not_found(&path)),
+        }
+    }
+
+    /// Only the desk for uploads reads content.
+    fn admit(&self, environ: &Environ<'_>) -> Admission {
+        match (&*environ.path_info(), environ.method()) {
+            (b"/upload", Method::POST | Method::PUT) => Admission::Collect,
+            _ => Admission::FromHead,
         }
     }
 }
