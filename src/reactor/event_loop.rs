@@ -14,7 +14,7 @@
 
 use std::io;
 use std::mem;
-
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// places end below 2^31.
 const WAKER: Token = Token(usize::MAX);
 
-fn listener_token(index: usize) -> Token {
+pub(super) fn listener_token(index: usize) -> Token {
     Token(usize::MAX - 1 - index)
 }
 
@@ -165,24 +165,45 @@ impl EventLoop {
     }
 }
 
+/// How many of each kind a turn of the loop takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LoopBudget {
+    /// Connections accepted from one listener.
+    pub accepts: usize,
+    /// Wake-ups answered, and remainders taken up.
+    pub remainders: usize,
+    /// Timers that go off.
+    pub expiries: usize,
+}
+
+impl LoopBudget {
+    const TURN: LoopBudget = LoopBudget {
+        accepts: ACCEPTS_PER_TURN,
+        remainders: REMAINDERS_PER_TURN,
+        expiries: EXPIRIES_PER_TURN,
+    };
+}
+
 /// A running server: all that the loop does but wait. A simulation runs it, too, over listeners and sockets of its own.
 pub(super) struct Running<'g, L: Listening = Listener> {
     listeners: Vec<L>,
-    connections: Connections<L::Stream>,
-    timers: Timers,
+    pub connections: Connections<L::Stream>,
+    pub timers: Timers,
+    /// What a turn of the loop takes; a simulation gives less.
+    pub budget: LoopBudget,
     /// Connections that can go on without an event.
     ready: Vec<ConnectionId>,
     /// Connections that wait for memory, or for the gateway.
     starved: Vec<ConnectionId>,
     /// Connections that were woken and have not had their turn.
-    woken: Vec<ConnectionId>,
+    pub woken: Vec<ConnectionId>,
     /// When the operator was last told that accepting has failed.
     complained: Option<Moment>,
     /// When draining ends.
     drain_until: Option<Moment>,
     /// Until when it accepts although it drains.
     last_call: Option<Moment>,
-    shared: Shared<'g>,
+    pub shared: Shared<'g>,
 }
 
 /// How long the loop may wait for events.
@@ -217,16 +238,7 @@ impl Running<'_, Listener> {
             self.take_up_remainders();
             self.expire();
             self.shared.journal.flush();
-            match handle.command() {
-                Command::Run => {}
-                Command::Drain(queue) => self.drain(queue),
-                Command::Stop => {
-                    self.stop();
-                    return Ok(());
-                }
-            }
-            if self.is_drained() {
-                self.stop();
+            if self.obey(handle.command()).is_break() {
                 return Ok(());
             }
         }
@@ -271,6 +283,7 @@ impl<'g, L: Listening> Running<'g, L> {
             listeners,
             connections,
             timers,
+            budget: LoopBudget::TURN,
             ready: Vec::new(),
             starved: Vec::new(),
             woken: Vec::new(),
@@ -283,7 +296,7 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// How long to wait for events: not at all if something can go on, else exactly until the next
     /// deadline, and for ever if there is none. The gateway may want it shorter.
-    fn patience(&self) -> Patience {
+    pub fn patience(&self) -> Patience {
         let is_ready = |listener: &L| listener.accepting() == Accepting::Ready;
         let is_fed = !self.starved.is_empty() && self.shared.can_take_more();
         if is_fed || !self.ready.is_empty() || !self.woken.is_empty() || self.listeners.iter().any(is_ready) {
@@ -298,7 +311,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// An event has come: for whom, and [what it says](signs).
-    fn dispatch(&mut self, token: Token, signs: u8) {
+    pub fn dispatch(&mut self, token: Token, signs: u8) {
         if token == WAKER {
             // It has ended the wait, and that is all that it is for.
         } else if let Some(id) = self.connections.find(token) {
@@ -319,7 +332,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Takes connections from the listeners that may have some.
-    fn accept(&mut self) {
+    pub fn accept(&mut self) {
         let now = self.shared.around.now.moment;
         for index in 0..self.listeners.len() {
             if let Accepting::Paused(until) = self.listeners[index].accepting()
@@ -327,7 +340,7 @@ impl<'g, L: Listening> Running<'g, L> {
             {
                 self.listeners[index].resume();
             }
-            let mut budget = ACCEPTS_PER_TURN;
+            let mut budget = self.budget.accepts;
             while self.listeners[index].accepting() == Accepting::Ready && budget > 0 {
                 self.accept_one(index);
                 budget -= 1;
@@ -381,11 +394,11 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Gives a turn to the connections that other threads have woken.
-    fn wake(&mut self, queue: &WakeupQueue) {
+    pub fn wake(&mut self, queue: &WakeupQueue) {
         if queue.is_notified() {
             queue.drain(&mut self.woken);
         }
-        for id in first(&mut self.woken, REMAINDERS_PER_TURN) {
+        for id in first(&mut self.woken, self.budget.remainders) {
             self.turn(id, Cause::Wake);
         }
     }
@@ -400,11 +413,11 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Gives a turn to the connections that stopped early.
-    fn take_up_remainders(&mut self) {
+    pub fn take_up_remainders(&mut self) {
         if self.shared.can_take_more() {
             self.relieve();
         }
-        for id in first(&mut self.ready, REMAINDERS_PER_TURN) {
+        for id in first(&mut self.ready, self.budget.remainders) {
             if let Some(connection) = self.connections.get(id) {
                 connection.dequeue();
                 self.turn(id, Cause::Remainder);
@@ -414,9 +427,9 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// Gives a turn to the connections whose timer has gone off. They are all taken first: a timer
     /// that is set again at once must wait for the next turn of the loop.
-    fn expire(&mut self) {
-        let now = self.shared.around.now.moment;
-        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(EXPIRIES_PER_TURN).collect();
+    pub fn expire(&mut self) {
+        let (now, count) = (self.shared.around.now.moment, self.budget.expiries);
+        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(count).collect();
         for id in due {
             self.turn(id, Cause::Timer);
         }
@@ -445,7 +458,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Sends the finished responses that have waited for each other.
-    fn deliver(&mut self) {
+    pub fn deliver(&mut self) {
         if self.shared.held.is_empty() {
             return;
         }
@@ -506,6 +519,23 @@ impl<'g, L: Listening> Running<'g, L> {
             connection.close_account(&mut self.shared.held_bytes);
             self.listeners.iter_mut().for_each(L::resume);
         }
+    }
+
+    /// Does what the server was told to do. Breaks when it has ended.
+    pub fn obey(&mut self, command: Command) -> ControlFlow<()> {
+        match command {
+            Command::Run => {}
+            Command::Drain(queue) => self.drain(queue),
+            Command::Stop => {
+                self.stop();
+                return ControlFlow::Break(());
+            }
+        }
+        if self.is_drained() {
+            self.stop();
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     }
 
     /// Stops accepting, after those that wait already; every connection has a last look for a request that

@@ -10,24 +10,6 @@ use super::stream::Transport;
 use crate::conversation::OutputQueue;
 use crate::gateway::FileRange;
 
-/// Whether a read that did not fill its buffer has drained the socket, so that the read that would
-/// only say `WouldBlock` can be saved (a tenth of the CPU of a request). True on epoll and kqueue,
-/// unless the event has said that the peer has ended: then the end is still to be read, and no
-/// further event will tell. mio does not promise it; where its poll(2) backend is forced, which arms an
-/// event again only on `WouldBlock`, the draining path runs.
-const SHORT_READ_DRAINS: bool = cfg!(all(
-    not(mio_unsupported_force_poll_poll),
-    any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        target_os = "dragonfly",
-        target_vendor = "apple",
-    )
-));
-
 /// Slices given to one vectored write. 16: more would not fit a socket's buffer.
 const SLICES_MAX: usize = 16;
 
@@ -86,7 +68,7 @@ pub(super) fn fill(stream: &impl Transport, readiness: &Readiness, scratch: &mut
         }
         Ok(count) => {
             let is_drained =
-                SHORT_READ_DRAINS && count < scratch.len() && !readiness.has(Readiness::READ_CLOSED);
+                stream.short_read_drains() && count < scratch.len() && !readiness.has(Readiness::READ_CLOSED);
             readiness.set(Readiness::READABLE, !is_drained);
             Ok(Filled::Bytes(count))
         }
@@ -133,7 +115,7 @@ pub(super) fn flush(
                     out.clear();
                     return Ok(Flushed { bytes: written, unsendable: None });
                 }
-                otherwise => Some(otherwise.and_then(|written| taken(written, bytes.len()))),
+                otherwise => Some(otherwise.and_then(|written| taken(stream, written, bytes.len()))),
             }
         }
         _ => None,
@@ -194,12 +176,12 @@ fn write(stream: &impl Transport, out: &OutputQueue, is_followed: bool) -> io::R
     let mut all = out.slices();
     let first = all.next().unwrap_or_default();
     let Some(second) = all.next() else {
-        let written = match is_followed && SHORT_READ_DRAINS {
+        let written = match is_followed && stream.short_read_drains() {
             // Past mio, whose other back end would not learn that the socket is full.
             true => stream.write_more(first)?,
             false => stream.write(first)?,
         };
-        return taken(written, first.len());
+        return taken(stream, written, first.len());
     };
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let (mut count, mut offered) = (0, 0);
@@ -208,14 +190,14 @@ fn write(stream: &impl Transport, out: &OutputQueue, is_followed: bool) -> io::R
         count += 1;
         offered += slice.len();
     }
-    taken(stream.write_slices(&slices[..count])?, offered)
+    taken(stream, stream.write_slices(&slices[..count])?, offered)
 }
 
 /// A short write means that the socket is full, under the same rule as a short read.
-fn taken(written: usize, offered: usize) -> io::Result<Taken> {
+fn taken(stream: &impl Transport, written: usize, offered: usize) -> io::Result<Taken> {
     match written {
         0 => Err(io::ErrorKind::WriteZero.into()),
-        count => Ok(Taken::Bytes { count, is_full: count < offered && SHORT_READ_DRAINS }),
+        count => Ok(Taken::Bytes { count, is_full: count < offered && stream.short_read_drains() }),
     }
 }
 

@@ -73,13 +73,33 @@ impl<S: Transport> Wire for Socket<S> {
 /// What an event says, in bits of [`Readiness`].
 #[inline]
 pub(super) fn signs(event: &Event) -> u8 {
-    let sign = |bits: u8, is_set: bool| if is_set { bits } else { 0 };
-    // Who finds the end, or what is wrong, is the next call.
-    sign(Readiness::READABLE, event.is_readable())
-        | sign(Readiness::WRITABLE, event.is_writable())
-        | sign(Readiness::READ_CLOSED | Readiness::READABLE, event.is_read_closed())
-        | sign(
-            Readiness::BROKEN | Readiness::READABLE | Readiness::WRITABLE,
-            event.is_error() || event.is_write_closed(),
-        )
+    Said {
+        is_readable: event.is_readable(),
+        is_writable: event.is_writable(),
+        is_read_closed: event.is_read_closed(),
+        is_broken: event.is_error() || event.is_write_closed(),
+    }
+    .signs()
+}
+
+/// What an event says, in mio's words: those of all systems, and each gives them a meaning of its own.
+pub(super) struct Said {
+    pub is_readable: bool,
+    pub is_writable: bool,
+    pub is_read_closed: bool,
+    /// An error, or that nothing can be written any more.
+    pub is_broken: bool,
+}
+
+impl Said {
+    /// In bits of [`Readiness`].
+    #[inline]
+    pub fn signs(&self) -> u8 {
+        let sign = |bits: u8, is_set: bool| if is_set { bits } else { 0 };
+        // Who finds the end, or what is wrong, is the next call.
+        sign(Readiness::READABLE, self.is_readable)
+            | sign(Readiness::WRITABLE, self.is_writable)
+            | sign(Readiness::READ_CLOSED | Readiness::READABLE, self.is_read_closed)
+            | sign(Readiness::BROKEN | Readiness::READABLE | Readiness::WRITABLE, self.is_broken)
+    }
 }
