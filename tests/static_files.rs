@@ -6,9 +6,14 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use support::process::{Answer, Program};
+use support::process::{Answer, PATIENCE, Program, command, run_command};
 use support::temp_folder::TempFolder;
 
 /// A folder of this shape, being served:
@@ -128,6 +133,143 @@ fn pipe_holds_nobody() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     site.check("/pipe", 403, "");
     site.check("/hello.txt", 200, "Hello, tide!");
+}
+
+#[test]
+fn writer_of_a_pipe_is_not_let_through_by_a_request() {
+    let site = Site::new();
+    let pipe = site.folder.path().join("public/pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (sender, opened) = channel();
+    let path = pipe.clone();
+    // It opens only when somebody has opened the other end.
+    thread::spawn(move || sender.send(fs::File::options().write(true).open(path).map(drop)));
+    for _ in 0..5 {
+        site.check("/pipe", 403, "");
+        site.check("/", 200, &site.program.get("/").text());
+        assert!(matches!(opened.recv_timeout(Duration::from_millis(40)), Err(RecvTimeoutError::Timeout)));
+    }
+    let _reader = fs::File::open(&pipe).unwrap();
+    opened.recv_timeout(PATIENCE).unwrap().unwrap();
+}
+
+/// A folder with so many empty files in it.
+fn fill(folder: &Path, count: u32) {
+    fs::create_dir_all(folder).unwrap();
+    for number in 0..count {
+        fs::File::create(folder.join(format!("a-file-with-an-ordinary-name-{number}.txt"))).unwrap();
+    }
+}
+
+/// While eight clients pipeline 40 requests each, how long another one waits for a small file at most.
+fn longest_wait_during(site: &Site, method: &str, target: &str) -> Duration {
+    let kept = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n\r\n");
+    let last = format!("{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let requests = kept.repeat(39) + &last;
+    let mut longest = Duration::ZERO;
+    thread::scope(|scope| {
+        let stormers: Vec<_> = (0..8)
+            .map(|_| {
+                let mut stream = site.program.connect();
+                stream.write_all(requests.as_bytes()).unwrap();
+                scope.spawn(move || {
+                    let mut bytes = Vec::new();
+                    stream.read_to_end(&mut bytes).unwrap();
+                    assert_eq!(bytes.windows(15).filter(|bytes| bytes == b"HTTP/1.1 200 OK").count(), 40);
+                })
+            })
+            .collect();
+        loop {
+            let begun = Instant::now();
+            site.check("/hello.txt", 200, "Hello, tide!");
+            longest = longest.max(begun.elapsed());
+            if stormers.iter().all(|stormer| stormer.is_finished()) {
+                break;
+            }
+        }
+    });
+    longest
+}
+
+#[test]
+fn listings_make_nobody_else_wait() {
+    let site = Site::new();
+    fill(&site.folder.path().join("public/many"), 5_000);
+    for method in ["HEAD", "GET"] {
+        let longest = longest_wait_during(&site, method, "/many/");
+        assert!(longest < Duration::from_millis(500), "{method}: {longest:?}");
+    }
+}
+
+#[test]
+fn enormous_folder_makes_nobody_else_wait() {
+    let site = Site::new();
+    fill(&site.folder.path().join("public/most"), 100_000);
+    let mut longest = Duration::ZERO;
+    thread::scope(|scope| {
+        let lister = scope.spawn(|| site.program.get("/most/"));
+        while !lister.is_finished() {
+            let begun = Instant::now();
+            site.check("/hello.txt", 200, "Hello, tide!");
+            longest = longest.max(begun.elapsed());
+        }
+        let page = lister.join().unwrap().text();
+        assert!(page.contains("There is more; 5000 entries are shown.") && page.ends_with("</p>\n"));
+    });
+    assert!(longest < Duration::from_millis(500), "{longest:?}");
+}
+
+/// The program as somebody whom permissions hold, which root is not: as nobody, from where nobody can find it.
+fn tidegate_of_nobody(folder: &TempFolder) -> Command {
+    let program = folder.path().join("tidegate");
+    // By another process: a program that somebody has open for writing cannot be started, and children of other
+    // tests could have inherited that from this one.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tidegate")).arg(&program).status().unwrap();
+    assert!(copied.success());
+    let mut command = command(program);
+    if rustix::process::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    command.args(["--listen", "127.0.0.1:0", "static"]).arg(folder.path().join("public"));
+    command
+}
+
+#[test]
+fn folder_that_cannot_be_read_is_warned_of_and_one_that_cannot_be_entered_refused() {
+    let folder = TempFolder::new();
+    let file = folder.write("public/hello.txt", "Hello, tide!");
+    let public = file.parent().unwrap();
+    fs::set_permissions(public, fs::Permissions::from_mode(0o311)).unwrap();
+    let mut command = tidegate_of_nobody(&folder);
+    let mut program = Program::start_command(&mut command, 0);
+    let warning = program.stderr.next();
+    assert!(warning.contains("public cannot be read") && warning.contains("denied"), "{warning}");
+    program.hear_announcements(1);
+    assert_eq!(program.get("/hello.txt").text(), "Hello, tide!");
+    for method in ["GET", "HEAD"] {
+        assert_eq!(program.ask(method, "/", &[], b"").code, 403);
+    }
+    fs::set_permissions(public, fs::Permissions::from_mode(0o600)).unwrap();
+    drop(program);
+    let ended = run_command(&mut command);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot serve the folder") && ended.stderr.contains("denied"));
+    fs::set_permissions(public, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn folder_that_has_gone_is_unavailable_until_it_is_back() {
+    let site = Site::new();
+    let public = site.folder.path().join("public");
+    fs::remove_dir_all(&public).unwrap();
+    for target in ["/", "/hello.txt", "/hello.txt"] {
+        site.check(target, 503, "");
+    }
+    let line = site.program.stderr.next_with("has gone");
+    assert!(line.contains(" ERROR ") && line.contains("public"), "{line}");
+    site.folder.write("public/hello.txt", "back");
+    site.check("/hello.txt", 200, "back");
+    site.check("/gone.txt", 404, "");
 }
 
 /// Root may read everything, so the check needs another user.

@@ -1,9 +1,11 @@
 //! For tests: asks a gateway by hand, and records what it answers.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::thread;
+use std::time::Duration;
 
 use crate::gateway::{
-    BodyKind, Client, Content, Environ, Gateway, GatewayError, Misuse, NoWake, Peer, RequestContent,
+    BodyKind, Client, Content, Environ, Gateway, GatewayError, Misuse, NoWake, Peer, Piece, RequestContent,
     ResponseSink, ServerInfo, StartResponse,
 };
 use crate::message::{ContentLength, Fields, Method, RequestHead, RequestTarget, Version};
@@ -12,6 +14,7 @@ use crate::now::Moment;
 /// A response as a gateway gave it.
 #[derive(Debug, Default)]
 pub struct Recorded {
+    now: Moment,
     pub code: u16,
     pub fields: Vec<(String, String)>,
     pub length: Option<u64>,
@@ -54,17 +57,19 @@ impl ResponseSink for Recorded {
     }
 
     fn retract(&mut self) -> Result<(), Misuse> {
-        *self = Recorded::default();
+        *self = Recorded { now: self.now, ..Recorded::default() };
         Ok(())
     }
 
     fn now(&self) -> Moment {
-        Moment::START
+        self.now
     }
 }
 
-/// Asks for one target with these fields. A file is read, as the server would.
-pub fn ask(
+/// Asks for one target with these fields, at this time. What comes later is waited for, and what comes in pieces or from a file
+/// is read, as the server would.
+pub fn ask_at(
+    now: Moment,
     gateway: &mut impl Gateway,
     method: &str,
     target: &str,
@@ -88,13 +93,30 @@ pub fn ask(
     };
     let server = ServerInfo::default();
     let content = RequestContent::borrowed(b"");
-    let mut environ = Environ::new(&head, content, None, &client, &server, Moment::START);
-    let mut recorded = Recorded::default();
+    let mut environ = Environ::new(&head, content, None, &client, &server, now);
+    let mut recorded = Recorded { now, ..Recorded::default() };
     let body = gateway.call(&mut environ, StartResponse::new(&mut recorded))?;
-    if let BodyKind::File(range) = body.into_kind() {
-        let mut file = range.file;
-        file.seek(SeekFrom::Start(range.offset)).unwrap();
-        file.take(range.length).read_to_end(&mut recorded.content).unwrap();
+    let mut kind = body.into_kind();
+    loop {
+        kind = match kind {
+            BodyKind::Complete => return Ok(recorded),
+            BodyKind::Later { answer, .. } => {
+                // Wake-ups may be spurious.
+                thread::sleep(Duration::from_millis(1));
+                answer.resume(StartResponse::new(&mut recorded))?.into_kind()
+            }
+            BodyKind::Stream(mut stream) => {
+                while let Piece::Data(piece) = stream.next_piece(now)? {
+                    recorded.content.extend_from_slice(piece);
+                }
+                return Ok(recorded);
+            }
+            BodyKind::File(range) => {
+                let mut file = range.file;
+                file.seek(SeekFrom::Start(range.offset)).unwrap();
+                file.take(range.length).read_to_end(&mut recorded.content).unwrap();
+                return Ok(recorded);
+            }
+        };
     }
-    Ok(recorded)
 }

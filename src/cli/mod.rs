@@ -91,7 +91,10 @@ fn serve(options: &Options, folder: Option<&Path>) -> Result<(), String> {
     let what = match folder {
         None => "the welcome application".to_string(),
         // Tried once, so that what is wrong with the folder is said before anything is served.
-        Some(folder) => open_folder(folder).map(|_| folder.display().to_string())?,
+        Some(folder) => {
+            warn_of_no_listings(folder, &open_folder(folder)?);
+            folder.display().to_string()
+        }
     };
     let gateway = |_: usize| -> io::Result<Box<dyn Gateway>> {
         match folder {
@@ -114,6 +117,17 @@ fn serve(options: &Options, folder: Option<&Path>) -> Result<(), String> {
 
 fn open_folder(folder: &Path) -> Result<StaticFiles, String> {
     StaticFiles::new(folder).map_err(|error| format!("cannot serve the folder {}: {error}", folder.display()))
+}
+
+/// Says that a folder can be entered, and not read. No reason not to serve it: some files are for those alone who
+/// know their names.
+fn warn_of_no_listings(folder: &Path, files: &StaticFiles) {
+    if let Err(error) = files.check_listing() {
+        let folder = folder.display();
+        say(&format!(
+            "tidegate: the folder {folder} cannot be read, so its files will not be listed: {error}"
+        ));
+    }
 }
 
 /// A server with these limits and the access log that was asked for, without an address yet.

@@ -6,10 +6,15 @@
 //! Elsewhere, and where the kernel has no such call, the path is resolved first and compared with
 //! the folder's; that is as safe as long as nobody who wishes the server ill can move links about
 //! in the folder while it is being served.
+//!
+//! What lies at a path is looked at before it is opened: to open a pipe lets its writer go on, and to
+//! open a device can do anything. Linux opens the very thing that was looked at (`O_PATH`, and then its
+//! name in `/proc/self/fd`), for two system calls more than to open it unseen.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::path::is_listed;
@@ -31,7 +36,7 @@ pub enum Node {
     /// A regular file.
     File(File, Metadata),
     /// A folder.
-    Folder,
+    Folder(Metadata),
     /// A pipe, a socket or a device: nothing to be served.
     Other,
 }
@@ -40,12 +45,14 @@ impl Folder {
     /// Opens a folder.
     ///
     /// # Errors
-    /// What the system says; [`io::ErrorKind::NotADirectory`] for anything but a folder.
+    /// What the system says; [`io::ErrorKind::NotADirectory`] for anything but a folder, and
+    /// [`io::ErrorKind::PermissionDenied`] for one that must not be entered, in which nothing could be found.
     pub fn open(path: &Path) -> io::Result<Folder> {
         let path = fs::canonicalize(path)?;
         if !fs::metadata(&path)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
+        fs::metadata(path.join("."))?;
         Ok(Folder {
             #[cfg(all(feature = "sockets", target_os = "linux"))]
             descriptor: beneath::descriptor(&path)?,
@@ -53,22 +60,50 @@ impl Folder {
         })
     }
 
-    /// Opens what lies at a relative path. Does not wait for the other end of a pipe.
+    /// Finds what lies at a relative path. A regular file is opened, and nothing else is.
     ///
     /// # Errors
     /// What the system says; [`io::ErrorKind::NotFound`] for what lies outside.
     pub fn find(&self, relative: &Path) -> io::Result<Node> {
         #[cfg(all(feature = "sockets", target_os = "linux"))]
         if let Some(descriptor) = &self.descriptor {
-            return into_node(self.beneath(relative, |path| beneath::open(descriptor, path))?);
+            let place = self.beneath(relative, |path| beneath::place(descriptor, path))?;
+            let metadata = place.metadata()?;
+            if !metadata.is_file() {
+                return node_of(metadata);
+            }
+            return match beneath::open_place(&place) {
+                Ok(file) => Ok(Node::File(file, metadata)),
+                // It must not be read; or there is no /proc, and then another thing may stand there by now.
+                Err(_) => into_node(self.beneath(relative, |path| beneath::open(descriptor, path))?),
+            };
         }
         let path = self.path.join(self.resolve(relative)?);
-        let metadata = fs::metadata(&path)?;
-        match () {
-            _ if metadata.is_dir() => Ok(Node::Folder),
-            _ if metadata.is_file() => into_node(File::open(&path)?),
-            _ => Ok(Node::Other),
+        match fs::metadata(&path)? {
+            metadata if metadata.is_file() => into_node(File::open(&path)?),
+            metadata => node_of(metadata),
         }
+    }
+
+    /// Opens the folder at a relative path, to read the names in it.
+    ///
+    /// # Errors
+    /// As [`Folder::find`].
+    pub fn open_folder(&self, relative: &Path) -> io::Result<File> {
+        #[cfg(all(feature = "sockets", target_os = "linux"))]
+        if let Some(descriptor) = &self.descriptor {
+            return self.beneath(relative, |path| beneath::open_folder(descriptor, path));
+        }
+        File::open(self.path.join(self.resolve(relative)?))
+    }
+
+    /// Whether the folder itself was removed since it was opened.
+    pub fn is_gone(&self) -> bool {
+        #[cfg(all(feature = "sockets", target_os = "linux"))]
+        if let Some(descriptor) = &self.descriptor {
+            return beneath::is_removed(descriptor);
+        }
+        fs::metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// What is known of a relative path, without opening it.
@@ -78,7 +113,7 @@ impl Folder {
     pub fn look(&self, relative: &Path) -> io::Result<Metadata> {
         #[cfg(all(feature = "sockets", target_os = "linux"))]
         if let Some(descriptor) = &self.descriptor {
-            return self.beneath(relative, |path| beneath::look(descriptor, path));
+            return self.beneath(relative, |path| beneath::place(descriptor, path))?.metadata();
         }
         fs::metadata(self.path.join(self.resolve(relative)?))
     }
@@ -91,7 +126,7 @@ impl Folder {
     pub fn names(&self, relative: &Path, count_max: usize) -> io::Result<(Vec<OsString>, bool)> {
         #[cfg(all(feature = "sockets", target_os = "linux"))]
         if let Some(descriptor) = &self.descriptor {
-            let folder = self.beneath(relative, |path| beneath::open(descriptor, path))?;
+            let folder = self.beneath(relative, |path| beneath::open_folder(descriptor, path))?;
             return first(beneath::names(&folder)?, count_max);
         }
         let entries = fs::read_dir(self.path.join(self.resolve(relative)?))?;
@@ -142,25 +177,32 @@ fn first(
 }
 
 fn into_node(file: File) -> io::Result<Node> {
-    let metadata = file.metadata()?;
-    Ok(match () {
-        _ if metadata.is_file() => Node::File(file, metadata),
-        _ if metadata.is_dir() => Node::Folder,
-        _ => Node::Other,
-    })
+    match file.metadata()? {
+        metadata if metadata.is_file() => Ok(Node::File(file, metadata)),
+        metadata => node_of(metadata),
+    }
+}
+
+/// The node of what is no file. A folder that has no name any more is still open, and nowhere to be found.
+fn node_of(metadata: Metadata) -> io::Result<Node> {
+    match metadata.is_dir() {
+        true if metadata.nlink() == 0 => Err(io::ErrorKind::NotFound.into()),
+        true => Ok(Node::Folder(metadata)),
+        false => Ok(Node::Other),
+    }
 }
 
 /// `openat2(2)`: the kernel keeps every step of the path below the folder.
 #[cfg(all(feature = "sockets", target_os = "linux"))]
 mod beneath {
     use std::ffi::{OsStr, OsString};
-    use std::fs::{File, Metadata};
+    use std::fs::File;
     use std::io;
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
 
-    use rustix::fd::{AsFd, OwnedFd};
-    use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, open as open_plain, openat2};
+    use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+    use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, fstat, open as open_plain, openat2};
     use rustix::io::Errno;
 
     /// A descriptor of the folder; none if the kernel is older than 5.6, or a sandbox forbids the
@@ -175,15 +217,34 @@ mod beneath {
         }
     }
 
-    /// Opens for reading. NONBLOCK keeps a pipe from holding the server until somebody writes to
-    /// it, NOCTTY a terminal from becoming the server's.
-    pub fn open(folder: &OwnedFd, relative: &Path) -> io::Result<File> {
-        resolve(folder, relative, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
+    /// How a file is opened. NONBLOCK keeps a pipe from holding the server until somebody writes to it,
+    /// NOCTTY a terminal from becoming the server's.
+    const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+    /// Opens the place, not what stands there: that does not notice.
+    pub fn place(folder: &OwnedFd, relative: &Path) -> io::Result<File> {
+        resolve(folder, relative, OFlags::PATH)
     }
 
-    /// Opens the place, not the file, and asks for what is known of it.
-    pub fn look(folder: &OwnedFd, relative: &Path) -> io::Result<Metadata> {
-        resolve(folder, relative, OFlags::PATH)?.metadata()
+    /// Opens what stands at a place, whatever its path leads to by now.
+    pub fn open_place(place: &File) -> io::Result<File> {
+        let name = format!("/proc/self/fd/{}", place.as_raw_fd());
+        Ok(open_plain(name, READ, Mode::empty())?.into())
+    }
+
+    /// Opens for reading.
+    pub fn open(folder: &OwnedFd, relative: &Path) -> io::Result<File> {
+        resolve(folder, relative, READ)
+    }
+
+    /// Opens a folder for reading, and nothing else.
+    pub fn open_folder(folder: &OwnedFd, relative: &Path) -> io::Result<File> {
+        resolve(folder, relative, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    /// Whether an open folder has no name any more.
+    pub fn is_removed(folder: &OwnedFd) -> bool {
+        fstat(folder).is_ok_and(|known| known.st_nlink == 0)
     }
 
     /// The names in an open folder.
@@ -209,7 +270,7 @@ mod beneath {
             Ok(descriptor) => Ok(descriptor.into()),
             // Links in a circle, or one of the kernel's own.
             Err(Errno::LOOP) => Err(io::ErrorKind::NotFound.into()),
-            // A socket, or a device without a driver.
+            // A socket, or a device without a driver: somebody has put it there just now.
             Err(Errno::NXIO | Errno::NODEV) => Err(io::ErrorKind::PermissionDenied.into()),
             Err(error) => Err(error.into()),
         }

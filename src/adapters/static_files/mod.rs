@@ -5,6 +5,7 @@
 //!      ──▶ a folder ──▶ its index.html, else a listing; without the slash at its end, 301
 //!      ──▶ nothing, or hidden ──▶ 404
 //!      ──▶ not to be read, or no regular file ──▶ 403
+//!      ──▶ anything, when the folder itself has gone ──▶ 503
 //! ```
 //!
 //! What is served, and what is not:
@@ -13,7 +14,9 @@
 //!   to places inside it are followed.
 //! - Names with a leading dot are hidden: 404 when asked for, and absent from listings. The one
 //!   exception is `.well-known` at the top (RFC 8615).
-//! - Pipes, sockets and devices are never read.
+//! - Pipes, sockets and devices are never read, nor even opened.
+//! - Listings are rendered by a thread of their own and kept for a second, so that nobody waits for those of
+//!   others. One shows 5,000 entries at most.
 //! - Every file has a strong ETag and a Last-Modified; preconditions (RFC 9110 §13) and one range
 //!   of bytes (§14) are obeyed.
 //! - A type comes from the name's extension; text is said to be UTF-8. Without a known extension
@@ -38,6 +41,8 @@ mod listing;
 mod media_type;
 mod path;
 mod range;
+mod renderer;
+mod shown;
 mod validators;
 
 #[cfg(test)]
@@ -46,11 +51,14 @@ mod tests;
 use std::borrow::Cow;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use self::folder::{Folder, Node};
 use self::range::Selection;
+use self::renderer::{Renderer, Version};
 use self::validators::{Validators, Verdict};
 use crate::gateway::{
     Admission, Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
@@ -62,29 +70,78 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// A gateway to the files of one folder.
 pub struct StaticFiles {
-    folder: Folder,
+    /// As it was named.
+    path: PathBuf,
+    folder: Arc<Folder>,
+    standing: Standing,
+    renderer: Renderer,
+}
+
+/// What became of the folder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is there.
+    There,
+    /// It was removed, and the operator knows.
+    Gone,
 }
 
 /// What a request leads to.
 enum Found {
     /// A regular file, at this path below the folder.
     File(File, Metadata, PathBuf),
-    /// A folder without an index: the page that lists it.
-    Listing(String),
+    /// A folder without an index, which can be read: it is to be listed.
+    Listing(PathBuf, Version),
     /// A folder that was asked for without a slash at the end: where it is.
     Moved(String),
 }
 
 impl StaticFiles {
-    /// Serves this folder. It is opened now, and stays the same should it be renamed.
+    /// Serves this folder. It is opened now, and stays the same should it be renamed. Once it was removed, all
+    /// requests are answered with 503, until there is a folder of this name again.
     ///
     /// # Errors
-    /// What the system says of a folder that is missing, is none, or cannot be opened.
+    /// What the system says of a folder that is missing, is none, or must not be entered.
     pub fn new(folder: impl AsRef<Path>) -> io::Result<StaticFiles> {
-        Ok(StaticFiles { folder: Folder::open(folder.as_ref())? })
+        // So that a later change of the working directory does not move it.
+        let path = std::path::absolute(folder)?;
+        let folder = Arc::new(Folder::open(&path)?);
+        Ok(StaticFiles { path, folder, standing: Standing::There, renderer: Renderer::default() })
     }
 
-    fn find(&self, environ: &Environ<'_>) -> io::Result<Found> {
+    /// Whether the folder can be listed. One that can only be entered serves the files whose names are known,
+    /// which may be meant so.
+    ///
+    /// # Errors
+    /// What the system says of a folder that cannot be read.
+    pub fn check_listing(&self) -> io::Result<()> {
+        self.folder.open_folder(Path::new("")).map(drop)
+    }
+
+    /// Finds what a request leads to, in the folder that is there.
+    fn find(&mut self, environ: &Environ<'_>) -> io::Result<Found> {
+        let found = self.find_in_folder(environ);
+        match &found {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.folder.is_gone() => {}
+            _ => return found,
+        }
+        match Folder::open(&self.path) {
+            Ok(folder) => {
+                log::info!("the folder {} is there again", self.path.display());
+                (self.folder, self.standing) = (Arc::new(folder), Standing::There);
+                self.find_in_folder(environ)
+            }
+            Err(error) => {
+                if self.standing == Standing::There {
+                    log::error!("the folder {} has gone: {error}", self.path.display());
+                }
+                self.standing = Standing::Gone;
+                Err(io::ErrorKind::StaleNetworkFileHandle.into())
+            }
+        }
+    }
+
+    fn find_in_folder(&self, environ: &Environ<'_>) -> io::Result<Found> {
         let decoded = environ.get("PATH_INFO").unwrap_or_default();
         let path = path::file_path(&decoded)
             .filter(|_| !path::has_encoded_separator(environ.path()))
@@ -94,22 +151,25 @@ impl StaticFiles {
         match self.folder.find(&path)? {
             Node::File(..) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
             Node::File(file, metadata) => Ok(Found::File(file, metadata, path)),
-            Node::Folder if is_folder_asked => self.find_index(&path),
-            Node::Folder => Ok(Found::Moved(with_slash(environ))),
+            Node::Folder(metadata) if is_folder_asked => self.find_index(path, &metadata),
+            Node::Folder(_) => Ok(Found::Moved(with_slash(environ))),
             Node::Other => Err(io::ErrorKind::PermissionDenied.into()),
         }
     }
 
-    fn find_index(&self, folder_path: &Path) -> io::Result<Found> {
+    fn find_index(&self, folder_path: PathBuf, metadata: &Metadata) -> io::Result<Found> {
         let path = folder_path.join(INDEX_NAME);
         match self.folder.find(&path) {
-            Ok(Node::File(file, metadata)) => Ok(Found::File(file, metadata, path)),
-            Ok(Node::Folder | Node::Other) => Ok(Found::Listing(listing::page(&self.folder, folder_path)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(Found::Listing(listing::page(&self.folder, folder_path)?))
-            }
-            Err(error) => Err(error),
+            Ok(Node::File(file, metadata)) => return Ok(Found::File(file, metadata, path)),
+            Ok(Node::Folder(_) | Node::Other) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
+        // Whether it can be read is said to HEAD, too.
+        self.folder.open_folder(&folder_path)?;
+        let version =
+            Version { device: metadata.dev(), inode: metadata.ino(), modified: metadata.modified().ok() };
+        Ok(Found::Listing(folder_path, version))
     }
 }
 
@@ -126,23 +186,30 @@ impl Gateway for StaticFiles {
             Ok(Found::File(file, metadata, path)) => {
                 send_file(environ, start_response, file, &metadata, &path)
             }
-            Ok(Found::Listing(html)) => start_response
-                .status(200)
-                .field("Content-Type", "text/html; charset=utf-8")
-                .field("Content-Security-Policy", listing::CONTENT_SECURITY_POLICY)
-                .field("X-Content-Type-Options", "nosniff")
-                .send(html),
+            // How long it would be is not known before it is rendered, and need not be said (RFC 9110 §9.3.2).
+            Ok(Found::Listing(..)) if environ.method() == Method::HEAD => {
+                shown::head(start_response).finish()
+            }
+            Ok(Found::Listing(path, version)) => {
+                let listing = self.renderer.ask(&self.folder, &path, version, environ.now());
+                shown::answer(listing, environ, start_response)
+            }
             Ok(Found::Moved(location)) => refuse(start_response.status(301).field("Location", location), 301),
-            Err(error) => match status_of(&error) {
-                Some(code) => refuse(start_response.status(code), code),
-                None => Err(error.into()),
-            },
+            Err(error) => fail(start_response, error),
         }
     }
 
     /// No method that is answered here knows content (RFC 9110 §9.3.1).
     fn admit(&self, _environ: &Environ<'_>) -> Admission {
         Admission::FromHead
+    }
+}
+
+/// Answers with the status for what the system has said.
+fn fail(start_response: StartResponse<'_>, error: io::Error) -> Result<Body, GatewayError> {
+    match status_of(&error) {
+        Some(code) => refuse(start_response.status(code), code),
+        None => Err(error.into()),
     }
 }
 
@@ -207,6 +274,7 @@ fn status_of(error: &io::Error) -> Option<u16> {
         | io::ErrorKind::InvalidInput
         | io::ErrorKind::InvalidFilename => Some(404),
         io::ErrorKind::PermissionDenied => Some(403),
+        io::ErrorKind::StaleNetworkFileHandle => Some(503),
         _ => None,
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::StaticFiles;
-use crate::adapters::recording::{Recorded, ask};
+use crate::adapters::recording::{Recorded, ask_at};
+use crate::now::Moment;
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
@@ -20,6 +21,7 @@ const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 struct Site {
     base: PathBuf,
     files: StaticFiles,
+    now: Moment,
 }
 
 impl Site {
@@ -53,7 +55,7 @@ impl Site {
             .set_modified(modified)
             .unwrap();
         let files = StaticFiles::new(&public).unwrap();
-        Site { base, files }
+        Site { base, files, now: Moment::START }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -61,7 +63,7 @@ impl Site {
     }
 
     fn ask(&mut self, method: &str, target: &str, fields: &[(&str, &str)]) -> Recorded {
-        ask(&mut self.files, method, target, fields).unwrap()
+        ask_at(self.now, &mut self.files, method, target, fields).unwrap()
     }
 
     fn get(&mut self, target: &str) -> Recorded {
@@ -339,6 +341,7 @@ fn errors_of_the_system_become_statuses() {
         (ErrorKind::NotADirectory, Some(404)),
         (ErrorKind::InvalidFilename, Some(404)),
         (ErrorKind::PermissionDenied, Some(403)),
+        (ErrorKind::StaleNetworkFileHandle, Some(503)),
         (ErrorKind::OutOfMemory, None),
     ] {
         assert_eq!(super::status_of(&kind.into()), expected, "{kind}");
@@ -351,4 +354,46 @@ fn what_is_no_folder_cannot_be_served() {
     assert!(StaticFiles::new(site.path("none")).is_err());
     assert!(StaticFiles::new(site.path("hello.txt")).is_err());
     assert!(StaticFiles::new(Path::new("")).is_err());
+}
+
+#[test]
+fn head_of_a_listing_renders_nothing() {
+    let mut site = Site::new();
+    let answer = site.ask("HEAD", "/", &[]);
+    assert_eq!((answer.code, answer.length, answer.content.len()), (200, None, 0));
+    assert_eq!(answer.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert!(site.files.renderer.is_at_rest());
+    assert_eq!(site.get("/").code, 200);
+    assert!(!site.files.renderer.is_at_rest());
+}
+
+#[test]
+fn listing_is_kept_until_its_folder_changes() {
+    let mut site = Site::new();
+    let page = |site: &mut Site| site.get("/bare/").text();
+    // The tick of the file system's clock in which it was made is long gone.
+    let made = fs::File::open(site.path("bare")).unwrap();
+    made.set_modified(SystemTime::now() - Duration::from_secs(10)).unwrap();
+    assert!(page(&mut site).contains("Nothing here."));
+    fs::write(site.path("bare/new"), "").unwrap();
+    assert!(page(&mut site).contains(">new<"));
+    // The folder does not tell that an entry has grown: that is seen a moment later.
+    fs::write(site.path("bare/new"), "1234567").unwrap();
+    assert!(page(&mut site).contains(">0 B<"));
+    site.now = site.now + Duration::from_secs(1);
+    assert!(page(&mut site).contains(">7 B<"));
+}
+
+#[test]
+fn folder_that_was_removed_is_unavailable_until_it_is_there_again() {
+    let mut site = Site::new();
+    fs::remove_dir_all(site.base.join("public")).unwrap();
+    for target in ["/", "/hello.txt", "/none", "/bare/"] {
+        site.check(target, 503, "");
+    }
+    assert_eq!(site.ask("HEAD", "/", &[]).code, 503);
+    fs::create_dir(site.base.join("public")).unwrap();
+    fs::write(site.path("hello.txt"), "new").unwrap();
+    site.check("/hello.txt", 200, "new");
+    site.check("/none", 404, "");
 }

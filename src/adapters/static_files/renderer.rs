@@ -1,0 +1,262 @@
+//! A thread that renders listings, and keeps them for a moment.
+//!
+//! ```text
+//! loop ── ask(folder, path, version) ──▶ kept, and not too old ──▶ the page
+//!                                    ──▶ wanted by others as well, or new ──▶ queue ──▶ thread
+//! loop ◀──────────────────────── wake-up ◀──────────────────────────────────────────────┘
+//! ```
+//!
+//! To read a folder takes as long as the disk likes, and to look at thousands of entries takes
+//! milliseconds, for which an event loop has no time. The thread begins with the first listing and ends
+//! when none was asked for during some seconds; what was kept goes with it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use super::folder::Folder;
+use super::listing;
+use crate::gateway::Wakeup;
+use crate::now::Moment;
+
+/// How long a page is shown although an entry may have changed, or another one have come in the very tick of
+/// the file system's clock in which the folder was read. 1 s: nobody notices, and who asks for a folder a
+/// thousand times a second is told the same a thousand times.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+/// How long the thread waits for the next listing before it ends. 5 s: who goes from folder to folder meets the same
+/// one, and a server at rest has none.
+const IDLE_FOR: Duration = Duration::from_secs(5);
+/// Most bytes of pages that are kept; the oldest go first. 4 MiB: four folders of as many entries as are shown.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Most listings that are waited for at a time; who asks for one more is asked to come again. 1,024: with
+/// folders of the longest kind the last is ready after a good ten seconds.
+const AWAITED_MAX: usize = 1_024;
+
+/// What tells a folder from another one, and from itself before the last change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub device: u64,
+    pub inode: u64,
+    pub modified: Option<SystemTime>,
+}
+
+/// The listing of one version of a folder, which is ready or will be.
+pub struct Listing {
+    folder: Arc<Folder>,
+    path: PathBuf,
+    version: Version,
+    asked: Moment,
+    outcome: Mutex<Outcome>,
+}
+
+/// How far a listing has come.
+enum Outcome {
+    /// It is still to be rendered; who waits for it, in no order.
+    Awaited(BTreeMap<u64, Wakeup>),
+    /// Here it is.
+    Page(Arc<[u8]>),
+    /// The folder could not be read.
+    Failed(io::ErrorKind, String),
+}
+
+impl Listing {
+    /// The page, or why there is none; nothing as long as it is not known.
+    pub fn page(&self) -> Option<io::Result<Arc<[u8]>>> {
+        match &*lock(&self.outcome) {
+            Outcome::Awaited(_) => None,
+            Outcome::Page(page) => Some(Ok(page.clone())),
+            Outcome::Failed(kind, text) => Some(Err(io::Error::new(*kind, text.clone()))),
+        }
+    }
+
+    /// Wakes somebody once it is ready, unless it is already. The number is for [`Listing::forget`].
+    pub fn wake(&self, wakeup: Wakeup) -> u64 {
+        match &mut *lock(&self.outcome) {
+            Outcome::Awaited(waiting) => {
+                let number = waiting.last_key_value().map_or(0, |(last, _)| last + 1);
+                waiting.insert(number, wakeup);
+                number
+            }
+            Outcome::Page(_) | Outcome::Failed(..) => {
+                wakeup.wake();
+                0
+            }
+        }
+    }
+
+    /// Somebody does not wait any more.
+    pub fn forget(&self, number: u64) {
+        if let Outcome::Awaited(waiting) = &mut *lock(&self.outcome) {
+            waiting.remove(&number);
+        }
+    }
+
+    fn render(&self) {
+        let outcome = match listing::page(&self.folder, &self.path) {
+            Ok(html) => Outcome::Page(html.into_bytes().into()),
+            Err(error) => Outcome::Failed(error.kind(), error.to_string()),
+        };
+        self.settle(outcome);
+    }
+
+    fn settle(&self, outcome: Outcome) {
+        let before = std::mem::replace(&mut *lock(&self.outcome), outcome);
+        if let Outcome::Awaited(waiting) = before {
+            waiting.values().for_each(Wakeup::wake);
+        }
+    }
+
+    /// What it costs to keep it.
+    fn bytes(&self) -> usize {
+        let around = size_of::<Listing>() + self.path.as_os_str().len();
+        match &*lock(&self.outcome) {
+            Outcome::Page(page) => around + page.len(),
+            Outcome::Awaited(_) | Outcome::Failed(..) => around,
+        }
+    }
+
+    fn is_of(&self, path: &Path, version: &Version) -> bool {
+        self.version == *version && self.path == *path
+    }
+}
+
+/// Who is asked for listings.
+#[derive(Default)]
+pub struct Renderer {
+    desk: Arc<Desk>,
+}
+
+/// What the loop and the thread share.
+#[derive(Default)]
+struct Desk {
+    state: Mutex<State>,
+    asked: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// To be rendered, or being rendered: for as long as somebody waits.
+    awaited: VecDeque<Weak<Listing>>,
+    /// Rendered, the oldest first.
+    kept: VecDeque<Arc<Listing>>,
+    worker: Worker,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Worker {
+    /// There is no thread.
+    #[default]
+    Absent,
+    /// There is one.
+    There,
+}
+
+impl Renderer {
+    /// The listing of this version of a folder; ready, or to be waited for. None if too many are waited for
+    /// already, or the system has no thread left.
+    pub fn ask(
+        &self,
+        folder: &Arc<Folder>,
+        path: &Path,
+        version: Version,
+        now: Moment,
+    ) -> Option<Arc<Listing>> {
+        let mut state = lock(&self.desk.state);
+        let mut kept = state.kept.iter().filter(|listing| now.since(listing.asked) < KEPT_FOR).cloned();
+        let mut awaited = state.awaited.iter().filter_map(Weak::upgrade);
+        let is_it = |listing: &Arc<Listing>| listing.is_of(path, &version);
+        if let Some(known) = kept.find(is_it).or_else(|| awaited.find(is_it)) {
+            return Some(known);
+        }
+        if state.awaited.len() >= AWAITED_MAX {
+            state.awaited.retain(|listing| listing.strong_count() > 0);
+        }
+        if state.awaited.len() >= AWAITED_MAX || !self.has_worker(&mut state) {
+            return None;
+        }
+        let listing = Arc::new(Listing {
+            folder: folder.clone(),
+            path: path.to_path_buf(),
+            version,
+            asked: now,
+            outcome: Mutex::new(Outcome::Awaited(BTreeMap::new())),
+        });
+        state.awaited.push_back(Arc::downgrade(&listing));
+        drop(state);
+        self.desk.asked.notify_one();
+        Some(listing)
+    }
+
+    /// Whether nobody has asked for anything lately.
+    #[cfg(test)]
+    pub fn is_at_rest(&self) -> bool {
+        lock(&self.desk.state).worker == Worker::Absent
+    }
+
+    /// Sees to it that there is a thread.
+    fn has_worker(&self, state: &mut State) -> bool {
+        if state.worker == Worker::Absent {
+            let desk = self.desk.clone();
+            let spawned = thread::Builder::new().name("listings".to_string()).spawn(move || desk.work());
+            if let Err(error) = &spawned {
+                log::warn!("there is no thread for listings: {error}");
+            }
+            state.worker = if spawned.is_ok() { Worker::There } else { Worker::Absent };
+        }
+        state.worker == Worker::There
+    }
+}
+
+impl Desk {
+    /// The life of the thread.
+    fn work(&self) {
+        while let Some(listing) = self.next() {
+            listing.render();
+            self.keep(listing);
+        }
+    }
+
+    /// The next listing that somebody waits for; none if for a while nobody does.
+    fn next(&self) -> Option<Arc<Listing>> {
+        let mut state = lock(&self.state);
+        loop {
+            let next = state.awaited.iter().find_map(Weak::upgrade);
+            if let Some(listing) = next {
+                return Some(listing);
+            }
+            state.awaited.clear();
+            let waited = self.asked.wait_timeout_while(state, IDLE_FOR, |state| state.awaited.is_empty());
+            let is_over;
+            (state, is_over) = waited.map_or_else(
+                |poisoned| (poisoned.into_inner().0, true),
+                |(state, waited)| (state, waited.timed_out()),
+            );
+            if is_over {
+                state.kept = VecDeque::new();
+                state.worker = Worker::Absent;
+                return None;
+            }
+        }
+    }
+
+    /// Keeps a listing, now that it is ready, and not more than is allowed.
+    fn keep(&self, listing: Arc<Listing>) {
+        let mut state = lock(&self.state);
+        state.awaited.retain(|other| other.strong_count() > 0 && other.as_ptr() != Arc::as_ptr(&listing));
+        state.kept.retain(|other| other.path != listing.path);
+        state.kept.push_back(listing);
+        let mut bytes: usize = state.kept.iter().map(|listing| listing.bytes()).sum();
+        while bytes > KEPT_BYTES_MAX
+            && let Some(oldest) = state.kept.pop_front()
+        {
+            bytes -= oldest.bytes();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,110 @@
+//! The answer that shows a listing: when it is ready, and as the client reads it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::renderer::Listing;
+use super::{fail, listing, refuse};
+use crate::gateway::{
+    Body, BodyStream, Environ, GatewayError, Later, Piece, ResponseHead, StartResponse, Wakeup,
+};
+use crate::now::Moment;
+
+/// How long a client waits for a listing at most; then it is told to come again. 30 s: as long as a server
+/// waits for a client.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of a page is handed over at a time. 16 KiB: what is shorter leaves with its head.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// The head of every listing.
+pub fn head(start_response: StartResponse<'_>) -> ResponseHead<'_> {
+    start_response
+        .status(200)
+        .field("Content-Type", "text/html; charset=utf-8")
+        .field("Content-Security-Policy", listing::CONTENT_SECURITY_POLICY)
+        .field("X-Content-Type-Options", "nosniff")
+}
+
+/// Answers with a listing, if there can be one.
+pub fn answer(
+    listing: Option<Arc<Listing>>,
+    environ: &Environ<'_>,
+    start_response: StartResponse<'_>,
+) -> Result<Body, GatewayError> {
+    let Some(listing) = listing else {
+        return come_again(start_response);
+    };
+    if let Some(page) = listing.page() {
+        return show(page, start_response);
+    }
+    let until = start_response.now() + PATIENCE;
+    Ok(start_response.later(Some(until), Awaiting::new(listing, environ.wakeup(), until)))
+}
+
+fn show(page: std::io::Result<Arc<[u8]>>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    match page {
+        Ok(page) if page.len() <= PIECE_BYTES => head(start_response).send(&page[..]),
+        Ok(page) => head(start_response)
+            .field("Content-Length", page.len().to_string())
+            .stream(Shown { page, offset: 0 }),
+        Err(error) => fail(start_response, error),
+    }
+}
+
+fn come_again(start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    refuse(start_response.status(503).field("Retry-After", "1"), 503)
+}
+
+/// A client whose listing is not ready.
+struct Awaiting {
+    listing: Arc<Listing>,
+    number: u64,
+    until: Moment,
+}
+
+impl Awaiting {
+    fn new(listing: Arc<Listing>, wakeup: Wakeup, until: Moment) -> Awaiting {
+        let number = listing.wake(wakeup);
+        Awaiting { listing, number, until }
+    }
+}
+
+impl Later for Awaiting {
+    fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        match self.listing.page() {
+            Some(page) => show(page, start_response),
+            None if start_response.now() < self.until => {
+                Ok(start_response.later_boxed(Some(self.until), self))
+            }
+            None => come_again(start_response),
+        }
+    }
+}
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        self.listing.forget(self.number);
+    }
+}
+
+/// A page that is longer than a piece. Many clients can share one.
+struct Shown {
+    page: Arc<[u8]>,
+    offset: usize,
+}
+
+impl BodyStream for Shown {
+    fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
+        let rest = &self.page[self.offset..];
+        let piece = &rest[..rest.len().min(PIECE_BYTES)];
+        self.offset += piece.len();
+        Ok(if piece.is_empty() { Piece::End } else { Piece::Data(piece) })
+    }
+
+    /// A share of the page: each of those who read it counts as much of it.
+    fn held_bytes(&self) -> usize {
+        // One more has it while it is kept.
+        let readers = Arc::strong_count(&self.page).saturating_sub(1).max(1);
+        self.page.len().div_ceil(readers)
+    }
+}
