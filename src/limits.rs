@@ -54,8 +54,9 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Longest time without a byte of request content; beyond it 408. 30 s.
     pub body_timeout: Duration,
-    /// Least average rate of request content, in bytes a second, once [`Limits::body_timeout`] has
-    /// passed; below it 408. 500: Apache's `MinRate`. Zero turns it off.
+    /// Least rate of request content, in bytes a second; who is behind it for longer than
+    /// [`Limits::body_timeout`] gets 408. Being ahead of it pays for slowness of three such timeouts at
+    /// most. 500: Apache's `MinRate`. Zero turns it off.
     pub body_rate_min: u32,
     /// Longest time that a kept connection waits for the next request; then it is closed without
     /// a word. 75 s: as nginx.
@@ -63,9 +64,9 @@ pub struct Limits {
     /// Longest time without the peer taking a byte that is owed to it; then the connection is cut.
     /// 30 s.
     pub write_timeout: Duration,
-    /// Least average rate at which a peer takes what it is owed, in bytes a second, once
-    /// [`Limits::write_timeout`] has passed; below it the connection is cut. 500: as for content.
-    /// Zero turns it off.
+    /// Least rate at which a peer takes what it is owed, in bytes a second; who is behind it for longer than
+    /// [`Limits::write_timeout`] is cut. Being ahead of it pays for slowness of three such timeouts at
+    /// most. 500: as for content. Zero turns it off.
     pub output_rate_min: u32,
     /// How long a connection that was refused is still read, and what it sends thrown away, so
     /// that the error response is not lost to a TCP reset (RFC 9112 §9.6). 5 s: as nginx.

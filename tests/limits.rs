@@ -8,12 +8,15 @@
 mod support;
 
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{End, noise, serve, wait_until};
+use support::loopback::{End, noise, serve, serve_on, wait_until};
 use support::response::read_all;
+use support::temp_folder::TempFolder;
 use tidegate::conversation::{ByHand, Farewell, Wants};
 use tidegate::gateway::deferred;
 use tidegate::limits::{FIELDS_CAPACITY, Limits};
@@ -357,6 +360,23 @@ fn body_timeout_over_a_socket_is_a_408_that_arrives() {
     assert_eq!(client.read_end(), End::Fin);
 }
 
+/// A megabyte at once would pay for a quarter of an hour at this rate.
+#[test]
+fn content_that_came_fast_does_not_pay_for_dripping_on() {
+    let limits = Limits { body_timeout: millis(150), body_rate_min: 1_000, ..Limits::default() };
+    let server = serve(ok, limits);
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
+    client.send(noise(1, 1_000_000));
+    let begun = Instant::now();
+    while client.is_quiet_for(millis(20)) {
+        client.send("x");
+        assert!(begun.elapsed() < seconds(20), "still waiting");
+    }
+    assert_eq!(client.read("POST").code, 408);
+    assert!(begun.elapsed() > millis(400), "three timeouts are paid for: {:?}", begun.elapsed());
+}
+
 #[test]
 fn idle_timeout_over_a_socket_is_an_ordinary_end() {
     let limits = Limits { idle_timeout: millis(150), head_timeout: millis(150), ..Limits::default() };
@@ -414,6 +434,29 @@ fn output_rate_below_its_minimum_is_cut_although_bytes_are_taken() {
     let (received, end) = client.read_to_end();
     assert!(received.len() < LARGE, "all of it arrived");
     assert_eq!(end, if cfg!(feature = "sockets") { End::Reset } else { end });
+}
+
+/// Over a unix socket, whose buffers are small: what is read at once would pay for the rest.
+#[test]
+fn output_that_was_taken_fast_does_not_pay_for_taking_it_slowly() {
+    let folder = TempFolder::new();
+    let path = folder.path().join("socket");
+    let limits = Limits { write_timeout: millis(500), output_rate_min: 3_000_000, ..Limits::default() };
+    let large = |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        start_response.status(200).send(vec![b'x'; LARGE])
+    };
+    let _server = serve_on(&[&format!("unix:{}", path.display())], large, limits);
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(GET.as_bytes()).unwrap();
+    let mut bytes = vec![0; 40 << 20];
+    stream.read_exact(&mut bytes).unwrap();
+    let mut received = bytes.len();
+    // A quarter of what is asked for, and something in every timeout.
+    while let Ok(count @ 1..) = stream.read(&mut bytes[..32 * 1024]) {
+        received += count;
+        thread::sleep(millis(40));
+    }
+    assert!(received < LARGE, "all of it arrived");
 }
 
 /// A request that is sent while the response before it is still on its way is no late one.

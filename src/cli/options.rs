@@ -420,7 +420,9 @@ struct LimitOptions {
     /// Longest time without a byte of request content; beyond it 408
     #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.body_timeout))]
     body_timeout: Span,
-    /// Least rate of request content, in bytes a second, 0 for any; below it 408
+    /// Least rate of request content, in bytes a second, 0 for any; behind it for --body-timeout 408
+    ///
+    /// Having been faster pays for slowness of three such timeouts at most.
     #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_rate_min.into()))]
     body_rate_min: Size,
     /// Longest time between two requests of a connection; then it is closed
@@ -429,7 +431,10 @@ struct LimitOptions {
     /// Longest time without the client reading what it is owed; then it is cut off
     #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.write_timeout))]
     write_timeout: Span,
-    /// Least rate at which a client reads what it is owed, in bytes a second, 0 for any; below it cut off
+    /// Least rate at which a client reads what it is owed, in bytes a second, 0 for any; behind it for
+    /// --write-timeout cut off
+    ///
+    /// Having been faster pays for slowness of three such timeouts at most.
     #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.output_rate_min.into()))]
     output_rate_min: Size,
     /// How long a refused client is still listened to, so that it gets its error response

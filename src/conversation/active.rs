@@ -461,7 +461,7 @@ impl Active {
             self.exchange.http.refuse(ProtocolError::NoPlaceForContent);
             return Round::Used(used);
         }
-        incoming.arrival.moved(used as u64, turn.around.now.moment);
+        incoming.arrival.arrived(used as u64, turn.around.now.moment, &turn.around.limits);
         match self.exchange.http.request() {
             RequestState::Body(_) if used == 0 => return Round::Stuck,
             RequestState::Complete => self.answer_collected(turn, out),

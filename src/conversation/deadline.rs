@@ -17,50 +17,88 @@ pub fn of_idle(since: Moment, limits: &Limits) -> Moment {
     since + limits.idle_timeout
 }
 
+/// For how many timeouts ahead bytes that have moved can pay. Three: who has begun well may stutter for a minute and
+/// a half (at the default of 30 s), as a train in a tunnel does; without a bound a fast start would pay for hours of a
+/// byte a second.
+const CREDIT_TIMEOUTS: u32 = 3;
+
 /// How something long has moved so far: request content on its way in, or output on its way out.
+///
+/// Each byte pays for the time that it may take at the least rate. The credit is bounded, so that the rate is
+/// one of the last few timeouts, not an average since the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// When it began.
-    pub begun: Moment,
     /// When the last byte moved.
     pub last_byte: Moment,
-    /// How many bytes have moved, framing included.
-    pub bytes: u64,
+    /// Until when the bytes have paid.
+    pub paid_until: Moment,
+}
+
+/// How something long has to move.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// The longest time without a byte, and how long it may be behind.
+    timeout: Duration,
+    /// The least rate, in bytes a second; none if it is 0.
+    rate_min: u32,
 }
 
 impl Flow {
     /// One that begins now.
     pub fn new(now: Moment) -> Flow {
-        Flow { begun: now, last_byte: now, bytes: 0 }
+        Flow { last_byte: now, paid_until: now }
     }
 
-    /// Bytes have moved; none change nothing.
-    pub fn moved(&mut self, bytes: u64, now: Moment) {
+    /// Bytes of content have come, framing included; none change nothing.
+    pub fn arrived(&mut self, bytes: u64, now: Moment, limits: &Limits) {
+        self.moved(bytes, now, Pace::of_body(limits));
+    }
+
+    /// Bytes of output have left; none change nothing.
+    pub fn departed(&mut self, bytes: u64, now: Moment, limits: &Limits) {
+        self.moved(bytes, now, Pace::of_output(limits));
+    }
+
+    fn moved(&mut self, bytes: u64, now: Moment, pace: Pace) {
         if bytes > 0 {
             self.last_byte = now;
-            self.bytes += bytes;
+            let paid_until = self.paid_until + pace.time_of(bytes);
+            self.paid_until = paid_until.min(now + pace.timeout * CREDIT_TIMEOUTS);
         }
     }
 
-    /// It must move again then: neither may it stall for longer than `timeout`, nor may its average
-    /// rate be too low. Each byte buys `1 / rate_min` seconds, from `timeout` after the beginning on.
-    fn deadline(self, timeout: Duration, rate_min: u32) -> Moment {
-        let stalled = self.last_byte + timeout;
-        let Some(bought_millis) = self.bytes.saturating_mul(1_000).checked_div(rate_min.into()) else {
-            return stalled;
-        };
-        stalled.min(self.begun + timeout + Duration::from_millis(bought_millis))
+    /// It must move again then: neither may it stall for longer than the timeout, nor be behind the least rate
+    /// for so long.
+    fn deadline(self, pace: Pace) -> Moment {
+        let stalled = self.last_byte + pace.timeout;
+        if pace.rate_min == 0 { stalled } else { stalled.min(self.paid_until + pace.timeout) }
+    }
+}
+
+impl Pace {
+    fn of_body(limits: &Limits) -> Pace {
+        Pace { timeout: limits.body_timeout, rate_min: limits.body_rate_min }
+    }
+
+    fn of_output(limits: &Limits) -> Pace {
+        Pace { timeout: limits.write_timeout, rate_min: limits.output_rate_min }
+    }
+
+    /// How long so many bytes may take.
+    fn time_of(self, bytes: u64) -> Duration {
+        let nanos = bytes.saturating_mul(1_000_000_000).checked_div(self.rate_min.into());
+        Duration::from_nanos(nanos.unwrap_or(0))
     }
 }
 
 /// More content must come then.
 pub fn of_body(arrival: Flow, limits: &Limits) -> Moment {
-    arrival.deadline(limits.body_timeout, limits.body_rate_min)
+    arrival.deadline(Pace::of_body(limits))
 }
 
 /// The peer must take more of what it is owed then.
 pub fn of_output(departure: Flow, limits: &Limits) -> Moment {
-    departure.deadline(limits.write_timeout, limits.output_rate_min)
+    departure.deadline(Pace::of_output(limits))
 }
 
 #[cfg(test)]
@@ -71,20 +109,46 @@ mod tests {
         Moment::START + Duration::from_secs(seconds)
     }
 
+    /// When content must move again that began at 10 s and came as the pairs of second and bytes say.
+    fn check(limits: &Limits, moves: &[(u64, u64)], expected_millis: u64) {
+        let mut arrival = Flow::new(at(10));
+        for (second, bytes) in moves {
+            arrival.arrived(*bytes, at(*second), limits);
+        }
+        let expected = Moment::START + Duration::from_millis(expected_millis);
+        assert_eq!(of_body(arrival, limits), expected, "{moves:?}");
+    }
+
     #[test]
     fn content_may_neither_stall_nor_drip() {
         let limits = Limits::default();
-        let check = |begun, last, bytes, expected_millis| {
-            let arrival = Flow { begun: at(begun), last_byte: at(last), bytes };
-            let expected = Moment::START + Duration::from_millis(expected_millis);
-            assert_eq!(of_body(arrival, &limits), expected, "{bytes} bytes");
-        };
-        check(10, 10, 0, 40_000);
-        check(10, 30, 499, 40_998);
-        check(10, 30, 5_000, 50_000);
-        check(10, 300, 1_000_000, 330_000);
+        check(&limits, &[], 40_000);
+        check(&limits, &[(30, 0)], 40_000);
+        check(&limits, &[(30, 499)], 40_998);
+        check(&limits, &[(30, 5_000)], 50_000);
+        check(&limits, &[(20, 1_000), (30, 4_000)], 50_000);
+        check(&limits, &[(300, 1_000_000)], 330_000);
+        // One byte a second, at 500 of them.
+        let drip: Vec<_> = (11..=40).map(|second| (second, 1)).collect();
+        check(&limits, &drip, 40_060);
         let unlimited = Limits { body_rate_min: 0, ..limits };
-        let dripping = Flow { begun: at(0), last_byte: at(1000), bytes: 1000 };
-        assert_eq!(of_body(dripping, &unlimited), at(1030));
+        check(&unlimited, &[(1000, 1000)], 1_030_000);
+    }
+
+    #[test]
+    fn fast_start_pays_for_three_timeouts_and_no_more() {
+        let limits = Limits::default();
+        let burst = (10, 5_000_000);
+        let dripping_until = |last| std::iter::once(burst).chain((11..=last).map(|second| (second, 1)));
+        // Every byte is in time, and then none is any more: 3 timeouts that were paid for, and one for being behind.
+        check(&limits, &dripping_until(99).collect::<Vec<_>>(), 129_000);
+        check(&limits, &dripping_until(129).collect::<Vec<_>>(), 130_238);
+        // Who is always faster than the least rate is never behind.
+        let steady: Vec<_> = (11..=1_000).map(|second| (second, 501)).collect();
+        check(&limits, &steady, 1_030_000);
+        let mut departure = Flow::new(at(0));
+        departure.departed(5_000_000, at(0), &limits);
+        (1..=119).for_each(|second| departure.departed(1, at(second), &limits));
+        assert_eq!(of_output(departure, &limits), at(120) + Duration::from_millis(238));
     }
 }

@@ -21,7 +21,7 @@ use super::socket::{Registration, Socket, TURN_BYTES};
 use super::stream::{Stream, Transport};
 use super::talk::{Stop, Talk, is_to_be_told, must_wait_for_memory};
 use crate::conversation::{
-    Budget, Conversation, Farewell, Flow, Life, NoWire, OutputQueue, Wants, of_output,
+    Budget, Conversation, Farewell, Flow, Life, NoWire, OutputQueue, Surroundings, Wants, of_output,
 };
 use crate::limits::Limits;
 use crate::now::Moment;
@@ -302,7 +302,7 @@ impl<S: Transport> Connection<S> {
                 if self.is_clear() {
                     self.output = Output::behind(out, now);
                 } else {
-                    self.note_departure(flushed, now);
+                    self.note_departure(flushed, &shared.around);
                 }
                 if cause == Cause::Timer && self.is_stalled(shared) {
                     return Err(io::ErrorKind::TimedOut.into());
@@ -315,9 +315,10 @@ impl<S: Transport> Connection<S> {
 
     /// So many bytes of the backlog have left; perhaps all of it.
     #[cold]
-    fn note_departure(&mut self, bytes: usize, now: Moment) {
+    fn note_departure(&mut self, bytes: usize, around: &Surroundings) {
+        let now = around.now.moment;
         if let Output::Backlog(backlog) = &mut self.output {
-            backlog.departure.moved(bytes as u64, now);
+            backlog.departure.departed(bytes as u64, now, &around.limits);
             if backlog.queue.is_empty() {
                 self.output = Output::Clear;
                 self.conversation.delivered(now);
