@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use support::loopback::serve;
 use support::process::{PATIENCE, Program, eventually, tidegate};
+use support::temp_folder::TempFolder;
 use tidegate::limits::Limits;
 use tidegate::{Environ, StartResponse};
 
@@ -229,6 +230,20 @@ fn uploads_without_a_place_are_refused_and_the_rest_is_served() {
     let answer = upload();
     std::fs::remove_dir(&folder).unwrap();
     assert_ne!(answer.code, 503);
+}
+
+#[test]
+fn files_laid_in_the_way_of_uploads_do_not_matter() {
+    let folder = TempFolder::new();
+    let mut command = tidegate();
+    command.args(["--listen", "127.0.0.1:0", "--body-memory-max", "1KiB"]).env("TMPDIR", folder.path());
+    let program = Program::start_command(&mut command, 1);
+    for number in 0..400 {
+        folder.write(&format!("tidegate-{}-{number}.spool", program.id()), "in the way");
+    }
+    let answer = program.ask("POST", "/upload", &["Content-Type: text/plain"], &[b'x'; 100_000]);
+    assert_eq!(answer.code, 200);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 400, "nothing was left, or taken away");
 }
 
 #[test]
