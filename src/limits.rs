@@ -71,6 +71,9 @@ pub struct Limits {
     /// How long a connection that was refused is still read, and what it sends thrown away, so
     /// that the error response is not lost to a TCP reset (RFC 9112 §9.6). 5 s: as nginx.
     pub linger_timeout: Duration,
+    /// Longest time that a client waits, unread, for a gateway that takes no request; beyond it 503 with
+    /// Retry-After. 30 s: as gunicorn lets an answer take, and half of what nginx waits for.
+    pub gateway_timeout: Duration,
     /// How long a graceful shutdown waits for what is in flight; then it is cut. 30 s.
     pub drain_timeout: Duration,
 }
@@ -93,6 +96,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(30),
             output_rate_min: 500,
             linger_timeout: Duration::from_secs(5),
+            gateway_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -62,6 +62,7 @@ fn help_tells_every_option_with_its_default() {
         "--idle-timeout",
         "--write-timeout",
         "--linger-timeout",
+        "--gateway-timeout",
         "--drain-timeout",
         "static",
     ] {

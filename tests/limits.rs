@@ -11,16 +11,18 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{End, noise, serve, serve_on, wait_until};
+use support::loopback::{End, Running, noise, serve, serve_gateway, serve_on, wait_until};
 use support::response::read_all;
 use support::temp_folder::TempFolder;
 use tidegate::conversation::{ByHand, Farewell, Wants};
 use tidegate::gateway::deferred;
 use tidegate::limits::{FIELDS_CAPACITY, Limits};
-use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -653,4 +655,97 @@ fn memory_limit_lets_heads_wait_and_everybody_else_be_served() {
         hoarder.send("\n");
         assert_eq!(hoarder.read("GET").code, 200);
     }
+}
+
+// A gateway that takes no request
+
+/// Takes no request as long as it is told so.
+struct Stuck(Arc<AtomicBool>);
+
+impl Gateway for Stuck {
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        assert!(self.is_ready(), "it takes no request");
+        ok(environ, start_response)
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A server whose gateway is stuck where it is told so.
+fn serve_stuck(limits: Limits) -> (Running, Arc<AtomicBool>) {
+    let is_stuck = Arc::new(AtomicBool::new(false));
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap()).limits(limits);
+    (serve_gateway(server, Stuck(is_stuck.clone())), is_stuck)
+}
+
+#[test]
+fn gateway_timeout_turns_away_who_waits_for_a_gateway_that_takes_nothing() {
+    let limits = Limits { gateway_timeout: millis(300), head_timeout: millis(200), ..Limits::default() };
+    let (server, is_stuck) = serve_stuck(Limits { idle_timeout: millis(250), ..limits });
+    let (mut kept, mut uploading, mut begun) = (server.connect(), server.connect(), server.connect());
+    uploading.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+    assert_eq!(kept.get("/").code, 200);
+    begun.send("GET / HTT");
+    thread::sleep(millis(20));
+    is_stuck.store(true, Ordering::SeqCst);
+    let since = Instant::now();
+    kept.send([GET, GET].concat());
+    uploading.send("whole");
+    begun.send("P/1.1\r\nHost: ");
+    let mut new = server.connect();
+    new.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (client, method) in
+        [(&mut kept, "GET"), (&mut uploading, "POST"), (&mut begun, "GET"), (&mut new, "HEAD")]
+    {
+        let response = client.read(method);
+        assert_eq!((response.code, response.says_close()), (503, true), "{method}");
+        assert_eq!(response.field("Retry-After"), Some("10"));
+        assert_eq!(client.read_end(), End::Fin);
+    }
+    // Those who come now, too, and none is told so too early.
+    assert!((millis(300)..seconds(10)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    is_stuck.store(false, Ordering::SeqCst);
+    assert_eq!(server.connect().get("/").code, 200);
+}
+
+/// The first one asks, the second one has said nothing; both are seen to end.
+#[test]
+fn clients_that_leave_are_noticed_while_the_gateway_takes_nothing() {
+    let (server, is_stuck) = serve_stuck(Limits { gateway_timeout: seconds(1000), ..Limits::default() });
+    let (mut asking, mut kept) = (server.connect(), server.connect());
+    assert_eq!((asking.get("/").code, kept.get("/").code), (200, 200));
+    is_stuck.store(true, Ordering::SeqCst);
+    asking.send(GET);
+    asking.end_sending();
+    kept.end_sending();
+    // It may be one that has only ended its side: then this is its answer.
+    assert_eq!(asking.read("GET").code, 503);
+    assert_eq!((asking.read_end(), kept.read_end()), (End::Fin, End::Fin));
+    let mut fresh = server.connect();
+    fresh.end_sending();
+    assert_eq!(fresh.read_end(), End::Fin);
+}
+
+/// However long it has waited, it has the time for its head that it would have had.
+#[test]
+fn time_that_a_client_waits_for_the_gateway_is_not_counted_against_it() {
+    let limits = Limits { gateway_timeout: seconds(1000), head_timeout: millis(800), ..Limits::default() };
+    let (server, is_stuck) = serve_stuck(limits);
+    let mut client = server.connect();
+    client.send("GET /");
+    thread::sleep(millis(20));
+    is_stuck.store(true, Ordering::SeqCst);
+    client.send(" HTTP/1.1\r\n");
+    assert!(client.is_quiet_for(millis(1000)));
+    is_stuck.store(false, Ordering::SeqCst);
+    server.handle.wake();
+    assert!(client.is_quiet_for(millis(100)));
+    client.send("Host: a\r\n\r\n");
+    assert_eq!(client.read("GET").code, 200);
 }

@@ -440,6 +440,9 @@ struct LimitOptions {
     /// How long a refused client is still listened to, so that it gets its error response
     #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.linger_timeout))]
     linger_timeout: Span,
+    /// Longest time that a client waits while the application takes no request; beyond it 503
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.gateway_timeout))]
+    gateway_timeout: Span,
     /// How long a shutdown waits for what is being served; then it is cut off
     #[arg(long, visible_alias = "graceful-timeout", value_name = "TIME", global = true, default_value = time(|l| l.drain_timeout))]
     drain_timeout: Span,
@@ -489,6 +492,7 @@ impl LimitOptions {
             write_timeout: self.write_timeout.time(),
             output_rate_min: output_rate.map_err(|_| "--output-rate-min can be at most 4G-1".to_string())?,
             linger_timeout: self.linger_timeout.time(),
+            gateway_timeout: self.gateway_timeout.time(),
             drain_timeout: self.drain_timeout.time(),
         };
         limits.check().map_err(|reason| in_words_of_the_command_line(&reason))?;

@@ -11,6 +11,7 @@
 
 use std::borrow::Cow;
 use std::mem;
+use std::time::Duration;
 
 use super::deadline::{Flow, of_body, of_head};
 use super::exchange::Exchange;
@@ -272,6 +273,15 @@ impl Active {
             (RequestState::Head, _) => Some(of_head(self.exchange.begun, limits)),
             (_, Work::Collect(incoming)) => Some(of_body(incoming.arrival, limits)),
             (_, work) => work.pending().flatten(),
+        }
+    }
+
+    /// For so long nothing was read, by no fault of the peer.
+    pub fn excuse(&mut self, time: Duration) {
+        match (self.exchange.http.request(), &mut self.work) {
+            (RequestState::Head, _) => self.exchange.begun = self.exchange.begun + time,
+            (_, Work::Collect(incoming)) => incoming.arrival.pause(time),
+            _ => {}
         }
     }
 

@@ -67,6 +67,12 @@ impl Flow {
         }
     }
 
+    /// For so long it could not move, for which nobody is to blame.
+    pub fn pause(&mut self, time: Duration) {
+        self.last_byte = self.last_byte + time;
+        self.paid_until = self.paid_until + time;
+    }
+
     /// It must move again then: neither may it stall for longer than the timeout, nor be behind the least rate
     /// for so long.
     fn deadline(self, pace: Pace) -> Moment {

@@ -38,6 +38,7 @@
 mod active;
 mod answer;
 mod at_once;
+mod busy;
 mod by_hand;
 mod deadline;
 mod exchange;
@@ -48,6 +49,7 @@ mod report;
 mod sink;
 mod turn;
 
+pub use busy::Busy;
 pub use by_hand::ByHand;
 pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use journal::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
@@ -61,6 +63,7 @@ use active::{Active, Origin};
 use crate::gateway::FileRange;
 use crate::limits::Limits;
 use crate::now::Moment;
+use crate::protocol::ProtocolError;
 
 /// How long a server that shuts down waits for the first request on a connection. 1 s: it is on its way
 /// when the connection is there, unless the client is one that connects beforehand.
@@ -178,6 +181,23 @@ impl Conversation {
         match self.phase {
             Phase::Fresh(_) | Phase::Kept(_) => self.phase = Phase::Finished(Farewell::Clean),
             Phase::Active(_) => self.act(turn, out, Active::expire),
+            Phase::Finished(_) => {}
+        }
+    }
+
+    /// The gateway has taken no request for too long: half a one is refused. (A whole one that lies unread is answered
+    /// by a [stand-in](Busy).)
+    pub fn turn_away(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if let Phase::Active(_) = self.phase {
+            self.act(turn, out, |active, turn, out| active.refuse(ProtocolError::GatewayBusy, turn, out));
+        }
+    }
+
+    /// For so long nothing was read, by no fault of the peer: its deadlines come so much later.
+    pub fn excuse(&mut self, time: Duration) {
+        match &mut self.phase {
+            Phase::Fresh(since) | Phase::Kept(since) => *since = *since + time,
+            Phase::Active(active) => active.excuse(time),
             Phase::Finished(_) => {}
         }
     }

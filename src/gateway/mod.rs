@@ -153,7 +153,8 @@ pub trait Gateway {
         None
     }
 
-    /// Whether it can take another request. While it cannot, none is read from any connection; it is asked
+    /// Whether it can take another request. While it cannot, none is read from any connection, and who has waited
+    /// for longer than [`gateway_timeout`](crate::limits::Limits::gateway_timeout) is told 503; it is asked
     /// again in each turn of the loop, which an answer that has become ready begins.
     fn is_ready(&self) -> bool {
         true

@@ -62,15 +62,17 @@ pub enum ProtocolError {
     TooManyFields,
     /// CONNECT asks for a tunnel; this is an origin server.
     TunnelUnsupported,
-    /// There is no place for the content: the one refusal that is not the peer's fault.
+    /// There is no place for the content. Not the peer's fault, nor is the next one.
     NoPlaceForContent,
+    /// The application takes no requests for now.
+    GatewayBusy,
     /// A version of HTTP other than 1.0 and 1.1.
     UnsupportedVersion,
 }
 
 impl ProtocolError {
     /// Every variant, for tables and tests.
-    pub const ALL: [ProtocolError; 27] = [
+    pub const ALL: [ProtocolError; 28] = [
         ProtocolError::MalformedHead,
         ProtocolError::InvalidTarget,
         ProtocolError::MissingHost,
@@ -97,6 +99,7 @@ impl ProtocolError {
         ProtocolError::TooManyFields,
         ProtocolError::TunnelUnsupported,
         ProtocolError::NoPlaceForContent,
+        ProtocolError::GatewayBusy,
         ProtocolError::UnsupportedVersion,
     ];
 
@@ -140,6 +143,9 @@ impl ProtocolError {
             Self::TunnelUnsupported => (501, "this server does not open tunnels", "RFC 9110, section 9.3.6"),
             Self::NoPlaceForContent => {
                 (503, "the server has no place for the content", "RFC 9110, section 15.6.4")
+            }
+            Self::GatewayBusy => {
+                (503, "the application takes no requests at present", "RFC 9110, section 15.6.4")
             }
             Self::UnsupportedVersion => {
                 (505, "only HTTP/1.0 and HTTP/1.1 are spoken here", "RFC 9110, section 15.6.6")

@@ -39,6 +39,9 @@ use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
 use crate::limits::Limits;
 use crate::message::{ContentLength, InvalidResponse, Method, StatusCode, Version};
 
+/// After how many seconds a client that hears 503 may ask again. 10: soon enough for a person, and a crowd is spread.
+pub const RETRY_AFTER_SECONDS: &str = "10";
+
 /// One connection's protocol state; idle it is a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http1 {
@@ -323,7 +326,7 @@ impl Http1 {
         let encoded = ResponseEncoder::begin(out, own, status.code(), None).and_then(|mut head| {
             head.field(out, "Content-Type", b"text/plain; charset=utf-8")?;
             if status.code() == 503 {
-                head.field(out, "Retry-After", b"10")?;
+                head.field(out, "Retry-After", RETRY_AFTER_SECONDS.as_bytes())?;
             }
             self.end_head(&head, out, ContentLength::Known(content.len() as u64))
         });

@@ -11,6 +11,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mio::Interest;
 
@@ -26,6 +27,10 @@ use crate::conversation::{
 use crate::limits::Limits;
 use crate::now::Moment;
 
+/// How long a client that has ended its side waits for a gateway that takes no request. 1 s: it may wait for its answer, but
+/// more often it has left, and the others live.
+const ENDED_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Why a connection has its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -39,6 +44,8 @@ pub(super) enum Cause {
     Wake,
     /// Its timer has gone off.
     Timer,
+    /// It has waited for the gateway for as long as it may.
+    TurnedAway,
 }
 
 /// What is to be done with a connection after its turn.
@@ -76,6 +83,8 @@ const _: () = assert!(size_of::<Connection<Stream>>() <= 72);
 enum Output {
     /// Nothing: the socket has taken everything.
     Clear,
+    /// Nothing, and nothing is read either: from this moment on it waits for a gateway that takes no request.
+    Waiting(Moment),
     /// What the socket would not take.
     Backlog(Box<Backlog>),
     /// Nothing any more: our side has ended. What comes is thrown away until the peer ends too, or this
@@ -130,10 +139,9 @@ impl<S: Transport> Connection<S> {
         is_new
     }
 
-    /// It was taken from that list, since there is more; whether it must be put into the ready list now.
-    pub fn relieve(&mut self) -> bool {
+    /// It was taken from that list, since there is more.
+    pub fn relieve(&mut self) {
         self.socket.readiness.set(Readiness::STARVED, false);
-        self.enqueue()
     }
 
     /// It was taken from the ready list.
@@ -153,6 +161,8 @@ impl<S: Transport> Connection<S> {
         let of_conversation = last_chance.or(self.conversation.deadline(limits));
         match &self.output {
             Output::Clear => of_conversation,
+            // It is us who do not read: no deadline of the client passes meanwhile.
+            Output::Waiting(since) => Some(*since + self.patience_with_gateway(limits)),
             // While the last answer is on its way nobody expects the next request.
             Output::Backlog(backlog) if self.conversation.is_idle() => {
                 Some(of_output(backlog.departure, limits))
@@ -195,7 +205,7 @@ impl<S: Transport> Connection<S> {
         let queued = match &self.output {
             // A file that waits to be sent holds no memory.
             Output::Backlog(backlog) => backlog.queue.held_bytes(),
-            Output::Clear | Output::Ended(_) => 0,
+            Output::Clear | Output::Waiting(_) | Output::Ended(_) => 0,
         };
         let now_held = u32::try_from(self.conversation.held_bytes() + queued).unwrap_or(u32::MAX);
         *held = (*held + now_held as usize).saturating_sub(self.accounted as usize);
@@ -208,27 +218,74 @@ impl<S: Transport> Connection<S> {
         self.accounted = 0;
     }
 
-    /// Whether all it could do is to bring a request to a gateway that takes none for now. It is not even
-    /// read from, and registered for when it can be.
+    /// How long it may wait for the gateway.
+    fn patience_with_gateway(&self, limits: &Limits) -> Duration {
+        match self.socket.readiness.has(Readiness::READ_CLOSED) {
+            true => limits.gateway_timeout.min(ENDED_PATIENCE),
+            false => limits.gateway_timeout,
+        }
+    }
+
+    /// Whether all it could do is to bring a request to a gateway that takes none for now.
     #[cold]
     pub fn must_wait_for_gateway(&self, cause: Cause, shared: &Shared<'_>) -> bool {
-        matches!(cause, Cause::Accepted | Cause::Event | Cause::Remainder)
-            && shared.around.life == Life::Running
-            && self.conversation.wants(0, &shared.around.limits) == Wants::Read
-            && self.is_clear()
+        let Surroundings { limits, life, .. } = &shared.around;
+        let can_wait = match self.output {
+            Output::Clear => cause != Cause::Timer || !self.is_due(shared),
+            Output::Waiting(_) => true,
+            Output::Backlog(_) | Output::Ended(_) => false,
+        };
+        // Where there is nothing to be read, no request can come of it.
+        let can_wait = can_wait && self.socket.readiness.has(Readiness::READABLE);
+        can_wait && *life == Life::Running && self.conversation.wants(0, limits) == Wants::Read
+    }
+
+    /// Whether its deadline has come.
+    pub fn is_due(&self, shared: &Shared<'_>) -> bool {
+        let Surroundings { limits, life, now, .. } = &shared.around;
+        self.deadline(limits, *life).is_some_and(|deadline| deadline <= now.moment)
+    }
+
+    /// Begins to wait for the gateway, or goes on waiting. It is not read from, but registered: that it breaks, or that
+    /// the client ends its side, is noticed.
+    #[cold]
+    pub fn wait_for_gateway(&mut self, id: ConnectionId, shared: &Shared<'_>) -> Verdict {
+        if self.is_clear() {
+            self.output = Output::Waiting(shared.around.now.moment);
+        }
+        match self.register(id, shared) {
+            Ok(()) => Verdict::Starved,
+            Err(_) => Verdict::Gone,
+        }
     }
 
     /// Does everything that can be done now.
     #[inline(always)]
     pub fn turn(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> Verdict {
         log::trace!("connection {}: {cause:?}", id.number());
-        if let Output::Ended(until) = self.output {
-            return self.linger(id, until, shared);
+        if let Output::Ended(_) | Output::Waiting(_) = self.output
+            && let Some(verdict) = self.stir(id, shared)
+        {
+            return verdict;
         }
         match self.converse(id, cause, shared) {
             Ok(verdict) => verdict,
             Err(error) => self.lose(id, &error, shared),
         }
+    }
+
+    /// The turn of a connection that only lingers. For one that has waited for the gateway, that is over.
+    #[cold]
+    fn stir(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Option<Verdict> {
+        match self.output {
+            Output::Ended(until) => return Some(self.linger(id, until, shared)),
+            Output::Waiting(since) => {
+                self.output = Output::Clear;
+                self.conversation.excuse(shared.around.now.moment.since(since));
+            }
+            Output::Clear | Output::Backlog(_) => {}
+        }
+        None
     }
 
     /// Sends a response that has waited for others, and goes on from there as after any turn.
@@ -256,7 +313,7 @@ impl<S: Transport> Connection<S> {
         let Lent { mut turn, out, .. } = shared.lend(id, self.socket.asker(), Budget::TURN, &NoWire);
         let unsent = match &mut self.output {
             Output::Backlog(backlog) => backlog.queue.take_file(),
-            Output::Clear | Output::Ended(_) => out.take_file(),
+            Output::Clear | Output::Waiting(_) | Output::Ended(_) => out.take_file(),
         };
         out.clear();
         if let Some(rest) = unsent {
@@ -287,7 +344,7 @@ impl<S: Transport> Connection<S> {
         let mut talk = Talk { conversation: &mut self.conversation, socket, holds, flushed: 0 };
         let queue = match &mut self.output {
             Output::Backlog(backlog) => &mut backlog.queue,
-            Output::Clear | Output::Ended(_) => &mut *out,
+            Output::Clear | Output::Waiting(_) | Output::Ended(_) => &mut *out,
         };
         let stop = talk.steps(cause, &mut turn, scratch, queue)?;
         let flushed = talk.flushed;
@@ -330,7 +387,7 @@ impl<S: Transport> Connection<S> {
     pub fn owed(&self) -> usize {
         match &self.output {
             Output::Backlog(backlog) => backlog.queue.owed(),
-            Output::Clear | Output::Ended(_) => 0,
+            Output::Clear | Output::Waiting(_) | Output::Ended(_) => 0,
         }
     }
 
@@ -404,8 +461,9 @@ impl<S: Transport> Connection<S> {
     #[inline]
     fn register(&mut self, id: ConnectionId, shared: &Shared<'_>) -> io::Result<()> {
         match (self.socket.registration, &self.output) {
-            (Registration::ReadWrite, _) | (Registration::Read, Output::Clear | Output::Ended(_)) => Ok(()),
-            (Registration::None, Output::Clear | Output::Ended(_)) => {
+            (Registration::ReadWrite, _)
+            | (Registration::Read, Output::Clear | Output::Waiting(_) | Output::Ended(_)) => Ok(()),
+            (Registration::None, Output::Clear | Output::Waiting(_) | Output::Ended(_)) => {
                 self.register_for(Registration::Read, id, shared)
             }
             (Registration::None | Registration::Read, Output::Backlog(_)) => {

@@ -12,6 +12,7 @@
 //! expiries lets the others wait. Whoever stops early owns the remainder: no edge comes for what is
 //! already there, so it is put into the ready list, and the next wait does not wait.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::ops::ControlFlow;
@@ -193,8 +194,8 @@ pub(super) struct Running<'g, L: Listening = Listener> {
     pub budget: LoopBudget,
     /// Connections that can go on without an event.
     ready: Vec<ConnectionId>,
-    /// Connections that wait for memory, or for the gateway.
-    starved: Vec<ConnectionId>,
+    /// Connections that wait for memory, or for the gateway: who has begun first is first.
+    starved: VecDeque<ConnectionId>,
     /// Connections that were woken and have not had their turn.
     pub woken: Vec<ConnectionId>,
     /// When the operator was last told that accepting has failed.
@@ -285,7 +286,7 @@ impl<'g, L: Listening> Running<'g, L> {
             timers,
             budget: LoopBudget::TURN,
             ready: Vec::new(),
-            starved: Vec::new(),
+            starved: VecDeque::new(),
             woken: Vec::new(),
             complained: None,
             drain_until: None,
@@ -403,20 +404,26 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Those that wait for memory, or for the gateway, can go on.
+    /// Gives a turn to those that wait for memory, or for the gateway, as long as there is some, or it takes more.
     fn relieve(&mut self) {
-        for id in mem::take(&mut self.starved) {
-            if self.connections.get(id).is_some_and(Connection::relieve) {
-                self.ready.push(id);
+        for _ in 0..self.starved.len().min(self.budget.remainders) {
+            // Who has gone stands here still.
+            let first = self.starved.front().map(|id| self.connections.get(*id).is_some());
+            if first == Some(true) && !self.shared.can_take_more() {
+                return;
+            }
+            if let Some(id) = self.starved.pop_front()
+                && let Some(connection) = self.connections.get(id)
+            {
+                connection.relieve();
+                self.turn(id, Cause::Remainder);
             }
         }
     }
 
     /// Gives a turn to the connections that stopped early.
     pub fn take_up_remainders(&mut self) {
-        if self.shared.can_take_more() {
-            self.relieve();
-        }
+        self.relieve();
         for id in first(&mut self.ready, self.budget.remainders) {
             if let Some(connection) = self.connections.get(id) {
                 connection.dequeue();
@@ -441,12 +448,7 @@ impl<'g, L: Listening> Running<'g, L> {
             return;
         };
         if !self.shared.gateway.is_ready() && connection.must_wait_for_gateway(cause, &self.shared) {
-            // It is us who do not read: no deadline of its client passes meanwhile.
-            self.timers.disarm(id);
-            if connection.starve() {
-                self.starved.push(id);
-            }
-            return;
+            return self.let_wait(id);
         }
         let verdict = connection.turn(id, cause, &mut self.shared);
         if verdict == Verdict::Keep && !self.listeners.iter().any(L::is_paused) {
@@ -455,6 +457,22 @@ impl<'g, L: Listening> Running<'g, L> {
             return self.timers.arm(id, deadline);
         }
         self.follow(id, verdict);
+    }
+
+    /// Lets a connection wait for the gateway; one that has waited for as long as it may is turned away.
+    #[cold]
+    fn let_wait(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let verdict = connection.wait_for_gateway(id, &self.shared);
+        if connection.is_due(&self.shared) {
+            let gateway = self.shared.stand_in();
+            self.turn(id, Cause::TurnedAway);
+            self.shared.gateway = gateway;
+        } else {
+            self.follow(id, verdict);
+        }
     }
 
     /// Sends the finished responses that have waited for each other.
@@ -483,7 +501,7 @@ impl<'g, L: Listening> Running<'g, L> {
             Verdict::Held => return,
             Verdict::Gone => return self.reap(id),
             Verdict::Again if connection.enqueue() => self.ready.push(id),
-            Verdict::Starved if connection.starve() => self.starved.push(id),
+            Verdict::Starved if connection.starve() => self.starved.push_back(id),
             // A connection that has become idle can make room for one that waits.
             Verdict::Keep if self.listeners.iter().any(L::is_paused) => {
                 if connection.idle_since().is_some() {
@@ -561,9 +579,10 @@ impl<'g, L: Listening> Running<'g, L> {
             self.listeners.clear();
         }
         self.shared.around.life = Life::Draining;
-        self.relieve();
+        self.starved.clear();
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {
+                connection.relieve();
                 connection.look_again();
                 if connection.enqueue() {
                     self.ready.push(id);

@@ -1,5 +1,6 @@
 //! What all connections share: one application, one clock, one read scratch, one output scratch.
 
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::connections::ConnectionId;
 use super::held::HeldResponses;
 use super::journal::LoopJournal;
 use super::wakeup_queue::{Wakes, WakeupQueue};
-use crate::conversation::{Budget, Disk, Memory, OutputQueue, Surroundings, Turn, Wire};
+use crate::conversation::{Budget, Busy, Disk, Memory, OutputQueue, Surroundings, Turn, Wire};
 use crate::gateway::{Client, Gateway, Peer, ServerInfo};
 use crate::limits::Limits;
 
@@ -115,6 +116,13 @@ impl<'g> Shared<'g> {
     /// Whether connections that wait for memory, or for the gateway, can go on.
     pub fn can_take_more(&self) -> bool {
         self.memory() == Memory::Ample && self.gateway.is_ready()
+    }
+
+    /// Lets a gateway stand in that answers every request with 503; the one that it stands in for is to be put back.
+    #[cold]
+    pub fn stand_in(&mut self) -> &'g mut dyn Gateway {
+        // It has no size: nothing is allocated, and nothing leaks.
+        mem::replace(&mut self.gateway, Box::leak(Box::new(Busy)))
     }
 
     /// Everything that a conversation needs for a turn.

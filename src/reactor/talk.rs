@@ -115,6 +115,7 @@ impl<S: Transport> Talk<'_, S> {
         let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
         match cause {
             Cause::Wake => self.conversation.wake(turn, out),
+            Cause::TurnedAway => self.conversation.turn_away(turn, out),
             // While something is owed, the deadline is that of the output.
             Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
             Cause::Timer if turn.around.life == Life::Draining && is_due(self.conversation.last_chance()) => {

@@ -376,7 +376,7 @@ impl World<'_> {
                 let signs = served.socket.borrow_mut().take_event();
                 connection.note(signs)
             }
-            Some(Cause::Accepted | Cause::Remainder | Cause::Wake | Cause::Timer) => true,
+            Some(Cause::Accepted | Cause::Remainder | Cause::Wake | Cause::Timer | Cause::TurnedAway) => true,
             None => false,
         };
         let verdict = match cause.filter(|_| is_alive) {
@@ -415,7 +415,7 @@ impl World<'_> {
         // Who is starved comes into the ready list when there is more; here, at any time.
         served.is_ready |= match verdict {
             Verdict::Again => connection.enqueue(),
-            Verdict::Starved => connection.starve() && connection.relieve(),
+            Verdict::Starved => connection.enqueue(),
             Verdict::Keep | Verdict::Held | Verdict::Gone => false,
         };
         served.state = State::of(connection, &self.shared.around.limits, self.shared.around.life);
@@ -448,7 +448,7 @@ impl World<'_> {
                 self.connections.get(served.id).into_iter().for_each(Simulated::dequeue);
             }
             Some(Cause::Wake) => served.is_woken = false,
-            Some(Cause::Event | Cause::Timer) | None => {}
+            Some(Cause::Event | Cause::Timer | Cause::TurnedAway) | None => {}
         }
         (account.owed, account.drawn) = (served.state.owed, 0);
         account.written_before = account.written.get();
