@@ -240,7 +240,7 @@ fn every_byte_has_its_places() {
     let end = " HTTP/1.1\r\nHost: a\r\n\r\n";
     check_bytes("G", &format!("T /{end}"), is_token);
     // An escape wants its digits; `?` begins a query, `#` a fragment.
-    check_bytes("GET /a", end, |byte| byte.is_ascii_graphic() && !b"%#".contains(&byte));
+    check_bytes("GET /a", end, |byte| byte.is_ascii_graphic() && !b"%#\\".contains(&byte));
     check_bytes("GET /a?b", end, |byte| byte.is_ascii_graphic() && byte != b'#');
     check_bytes("GET / HTTP/1.", "\r\nHost: a\r\nContent-Length: 0\r\n\r\n", |byte| b"01".contains(&byte));
     let line = "GET / HTTP/1.1\r\nHost: a\r\n";
@@ -248,8 +248,13 @@ fn every_byte_has_its_places() {
     let is_value = |byte: u8| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic() || byte >= 0x80;
     check_bytes(&format!("{line}X: a"), "b: c\r\n\r\n", |byte| is_value(byte) || byte == b'\n');
     let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    check_bytes(&format!("{chunked}0;"), "\r\n\r\n", is_value);
-    check_bytes(&format!("{chunked}0"), "\r\n\r\n", |byte| b"0;".contains(&byte));
+    check_bytes(&format!("{chunked}0;"), "\r\n\r\n", is_token);
+    check_bytes(&format!("{chunked}0;a"), "\r\n\r\n", is_token);
+    check_bytes(&format!("{chunked}0;a="), "\r\n\r\n", is_token);
+    check_bytes(&format!("{chunked}0;a="), "b\r\n\r\n", |byte| is_token(byte) || b"\t ".contains(&byte));
+    check_bytes(&format!("{chunked}0;a=\""), "\"\r\n\r\n", |byte| is_value(byte) && !b"\"\\".contains(&byte));
+    check_bytes(&format!("{chunked}0;a=\"\\"), "\"\r\n\r\n", is_value);
+    check_bytes(&format!("{chunked}0"), "\r\n\r\n", |byte| byte == b'0');
     check_bytes(&format!("{chunked}0\r\nA: b"), "\r\n\r\n", is_value);
     check_bytes(&format!("{chunked}0\r\nA"), "B: c\r\n\r\n", |byte| is_token(byte) || byte == b':');
 }

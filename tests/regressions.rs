@@ -1034,3 +1034,35 @@ fn connection_that_was_let_in_by_an_event_goes_on_to_its_end() {
     }
     assert_eq!(client.read("POST").content.len(), LONG * KILOBYTE.len());
 }
+
+/// Rules that single requests broke and were served all the same, or refused by another name.
+#[test]
+fn requests_that_are_no_grammar_are_refused_by_name() {
+    let server = serve(ok, Limits::default());
+    let long = |byte: &str, end: &str| byte.repeat(100_000) + end;
+    let chunked = |chunk: &str| {
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}\r\nabcde\r\n0\r\n\r\n"
+        )
+    };
+    for (request, code) in [
+        ("GET / HTTP/1.1\r\nHost: [zz]\r\n\r\n".to_string(), 400),
+        ("GET / HTTP/1.1\r\nHost: [::1%25lo]\r\n\r\n".to_string(), 400),
+        ("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n".to_string(), 200),
+        (get("/a\\b"), 400),
+        (get("/a?\\"), 200),
+        (chunked("5;"), 400),
+        (chunked("5;bad[=x"), 400),
+        (chunked("5;a=\"open"), 400),
+        (chunked("5;a=\"closed\""), 200),
+        (long("M", " / HTTP/1.1\r\nHost: a\r\n\r\n"), 501),
+        ("GET /".to_string() + &long("a", " HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
+        (long("\r\n", GET), 400),
+        ("\r\n".repeat(100) + GET, 200),
+    ] {
+        let mut client = server.connect();
+        // It may be answered and shut out before all of it is sent.
+        let _ = client.try_send(request.as_bytes());
+        assert_eq!(client.read("GET").code, code, "{:.40}", request.escape_debug());
+    }
+}

@@ -19,7 +19,7 @@ use super::foreign::{Foreign, guard};
 use super::output_queue::OutputQueue;
 use super::report::Report;
 use super::turn::Turn;
-use super::{Farewell, Phase, Wants};
+use super::{EmptyLines, Farewell, Phase, Wants};
 use crate::gateway::{
     Admission, BodyKind, BodyStream, FileRange, GatewayError, Later, OwnedContent, RequestContent,
 };
@@ -27,18 +27,18 @@ use crate::limits::Limits;
 use crate::message::RequestHead;
 use crate::now::Moment;
 use crate::protocol::{
-    Expectation, FieldSlots, Http1, ParsedHead, ProtocolError, ReceiveBuffer, RequestState, blank_lines,
-    parse_head,
+    EMPTY_LINES_MAX, Expectation, FieldSlots, Http1, ParsedHead, ProtocolError, ReceiveBuffer, RequestState,
+    blank_lines, parse_head,
 };
 
 /// From where the present exchange set out, and where the conversation goes back to if nothing
 /// comes of it.
 #[derive(Clone, Copy)]
 pub(super) enum Origin {
-    /// The connection was accepted then; no exchange has taken place.
-    Accepted(Moment),
-    /// The last exchange ended then.
-    Kept(Moment),
+    /// The connection was accepted then; no exchange has taken place. So many empty lines have come since.
+    Accepted(Moment, EmptyLines),
+    /// The last exchange ended then. So many empty lines have come since.
+    Kept(Moment, EmptyLines),
 }
 
 /// One conversation in the middle of something.
@@ -131,7 +131,7 @@ enum Round {
 
 impl Active {
     pub fn new(origin: Origin) -> Active {
-        let (Origin::Accepted(begun) | Origin::Kept(begun)) = origin;
+        let (Origin::Accepted(begun, _) | Origin::Kept(begun, _)) = origin;
         Active {
             exchange: Exchange::new(begun),
             input: ReceiveBuffer::default(),
@@ -145,7 +145,7 @@ impl Active {
 
     /// An exchange that has begun. (From where it set out is of no account: its end sets that anew.)
     fn of(exchange: Exchange) -> Active {
-        let origin = Origin::Kept(exchange.begun);
+        let origin = Origin::Kept(exchange.begun, 0);
         Active { exchange, ..Active::new(origin) }
     }
 
@@ -193,8 +193,8 @@ impl Active {
         match (&self.work, self.exchange.http.request(), self.origin) {
             (Work::End(farewell), _, _) => Some(Phase::Finished(*farewell)),
             (Work::None, RequestState::Idle, _) if !self.input.is_empty() => None,
-            (Work::None, RequestState::Idle, Origin::Accepted(at)) => Some(Phase::Fresh(at)),
-            (Work::None, RequestState::Idle, Origin::Kept(since)) => Some(Phase::Kept(since)),
+            (Work::None, RequestState::Idle, Origin::Accepted(at, lines)) => Some(Phase::Fresh(at, lines)),
+            (Work::None, RequestState::Idle, Origin::Kept(since, lines)) => Some(Phase::Kept(since, lines)),
             _ => None,
         }
     }
@@ -328,7 +328,7 @@ impl Active {
         match self.exchange.http.request() {
             RequestState::Idle => self.begin(rest, turn, out),
             // Half an empty line began it, and here is the other half: no part of any head.
-            RequestState::Head if blank_lines(rest) > 0 => Round::Used(blank_lines(rest)),
+            RequestState::Head if blank_lines(rest) > 0 => self.skip_blank_lines(rest),
             RequestState::Head => self.read_head(rest, searched, turn, out),
             RequestState::Body(_) => self.collect(rest, turn, out),
             RequestState::Complete if self.respond(turn, out) => Round::Used(0),
@@ -350,9 +350,8 @@ impl Active {
 
     /// Between two requests: takes up the next one, if this connection may.
     fn begin(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Round {
-        let blank = blank_lines(rest);
-        if blank > 0 {
-            return Round::Used(blank);
+        if blank_lines(rest) > 0 {
+            return self.skip_blank_lines(rest);
         }
         if rest.is_empty() {
             return self.nothing_left();
@@ -361,10 +360,22 @@ impl Active {
             return Round::Stuck;
         }
         let round = self.read_head(rest, 0, turn, out);
-        if let (RequestState::Head, Origin::Kept(_)) = (self.exchange.http.request(), self.origin) {
+        if let (RequestState::Head, Origin::Kept(..)) = (self.exchange.http.request(), self.origin) {
             self.exchange.begun = turn.around.now.moment;
         }
         round
+    }
+
+    /// Some empty lines before a request line are skipped, too many are refused (RFC 9112 §2.2).
+    fn skip_blank_lines(&mut self, rest: &[u8]) -> Round {
+        let (Origin::Accepted(_, empty_lines) | Origin::Kept(_, empty_lines)) = &mut self.origin;
+        let blank = blank_lines(rest);
+        let lines = rest[..blank].iter().filter(|&&byte| byte == b'\n').count();
+        match u8::try_from(usize::from(*empty_lines) + lines) {
+            Ok(lines @ ..=EMPTY_LINES_MAX) => *empty_lines = lines,
+            _ => self.exchange.http.refuse(ProtocolError::TooManyEmptyLines),
+        }
+        Round::Used(blank)
     }
 
     fn nothing_left(&mut self) -> Round {

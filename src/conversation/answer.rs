@@ -270,7 +270,7 @@ impl Active {
         self.work = match self.exchange.end() {
             Next::End(farewell) => Work::End(farewell),
             Next::Exchange => {
-                self.origin = Origin::Kept(turn.around.now.moment);
+                self.origin = Origin::Kept(turn.around.now.moment, 0);
                 Work::None
             }
         };

@@ -15,7 +15,7 @@ use super::output_queue::OutputQueue;
 use super::turn::Turn;
 use super::{Conversation, Phase};
 use crate::gateway::RequestContent;
-use crate::protocol::{FieldSlots, blank_lines};
+use crate::protocol::FieldSlots;
 
 impl Conversation {
     /// Answers the requests at the front of these bytes, one after the other. How many bytes they were;
@@ -39,23 +39,26 @@ impl Conversation {
 
     /// Answers the first request, if it is whole: how many bytes were used up. What has come of one that is
     /// not is kept, and not read again. 0 where [`Active`] is to begin with it: an error, or empty lines
-    /// before half a head.
+    /// before the head, which it counts.
     #[inline]
     fn answer_first(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> usize {
+        if let [b'\r' | b'\n', ..] = bytes {
+            return 0;
+        }
         let now = turn.around.now.moment;
         let mut exchange = Exchange::new(now);
         let mut slots = FieldSlots::new();
         let parsed = match exchange.http.read_head(bytes, 0, &mut slots, &turn.around.limits) {
             Ok(Some(parsed)) => parsed,
-            Ok(None) if blank_lines(bytes) == 0 => {
+            Ok(None) => {
                 // The first head of a connection counts from when that was accepted.
-                if let Phase::Fresh(accepted) = self.phase {
+                if let Phase::Fresh(accepted, _) = self.phase {
                     exchange.begun = accepted;
                 }
                 self.take(Active::in_head(exchange, bytes));
                 return bytes.len();
             }
-            Ok(None) | Err(_) => return 0,
+            Err(_) => return 0,
         };
         turn.budget.requests -= 1;
         let Some(content) = exchange.take_content(&parsed, &bytes[parsed.length..]) else {
@@ -74,8 +77,8 @@ impl Conversation {
             exchange.report(report, Outcome::Complete, turn);
         }
         match (exchange.end(), &mut self.phase) {
-            (Next::Exchange, Phase::Kept(since)) => *since = now,
-            (Next::Exchange, phase) => *phase = Phase::Kept(now),
+            (Next::Exchange, Phase::Kept(since, empty_lines)) => (*since, *empty_lines) = (now, 0),
+            (Next::Exchange, phase) => *phase = Phase::Kept(now, 0),
             (Next::End(farewell), phase) => *phase = Phase::Finished(farewell),
         }
         used

@@ -102,20 +102,23 @@ pub struct Conversation {
 }
 
 enum Phase {
-    /// No request yet; accepted at this moment.
-    Fresh(Moment),
-    /// Between two requests, since this moment.
-    Kept(Moment),
+    /// No request yet; accepted at this moment. So many empty lines have come instead.
+    Fresh(Moment, EmptyLines),
+    /// Between two requests, since this moment. So many empty lines have come instead.
+    Kept(Moment, EmptyLines),
     /// In the middle of something.
     Active(Box<Active>),
     /// Nothing more will be said.
     Finished(Farewell),
 }
 
+/// How many empty lines have come before a request line: at most [`EMPTY_LINES_MAX`](crate::protocol::EMPTY_LINES_MAX).
+type EmptyLines = u8;
+
 impl Conversation {
     /// A connection that was just accepted.
     pub fn new(accepted: Moment) -> Conversation {
-        Conversation { phase: Phase::Fresh(accepted) }
+        Conversation { phase: Phase::Fresh(accepted, 0) }
     }
 
     /// Takes bytes from the peer, and does all that can be done with them.
@@ -141,7 +144,7 @@ impl Conversation {
     /// The peer has ended its side. It may still wait for answers.
     pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {
-            Phase::Fresh(_) | Phase::Kept(_) => self.phase = Phase::Finished(Farewell::Clean),
+            Phase::Fresh(..) | Phase::Kept(..) => self.phase = Phase::Finished(Farewell::Clean),
             Phase::Active(_) => self.act(turn, out, Active::receive_end),
             Phase::Finished(_) => {}
         }
@@ -179,7 +182,7 @@ impl Conversation {
     /// The deadline has come.
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {
-            Phase::Fresh(_) | Phase::Kept(_) => self.phase = Phase::Finished(Farewell::Clean),
+            Phase::Fresh(..) | Phase::Kept(..) => self.phase = Phase::Finished(Farewell::Clean),
             Phase::Active(_) => self.act(turn, out, Active::expire),
             Phase::Finished(_) => {}
         }
@@ -196,7 +199,7 @@ impl Conversation {
     /// For so long nothing was read, by no fault of the peer: its deadlines come so much later.
     pub fn excuse(&mut self, time: Duration) {
         match &mut self.phase {
-            Phase::Fresh(since) | Phase::Kept(since) => *since = *since + time,
+            Phase::Fresh(since, _) | Phase::Kept(since, _) => *since = *since + time,
             Phase::Active(active) => active.excuse(time),
             Phase::Finished(_) => {}
         }
@@ -207,8 +210,8 @@ impl Conversation {
     /// ends: it is waited for a little.
     pub fn finish_if_idle(&mut self, now: Moment) {
         let is_over = match self.phase {
-            Phase::Fresh(accepted) => accepted + FIRST_REQUEST_PATIENCE <= now,
-            Phase::Kept(_) => true,
+            Phase::Fresh(accepted, _) => accepted + FIRST_REQUEST_PATIENCE <= now,
+            Phase::Kept(..) => true,
             Phase::Active(_) | Phase::Finished(_) => false,
         };
         if is_over {
@@ -220,8 +223,8 @@ impl Conversation {
     /// none if there was one.
     pub fn last_chance(&self) -> Option<Moment> {
         match self.phase {
-            Phase::Fresh(accepted) => Some(accepted + FIRST_REQUEST_PATIENCE),
-            Phase::Kept(_) | Phase::Active(_) | Phase::Finished(_) => None,
+            Phase::Fresh(accepted, _) => Some(accepted + FIRST_REQUEST_PATIENCE),
+            Phase::Kept(..) | Phase::Active(_) | Phase::Finished(_) => None,
         }
     }
 
@@ -230,7 +233,7 @@ impl Conversation {
     pub fn abandon(&mut self, turn: &mut Turn<'_>) -> Farewell {
         let farewell = match &mut self.phase {
             Phase::Active(active) => active.abandon(turn),
-            Phase::Fresh(_) | Phase::Kept(_) | Phase::Finished(_) => Farewell::Clean,
+            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => Farewell::Clean,
         };
         self.phase = Phase::Finished(farewell);
         farewell
@@ -247,7 +250,7 @@ impl Conversation {
     /// Everything that was owed to the peer has left, later than it was queued: only now does it have
     /// its answer, and the time for its next request begins.
     pub fn delivered(&mut self, now: Moment) {
-        if let Phase::Kept(since) = &mut self.phase {
+        if let Phase::Kept(since, _) = &mut self.phase {
             *since = now;
         }
     }
@@ -258,8 +261,8 @@ impl Conversation {
         match &self.phase {
             Phase::Finished(farewell) if owed_bytes == 0 => Wants::Close(*farewell),
             Phase::Finished(_) => Wants::Write,
-            Phase::Fresh(_) | Phase::Kept(_) if is_full => Wants::Write,
-            Phase::Fresh(_) | Phase::Kept(_) => Wants::Read,
+            Phase::Fresh(..) | Phase::Kept(..) if is_full => Wants::Write,
+            Phase::Fresh(..) | Phase::Kept(..) => Wants::Read,
             Phase::Active(active) => active.wants(owed_bytes, limits),
         }
     }
@@ -269,8 +272,8 @@ impl Conversation {
     #[inline(always)]
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
         match &self.phase {
-            Phase::Fresh(accepted) => Some(of_head(*accepted, limits)),
-            Phase::Kept(since) => Some(of_idle(*since, limits)),
+            Phase::Fresh(accepted, _) => Some(of_head(*accepted, limits)),
+            Phase::Kept(since, _) => Some(of_idle(*since, limits)),
             Phase::Active(active) => active.deadline(limits),
             Phase::Finished(_) => None,
         }
@@ -280,7 +283,7 @@ impl Conversation {
     pub fn held_bytes(&self) -> usize {
         match &self.phase {
             Phase::Active(active) => active.held_bytes(),
-            Phase::Fresh(_) | Phase::Kept(_) | Phase::Finished(_) => 0,
+            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => 0,
         }
     }
 
@@ -292,14 +295,14 @@ impl Conversation {
     /// Since when it waits for its next request, if it does; none if it has never had one.
     pub fn kept_since(&self) -> Option<Moment> {
         match self.phase {
-            Phase::Kept(since) => Some(since),
-            Phase::Fresh(_) | Phase::Active(_) | Phase::Finished(_) => None,
+            Phase::Kept(since, _) => Some(since),
+            Phase::Fresh(..) | Phase::Active(_) | Phase::Finished(_) => None,
         }
     }
 
     /// Whether nothing is going on: no request has begun.
     pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Fresh(_) | Phase::Kept(_))
+        matches!(self.phase, Phase::Fresh(..) | Phase::Kept(..))
     }
 
     /// Goes on with what is active, if anything remains to be done.
@@ -323,8 +326,8 @@ impl Conversation {
             return;
         }
         let origin = match self.phase {
-            Phase::Fresh(accepted) => Origin::Accepted(accepted),
-            Phase::Kept(since) => Origin::Kept(since),
+            Phase::Fresh(accepted, empty_lines) => Origin::Accepted(accepted, empty_lines),
+            Phase::Kept(since, empty_lines) => Origin::Kept(since, empty_lines),
             Phase::Active(_) | Phase::Finished(_) => return,
         };
         let mut active = Active::new(origin);

@@ -1,5 +1,9 @@
 //! The request target in its four forms (RFC 9112 §3.2), and the host of a URI (RFC 3986 §3.2.2).
 
+// Addresses only: in `core` there are no sockets.
+use core::net::Ipv6Addr;
+use std::str;
+
 use super::{Method, words};
 
 /// What the request is aimed at: the text that was sent, and where its parts are.
@@ -47,7 +51,8 @@ impl<'a> RequestTarget<'a> {
     /// encoded, is where servers differ.
     ///
     /// A path must be decodable in one way: a `%` begins an escape, and none stands for NUL, where
-    /// many a reader ends (RFC 3986 §2.1, §7.3). A query is left to those who know its format.
+    /// many a reader ends (RFC 3986 §2.1, §7.3). Nor does a path hold a `\`, which is no byte of one
+    /// (RFC 3986 §3.3), and a `/` to some readers. A query is left to those who know its format.
     #[inline(always)]
     pub fn parse(method: Method<'_>, raw: &'a str) -> Result<RequestTarget<'a>, InvalidTarget> {
         if raw.starts_with('/') && method != Method::CONNECT {
@@ -111,15 +116,15 @@ impl<'a> RequestTarget<'a> {
 }
 
 /// What makes a target more than a path that means itself: the beginning of a query, of a fragment, of an
-/// escape, and what is no ASCII.
+/// escape, a backslash, and what is no ASCII.
 fn is_special(byte: u8) -> bool {
-    matches!(byte, b'?' | b'#' | b'%' | 0x80..)
+    matches!(byte, b'?' | b'#' | b'%' | b'\\' | 0x80..)
 }
 
 fn may_hold_special(word: u64) -> u64 {
-    // Without these two bits `#` and `%` are the same, and so are `!` and `'`, which are rare.
-    let hash_or_percent = words::equal(word & !(words::ONES * 0b110), b'#' & !0b110);
-    hash_or_percent | words::equal(word, b'?') | words::beyond_ascii(word)
+    // `#` and `%`, and as well `!`, `"` and `$`, which are rare.
+    let hash_or_percent = words::below(word, b'&');
+    hash_or_percent | words::equal(word, b'?') | words::equal(word, b'\\') | words::beyond_ascii(word)
 }
 
 fn parse_origin(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
@@ -146,8 +151,8 @@ fn parse_unusual<'a>(method: Method<'_>, raw: &'a str) -> Result<RequestTarget<'
 
 /// Where the query begins, if there is one. A fragment is refused wherever it begins.
 fn check_path_and_query(raw: &str) -> Result<Option<usize>, InvalidTarget> {
-    let end = match raw.bytes().position(|byte| matches!(byte, b'?' | b'#' | b'%')) {
-        Some(at) if raw.as_bytes()[at] == b'%' => end_of_path(raw, at)?,
+    let end = match raw.bytes().position(|byte| matches!(byte, b'?' | b'#' | b'%' | b'\\')) {
+        Some(at) if matches!(raw.as_bytes()[at], b'%' | b'\\') => end_of_path(raw, at)?,
         end => end,
     };
     match end {
@@ -160,11 +165,12 @@ fn split_at_query(rest: &str) -> (&str, Option<&str>) {
     rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)))
 }
 
-/// Where a path ends that has an escape there, if it ends; all of its escapes must be ones.
+/// Where a path ends that has an escape there, or a backslash, if it ends; all of its escapes must be ones, and
+/// there must be no backslash.
 fn end_of_path(raw: &str, first: usize) -> Result<Option<usize>, InvalidTarget> {
     let end = raw[first..].bytes().position(|byte| matches!(byte, b'?' | b'#')).map(|at| first + at);
     let path = &raw.as_bytes()[first..end.unwrap_or(raw.len())];
-    if has_valid_escapes(path) { Ok(end) } else { Err(InvalidTarget) }
+    if has_valid_escapes(path) && !path.contains(&b'\\') { Ok(end) } else { Err(InvalidTarget) }
 }
 
 /// Whether each `%` is followed by two hexadecimal digits, and not by `00`.
@@ -231,8 +237,20 @@ fn is_unusual_host(value: &[u8]) -> bool {
     let Some(end) = after_bracket.iter().position(|&byte| byte == b']') else {
         return false;
     };
-    let is_literal_byte = |&byte: &u8| is_plain_host_byte(byte) || byte == b':';
-    end > 0 && after_bracket[..end].iter().all(is_literal_byte) && is_port_suffix(&after_bracket[end + 1..])
+    is_ip_literal(&after_bracket[..end]) && is_port_suffix(&after_bracket[end + 1..])
+}
+
+/// Whether this stands in brackets: `IPv6address / IPvFuture` (RFC 3986 §3.2.2). Nobody has a use for a zone in
+/// HTTP (RFC 6874 is obsolete, and RFC 9110 does not have it).
+fn is_ip_literal(literal: &[u8]) -> bool {
+    if let [b'v' | b'V', future @ ..] = literal {
+        let digits = future.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let is_address_byte = |&byte: &u8| is_plain_host_byte(byte) || byte == b':';
+        return digits > 0
+            && matches!(&future[digits..], [b'.', address @ ..]
+                if !address.is_empty() && address.iter().all(is_address_byte));
+    }
+    str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Digits of a port: 65535 has five.
@@ -318,8 +336,23 @@ mod tests {
             check("GET", good, Some((good, None, None)));
         }
         check("GET", "/%20?100%&%zz&%00", Some(("/%20", Some("100%&%zz&%00"), None)));
-        for bad in ["/%", "/%4", "/%zz", "/%4g", "/%%41", "/a%41%", "/%?41", "/%00", "/a%00?b", "/%4\u{661}"]
-        {
+        check("GET", "/a?\\", Some(("/a", Some("\\"), None)));
+        for bad in [
+            "/%",
+            "/%4",
+            "/%zz",
+            "/%4g",
+            "/%%41",
+            "/a%41%",
+            "/%?41",
+            "/%00",
+            "/a%00?b",
+            "/%4\u{661}",
+            "/\\",
+            "/a\\..\\b?c",
+            "/\\%41",
+            "/%41\\",
+        ] {
             check("GET", bad, None);
             check("GET", &format!("http://a{bad}"), None);
         }
@@ -327,12 +360,51 @@ mod tests {
 
     #[test]
     fn hosts_follow_the_grammar() {
-        for good in ["", "a", "a.example:80", "a:", "[::1]", "[::1]:80", "127.0.0.1:8", "x_y", "%41"] {
+        for good in [
+            "",
+            "a",
+            "a.example:80",
+            "a:",
+            "[::1]",
+            "[::1]:80",
+            "127.0.0.1:8",
+            "x_y",
+            "%41",
+            "[1:2:3:4:5:6:7::]",
+            "[::ffff:127.0.0.1]:8",
+            "[v1.x:y]",
+            "[VaF.~]:80",
+        ] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
-            "a b", "a/b", "u@a", "a:b", "a:80:90", "[::1", "[]", "[::1]x", "a,b c", "a\"", "a:123456", "%zz",
-            "%", "%00",
+            "a b",
+            "a/b",
+            "u@a",
+            "a:b",
+            "a:80:90",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "a,b c",
+            "a\"",
+            "a:123456",
+            "%zz",
+            "%",
+            "%00",
+            "[zz]",
+            "[1]",
+            "[127.0.0.1]",
+            "[::1%eth0]",
+            "[::1%25eth0]",
+            "[1::2::3]",
+            "[::12345]",
+            "[::127.0.0.01]",
+            "[v.x]",
+            "[vg.x]",
+            "[v1.]",
+            "[v1]",
+            "[v1.x%41]",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }

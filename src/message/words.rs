@@ -4,7 +4,7 @@
 //! instructions for each, a word two.
 
 /// One in every byte of a word.
-pub(super) const ONES: u64 = u64::MAX / 255;
+const ONES: u64 = u64::MAX / 255;
 /// The highest bit of every byte of a word.
 const HIGHS: u64 = ONES << 7;
 

@@ -3,6 +3,7 @@
 //! ```text
 //! chunked-body = *( chunk-size [ chunk-ext ] CRLF chunk-data CRLF )
 //!                1*"0" [ chunk-ext ] CRLF trailer-section CRLF
+//! chunk-ext    = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
 //! ```
 //!
 //! Strict to the byte, because this is where two readers of one message come to differ: a size has
@@ -45,7 +46,7 @@ enum ChunkedState {
     /// Among the digits of a size.
     Size { digits: u8, size: u64 },
     /// In an extension; it ends with the line.
-    Extension { size: u64, bytes: u16 },
+    Extension { size: u64, bytes: u16, part: ExtensionPart },
     /// CR was seen, LF must follow.
     SizeLf { size: u64 },
     /// In the data of a chunk.
@@ -66,6 +67,56 @@ enum ChunkedState {
     EndLf,
     /// That was all.
     Complete,
+}
+
+/// Where in an extension the next byte stands (RFC 9112 §7.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ExtensionPart {
+    /// Behind a semicolon: a name is to begin.
+    Begin,
+    /// In a name.
+    Name,
+    /// In the blanks behind one.
+    NameBlank,
+    /// Behind the equals sign: a value is to begin.
+    Equals,
+    /// In a value that is a token.
+    Token,
+    /// In a quoted string.
+    Quoted,
+    /// Behind a backslash in one.
+    Escaped,
+    /// Behind the quote that has ended one.
+    Unquoted,
+    /// In the blanks behind a value.
+    ValueBlank,
+}
+
+impl ExtensionPart {
+    /// Where the byte after this one stands; none if this one cannot be here.
+    fn after(self, byte: u8) -> Option<ExtensionPart> {
+        use ExtensionPart::*;
+        Some(match (self, byte) {
+            (Begin | Equals, b' ' | b'\t') => self,
+            (Name | NameBlank, b' ' | b'\t') => NameBlank,
+            (Token | Unquoted | ValueBlank, b' ' | b'\t') => ValueBlank,
+            (Name | NameBlank | Token | Unquoted | ValueBlank, b';') => Begin,
+            (Name | NameBlank, b'=') => Equals,
+            (Equals, b'"') => Quoted,
+            (Begin | Name, _) if is_field_name(&[byte]) => Name,
+            (Equals | Token, _) if is_field_name(&[byte]) => Token,
+            (Quoted, b'"') => Unquoted,
+            (Quoted, b'\\') => Escaped,
+            (Quoted | Escaped, _) if is_field_value(&[byte]) => Quoted,
+            _ => return None,
+        })
+    }
+
+    /// Whether the line may end here.
+    fn is_whole(self) -> bool {
+        use ExtensionPart::*;
+        matches!(self, Name | Token | Unquoted)
+    }
 }
 
 impl ChunkedDecoder {
@@ -106,10 +157,10 @@ impl ChunkedDecoder {
         use ChunkedState::*;
         Ok(match (self.state, byte) {
             (Size { digits: 1.., size }, b'\r') => SizeLf { size },
-            (Size { digits: 1.., size }, b';') => Extension { size, bytes: 0 },
+            (Size { digits: 1.., size }, b';') => Extension { size, bytes: 0, part: ExtensionPart::Begin },
             (Size { digits, size }, _) => size_digit(digits, size, byte)?,
-            (Extension { size, .. }, b'\r') => SizeLf { size },
-            (Extension { size, bytes }, _) => extension_byte(size, bytes, byte)?,
+            (Extension { size, part, .. }, b'\r') if part.is_whole() => SizeLf { size },
+            (Extension { size, bytes, part }, _) => extension_byte(size, bytes, part, byte)?,
             (SizeLf { size: 0 }, b'\n') => TrailerStart { bytes: 0 },
             (SizeLf { size }, b'\n') => {
                 self.allowance = self.allowance.checked_sub(size).ok_or(ProtocolError::ContentTooLarge)?;
@@ -140,12 +191,17 @@ fn size_digit(digits: u8, size: u64, byte: u8) -> Result<ChunkedState, ProtocolE
     }
 }
 
-fn extension_byte(size: u64, bytes: u16, byte: u8) -> Result<ChunkedState, ProtocolError> {
-    match byte {
-        _ if bytes >= CHUNK_EXTENSION_BYTES_MAX => Err(ProtocolError::ChunkExtensionTooLong),
-        b'\t' | b' '..=0x7e | 0x80.. => Ok(ChunkedState::Extension { size, bytes: bytes + 1 }),
-        _ => Err(ProtocolError::InvalidChunk),
+fn extension_byte(
+    size: u64,
+    bytes: u16,
+    part: ExtensionPart,
+    byte: u8,
+) -> Result<ChunkedState, ProtocolError> {
+    if bytes >= CHUNK_EXTENSION_BYTES_MAX {
+        return Err(ProtocolError::ChunkExtensionTooLong);
     }
+    let part = part.after(byte).ok_or(ProtocolError::InvalidChunk)?;
+    Ok(ChunkedState::Extension { size, bytes: bytes + 1, part })
 }
 
 fn trailer_byte(state: ChunkedState, bytes: u16, byte: u8) -> Result<ChunkedState, ProtocolError> {
@@ -208,6 +264,7 @@ mod tests {
         check(b"0000000000000003\r\nabc\r\n00\r\n\r\n", Ok((b"abc", b"")));
         check(b"a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", Ok((b"01234567890123456789", b"")));
         check(b"1;x=y;z=\"\t\"\r\na\r\n0;last\r\n\r\n", Ok((b"a", b"")));
+        check(b"1; x = \"\\\"\xe9;=\\\\\" ; y\t=\tz ;w\r\na\r\n0\r\n\r\n", Ok((b"a", b"")));
         check(b"1\r\n\r\r\n0\r\n\r\n", Ok((b"\r", b"")));
         check(b"0\r\nA: b\r\nC:\r\n\r\nrest", Ok((b"", b"rest")));
     }
@@ -229,6 +286,19 @@ mod tests {
             "5\r\r\n",
             "5;a\0\r\n",
             "5;\x7f\r\n",
+            "5;\r\n",
+            "5;a;\r\n",
+            "5;a \r\n",
+            "5;a=\r\n",
+            "5;a= \r\n",
+            "5;=b\r\n",
+            "5;a=b=c\r\n",
+            "5;a=b c\r\n",
+            "5;bad[=x\r\n",
+            "5;a=\"open\r\n",
+            "5;a=\"open\\\"\r\n",
+            "5;a=\"b\"c\r\n",
+            "5;\"a\"\r\n",
         ] {
             check(bad.as_bytes(), Err(ProtocolError::InvalidChunk));
         }

@@ -14,6 +14,8 @@ use crate::message::StatusCode;
 pub enum ProtocolError {
     /// The head follows no grammar: bad token, bad line end, blank before a colon, folded line.
     MalformedHead,
+    /// More empty lines come before a request line than allowed.
+    TooManyEmptyLines,
     /// The request target is none of the four forms, or not the one that goes with the method.
     InvalidTarget,
     /// An HTTP/1.1 request has no Host field.
@@ -54,6 +56,8 @@ pub enum ProtocolError {
     ContentTooLarge,
     /// The request line is longer than allowed.
     RequestLineTooLong,
+    /// The method alone is longer than a request line is allowed to be.
+    MethodTooLong,
     /// An expectation other than 100-continue.
     UnknownExpectation,
     /// The head is longer than allowed.
@@ -66,14 +70,16 @@ pub enum ProtocolError {
     NoPlaceForContent,
     /// The application takes no requests for now.
     GatewayBusy,
-    /// A version of HTTP other than 1.0 and 1.1.
+    /// A version of HTTP other than 1.0 and 1.1. RFC 9110 §2.5 would have 1.2 to 1.9 served as 1.1. Nobody will
+    /// ever speak them, so nobody is turned away; and what a proxy that has passed one on takes it for is not known.
     UnsupportedVersion,
 }
 
 impl ProtocolError {
     /// Every variant, for tables and tests.
-    pub const ALL: [ProtocolError; 28] = [
+    pub const ALL: [ProtocolError; 30] = [
         ProtocolError::MalformedHead,
+        ProtocolError::TooManyEmptyLines,
         ProtocolError::InvalidTarget,
         ProtocolError::MissingHost,
         ProtocolError::RepeatedHost,
@@ -94,6 +100,7 @@ impl ProtocolError {
         ProtocolError::LengthRequired,
         ProtocolError::ContentTooLarge,
         ProtocolError::RequestLineTooLong,
+        ProtocolError::MethodTooLong,
         ProtocolError::UnknownExpectation,
         ProtocolError::HeadTooLarge,
         ProtocolError::TooManyFields,
@@ -107,6 +114,9 @@ impl ProtocolError {
     const fn facts(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::MalformedHead => (400, "the head of the request is malformed", "RFC 9112, section 2.2"),
+            Self::TooManyEmptyLines => {
+                (400, "there are too many empty lines before the request", "RFC 9112, section 2.2")
+            }
             Self::InvalidTarget => (400, "the request target is invalid", "RFC 9112, section 3.2"),
             Self::MissingHost => (400, "the Host field is missing", "RFC 9112, section 3.2"),
             Self::RepeatedHost => (400, "there is more than one Host field", "RFC 9112, section 3.2"),
@@ -137,6 +147,7 @@ impl ProtocolError {
             Self::LengthRequired => (411, "Content-Length is missing", "RFC 9110, section 15.5.12"),
             Self::ContentTooLarge => (413, "the content is too large", "RFC 9110, section 15.5.14"),
             Self::RequestLineTooLong => (414, "the request line is too long", "RFC 9110, section 15.5.15"),
+            Self::MethodTooLong => (501, "the method is too long", "RFC 9112, section 3"),
             Self::UnknownExpectation => (417, "the expectation is not known", "RFC 9110, section 10.1.1"),
             Self::HeadTooLarge => (431, "the head is too large", "RFC 6585, section 5"),
             Self::TooManyFields => (431, "the head has too many fields", "RFC 6585, section 5"),

@@ -139,26 +139,32 @@ fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), Pro
     }
     let is_end = |byte: &u8| *byte == b'\n';
     if !head[searched..].iter().any(is_end) {
-        return check_length(head.contains(&b'\n'), head.len() + 1, limits);
+        return check_length(head, head.contains(&b'\n'), head.len() + 1, limits);
     }
     let mut start = head[..searched].iter().rposition(is_end).map_or(0, |at| at + 1);
     let mut before = head[..start].iter().filter(|byte| is_end(byte)).count();
     while let Some(at) = head[start..].iter().position(is_end) {
         let end = start + at + 1;
-        check_length(before > 0, end, limits)?;
+        check_length(head, before > 0, end, limits)?;
         if let b"\n" | b"\r\n" = &head[start..end] {
             return Ok(());
         }
         check_line(&head[start..end], before, limits)?;
         (start, before) = (end, before + 1);
     }
-    check_length(true, head.len() + 1, limits)
+    check_length(head, true, head.len() + 1, limits)
 }
 
-/// A line that ends there, or not before, must be within the limits.
-fn check_length(is_field: bool, end: usize, limits: &Limits) -> Result<(), ProtocolError> {
+/// A line of this head that ends there, or not before, must be within the limits.
+fn check_length(head: &[u8], is_field: bool, end: usize, limits: &Limits) -> Result<(), ProtocolError> {
     match end {
-        _ if !is_field && end > limits.request_line_bytes_max => Err(ProtocolError::RequestLineTooLong),
+        _ if !is_field && end > limits.request_line_bytes_max => {
+            let allowed = &head[..head.len().min(limits.request_line_bytes_max)];
+            match allowed.contains(&b' ') {
+                true => Err(ProtocolError::RequestLineTooLong),
+                false => Err(ProtocolError::MethodTooLong),
+            }
+        }
         _ if end > limits.head_bytes_max => Err(ProtocolError::HeadTooLarge),
         _ => Ok(()),
     }
@@ -181,7 +187,12 @@ fn check_line(line: &[u8], before: usize, limits: &Limits) -> Result<(), Protoco
     if before > limits.fields_max { Err(ProtocolError::TooManyFields) } else { Ok(()) }
 }
 
-/// Empty lines before a request line are skipped (RFC 9112 §2.2): how many bytes they are.
+/// Most empty lines before a request line. 100: as Apache, with its `LimitRequestFields`; one is all that any client
+/// is known to send.
+pub const EMPTY_LINES_MAX: u8 = 100;
+
+/// Empty lines before a request line are skipped (RFC 9112 §2.2): how many bytes they are. To see that there are not
+/// more than [`EMPTY_LINES_MAX`] is left to whoever skips them: they can come one by one.
 pub fn blank_lines(input: &[u8]) -> usize {
     let mut at = 0;
     loop {

@@ -44,8 +44,13 @@ pub fn read_stream(
 ) -> (Vec<Request>, End) {
     let (mut requests, mut rest) = (Vec::new(), input);
     loop {
+        let mut empty_lines = 0;
         while rest.starts_with(b"\n") || rest.starts_with(b"\r\n") {
             rest = &rest[1 + usize::from(rest[0] == b'\r')..];
+            empty_lines += 1;
+        }
+        if empty_lines > 100 {
+            return (requests, End::Refused(vec![400]));
         }
         match read_request(rest, limits) {
             Ok(Some((request, used))) => {
@@ -115,7 +120,8 @@ fn read_head(input: &[u8], limits: &Limits) -> Result<Option<(Request, usize)>, 
         // A line that has not ended will take a byte more, at least.
         let end = line_bytes.map_or(input.len() + 1, |bytes| at + bytes + 1);
         if request.is_none() && end > limits.request_line_bytes_max {
-            return Err(vec![414]);
+            let has_method = input[..limits.request_line_bytes_max].contains(&b' ');
+            return Err(vec![if has_method { 414 } else { 501 }]);
         }
         if end > limits.head_bytes_max {
             return Err(vec![431]);
@@ -255,7 +261,8 @@ fn is_target(method: &str, target: &str) -> bool {
     {
         return false;
     }
-    !rest.contains('#') && has_escapes(rest.split('?').next().unwrap_or(""))
+    let path = rest.split('?').next().unwrap_or("");
+    !rest.contains('#') && !path.contains('\\') && has_escapes(path)
 }
 
 /// `%` and two digits, which are not both zero.
@@ -277,10 +284,52 @@ fn is_authority(value: &[u8]) -> bool {
     let is_port = port.len() <= 5 && port.chars().all(|char| char.is_ascii_digit());
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_host = match literal {
-        Some(literal) => !literal.is_empty() && literal.chars().all(|char| is_plain(char) || char == ':'),
+        Some(literal) if literal.to_ascii_lowercase().starts_with('v') => {
+            literal[1..].split_once('.').is_some_and(|(version, address)| {
+                let is_version = !version.is_empty() && version.chars().all(|char| char.is_ascii_hexdigit());
+                let is_address = |address: &str| address.chars().all(|char| is_plain(char) || char == ':');
+                is_version && !address.is_empty() && is_address(address)
+            })
+        }
+        Some(literal) => is_ipv6(literal),
         None => host.chars().all(|char| is_plain(char) || char == '%') && has_escapes(host),
     };
     is_port && is_host
+}
+
+/// RFC 3986 §3.2.2, as it is told in words in RFC 4291 §2.2: eight groups, of which the last two can be an address of
+/// version 4, and `::` once for one group of zeros or more.
+fn is_ipv6(text: &str) -> bool {
+    // How many groups of 16 bits these are.
+    let groups = |text: &str, is_last: bool| -> Option<usize> {
+        let parts: Vec<&str> = if text.is_empty() { Vec::new() } else { text.split(':').collect() };
+        let mut count = 0;
+        for (at, part) in parts.iter().enumerate() {
+            let is_hex = (1..=4).contains(&part.len()) && part.chars().all(|char| char.is_ascii_hexdigit());
+            count += match is_hex {
+                true => 1,
+                false if is_last && at + 1 == parts.len() && is_ipv4(part) => 2,
+                false => return None,
+            };
+        }
+        Some(count)
+    };
+    match text.split_once("::") {
+        Some((before, after)) => {
+            matches!((groups(before, false), groups(after, true)), (Some(a), Some(b)) if a + b <= 7)
+        }
+        None => groups(text, true) == Some(8),
+    }
+}
+
+fn is_ipv4(text: &str) -> bool {
+    let is_octet = |octet: &str| {
+        (1..=3).contains(&octet.len())
+            && octet.chars().all(|char| char.is_ascii_digit())
+            && (octet.len() == 1 || !octet.starts_with('0'))
+            && octet.parse::<u16>().is_ok_and(|octet| octet <= 255)
+    };
+    text.split('.').count() == 4 && text.split('.').all(is_octet)
 }
 
 /// RFC 9112 §7.1: the content, and how many bytes it takes with its framing.
@@ -335,13 +384,84 @@ fn read_chunk_line(input: &[u8]) -> Result<Option<(u128, usize)>, Wrong> {
         _ => return Err(vec![400]),
     };
     let text = &input[digits..digits + extension];
-    let is_text = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
-    if extension > 257 || !text.iter().all(is_text) {
+    let is_complete = digits + extension < input.len();
+    if extension > 257 || !has_extensions(text, is_complete) {
         return Err(vec![400]);
     }
     let size = u128::from_str_radix(str::from_utf8(&input[..digits]).expect("digits"), 16).expect("a size");
     let end = digits + extension;
     Ok(expect(&input[end..], b"\r\n")?.then_some((size, end + 2)))
+}
+
+/// RFC 9112 §7.1.1: nothing, or extensions that each begin with a semicolon. Whether more may come decides what
+/// becomes of one that has only begun.
+fn has_extensions(text: &[u8], is_complete: bool) -> bool {
+    let is_blank = |byte: &&u8| **byte == b' ' || **byte == b'\t';
+    let count = |rest: &[u8], what: &dyn Fn(&&u8) -> bool| rest.iter().take_while(what).count();
+    let is_token = |byte: &&u8| is_tchar(**byte);
+    let mut rest = text;
+    while let [b';', behind @ ..] = rest {
+        rest = &behind[count(behind, &is_blank)..];
+        let name = count(rest, &is_token);
+        if name == 0 {
+            return rest.is_empty() && !is_complete;
+        }
+        let behind = &rest[name..];
+        let after_blanks = &behind[count(behind, &is_blank)..];
+        let mut last = behind;
+        if let [b'=', behind @ ..] = after_blanks {
+            let value = &behind[count(behind, &is_blank)..];
+            let length = match value {
+                [] => return !is_complete,
+                [b'"', quoted @ ..] => match quoted_length(quoted) {
+                    Quoted::Open => return !is_complete,
+                    Quoted::Wrong => return false,
+                    Quoted::Closed(length) => 1 + length,
+                },
+                _ => count(value, &is_token),
+            };
+            if length == 0 {
+                return false;
+            }
+            last = &value[length..];
+        }
+        let behind_blanks = &last[count(last, &is_blank)..];
+        match behind_blanks {
+            [] => return last.is_empty() || !is_complete,
+            [b';', ..] => rest = behind_blanks,
+            _ => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+/// What a string is whose first quote is gone.
+enum Quoted {
+    /// It ends after so many bytes.
+    Closed(usize),
+    /// It does not end here.
+    Open,
+    /// A byte in it cannot be there.
+    Wrong,
+}
+
+/// RFC 9110 §5.6.4.
+fn quoted_length(text: &[u8]) -> Quoted {
+    let mut bytes = text.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        let byte = match byte {
+            b'"' => return Quoted::Closed(at + 1),
+            b'\\' => match bytes.next() {
+                None => return Quoted::Open,
+                Some((_, escaped)) => escaped,
+            },
+            byte => byte,
+        };
+        if (*byte < b' ' && *byte != b'\t') || *byte == 0x7f {
+            return Quoted::Wrong;
+        }
+    }
+    Quoted::Open
 }
 
 /// How long a line of the trailer section is.

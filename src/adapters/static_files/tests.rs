@@ -134,7 +134,6 @@ fn paths_out_of_the_folder_lead_nowhere() {
         "/%2E%2e/secret.txt",
         "/..%2fsecret.txt",
         "/..%5csecret.txt",
-        "/..\\secret.txt",
         "/bare/../../secret.txt",
         "/bare/..%2f..%2fsecret.txt",
         "/%2fetc/passwd",
