@@ -3,16 +3,17 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use support::process::{Answer, Ended, Program, ask_over, eventually, run, run_command, tidegate};
+use support::process::{Answer, Ended, PATIENCE, Program, ask_over, eventually, run, run_command, tidegate};
 use support::temp_folder::TempFolder;
 
 /// A start that fails: its exit status, and one line on stderr with these words.
@@ -418,6 +419,152 @@ fn access_log_that_nobody_reads_ends_and_the_server_lives() {
     let warning = program.stderr.next_with("access log");
     assert!(warning.contains(" WARN "), "{warning}");
     assert_eq!(program.stderr.next_within(Duration::from_millis(300)), None);
+}
+
+/// A program with a stderr that is read up to its announcement, and then no more; and what to read the rest from.
+fn start_with_unread_stderr(arguments: &[&str]) -> (Child, PipeReader, String) {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let command = &mut tidegate();
+    let child = command.args(arguments).args(["-l", "127.0.0.1:0"]).stderr(writer).spawn().unwrap();
+    // The command has the other end of the pipe as well.
+    *command = tidegate();
+    let (mut said, mut byte) = (Vec::new(), [0]);
+    while !said.ends_with(b"\n") {
+        reader.read_exact(&mut byte).unwrap();
+        said.push(byte[0]);
+    }
+    let said = String::from_utf8(said).unwrap();
+    let address = said.split_once("http://").unwrap().1.split_once('/').unwrap().0.to_string();
+    (child, reader, address)
+}
+
+/// Asks so often for a target, over one connection.
+fn ask_often(address: &str, target: &str, count: usize) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
+    for _ in 0..count / 20 {
+        stream.write_all(request.repeat(20).as_bytes()).unwrap();
+        let (mut received, mut buffer) = (Vec::new(), [0; 64 * 1024]);
+        while String::from_utf8_lossy(&received).matches("HTTP/1.1 200 ").count() < 20 {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "the server has closed");
+            received.extend_from_slice(&buffer[..count]);
+        }
+    }
+}
+
+/// Lets the application panic so often, which ends the connection each time.
+fn fail_often(address: &str, query: &str, count: usize) {
+    for _ in 0..count {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(ask_over(stream, "GET", &format!("/fail?{query}"), &[], b"").code, 500);
+    }
+}
+
+/// The number at the end of a line that says how many are lost.
+fn lost(line: &str) -> usize {
+    line.rsplit_once(": ").unwrap().1.parse().unwrap()
+}
+
+/// Each failure is a panic, and an error in the log that is as long as the target.
+#[test]
+fn stderr_that_nobody_reads_costs_lines_and_nobody_waits() {
+    let (mut child, mut reader, address) = start_with_unread_stderr(&[]);
+    let long = "x".repeat(7_000);
+    fail_often(&address, &long, 300);
+    let reading = thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).map(|_| text).unwrap()
+    });
+    // The reader is back: the log goes on behind the notice.
+    thread::sleep(Duration::from_millis(200));
+    fail_often(&address, "afterwards", 20);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert!(child.wait().unwrap().success());
+    let text = reading.join().unwrap();
+    let notices = text.lines().filter(|line| line.contains(" WARN lines lost here"));
+    let (before, lost) =
+        (text.lines().filter(|line| line.contains("xxx")).count(), notices.map(lost).sum::<usize>());
+    assert!(before > 20 && lost > 20, "{before}, {lost}");
+    let lines = text.lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked at"));
+    // A panic has two lines: the second is what it says.
+    assert!(lines.count() + lost >= 2 * 320, "{before}, {lost}");
+    assert_eq!(text.lines().filter(|line| line.contains("afterwards")).count(), 20);
+    assert!(text.contains("finishes what it is serving"));
+}
+
+#[test]
+fn end_of_the_program_does_not_wait_long_for_a_log_that_nobody_reads() {
+    let (mut child, _reader, address) = start_with_unread_stderr(&[]);
+    fail_often(&address, &"x".repeat(7_000), 50);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let begun = Instant::now();
+    assert!(child.wait().unwrap().success());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn access_log_that_is_read_late_misses_lines_and_says_so() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let command = &mut tidegate();
+    command.args(["--listen", "127.0.0.1:0", "--access-log", "combined"]);
+    let mut program = Program::start_with_stdout(command, writer.into(), 1);
+    *command = tidegate();
+    let long = format!("/style.css?{}", "x".repeat(2_000));
+    ask_often(program.authority(), &long, 1_000);
+    let reading = thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).map(|_| text).unwrap()
+    });
+    let lost = lost(&program.stderr.next_with("lines lost of the access log"));
+    ask_often(program.authority(), "/style.css?afterwards", 20);
+    program.interrupt();
+    assert!(program.wait().success());
+    let text = reading.join().unwrap();
+    assert_eq!(text.lines().count() + lost, 1_020);
+    assert_eq!(text.lines().rev().take_while(|line| line.contains("afterwards")).count(), 20);
+}
+
+#[test]
+fn access_log_is_whole_and_in_order_when_the_program_ends() {
+    let mut program = Program::start(&["--access-log", "combined"]);
+    for number in 0..40 {
+        ask_often(program.authority(), &format!("/style.css?{number}"), 100);
+    }
+    program.interrupt();
+    assert!(program.wait().success());
+    let text = program.stdout.rest();
+    let numbers = text.lines().map(|line| line.split_once("css?").unwrap().1.split_once(' ').unwrap().0);
+    let expected = (0..40).flat_map(|number| [number; 100]);
+    assert!(numbers.eq(expected.map(|number: i32| number.to_string())), "{text}");
+}
+
+/// A reader that goes and comes back is what a disk is that was full, and has room again.
+#[test]
+fn access_log_on_stdout_goes_on_when_it_can_be_written_again() {
+    let folder = TempFolder::new();
+    let path = folder.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let first = thread::spawn({
+        let path = path.clone();
+        move || File::open(path).unwrap()
+    });
+    let writer = File::options().write(true).open(&path).unwrap();
+    let command = &mut tidegate();
+    command.args(["--listen", "127.0.0.1:0", "--access-log", "combined"]);
+    let program = Program::start_with_stdout(command, writer.into(), 1);
+    *command = tidegate();
+    drop(first.join().unwrap());
+    assert_eq!(program.get("/lost").code, 404);
+    program.stderr.next_with("the access log cannot be written");
+    let mut second = BufReader::new(File::open(&path).unwrap());
+    assert_eq!(program.get("/kept").code, 404);
+    let mut line = String::new();
+    second.read_line(&mut line).unwrap();
+    assert!(line.contains("/kept"), "{line}");
+    assert_eq!(lost(&program.stderr.next_with("lines lost of the access log")), 1);
 }
 
 #[test]

@@ -11,7 +11,8 @@
 //!
 //! Lines collect in memory, and leave in one write at the end of a turn of the loop. A writer that
 //! fails is reported once; from then on lines are dropped, and the server serves on. A [`LogFile`] can
-//! be moved away and opened again while the server runs.
+//! be moved away and opened again while the server runs. Before a writer that may stall, such as a pipe,
+//! belongs a [`LineQueue`]: it costs lines where the loop would wait, and tries again where a writer has failed.
 //!
 //! ```
 //! use tidegate::AccessLog;
@@ -48,6 +49,7 @@ mod file;
 mod format;
 mod formatted;
 mod json;
+mod line_queue;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +58,7 @@ pub use file::{LogFile, ReopenHandle};
 pub use format::{InvalidLogFormat, LogFormat};
 pub use formatted::FormattedLog;
 pub use json::JsonLog;
+pub use line_queue::{END_PATIENCE, LineQueue, QUEUE_BYTES_MAX};
 
 use std::io::{self, Write};
 

@@ -1,11 +1,11 @@
 //! The access log that was asked for: where it goes, and in which form.
 
-use std::io::{self, Write};
+use std::io;
 use std::str::FromStr;
 
 use super::Options;
 use crate::access_log::{
-    CombinedLog, FormattedLog, InvalidLogFormat, JsonLog, LogFile, LogFormat, ReopenHandle,
+    CombinedLog, FormattedLog, InvalidLogFormat, JsonLog, LineQueue, LogFile, LogFormat, ReopenHandle,
 };
 use crate::server::AccessLog;
 
@@ -49,19 +49,21 @@ pub fn access_log(options: &Options) -> io::Result<AskedLog> {
     let wsgi = options.wsgi();
     let form = wsgi.access_logformat.clone();
     match wsgi.access_logfile.as_deref() {
-        None => Ok(AskedLog { log: super::on_stdout(options.access_log()), reopen: None }),
-        Some("-") => Ok(AskedLog { log: Some(in_form(form, io::stdout())), reopen: None }),
+        None => Ok(AskedLog { log: super::on_stdout(options.access_log())?, reopen: None }),
+        Some("-") => Ok(AskedLog { log: Some(in_form(form, super::stdout_lines()?)), reopen: None }),
         Some(path) => {
             let file = LogFile::open(path).map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot write the access log to {path}: {error}"))
             })?;
             let reopen = Some(file.handle());
-            Ok(AskedLog { log: Some(in_form(form, file)), reopen })
+            // It may be a FIFO, or on a disk that hangs.
+            let lines = LineQueue::new(super::ACCESS_LOG, file)?;
+            Ok(AskedLog { log: Some(in_form(form, lines)), reopen })
         }
     }
 }
 
-fn in_form(form: Option<LogForm>, writer: impl Write + Send + 'static) -> Box<dyn AccessLog + Send> {
+fn in_form(form: Option<LogForm>, writer: LineQueue) -> Box<dyn AccessLog + Send> {
     match form.unwrap_or(LogForm::Format(LogFormat::default())) {
         LogForm::Json => Box::new(JsonLog::new(writer)),
         LogForm::Combined => Box::new(CombinedLog::new(writer)),

@@ -1,17 +1,40 @@
-//! What the operator reads on stderr: the program's own sentences, and the log.
+//! What the operator reads on stderr: the program's own sentences, the log, and panics.
 //!
-//! Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving,
-//! so no failure to write is ever looked at.
+//! Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving, nor to
+//! wait. So all of it goes through one [`LineQueue`], in the order in which it was said.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo};
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
+use crate::access_log::{END_PATIENCE, LineQueue};
 use crate::message::Calendar;
 use log::LevelFilter;
 
+/// The way to stderr, of the process that has made it: one that is forked has none of its parent's threads.
+struct Console {
+    process: u32,
+    lines: Arc<LineQueue>,
+}
+
+static CONSOLE: Mutex<Option<Console>> = Mutex::new(None);
+
 /// Says one sentence to the operator, whatever the level of the log.
 pub fn say(sentence: &str) {
-    let _ = writeln!(io::stderr(), "{}", one_line(sentence));
+    print(&(one_line(sentence) + "\n"));
+}
+
+/// Waits until everything is written that was said, or for a second: to be called before the process ends.
+pub fn finish() {
+    let lines = match &*CONSOLE.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(console) if console.process == process::id() => console.lines.clone(),
+        _ => return,
+    };
+    lines.finish(END_PATIENCE);
 }
 
 /// Makes stderr the place where the log goes: `2026-01-31T12:00:00.000Z WARN what happened`. Where
@@ -19,13 +42,73 @@ pub fn say(sentence: &str) {
 pub fn log_to_stderr(level: LevelFilter) {
     let installed = env_logger::Builder::new()
         .filter_level(level)
-        .format(|line, record| {
-            let message = one_line(&record.args().to_string());
-            writeln!(line, "{} {} {message}", timestamp(SystemTime::now()), record.level())
-        })
+        .format(|line, record| writeln!(line, "{}", log_line(record.level(), &record.args().to_string())))
+        .target(env_logger::Target::Pipe(Box::new(Stderr)))
         .try_init();
     // The error says that there is one.
-    drop(installed);
+    if installed.is_ok() {
+        panic::set_hook(Box::new(say_panic));
+    }
+}
+
+/// Stderr as the target of the log.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        print_bytes(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn print(line: &str) {
+    print_bytes(line.as_bytes());
+}
+
+fn print_bytes(line: &[u8]) {
+    match lines() {
+        Ok(lines) => lines.append(line),
+        // There is no thread: then rather wait for the reader than say nothing.
+        Err(_) => drop(io::stderr().write_all(line)),
+    }
+}
+
+fn lines() -> io::Result<Arc<LineQueue>> {
+    let mut console = CONSOLE.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*console {
+        Some(console) if console.process == process::id() => Ok(console.lines.clone()),
+        _ => {
+            let notice =
+                |lost| log_line(log::Level::Warn, &format!("lines lost here, which nothing read: {lost}"));
+            let lines = Arc::new(LineQueue::with_notice(notice, io::stderr())?);
+            let before = console.replace(Console { process: process::id(), lines: lines.clone() });
+            // Its lines are the parent's to write.
+            std::mem::forget(before);
+            Ok(lines)
+        }
+    }
+}
+
+/// Says what the standard library would, without waiting for the reader as that does.
+fn say_panic(panic: &PanicHookInfo<'_>) {
+    let mut text = format!(
+        "thread {:?} {}\n",
+        thread::current().name().unwrap_or("unnamed"),
+        one_line(&panic.to_string())
+    );
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        text += &format!("{trace}\n");
+    }
+    print(&text);
+}
+
+fn log_line(level: log::Level, message: &str) -> String {
+    format!("{} {level} {}", timestamp(SystemTime::now()), one_line(message))
 }
 
 /// RFC 3339, in UTC, to the millisecond.

@@ -27,13 +27,15 @@ mod welcome;
 mod wsgi_options;
 
 use std::env;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 #[cfg(feature = "wsgi")]
 pub use self::access::{AskedLog, access_log};
-pub use self::console::say;
+pub use self::console::{finish, say};
 pub use self::descriptors::make_room_for;
 pub use self::options::{Options, Refusal, parse};
 #[cfg(feature = "wsgi")]
@@ -41,12 +43,15 @@ pub use self::wsgi_options::WsgiOptions;
 
 use self::options::{AccessLogFormat, Command, PYTHON_PACKAGE};
 use self::signals::ShutdownSignals;
-use crate::access_log::{CombinedLog, JsonLog};
+use crate::access_log::{CombinedLog, JsonLog, LineQueue};
 use crate::adapters::StaticFiles;
 use crate::gateway::Gateway;
 use crate::limits::Limits;
 use crate::server::AccessLog;
 use crate::{ListenAddress, Server};
+
+/// The name of the access log, in what is said of it.
+const ACCESS_LOG: &str = "the access log";
 
 /// Exit status: served, and shut down.
 pub const EXIT_DONE: u8 = 0;
@@ -72,6 +77,7 @@ pub fn run(options: &Options) -> u8 {
         return EXIT_USAGE;
     }
     options.start_log();
+    let _finish = FinishLog;
     let done = match options.command() {
         Some(Command::Bench(options)) => bench::run(options),
         Some(Command::Static { folder, .. }) => serve(options, Some(folder)),
@@ -83,6 +89,15 @@ pub fn run(options: &Options) -> u8 {
             say(&format!("tidegate: {reason}"));
             EXIT_FAILED
         }
+    }
+}
+
+/// Writes what was said before the program ends, however it does.
+struct FinishLog;
+
+impl Drop for FinishLog {
+    fn drop(&mut self) {
+        finish();
     }
 }
 
@@ -108,7 +123,8 @@ fn serve(options: &Options, folder: Option<&Path>) -> Result<(), String> {
     limits.connections_max = make_room_for(limits.connections_max);
     // From here on a signal is an event, even if it comes before the server does.
     let signals = ShutdownSignals::install().map_err(|error| error.to_string())?;
-    let server = options.addresses().iter().cloned().fold(server(options, limits), Server::listen);
+    let server = server(options, limits).map_err(|error| error.to_string())?;
+    let server = options.addresses().iter().cloned().fold(server, Server::listen);
     let server = server.reactors(options.reactors()).bind().map_err(|error| error.to_string())?;
     signals.forward_to(server.handle()).map_err(|error| error.to_string())?;
     announce(&server.addresses(), &what);
@@ -131,21 +147,26 @@ fn warn_of_no_listings(folder: &Path, files: &StaticFiles) {
 }
 
 /// A server with these limits and the access log that was asked for, without an address yet.
-fn server(options: &Options, limits: Limits) -> Server {
+fn server(options: &Options, limits: Limits) -> io::Result<Server> {
     let server = Server::new().limits(limits);
-    match on_stdout(options.access_log()) {
+    Ok(match on_stdout(options.access_log())? {
         Some(log) => server.access_log(log),
         None => server,
-    }
+    })
 }
 
 /// The log of `--access-log`.
-fn on_stdout(format: AccessLogFormat) -> Option<Box<dyn AccessLog + Send>> {
-    match format {
+fn on_stdout(format: AccessLogFormat) -> io::Result<Option<Box<dyn AccessLog + Send>>> {
+    Ok(match format {
         AccessLogFormat::Off => None,
-        AccessLogFormat::Combined => Some(Box::new(CombinedLog::new(io::stdout()))),
-        AccessLogFormat::Json => Some(Box::new(JsonLog::new(io::stdout()))),
-    }
+        AccessLogFormat::Combined => Some(Box::new(CombinedLog::new(stdout_lines()?))),
+        AccessLogFormat::Json => Some(Box::new(JsonLog::new(stdout_lines()?))),
+    })
+}
+
+/// Stdout for an access log. Not the one of the standard library, which keeps what it could not write.
+fn stdout_lines() -> io::Result<LineQueue> {
+    LineQueue::new(ACCESS_LOG, File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Tells the operator where something is served, one line an address.

@@ -327,8 +327,8 @@ struct Settings {
 
     /// Log every exchange on stdout
     ///
-    /// Off by default: a server in the background should be quiet, and a reader of stdout that
-    /// stalls would stall the server.
+    /// Off by default: a server in the background should be quiet. A reader of stdout that stalls costs
+    /// lines, whose number is logged when it reads again; nobody waits for it.
     #[arg(long, value_name = "FORMAT", global = true, default_value = "off")]
     access_log: AccessLogFormat,
 

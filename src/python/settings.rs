@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
 
 use crate::ListenAddress;
 use crate::adapters::wsgi::adopt_descriptor;
-use crate::cli::Options;
+use crate::cli::{self, Options};
 use crate::server::Listener;
 
 /// The options for a WSGI application.
@@ -93,9 +94,13 @@ impl Settings {
         self.options.wsgi().preload
     }
 
-    /// start_log(): lets the log go to stderr, for this process. Harmless twice.
-    fn start_log(&self) {
+    /// start_log(): lets the log go to stderr, for this process. Harmless twice. What was logged is written before
+    /// the process ends by the functions of `atexit`, or becomes another program after them.
+    fn start_log(&self, py: Python<'_>) -> PyResult<()> {
         self.options.start_log();
+        let finish =
+            PyCFunction::new_closure(py, None, None, |arguments, _| arguments.py().detach(cli::finish))?;
+        py.import("atexit")?.call_method1("register", (finish,)).map(drop)
     }
 
     /// bind() -> list of Listener. OSError with a ready sentence.

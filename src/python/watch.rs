@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::served::Watched;
-use crate::cli::say;
+use crate::cli::{finish, say};
 use crate::server::ServerHandle;
 
 /// When the event loop began the turn, or the call, that it is in.
@@ -85,6 +85,7 @@ pub(super) fn end_when_stuck(watched: Arc<Watched>, timeout: Duration) -> io::Re
             thread::sleep(pause);
             if watched.busy_since.elapsed().is_some_and(|elapsed| elapsed > timeout) {
                 say(&format!("tidegate: the application has not answered for {timeout:?}: worker ends"));
+                finish();
                 process::abort();
             }
         }
