@@ -33,9 +33,14 @@ pub struct Limits {
     /// Longest request content, after decoding; beyond it 413, before it is read where
     /// Content-Length tells. 1 GiB: as waitress; uploads larger than that want an object store.
     pub body_bytes_max: u64,
-    /// Request content kept in memory; what is longer goes to an unlinked temporary file. 512 KiB:
+    /// Request content kept in memory; what is longer goes to a temporary file without a name. 512 KiB:
     /// as waitress; forms fit, and a thousand uploads at a time cost at most half a gigabyte.
     pub body_memory_bytes_max: usize,
+    /// Request content in temporary files, for all connections together and as long as the application keeps
+    /// it; beyond it 503, or 413 for content that is longer than all of it, before it is read where
+    /// Content-Length tells. None, the default: half of what is free in the folder for temporary files when
+    /// the server starts, since others write there too; 4 GiB where the system does not say.
+    pub spool_bytes_max: Option<u64>,
     /// Connections at a time; beyond it the longest idle one makes room for a new one, and if none
     /// is idle, new ones wait in the listen queue. 16,384: ten thousand and room to spare, at about
     /// 100 bytes each while they idle.
@@ -86,6 +91,7 @@ impl Default for Limits {
             fields_max: 100,
             body_bytes_max: 1 << 30,
             body_memory_bytes_max: 512 * 1024,
+            spool_bytes_max: None,
             connections_max: 16_384,
             memory_bytes_max: 256 << 20,
             output_bytes_high: 64 * 1024,
@@ -108,6 +114,7 @@ impl Limits {
         Limits {
             connections_max: self.connections_max.div_ceil(count),
             memory_bytes_max: self.memory_bytes_max.div_ceil(count),
+            spool_bytes_max: self.spool_bytes_max.map(|bytes| bytes.div_ceil(count as u64)),
             ..self.clone()
         }
     }

@@ -31,6 +31,8 @@ pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, W
 use crate::gateway::{Body, Environ, Gateway, GatewayError, ServerInfo, StartResponse};
 use crate::limits::Limits;
 use crate::reactor::EventLoop;
+#[cfg(feature = "wsgi")]
+pub(crate) use crate::reactor::spool_bytes_by_default;
 pub use crate::reactor::{InvalidAddress, ListenAddress, Listener, ServerHandle};
 
 /// Most addresses of one server.

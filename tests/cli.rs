@@ -54,6 +54,7 @@ fn help_tells_every_option_with_its_default() {
         "--body-max",
         "[default: 1GiB]",
         "--body-memory-max",
+        "--spool-max",
         "--connections-max",
         "--output-max",
         "--head-timeout",

@@ -11,8 +11,8 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -513,6 +513,47 @@ fn linger_timeout_ends_a_refused_upload_that_never_ends() {
         thread::sleep(millis(10));
         client.try_send(b"x").is_err()
     });
+}
+
+#[test]
+fn content_beyond_the_room_of_all_temporary_files_is_refused_until_there_is_some() {
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let keep = {
+        let held = held.clone();
+        move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            held.lock().unwrap().push(environ.content().detach());
+            start_response.status(200).send("kept")
+        }
+    };
+    let spool_bytes_max = Some(1_000_000);
+    let server = serve(keep, Limits { body_memory_bytes_max: 1000, spool_bytes_max, ..Limits::default() });
+    let head = |length| format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let send = |length: usize| {
+        let mut client = server.connect();
+        client.send(head(length));
+        client.send(noise(1, length));
+        client.read("POST").code
+    };
+    // The client has left; what it has sent is still there.
+    assert_eq!(send(900_000), 200);
+    // Nobody sends in vain what says how long it is.
+    for (length, code, says_when) in [(200_000, 503, true), (1_000_001, 413, false)] {
+        let mut client = server.connect();
+        client.send(head(length));
+        let response = client.read("POST");
+        assert_eq!((response.code, response.says_close()), (code, true), "{length}");
+        assert_eq!(response.field("Retry-After").is_some(), says_when, "{length}");
+    }
+    // And of what does not say it, as much as there is room for.
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n30d40\r\n");
+    client.send(noise(1, 200_000));
+    assert_eq!(client.read("POST").code, 503);
+    // What fits into memory needs no other place, and what fits into the room has one.
+    assert_eq!((send(1_000), send(100_000), send(100_000)), (200, 200, 503));
+    // Whoever lets go of it, on whatever thread.
+    thread::spawn(move || held.lock().unwrap().clear()).join().unwrap();
+    assert_eq!((send(900_000), send(200_000)), (200, 503));
 }
 
 #[test]

@@ -405,6 +405,10 @@ struct LimitOptions {
     /// Request content kept in memory; beyond it in a temporary file
     #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_memory_bytes_max as u64))]
     body_memory_max: Size,
+    /// Request content in temporary files, for all connections together; beyond it 503 [default: half of what
+    /// is free in their folder, $TMPDIR or /tmp, shared by all --workers]
+    #[arg(long, value_name = "SIZE", global = true)]
+    spool_max: Option<Size>,
     /// Connections at a time; beyond it idle ones make room, or new ones wait
     #[arg(long, value_name = "COUNT", global = true, default_value = count(|l| l.connections_max))]
     connections_max: usize,
@@ -482,6 +486,7 @@ impl LimitOptions {
             fields_max: self.fields_max,
             body_bytes_max: self.body_max.bytes(),
             body_memory_bytes_max: self.body_memory_max.in_memory(),
+            spool_bytes_max: self.spool_max.map(Size::bytes),
             connections_max: self.connections_max,
             memory_bytes_max: self.memory_max.in_memory(),
             output_bytes_high: self.output_max.in_memory(),

@@ -119,6 +119,9 @@ pub(super) struct Incoming {
     arrival: Flow,
 }
 
+/// Said to the operator of content that is refused by its length.
+const NO_ROOM: &str = "no room is left for temporary files: spool_bytes_max is reached";
+
 /// What a round of the loop has come to.
 enum Round {
     /// So many bytes of input were used up, or the state has changed; on with it.
@@ -443,7 +446,7 @@ impl Active {
     ) {
         let (head, content_length) = (parsed.head(), parsed.meaning.framing.declared_length());
         match self.exchange.admit(&head, content_length, turn) {
-            Ok(Admission::Collect) => self.begin_to_collect(parsed, bytes, out),
+            Ok(Admission::Collect) => self.begin_to_collect(parsed, bytes, turn, out),
             Ok(Admission::FromHead) => {
                 self.exchange.http.decline_content();
                 self.answer(&head, RequestContent::borrowed(&[]), content_length, turn, out);
@@ -455,15 +458,29 @@ impl Active {
         }
     }
 
-    fn begin_to_collect(&mut self, parsed: &ParsedHead<'_, '_>, bytes: &[u8], out: &mut OutputQueue) {
+    /// The application wants the content, which is to come if there is a place for it.
+    fn begin_to_collect(
+        &mut self,
+        parsed: &ParsedHead<'_, '_>,
+        bytes: &[u8],
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
         let (head, behind) = bytes.split_at(parsed.length);
+        let arrival = Flow::new(self.exchange.begun);
+        let content = OwnedContent::default();
+        self.work = Work::Collect(Box::new(Incoming { head: head.to_vec(), content, arrival }));
+        let place = parsed.meaning.framing.declared_length().map_or(Ok(()), |length| turn.place_for(length));
+        if let Err(error) = place {
+            if error == ProtocolError::NoPlaceForContent {
+                turn.journal.failure(None, &GatewayError::new(NO_ROOM));
+            }
+            return self.exchange.http.refuse(error);
+        }
         // Who has begun to send does not wait (RFC 9110 §10.1.1).
         if parsed.meaning.expectation == Expectation::Continue && behind.is_empty() {
             self.exchange.http.write_continue(out.buffer());
         }
-        let arrival = Flow::new(self.exchange.begun);
-        let content = OwnedContent::default();
-        self.work = Work::Collect(Box::new(Incoming { head: head.to_vec(), content, arrival }));
     }
 
     /// Takes content in, and answers when it is complete.

@@ -8,7 +8,7 @@ use super::output_queue::OutputQueue;
 use crate::gateway::{Client, Gateway, ServerInfo, Spool};
 use crate::limits::Limits;
 use crate::now::Now;
-use crate::protocol::ServerFields;
+use crate::protocol::{ProtocolError, ServerFields};
 
 /// The disk, as the pure layers see it: a simulation can fill it, or let it fail.
 pub trait Disk: Spool {
@@ -118,6 +118,21 @@ impl Turn<'_> {
     #[inline]
     pub(super) fn may_begin(&self, out: &OutputQueue) -> bool {
         self.budget.requests > 0 && out.owed() < self.around.limits.output_bytes_high
+    }
+
+    /// Whether there is a place for content of this length. Only looked at, not taken: who announces much and sends
+    /// nothing should be in nobody's way.
+    ///
+    /// # Errors
+    /// There never will be one, or there is none now.
+    pub(super) fn place_for(&self, content_length: u64) -> Result<(), ProtocolError> {
+        let room = self.disk.room();
+        if content_length <= room.bytes_left || content_length <= self.content_memory_bytes_max() as u64 {
+            return Ok(());
+        }
+        // To come again makes sense only if it could ever fit.
+        let is_too_large = content_length > room.bytes_max;
+        Err(if is_too_large { ProtocolError::ContentTooLarge } else { ProtocolError::NoPlaceForContent })
     }
 
     /// How much of a request's content may stay in memory.

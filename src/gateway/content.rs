@@ -12,6 +12,20 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 pub trait Spool {
     /// An empty file that nobody else can open and that is gone when it is dropped.
     fn create(&mut self) -> io::Result<Box<dyn SpoolFile>>;
+
+    /// How much room there is; as much as anybody wants where nobody counts.
+    fn room(&self) -> SpoolRoom {
+        SpoolRoom { bytes_max: u64::MAX, bytes_left: u64::MAX }
+    }
+}
+
+/// The room for temporary files, all of them together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolRoom {
+    /// When there are none.
+    pub bytes_max: u64,
+    /// Now.
+    pub bytes_left: u64,
 }
 
 /// A temporary file. Anything that can be read, written and rewound, and sent to another thread.

@@ -54,7 +54,7 @@ mod wakeup;
 use std::time::Duration;
 
 pub use body::{Body, BodyKind, BodyStream, Content, FileRange, Later, Piece, Pieces};
-pub use content::{OwnedContent, RequestContent, Spool, SpoolFile};
+pub use content::{OwnedContent, RequestContent, Spool, SpoolFile, SpoolRoom};
 pub use deferred::{DeferredAnswer, Responder, Response, deferred};
 pub use environ::{Client, Environ, OwnedEnviron, Peer, ServerInfo};
 pub use error::{GatewayError, Misuse};

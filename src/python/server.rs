@@ -16,7 +16,7 @@ use crate::access_log::ReopenHandle;
 use crate::adapters::wsgi::{Crew, Inline, Pool, Surroundings, adopt_descriptor};
 use crate::cli::{self, Options};
 use crate::gateway::{Gateway, ServerInfo};
-use crate::server::{BoundServer, Server, ServerHandle};
+use crate::server::{BoundServer, Server, ServerHandle, spool_bytes_by_default};
 
 /// How long a finished response may wait for others before the application is called again, where it is
 /// called on the thread of the loop: see [`Server::hold_responses`]. Half a millisecond: more gained
@@ -208,6 +208,9 @@ fn assemble(
 ) -> PyResult<(Server, Option<ReopenHandle>)> {
     let mut limits = options.limits().clone();
     limits.connections_max = cli::make_room_for(limits.connections_max);
+    // The folder for temporary files is one for all workers.
+    let workers = u64::from(options.wsgi().workers.unwrap_or(1));
+    limits.spool_bytes_max.get_or_insert_with(|| spool_bytes_by_default() / workers);
     let info = ServerInfo {
         multithread: surroundings.multithread,
         multiprocess: surroundings.multiprocess,

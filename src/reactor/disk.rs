@@ -2,13 +2,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::stream::SENDS_FILES;
 use crate::conversation::Disk;
-use crate::gateway::{Spool, SpoolFile};
+use crate::gateway::{Spool, SpoolFile, SpoolRoom};
 
 /// How many names are tried before giving up. 16: nobody can guess one of 64 bits, so one clash is more than will
 /// be seen.
@@ -16,15 +18,114 @@ const ATTEMPTS: u32 = 16;
 /// The mode of a temporary file, for as long as it has a name: nobody else reads it.
 const MODE: u32 = 0o600;
 
+/// Which part of the free space temporary files may take by default: half of it, so that nobody who uploads can fill
+/// what others write to as well.
+const FREE_SHARE: u64 = 2;
+/// The bound where the system does not say what is free. 4 GiB: four of the longest uploads.
+const UNKNOWN_BYTES_MAX: u64 = 4 << 30;
+
 /// The real disk.
 pub(super) struct RealDisk {
     directory: PathBuf,
+    room: Arc<Room>,
+}
+
+/// What temporary files may hold, and hold.
+struct Room {
+    bytes_max: u64,
+    bytes_taken: AtomicU64,
+}
+
+/// A temporary file, which takes room as it grows and gives it back when it is dropped, whoever has it then.
+struct RoomyFile {
+    file: File,
+    /// Where it is read or written next.
+    position: u64,
+    /// The bytes that it has taken.
+    bytes: u64,
+    room: Arc<Room>,
+}
+
+/// What temporary files may hold where nobody has said: a part of what is free.
+pub(crate) fn spool_bytes_by_default() -> u64 {
+    free_bytes(&std::env::temp_dir()).map_or(UNKNOWN_BYTES_MAX, |bytes| bytes / FREE_SHARE)
+}
+
+/// What others than root may still write there.
+#[cfg(feature = "sockets")]
+fn free_bytes(directory: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(directory).ok()?;
+    system.f_bavail.checked_mul(system.f_frsize)
+}
+
+#[cfg(not(feature = "sockets"))]
+fn free_bytes(_directory: &Path) -> Option<u64> {
+    None
 }
 
 impl RealDisk {
     /// Temporary files go to the system's folder for them (`TMPDIR`).
-    pub fn new() -> RealDisk {
-        RealDisk { directory: std::env::temp_dir() }
+    pub fn new(bytes_max: u64) -> RealDisk {
+        let directory = std::env::temp_dir();
+        log::info!("content of requests may take {bytes_max} bytes of {}", directory.display());
+        RealDisk { directory, room: Arc::new(Room { bytes_max, bytes_taken: AtomicU64::new(0) }) }
+    }
+}
+
+impl Room {
+    fn bytes_left(&self) -> u64 {
+        self.bytes_max.saturating_sub(self.bytes_taken.load(Ordering::Relaxed))
+    }
+
+    /// Takes so many bytes more, all or none.
+    fn take(&self, bytes: u64) -> io::Result<()> {
+        let with_them = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= self.bytes_max);
+        // Nothing is published by the counter: it is only added up.
+        match self.bytes_taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_them) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                let what = "no room is left for temporary files: spool_bytes_max is reached";
+                Err(io::Error::new(io::ErrorKind::StorageFull, what))
+            }
+        }
+    }
+}
+
+impl Write for RoomyFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let end = self.position.saturating_add(bytes.len() as u64);
+        if let Some(more) = end.checked_sub(self.bytes) {
+            self.room.take(more)?;
+            self.bytes = end;
+        }
+        let count = self.file.write(bytes)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Read for RoomyFile {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for RoomyFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.position = self.file.seek(to)?;
+        Ok(self.position)
+    }
+}
+
+impl Drop for RoomyFile {
+    fn drop(&mut self) {
+        self.room.bytes_taken.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -32,7 +133,12 @@ impl Spool for RealDisk {
     /// A file that never had a name, where the system has such files; else one whose name was nobody's to guess,
     /// and is gone already.
     fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
-        Ok(Box::new(create_unnamed(&self.directory).or_else(|_| create_named(&self.directory))?))
+        let file = create_unnamed(&self.directory).or_else(|_| create_named(&self.directory))?;
+        Ok(Box::new(RoomyFile { file, position: 0, bytes: 0, room: self.room.clone() }))
+    }
+
+    fn room(&self) -> SpoolRoom {
+        SpoolRoom { bytes_max: self.room.bytes_max, bytes_left: self.room.bytes_left() }
     }
 }
 
@@ -90,7 +196,6 @@ impl Disk for RealDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Seek, Write};
     use std::os::unix::fs::MetadataExt;
 
     /// A file of one's own that nobody finds.
@@ -115,6 +220,30 @@ mod tests {
         }
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
         fs::remove_dir(&directory).unwrap();
-        assert!(RealDisk { directory }.create().is_err());
+        assert!(RealDisk { directory, ..RealDisk::new(0) }.create().is_err());
+    }
+
+    #[test]
+    fn room_is_taken_by_what_is_written_and_given_back_by_whoever_drops_the_file() {
+        let mut disk = RealDisk::new(10);
+        let left = |disk: &RealDisk| disk.room().bytes_left;
+        let (mut one, mut other) = (disk.create().unwrap(), disk.create().unwrap());
+        one.write_all(b"123456").unwrap();
+        other.write_all(b"123").unwrap();
+        assert_eq!(left(&disk), 1);
+        let error = other.write_all(b"45").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        // What is written again takes no more, and nothing was taken in vain.
+        one.rewind().unwrap();
+        one.write_all(b"1234567").unwrap();
+        assert_eq!((left(&disk), disk.room().bytes_max), (0, 10));
+        let mut content = String::new();
+        one.rewind().unwrap();
+        one.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "1234567");
+        std::thread::spawn(move || drop(one)).join().unwrap();
+        assert_eq!(left(&disk), 7);
+        drop(other);
+        assert_eq!(left(&disk), 10);
     }
 }

@@ -25,7 +25,7 @@ use super::clock::Clock;
 use super::connection::{Cause, Connection, Verdict};
 use super::connections::{ConnectionId, Connections, reserved};
 use super::descriptors;
-use super::disk::RealDisk;
+use super::disk::{RealDisk, spool_bytes_by_default};
 use super::journal::LoopJournal;
 use super::listener::{Accepted, Accepting, Listener, Listening};
 use super::shared::{Settings, Shared};
@@ -148,12 +148,14 @@ impl EventLoop {
             descriptors::make_room(self.limits.connections_max, listener);
         }
         let connections_max = self.limits.connections_max;
+        let spool_bytes_max =
+            self.limits.spool_bytes_max.unwrap_or_else(|| spool_bytes_by_default() / u64::from(self.place.1));
         let settings = Settings {
             limits: self.limits,
             server: self.server,
             registry: self.poll.registry().try_clone()?,
             journal: self.journal,
-            disk: Box::new(RealDisk::new()),
+            disk: Box::new(RealDisk::new(spool_bytes_max)),
             locals: self.listeners.iter().map(Listener::local).collect(),
             queue: self.queue.clone(),
             hold_max: self.hold_max,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::application::{OF_CONNECTION, OF_REQUEST};
 use super::plan::{Answer, Kind, Script, content};
 use crate::conversation::Disk;
-use crate::gateway::{Spool, SpoolFile};
+use crate::gateway::{Spool, SpoolFile, SpoolRoom};
 
 /// What a temporary file can hold, even where the disk is not full.
 pub const ROOM_BYTES: usize = 15_000;
@@ -42,6 +42,12 @@ impl Spool for SimulatedDisk {
             // Some room is left, and then there is none.
             false => Ok(Box::new(SmallFile { bytes: Cursor::default(), room: ROOM_BYTES })),
         }
+    }
+
+    /// It promises more than there is, as disks do that others write to.
+    fn room(&self) -> SpoolRoom {
+        let bytes_left = if self.room.is_full.get() { 0 } else { 2 * ROOM_BYTES as u64 };
+        SpoolRoom { bytes_max: u64::MAX, bytes_left }
     }
 }
 
