@@ -93,6 +93,16 @@ fn others_are_served_between_the_blocks_of_a_stream() {
 }
 
 #[test]
+fn slow_reader_gives_its_thread_up_for_another_who_waits() {
+    standstill::slow_reader_gives_its_thread_up_for_another_who_waits();
+}
+
+#[test]
+fn slow_reader_is_waited_for_where_nobody_needs_its_thread() {
+    standstill::slow_reader_is_waited_for_where_nobody_needs_its_thread();
+}
+
+#[test]
 fn signal_handler_that_raises_between_calls_ends_nothing() {
     standstill::signal_handler_that_raises_between_calls_ends_nothing();
 }

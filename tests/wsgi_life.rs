@@ -19,6 +19,8 @@ mod life_deploy;
 mod life_end;
 #[path = "wsgi/life_start.rs"]
 mod life_start;
+#[path = "wsgi/life_stuck.rs"]
+mod life_stuck;
 #[path = "wsgi/life_workers.rs"]
 mod life_workers;
 mod support;

@@ -42,6 +42,19 @@ def report(error: BaseException) -> None:
         say(f"tidegate: {type(error).__name__}: {error}")
 
 
+def stack_of(thread: int) -> str:
+    """Where a thread is, from the application's own code on, as a traceback shows it."""
+    import sys
+    import threading
+    import traceback
+
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return "its thread is gone"
+    stack = traceback.extract_stack(frame)
+    return "".join(traceback.format_list([f for f in stack if f.filename != threading.__file__]))
+
+
 _STARTED_IN_A_TERMINAL = os.isatty(STDERR)
 
 

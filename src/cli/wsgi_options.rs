@@ -23,6 +23,9 @@ const WORKERS_MAX: i64 = 1024;
 const THREADS_DEFAULT: u16 = 4;
 /// How long an application may take for an answer: as gunicorn.
 const TIMEOUT_DEFAULT: &str = "30s";
+/// How long a generated answer may wait for its client to read, in all, while others need its thread: as long as
+/// it may take to be made.
+const READER_WAIT_MAX_DEFAULT: &str = TIMEOUT_DEFAULT;
 /// Whose `X-Forwarded-` fields are believed: a proxy on the same machine, as gunicorn.
 const FORWARDED_ALLOW_IPS_DEFAULT: &str = "127.0.0.1,::1";
 
@@ -46,6 +49,10 @@ pub struct WsgiOptions {
     /// Longest time for one answer of the application, 0 for any
     #[arg(long, short, value_name = "TIME", default_value = TIMEOUT_DEFAULT, value_parser = time)]
     pub timeout: Duration,
+    /// Longest time in all that a generated answer waits for its client to read while other requests wait for
+    /// its thread, 0 for any; then it is broken off
+    #[arg(long, value_name = "TIME", default_value = READER_WAIT_MAX_DEFAULT, value_parser = time)]
+    pub reader_wait_max: Duration,
     /// Replace a worker after this many requests, 0 for never; it serves until the next one does
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub max_requests: u64,

@@ -420,6 +420,11 @@ impl OwnedEnviron {
         self.line.len() + fields + self.content.memory_bytes()
     }
 
+    /// Its method, and its target as it was sent.
+    pub fn line(&self) -> (&str, &str) {
+        self.line.split_at(self.method_bytes)
+    }
+
     /// Shows it as an [`Environ`] again, for the length of a call.
     pub fn with<R>(&mut self, view: impl FnOnce(&mut Environ<'_>) -> R) -> R {
         let (method, raw_target) = self.line.split_at(self.method_bytes);

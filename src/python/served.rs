@@ -14,8 +14,8 @@ use crate::adapters::wsgi::report;
 use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
 use crate::server::ServerHandle;
 
-/// What a supervisor is told.
-const WORN: &[u8] = b"w";
+/// What a supervisor is told of a process whose place another one is to take.
+pub(super) const WORN: &[u8] = b"w";
 
 /// How a server has come to its end, if it was not told to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

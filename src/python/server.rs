@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use super::served::{Mode, Reached, Served, Watched};
 use super::settings::{BoundListener, Settings};
-use super::watch::{end_when_stuck, wake_on_signals};
+use super::watch::{end_when_stuck, wake_on_signals, watch_pool};
 use crate::access_log::ReopenHandle;
 use crate::adapters::wsgi::{Crew, Inline, Pool, Surroundings, adopt_descriptor};
 use crate::cli::{self, Options};
@@ -61,8 +61,9 @@ impl PyServer {
         };
         let (server, reopen) = assemble(&options, &surroundings, listeners)?;
         let bound = server.bind()?;
-        let timeout = Some(wsgi.timeout).filter(|timeout| !timeout.is_zero());
-        let pool = surroundings.multithread.then(|| Pool::new(timeout));
+        let pool = surroundings
+            .multithread
+            .then(|| Pool::new(unless_zero(wsgi.timeout)).reader_wait_max(unless_zero(wsgi.reader_wait_max)));
         Ok(PyServer {
             application,
             surroundings,
@@ -147,10 +148,10 @@ impl PyServer {
 
 impl PyServer {
     fn serve_application(&self, py: Python<'_>, bound: BoundServer, pool: Option<Pool>) -> PyResult<()> {
+        self.watch_for_standstill(py)?;
         if let Some(mut pool) = pool {
             return py.detach(|| self.serve(bound, &mut pool, Mode::Pool));
         }
-        self.watch_for_standstill(py)?;
         let mut inline = Inline::new(py, self.application.clone_ref(py), &self.surroundings)?;
         self.serve(bound, &mut inline, Mode::Inline)
     }
@@ -188,16 +189,27 @@ impl PyServer {
         wsgi.max_requests + random % (wsgi.max_requests_jitter + 1)
     }
 
-    /// A worker that is stuck can only be replaced by a supervisor. In a pool the event loop never is.
+    /// Whoever is stuck is named, if it is a thread of a pool; and a worker that is can only be replaced, by a
+    /// supervisor.
     fn watch_for_standstill(&self, py: Python<'_>) -> PyResult<()> {
-        let timeout = self.options.wsgi().timeout;
-        if lock(&self.supervisor).is_none() || timeout.is_zero() {
-            return Ok(());
+        let Some(timeout) = unless_zero(self.options.wsgi().timeout) else { return Ok(()) };
+        let supervisor = lock(&self.supervisor).as_ref().map(File::try_clone).transpose()?;
+        if supervisor.is_some() {
+            // Aborting prints where the application is stuck, unless stderr is nowhere.
+            let _ = py.import("faulthandler").and_then(|faulthandler| faulthandler.call_method0("enable"));
         }
-        // Aborting prints where the application is stuck, unless stderr is nowhere.
-        let _ = py.import("faulthandler").and_then(|faulthandler| faulthandler.call_method0("enable"));
-        Ok(end_when_stuck(self.watched.clone(), timeout)?)
+        match (&self.crew, supervisor) {
+            (Some(crew), supervisor) => watch_pool(crew.clone(), timeout, supervisor)?,
+            (None, Some(_)) => end_when_stuck(self.watched.clone(), timeout)?,
+            (None, None) => {}
+        }
+        Ok(())
     }
+}
+
+/// None for the 0 that an operator gives for "any".
+fn unless_zero(time: Duration) -> Option<Duration> {
+    Some(time).filter(|time| !time.is_zero())
 }
 
 /// The server of these options, on these sockets.

@@ -4,10 +4,14 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 use std::{env, fs};
+
+use rustix::net::sockopt::set_socket_linger;
 
 use super::environment;
 use super::served::{Mode, Served};
+use super::support::loopback::{Client, wait_until};
 
 /// How many requests, unless `TIDEGATE_REQUESTS` says otherwise.
 const REQUESTS: usize = 100_000;
@@ -18,6 +22,14 @@ const SLACK_BYTES: u64 = 2 << 20;
 /// What a large upload may add: buffers, never the content.
 const UPLOAD_SLACK_BYTES: u64 = 8 << 20;
 const UPLOAD_BYTES: usize = 200 << 20;
+/// Uploads that their clients give up: each would be kept in memory by itself.
+#[cfg(target_os = "linux")]
+const ABANDONED: usize = 200;
+#[cfg(target_os = "linux")]
+const ABANDONED_BYTES: usize = 500_000;
+/// The account of memory is 8 MiB; allocators keep some of what was given back.
+#[cfg(target_os = "linux")]
+const ABANDONED_SLACK_BYTES: u64 = 24 << 20;
 
 /// Plain answers, streams, uploads, failures, files, and clients that leave.
 #[cfg(target_os = "linux")]
@@ -94,6 +106,52 @@ pub fn does_not_hold_uploads(mode: Mode) {
     upload(&served, UPLOAD_BYTES);
     let peak = served.resident_peak_bytes();
     assert!(peak < before + UPLOAD_SLACK_BYTES, "{before} bytes before, {peak} at most");
+}
+
+/// Clients that have sent everything and left before a thread was free.
+#[cfg(target_os = "linux")]
+#[test]
+fn requests_of_clients_that_have_left_are_not_held() {
+    let served = Served::start_with("probe_app:application", Mode::Threads, |command| {
+        command.args(["--memory-max", "8MiB"]);
+    });
+    let ids = ["a", "b", "c", "d"];
+    let mut slow: Vec<_> = ids.iter().map(|id| begin(&served, id)).collect();
+    let (before, (descriptors, _)) = (served.resident_bytes(), served.holds());
+    let content = vec![b'x'; ABANDONED_BYTES];
+    // Some of a kind at a time, as by somebody who means no harm.
+    for _ in 0..ABANDONED / 20 {
+        let clients: Vec<TcpStream> = (0..20).map(|_| abandon(&served, &content)).collect();
+        // The loop has all of it when it answers another.
+        assert_eq!(served.ask("GET / HTTP/1.1\r\n\r\n").code, 400);
+        for client in clients {
+            set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+        }
+    }
+    wait_until("their files are closed", || served.holds().0 <= descriptors);
+    let peak = served.resident_peak_bytes();
+    assert!(peak < before + ABANDONED_SLACK_BYTES, "{before} bytes before, {peak} at most");
+    ids.iter().for_each(|id| served.open_gate(id));
+    assert!(slow.iter_mut().all(|client| client.read("GET").code == 200));
+    assert_eq!(served.get("/hello").text(), "hello");
+}
+
+/// A request that stays in its thread until its gate is opened.
+#[cfg(target_os = "linux")]
+fn begin(served: &Served, id: &str) -> Client {
+    let mut client = served.connect();
+    client.send(format!("GET /close_gate_list?{id} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    served.wait_for_note(id, "called");
+    client
+}
+
+#[cfg(target_os = "linux")]
+fn abandon(served: &Served, content: &[u8]) -> TcpStream {
+    let mut stream = served.program.connect();
+    let head = format!("POST /input_count HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", content.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(content).unwrap();
+    stream
 }
 
 fn upload(served: &Served, count: usize) {

@@ -545,6 +545,12 @@ def blocks_many(environ, start_response):
 
 
 @app
+def blocks_large(environ, start_response):
+    start_response("200 OK", TEXT)
+    return (b"x" * 65536 for _ in range(160))
+
+
+@app
 def blocks_endless(environ, start_response):
     """How far it was drawn is noted."""
 

@@ -1,7 +1,7 @@
-//! The watch over a worker that calls its application on the thread of the event loop.
+//! Threads that are kept busy: the one of the event loop by the application, those of a pool by slow readers.
 
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::served::{Mode, Served};
 
@@ -42,4 +42,45 @@ pub fn signal_handler_that_raises_between_calls_ends_nothing() {
     assert_eq!(served.get("/alarmed").text(), "alarmed");
     served.program.stderr.next_with("the alarm of a call that is over");
     assert_eq!(served.get("/hello").text(), "hello");
+}
+
+fn with_little_patience() -> Served {
+    Served::start_with("probe_app:application", Mode::Threads, |command| {
+        command.args(["--reader-wait-max", "0.2"]);
+    })
+}
+
+/// All threads wait for clients that do not read.
+pub fn slow_reader_gives_its_thread_up_for_another_who_waits() {
+    let served = with_little_patience();
+    let ids = ["a", "b", "c", "d"];
+    let mut slow: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let mut client = served.connect();
+            client.send(format!("GET /blocks_endless?{id} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            client.read_until("200 OK");
+            client
+        })
+        .collect();
+    assert_eq!(served.get("/hello").text(), "hello");
+    let line =
+        served.program.stderr.next_with("the client has read too slowly while others waited for a thread");
+    assert!(line.contains("/blocks_endless"), "{line}");
+    let is_closed = |id: &&&str| served.notes(id).iter().any(|note| note == "closed");
+    let index = ids.iter().position(|id| is_closed(&id)).expect("one whose iterable was closed");
+    // It can tell that this was not all.
+    let (bytes, _) = slow[index].read_to_end();
+    assert!(!bytes.ends_with(b"0\r\n\r\n"));
+}
+
+pub fn slow_reader_is_waited_for_where_nobody_needs_its_thread() {
+    let served = with_little_patience();
+    let mut client = served.connect();
+    client.send("GET /blocks_large HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_until("200 OK");
+    thread::sleep(Duration::from_millis(2_500));
+    // Others come and go: there are threads for them.
+    (0..20).for_each(|_| assert_eq!(served.get("/hello").text(), "hello"));
+    assert_eq!(client.read("GET").content.len(), 160 * 65_536);
 }

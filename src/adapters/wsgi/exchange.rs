@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   pool thread (Python)                Exchange                      event loop (no Python)
+//!        ◀── takes it ────────── request ◀─────────────────────────── call; taken back where nobody waits any more
 //!   hint(fields) ──────────────▶ hints ─────────────────────────────▶ 103
 //!   begin(head) ───────────────▶ head ──────────────────────────────▶ status, fields
 //!   write(block) ──────────────▶ blocks, up to BLOCK_BYTES_HIGH ────▶ content, as the socket takes it
@@ -16,15 +17,29 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::head::Head;
+use super::jobs::{Glance, Jobs, Place};
 use super::sending::{send_file, send_nothing, send_whole};
-use crate::gateway::{Body, BodyStream, FileRange, GatewayError, Later, Piece, StartResponse, Wakeup};
+use crate::gateway::{
+    Body, BodyStream, FileRange, GatewayError, Later, OwnedEnviron, Piece, StartResponse, Wakeup,
+};
 use crate::now::Moment;
 
 /// Content that waits for the client, above which the thread that makes more waits, too. 64 KiB: what
 /// a socket takes at once.
 const BLOCK_BYTES_HIGH: usize = 64 * 1024;
+
+/// How long somebody must wait for a thread before a slow reader has to give one up. 1 s: a queue that is worked off
+/// sooner does without it.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why a response was broken off whose client kept a thread waiting.
+const TOO_SLOW: &str = "the client has read too slowly while others waited for a thread (--reader-wait-max)";
+
+/// Exchanges that wait for a thread, and those whose answers the loop has not been told of.
+pub(super) type Waiting = Jobs<Arc<Exchange>, Arc<Exchange>>;
 
 /// The two threads' common ground.
 pub(super) struct Exchange {
@@ -35,6 +50,8 @@ pub(super) struct Exchange {
 }
 
 struct State {
+    /// Until a thread takes it.
+    request: Option<OwnedEnviron>,
     hints: Vec<Head>,
     answer: Answer,
     blocks: VecDeque<Vec<u8>>,
@@ -42,8 +59,18 @@ struct State {
     /// Whether the thread waits for room. To notify nobody is a system call, too, and would be made for each
     /// answer: 0.4 µs of it.
     is_waiting: bool,
+    waits: Waits,
     end: Option<End>,
     client: Client,
+}
+
+/// The waits for room of one exchange.
+#[derive(Default)]
+struct Waits {
+    /// All of them together.
+    total: Duration,
+    /// When it was last seen who waits for a thread, and who that was.
+    look: Option<(Instant, Glance)>,
 }
 
 /// What is known of the response.
@@ -52,6 +79,8 @@ enum Answer {
     Unknown,
     /// Its head; the content follows in pieces.
     Begun(Head),
+    /// What there was to know is on its way to the client.
+    Passed,
     /// All of it; without content it is an answer to HEAD.
     Whole(Head, Option<Vec<u8>>),
     /// Its head, and the file that is the content.
@@ -71,7 +100,7 @@ enum Client {
     Waiting,
     /// It sends nothing more; it may have left.
     HasFinished,
-    /// Nobody: the connection is broken, or was answered.
+    /// Nobody: the connection is broken, was answered, or reads too slowly.
     Gone,
 }
 
@@ -87,13 +116,15 @@ pub(super) enum Room {
 }
 
 impl Exchange {
-    pub fn new(wakeup: Wakeup) -> Exchange {
+    pub fn new(request: OwnedEnviron, wakeup: Wakeup) -> Exchange {
         let state = State {
+            request: Some(request),
             hints: Vec::new(),
             answer: Answer::Unknown,
             blocks: VecDeque::new(),
             block_bytes: 0,
             is_waiting: false,
+            waits: Waits::default(),
             end: None,
             client: Client::Waiting,
         };
@@ -102,6 +133,18 @@ impl Exchange {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request, to be answered; none where nobody waits for that any more.
+    pub fn take_request(&self) -> Option<OwnedEnviron> {
+        self.lock().request.take()
+    }
+
+    /// Whether a thread that works for it does so in vain for now: its client knows nothing yet, or is gone. Whoever
+    /// is being sent content, however long that may take, is not waiting.
+    pub fn is_unanswered(&self) -> bool {
+        let state = self.lock();
+        matches!(state.answer, Answer::Unknown) || state.client == Client::Gone
     }
 
     /// Whether nobody waits for the answer.
@@ -153,16 +196,29 @@ impl Exchange {
         self.wakeup.wake();
     }
 
-    /// Waits until there is room for more, for however long the client takes. Must not be called with
-    /// the interpreter's lock held.
+    /// Waits until there is room for more, for as long as there is patience with the client. Must not be
+    /// called with the interpreter's lock held.
     ///
     /// # Errors
-    /// Nobody waits for more.
-    pub fn wait_for_room(&self) -> Result<(), Gone> {
+    /// Nobody waits for more; or the client reads too slowly, and its response is broken off.
+    pub fn wait_for_room(&self, patience: &Patience) -> Result<(), Gone> {
         let mut state = self.lock();
         while state.block_bytes >= BLOCK_BYTES_HIGH && state.client != Client::Gone {
             state.is_waiting = true;
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let begun = Instant::now();
+            state = match patience.max {
+                None => self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(_) => {
+                    let waited = self.room.wait_timeout(state, LOOK_INTERVAL);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            state.waits.total += begun.elapsed();
+            if patience.is_over(&mut state.waits) {
+                state.client = Client::Gone;
+                state.end.get_or_insert(End::Failed(TOO_SLOW.to_string()));
+                self.wakeup.wake();
+            }
         }
         state.is_waiting = false;
         if state.client == Client::Gone { Err(Gone) } else { Ok(()) }
@@ -209,16 +265,70 @@ impl State {
     }
 }
 
-/// The server's place in an exchange: once it is empty, nobody waits any more, and a thread that waits
-/// for room learns of it at once.
-struct Seat(Arc<Exchange>);
+/// How long one answer may wait for its client to read, in all its waits together. It may wait on while nobody
+/// else needs the thread.
+pub(super) struct Patience {
+    jobs: Arc<Waiting>,
+    /// None: for ever.
+    max: Option<Duration>,
+}
+
+impl Patience {
+    pub fn new(jobs: Arc<Waiting>, max: Option<Duration>) -> Patience {
+        Patience { jobs, max }
+    }
+
+    /// After another wait: whether it was too much, and somebody has waited for a thread for a while.
+    fn is_over(&self, waits: &mut Waits) -> bool {
+        if self.max.is_none_or(|max| waits.total < max) {
+            return false;
+        }
+        let now = Instant::now();
+        let (at, then) = *waits.look.get_or_insert_with(|| (now, self.jobs.glance()));
+        if now.duration_since(at) < LOOK_INTERVAL {
+            return false;
+        }
+        let glance = self.jobs.glance();
+        waits.look = Some((now, glance));
+        glance.has_somebody_waited_since(then)
+    }
+}
+
+/// The server's place in an exchange: once it is empty, nobody waits any more. A thread that waits for room learns
+/// of it at once, and a request that still waits for a thread goes, with all its content.
+struct Seat {
+    exchange: Arc<Exchange>,
+    place: Place<Arc<Exchange>, Arc<Exchange>>,
+}
+
+impl Seat {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.exchange.lock()
+    }
+
+    /// The client may have left: the living come first.
+    fn client_has_finished(&self) {
+        let mut state = self.lock();
+        state.client = Client::HasFinished;
+        let is_waiting_for_thread = state.request.is_some();
+        drop(state);
+        if is_waiting_for_thread {
+            self.place.step_back();
+        }
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.lock();
         state.client = Client::Gone;
         if state.is_waiting {
-            self.0.room.notify_all();
+            self.exchange.room.notify_all();
+        }
+        let request = state.request.take();
+        drop(state);
+        if request.is_some() {
+            self.place.give_up();
         }
     }
 }
@@ -236,23 +346,25 @@ impl Awaited {
     /// The answer of this exchange, or of the server if there is none by then.
     pub fn wait(
         exchange: Arc<Exchange>,
+        place: Place<Arc<Exchange>, Arc<Exchange>>,
         request_bytes: usize,
         until: Option<Moment>,
         start_response: StartResponse<'_>,
     ) -> Body {
-        start_response.later(until, Awaited { seat: Seat(exchange), until, request_bytes })
+        let awaited = Awaited { seat: Seat { exchange, place }, until, request_bytes };
+        start_response.later(until, awaited)
     }
 }
 
 impl Later for Awaited {
     fn resume(self: Box<Self>, mut start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
-        let mut state = self.seat.0.lock();
+        let mut state = self.seat.lock();
         for hint in mem::take(&mut state.hints) {
             let fields: Vec<_> = hint.fields().iter().collect();
             // Judged when they were given, but for those that have no place in a 103: those are dropped.
             let _ = start_response.inform(103, &fields);
         }
-        match (mem::replace(&mut state.answer, Answer::Unknown), &state.end) {
+        match (mem::replace(&mut state.answer, Answer::Passed), &state.end) {
             (Answer::Whole(head, Some(content)), _) => send_whole(&head, content, start_response),
             (Answer::Whole(head, None), _) => send_nothing(&head, true, start_response),
             (Answer::File(head, range), _) => send_file(&head, range, start_response),
@@ -261,14 +373,17 @@ impl Later for Awaited {
                 let stream = Blocks { seat: self.seat, current: Vec::new() };
                 head.write(start_response).stream(stream)
             }
-            (Answer::Unknown, Some(End::Failed(error))) => Err(GatewayError::new(error.clone())),
-            (Answer::Unknown, Some(End::Complete)) => {
+            (Answer::Unknown | Answer::Passed, Some(End::Failed(error))) => {
+                Err(GatewayError::new(error.clone()))
+            }
+            (Answer::Unknown | Answer::Passed, Some(End::Complete)) | (Answer::Passed, None) => {
                 Err(GatewayError::new("the application's thread has ended without an answer"))
             }
             (Answer::Unknown, None) if self.until.is_some_and(|until| until <= start_response.now()) => {
                 too_late(start_response)
             }
             (Answer::Unknown, None) => {
+                state.answer = Answer::Unknown;
                 drop(state);
                 Ok(start_response.later_boxed(self.until, self))
             }
@@ -276,7 +391,7 @@ impl Later for Awaited {
     }
 
     fn client_has_finished(&mut self) {
-        self.seat.0.lock().client = Client::HasFinished;
+        self.seat.client_has_finished();
     }
 
     fn held_bytes(&self) -> usize {
@@ -300,11 +415,11 @@ struct Blocks {
 
 impl BodyStream for Blocks {
     fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
-        let mut state = self.seat.0.lock();
+        let mut state = self.seat.lock();
         if let Some(block) = state.blocks.pop_front() {
             state.block_bytes -= block.len();
             if state.is_waiting && state.block_bytes < BLOCK_BYTES_HIGH {
-                self.seat.0.room.notify_all();
+                self.seat.exchange.room.notify_all();
             }
             drop(state);
             self.current = block;
@@ -318,10 +433,10 @@ impl BodyStream for Blocks {
     }
 
     fn client_has_finished(&mut self) {
-        self.seat.0.lock().client = Client::HasFinished;
+        self.seat.client_has_finished();
     }
 
     fn held_bytes(&self) -> usize {
-        self.current.len() + self.seat.0.lock().block_bytes
+        self.current.len() + self.seat.lock().block_bytes
     }
 }

@@ -15,9 +15,14 @@
 //! view is slow. On one core, with 64 connections, that leaves 0.24 context switches an answer of 1.23 with Flask, and
 //! 67 µs of CPU of 82 (inline it is 63); of Pyramid's 39.6 µs 38.1, and nothing without a framework, where jobs run
 //! out sooner.
+//!
+//! A job has its [`Place`] in the queue for as long as somebody waits for it. Whoever has been answered or has left
+//! gives it up, and is out of the queue at once: a queue of the dead would be full, and nobody would empty it. A client
+//! that sends nothing more may have left, or may wait, and nothing tells which. So its job steps back: the living come
+//! first.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a finished answer may wait for others while a thread goes on with the next job. 1 ms: the least
@@ -36,7 +41,12 @@ pub(super) struct Jobs<J, A> {
 }
 
 struct State<J, A> {
-    waiting: VecDeque<J>,
+    /// Those of the living, and their tickets, which only ever rise.
+    waiting: VecDeque<(Ticket, J)>,
+    /// Those of clients that may have left.
+    doubtful: VecDeque<(Ticket, J)>,
+    /// For the next job.
+    next_ticket: Ticket,
     untold: Vec<A>,
     /// Whether the loop looks for answers without being woken.
     is_watched: bool,
@@ -46,6 +56,9 @@ struct State<J, A> {
     hunt: Hunt,
     is_closed: bool,
 }
+
+/// Names a job. Never used twice by one queue.
+type Ticket = u64;
 
 /// Whether a thread is on its way to the queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,11 +75,70 @@ pub(super) struct Next<J, A> {
     pub job: Option<J>,
 }
 
+/// A job's place in the queue, as long as it waits there.
+pub(super) struct Place<J, A> {
+    jobs: Arc<Jobs<J, A>>,
+    ticket: Ticket,
+}
+
+impl<J, A: Clone> Place<J, A> {
+    /// Takes the job out of the queue: nobody waits for it any more.
+    pub fn give_up(&self) {
+        let removed = self.jobs.lock().remove(self.ticket);
+        // Not with the lock in hand: it may be large.
+        drop(removed);
+    }
+
+    /// Lets the jobs of all others come before this one.
+    pub fn step_back(&self) {
+        let mut state = self.jobs.lock();
+        if let Some(job) = state.remove(self.ticket) {
+            state.doubtful.push_back((self.ticket, job));
+        }
+    }
+}
+
+/// Who waited for a thread at some moment, to be compared with a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Glance {
+    first: Option<Ticket>,
+    next: Ticket,
+}
+
+impl Glance {
+    /// Whether somebody has waited from then until this moment.
+    pub fn has_somebody_waited_since(self, then: Glance) -> bool {
+        self.first.is_some_and(|first| first < then.next)
+    }
+}
+
+impl<J, A> State<J, A> {
+    fn remove(&mut self, ticket: Ticket) -> Option<J> {
+        // Mostly one of the first: who has waited longest is given up first.
+        let find = |jobs: &VecDeque<(Ticket, J)>| jobs.iter().position(|(other, _)| *other == ticket);
+        let (jobs, index) = match find(&self.waiting) {
+            Some(index) => (&mut self.waiting, index),
+            None => find(&self.doubtful).map(|index| (&mut self.doubtful, index))?,
+        };
+        jobs.remove(index).map(|(_, job)| job)
+    }
+
+    fn take(&mut self) -> Option<J> {
+        self.waiting.pop_front().or_else(|| self.doubtful.pop_front()).map(|(_, job)| job)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.doubtful.is_empty()
+    }
+}
+
 impl<J, A: Clone> Jobs<J, A> {
-    /// A queue that is full when so many wait.
+    /// A queue that is full when so many of the living wait.
     pub fn new(waiting_max: usize) -> Jobs<J, A> {
         let state = State {
             waiting: VecDeque::new(),
+            doubtful: VecDeque::new(),
+            next_ticket: 0,
             untold: Vec::new(),
             is_watched: false,
             quiet_waits: QUIET_WAITS_MAX,
@@ -82,8 +154,23 @@ impl<J, A: Clone> Jobs<J, A> {
     }
 
     /// Puts a job at the end. Nobody is sent for it before the next [`Jobs::announce`].
-    pub fn push(&self, job: J) {
-        self.lock().waiting.push_back(job);
+    pub fn push(self: &Arc<Self>, job: J) -> Place<J, A> {
+        let mut state = self.lock();
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.waiting.push_back((ticket, job));
+        Place { jobs: self.clone(), ticket }
+    }
+
+    /// Who of the living waits now.
+    pub fn glance(&self) -> Glance {
+        let state = self.lock();
+        Glance { first: state.waiting.front().map(|(ticket, _)| *ticket), next: state.next_ticket }
+    }
+
+    /// Whether no more jobs come.
+    pub fn is_closed(&self) -> bool {
+        self.lock().is_closed
     }
 
     /// Sends a thread for what was pushed. Once for all jobs of a turn of the event loop: a thread that is
@@ -92,7 +179,8 @@ impl<J, A: Clone> Jobs<J, A> {
         self.hunt(self.lock());
     }
 
-    /// Whether no more jobs should come for now.
+    /// Whether no more jobs should come for now. Those of clients that may have left are not counted: each has a
+    /// connection of its own, and these are counted elsewhere.
     pub fn is_full(&self) -> bool {
         self.lock().waiting.len() >= self.waiting_max
     }
@@ -104,7 +192,7 @@ impl<J, A: Clone> Jobs<J, A> {
         if !state.untold.is_empty() {
             return Some(Duration::ZERO);
         }
-        state.is_watched = state.quiet_waits < QUIET_WAITS_MAX && !state.waiting.is_empty();
+        state.is_watched = state.quiet_waits < QUIET_WAITS_MAX && !state.is_idle();
         state.quiet_waits = state.quiet_waits.saturating_add(1);
         state.is_watched.then_some(UNTOLD_MAX)
     }
@@ -126,7 +214,7 @@ impl<J, A: Clone> Jobs<J, A> {
         if is_hunter {
             state.hunt = Hunt::Nobody;
         }
-        let job = state.waiting.pop_front();
+        let job = state.take();
         if job.is_some() {
             state.quiet_waits = 0;
         }
@@ -142,16 +230,16 @@ impl<J, A: Clone> Jobs<J, A> {
     /// interpreter's lock.
     pub fn wait(&self) -> bool {
         let mut state = self.lock();
-        while state.waiting.is_empty() && !state.is_closed {
+        while state.is_idle() && !state.is_closed {
             state.idle_threads += 1;
             state = self.available.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle_threads -= 1;
             // Somebody else has taken the job that this one was sent for.
-            if state.waiting.is_empty() {
+            if state.is_idle() {
                 state.hunt = Hunt::Nobody;
             }
         }
-        !state.waiting.is_empty()
+        !state.is_idle()
     }
 
     /// No more jobs come; those that wait are still done.
@@ -162,7 +250,7 @@ impl<J, A: Clone> Jobs<J, A> {
 
     /// Sends a thread, if there is something to do, somebody to do it, and nobody on the way.
     fn hunt(&self, mut state: MutexGuard<'_, State<J, A>>) {
-        if state.hunt == Hunt::Nobody && state.idle_threads > 0 && !state.waiting.is_empty() {
+        if state.hunt == Hunt::Nobody && state.idle_threads > 0 && !state.is_idle() {
             state.hunt = Hunt::On;
             drop(state);
             self.available.notify_one();
@@ -173,7 +261,7 @@ impl<J, A: Clone> Jobs<J, A> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, mpsc};
+    use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
 
@@ -252,7 +340,7 @@ mod tests {
 
     #[test]
     fn full_queue_says_so_until_a_job_is_taken() {
-        let queue = Jobs::<_, ()>::new(2);
+        let queue = Arc::new(Jobs::<_, ()>::new(2));
         queue.push('a');
         assert!(!queue.is_full());
         queue.push('b');
@@ -261,17 +349,60 @@ mod tests {
         assert!(!queue.is_full());
     }
 
+    #[test]
+    fn job_that_nobody_waits_for_leaves_the_queue_at_once() {
+        let queue = Arc::new(Jobs::<_, ()>::new(2));
+        let (first, second) = (queue.push('a'), queue.push('b'));
+        assert!(queue.is_full());
+        first.give_up();
+        assert!(!queue.is_full());
+        assert_eq!(queue.try_take(false).job, Some('b'));
+        // Once it is taken, there is nothing to give up.
+        second.give_up();
+        let third = queue.push('c');
+        second.step_back();
+        third.step_back();
+        third.give_up();
+        assert_eq!(queue.try_take(false).job, None);
+    }
+
+    #[test]
+    fn living_come_first_and_fill_the_queue_alone() {
+        let queue = Arc::new(Jobs::<_, ()>::new(2));
+        let places = ['a', 'b', 'c'].map(|job| queue.push(job));
+        places[1].step_back();
+        places[0].step_back();
+        assert!(!queue.is_full());
+        queue.push('d');
+        assert!(queue.is_full());
+        let order = std::iter::from_fn(|| queue.try_take(false).job).collect::<String>();
+        assert_eq!(order, "cdba");
+    }
+
+    #[test]
+    fn glance_tells_who_has_waited_from_one_who_has_just_come() {
+        let queue = Arc::new(Jobs::<_, ()>::new(10));
+        let nobody = queue.glance();
+        queue.push('a');
+        let one = queue.glance();
+        assert!(!one.has_somebody_waited_since(nobody), "it came later");
+        assert!(queue.glance().has_somebody_waited_since(one));
+        assert_eq!(queue.try_take(false).job, Some('a'));
+        queue.push('b').step_back();
+        assert!(!queue.glance().has_somebody_waited_since(one), "it was taken, and another may have left");
+    }
+
     /// Whatever the order of events: while an answer is untold, the loop is about to be woken, or wakes by itself.
     #[test]
     fn answer_waits_only_while_jobs_do_and_the_loop_looks_by_itself() {
-        let queue = Jobs::new(10);
+        let queue = Arc::new(Jobs::new(10));
         let collect = || {
             let mut collected = Vec::new();
             queue.collect(&mut collected);
             collected
         };
         let next = |untold: Option<u32>, job: Option<char>| Next { untold, job };
-        "abcd".chars().for_each(|job| queue.push(job));
+        "abcd".chars().for_each(|job| _ = queue.push(job));
         assert_eq!(queue.patience(), None, "no thread has come yet");
         assert_eq!(queue.try_take(false), next(None, Some('a')));
         queue.finish(1);

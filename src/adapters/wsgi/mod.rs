@@ -40,7 +40,7 @@
 //! | while it waits | nobody is served | others are; N at a time |
 //! | the interpreter's lock | held for a turn of the loop, let go while the loop waits | never touched by the loop |
 //! | a block of a stream | is on its way before the next is asked for | waits in an exchange of 64 KiB at most |
-//! | an answer that takes too long | a supervisor ends the process | 504, and the thread is left to finish |
+//! | an answer that takes too long | a supervisor ends the process | 504, and the thread is left to finish; a supervisor replaces a process in which all are stuck |
 //!
 //! What PEP 3333 leaves to the server, and what was chosen:
 //!
@@ -60,9 +60,10 @@
 //! only from before the call), and `REQUEST_URI` (the target as it was sent).
 //!
 //! To read: `environ.rs`, `call.rs` and `reply.rs` are the contract; `inline.rs` is the short way; `pool.rs`,
-//! `jobs.rs` and `exchange.rs` the long one. All that is unsafe is in `ffi.rs`.
+//! `jobs.rs`, `exchange.rs` and `desk.rs` the long one. All that is unsafe is in `ffi.rs`.
 
 mod call;
+mod desk;
 mod environ;
 mod exchange;
 mod ffi;
@@ -82,6 +83,7 @@ mod sending;
 mod stack;
 mod trust;
 
+pub(crate) use desk::Call;
 pub use environ::Surroundings;
 pub(crate) use ffi::adopt_descriptor;
 pub use inline::Inline;

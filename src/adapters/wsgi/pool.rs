@@ -17,8 +17,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::call::{CallSet, Stage};
+use super::desk::{Call, Desks};
 use super::environ::Surroundings;
-use super::exchange::{Awaited, Exchange, Gone, Room};
+use super::exchange::{Awaited, Exchange, Gone, Patience, Room, Waiting};
 use super::ffi::lend;
 use super::head::Head;
 use super::interpreter::{Interpreter, failure};
@@ -32,18 +33,12 @@ use crate::message::Method;
 /// a pool that is behind by so much is not helped by more.
 const JOBS_MAX: usize = 1024;
 
-/// One request on its way to a thread.
-struct Job {
-    environ: OwnedEnviron,
-    exchange: Arc<Exchange>,
-}
-
-type Waiting = Jobs<Job, Arc<Exchange>>;
-
 /// A gateway to a Python application on other threads.
 pub struct Pool {
     jobs: Arc<Waiting>,
+    desks: Arc<Desks>,
     timeout: Option<Duration>,
+    reader_wait_max: Option<Duration>,
     /// Answers that were collected; empty but while they are.
     collected: Vec<Arc<Exchange>>,
 }
@@ -52,12 +47,27 @@ impl Pool {
     /// A pool without threads. An application that has not answered after `timeout` is not waited for any
     /// longer: its client gets 504 (Gateway Timeout).
     pub fn new(timeout: Option<Duration>) -> Pool {
-        Pool { jobs: Arc::new(Jobs::new(JOBS_MAX)), timeout, collected: Vec::new() }
+        Pool {
+            jobs: Arc::new(Jobs::new(JOBS_MAX)),
+            desks: Arc::default(),
+            timeout,
+            reader_wait_max: None,
+            collected: Vec::new(),
+        }
+    }
+
+    /// Lets an answer that is generated wait for its client to read for so long, all its waits together, before it
+    /// is broken off for others that wait for a thread. Without it: for ever.
+    #[must_use]
+    pub fn reader_wait_max(mut self, reader_wait_max: Option<Duration>) -> Pool {
+        self.reader_wait_max = reader_wait_max;
+        self
     }
 
     /// What its threads work with.
     pub fn crew(&self) -> Crew {
-        Crew { jobs: self.jobs.clone() }
+        let (jobs, desks) = (self.jobs.clone(), self.desks.clone());
+        Crew { jobs, desks, reader_wait_max: self.reader_wait_max }
     }
 }
 
@@ -67,12 +77,16 @@ impl Gateway for Pool {
         environ: &mut Environ<'_>,
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError> {
-        let exchange = Arc::new(Exchange::new(environ.wakeup()));
         let until = self.timeout.map(|timeout| start_response.now() + timeout);
-        let environ = environ.detach();
+        let has_finished = environ.client().has_finished_sending;
+        let (wakeup, environ) = (environ.wakeup(), environ.detach());
         let request_bytes = environ.memory_bytes();
-        self.jobs.push(Job { environ, exchange: exchange.clone() });
-        Ok(Awaited::wait(exchange, request_bytes, until, start_response))
+        let exchange = Arc::new(Exchange::new(environ, wakeup));
+        let place = self.jobs.push(exchange.clone());
+        if has_finished {
+            place.step_back();
+        }
+        Ok(Awaited::wait(exchange, place, request_bytes, until, start_response))
     }
 
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
@@ -95,6 +109,8 @@ impl Gateway for Pool {
 #[derive(Clone)]
 pub struct Crew {
     jobs: Arc<Waiting>,
+    desks: Arc<Desks>,
+    reader_wait_max: Option<Duration>,
 }
 
 impl Crew {
@@ -104,15 +120,22 @@ impl Crew {
     /// What Python says to the preparations; nothing that an application does.
     pub fn work(&self, py: Python<'_>, application: Py<PyAny>, surroundings: &Surroundings) -> PyResult<()> {
         let mut interpreter = Interpreter::new(py, application, surroundings)?;
+        let desk = self.desks.sit_down(thread_number(py)?);
+        let patience = Patience::new(self.jobs.clone(), self.reader_wait_max);
         let mut is_hunter = false;
         loop {
             let next = self.jobs.try_take(is_hunter);
             next.untold.inspect(|exchange| exchange.wake());
             match next.job {
-                Some(job) => {
+                Some(exchange) => {
                     is_hunter = false;
-                    let exchange = job.exchange.clone();
-                    let answered = catch_unwind(AssertUnwindSafe(|| answer(py, &mut interpreter, job)));
+                    // Else nobody waits for it any more, and nothing was begun.
+                    let Some(environ) = exchange.take_request() else { continue };
+                    desk.begin(&environ, &exchange);
+                    let through = Through { exchange: &exchange, patience: &patience };
+                    let answered =
+                        catch_unwind(AssertUnwindSafe(|| answer(py, &mut interpreter, environ, through)));
+                    desk.end();
                     if answered.is_err() {
                         // A bug of ours: it may cost a request, and not the thread.
                         exchange.fail("the thread that was to answer has panicked".to_string());
@@ -129,23 +152,43 @@ impl Crew {
     pub fn close(&self) {
         self.jobs.close();
     }
+
+    /// Whether they were let end.
+    pub fn is_closed(&self) -> bool {
+        self.jobs.is_closed()
+    }
+
+    /// How many there are.
+    pub(crate) fn thread_count(&self) -> usize {
+        self.desks.count()
+    }
+
+    /// What they are at whose clients know nothing yet, or wait no more.
+    pub(crate) fn unanswered_calls(&self) -> Vec<Call> {
+        self.desks.unanswered()
+    }
 }
 
-fn answer(py: Python<'_>, interpreter: &mut Interpreter, job: Job) {
-    let Job { mut environ, exchange } = job;
-    if exchange.is_gone() {
-        // Nobody waits for it any more, and nothing was begun.
-        return;
-    }
+/// The thread that runs this, as Python names it.
+fn thread_number(py: Python<'_>) -> PyResult<u64> {
+    py.import("_thread")?.call_method0("get_ident")?.extract()
+}
+
+fn answer(
+    py: Python<'_>,
+    interpreter: &mut Interpreter,
+    mut environ: OwnedEnviron,
+    mut through: Through<'_>,
+) {
+    let (exchange, patience) = (through.exchange, through.patience);
     let call = match interpreter.calls.begin(py) {
         Ok(call) => call,
         Err(error) => return exchange.fail(failure(py, &error).to_string()),
     };
-    let mut through = Through { exchange: &exchange };
+    let is_head = environ.with(|environ| environ.method() == Method::HEAD);
     let done = lend(call.owner(), &mut through, || {
-        let is_head = environ.with(|environ| environ.method() == Method::HEAD);
         let opening = environ.with(|environ| interpreter.call(py, environ, &call))?;
-        hand_over(py, opening, &call, &exchange, is_head)
+        hand_over(py, opening, &call, Through { exchange, patience }, is_head)
     });
     match done {
         Ok(()) => {}
@@ -161,11 +204,12 @@ fn hand_over(
     py: Python<'_>,
     opening: Opening,
     call: &CallSet,
-    exchange: &Exchange,
+    through: Through<'_>,
     is_head: bool,
 ) -> PyResult<()> {
+    let exchange = through.exchange;
     match opening {
-        Opening::First(block, reply) => return pass_blocks(py, &block, reply, call, exchange),
+        Opening::First(block, reply) => return pass_blocks(py, &block, reply, call, through),
         Opening::File(range) => call.with_head(|_, head| exchange.answer_with_file(head, range))?,
         Opening::Blocks(blocks) => finish(joined(py, &blocks), call, exchange, is_head)?,
         Opening::Last(block) => {
@@ -195,8 +239,9 @@ fn pass_blocks(
     first: &Py<PyBytes>,
     mut reply: Reply,
     call: &CallSet,
-    exchange: &Exchange,
+    through: Through<'_>,
 ) -> PyResult<()> {
+    let exchange = through.exchange;
     let declared = call.with_head(|stage, head| {
         if stage == Stage::Started {
             exchange.begin(head);
@@ -209,7 +254,7 @@ fn pass_blocks(
     loop {
         // Nobody takes more, or no more is to come: the iterable is closed as it is dropped.
         let Ok(room) = place else { return Ok(()) };
-        if room == Room::Full && py.detach(|| exchange.wait_for_room()).is_err() {
+        if room == Room::Full && through.wait_for_room(py).is_err() {
             return Ok(());
         }
         if declared.is_some_and(|declared| passed >= declared) {
@@ -229,6 +274,13 @@ fn pass_blocks(
 /// The response of the call that is running on this thread.
 struct Through<'a> {
     exchange: &'a Exchange,
+    patience: &'a Patience,
+}
+
+impl Through<'_> {
+    fn wait_for_room(&self, py: Python<'_>) -> Result<(), Gone> {
+        py.detach(|| self.exchange.wait_for_room(self.patience))
+    }
 }
 
 impl Outlet for Through<'_> {
@@ -238,10 +290,10 @@ impl Outlet for Through<'_> {
     }
 
     fn write(&mut self, py: Python<'_>, content: &[u8]) -> PyResult<()> {
-        let left = |_: Gone| PyBrokenPipeError::new_err("the client has left");
+        let left = |_: Gone| PyBrokenPipeError::new_err("the client has left, or reads too slowly");
         match self.exchange.push(content.to_vec()).map_err(left)? {
             Room::Left => Ok(()),
-            Room::Full => py.detach(|| self.exchange.wait_for_room()).map_err(left),
+            Room::Full => self.wait_for_room(py).map_err(left),
         }
     }
 
