@@ -80,6 +80,7 @@ in_both_modes! {
     clients_that_vanish_leave_nothing_behind: vanishing::play,
     memory_stays_where_it_was: memory::stays_flat,
     uploads_are_not_held_in_memory: memory::does_not_hold_uploads,
+    content_that_is_read_at_once_is_held_once: memory::holds_content_once_that_is_read_at_once,
 }
 
 #[test]

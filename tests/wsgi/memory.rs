@@ -22,6 +22,7 @@ const SLACK_BYTES: u64 = 2 << 20;
 /// What a large upload may add: buffers, never the content.
 const UPLOAD_SLACK_BYTES: u64 = 8 << 20;
 const UPLOAD_BYTES: usize = 200 << 20;
+const READ_BYTES: usize = 64 << 20;
 /// Uploads that their clients give up: each would be kept in memory by itself.
 #[cfg(target_os = "linux")]
 const ABANDONED: usize = 200;
@@ -108,6 +109,17 @@ pub fn does_not_hold_uploads(mode: Mode) {
     assert!(peak < before + UPLOAD_SLACK_BYTES, "{before} bytes before, {peak} at most");
 }
 
+/// Content that is read at once is in memory once: as the object that the application gets.
+#[cfg(target_os = "linux")]
+pub fn holds_content_once_that_is_read_at_once(mode: Mode) {
+    let served = Served::start("probe_app:application", mode);
+    upload(&served, UPLOAD_BYTES / 100);
+    let before = served.resident_bytes();
+    upload_to(&served, "/input_read", READ_BYTES);
+    let (peak, content) = (served.resident_peak_bytes(), READ_BYTES as u64);
+    assert!(peak < before + content + UPLOAD_SLACK_BYTES, "{before} bytes before, {peak} at most");
+}
+
 /// Clients that have sent everything and left before a thread was free.
 #[cfg(target_os = "linux")]
 #[test]
@@ -155,8 +167,12 @@ fn abandon(served: &Served, content: &[u8]) -> TcpStream {
 }
 
 fn upload(served: &Served, count: usize) {
+    upload_to(served, "/input_count", count);
+}
+
+fn upload_to(served: &Served, path: &str, count: usize) {
     let mut client = served.connect();
-    client.send(format!("POST /input_count HTTP/1.1\r\nHost: a\r\nContent-Length: {count}\r\n\r\n"));
+    client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {count}\r\n\r\n"));
     let piece = vec![b'x'; 1 << 16];
     let mut left = count;
     while left > 0 {

@@ -192,6 +192,14 @@ def input_count(environ, start_response):
 
 
 @app
+def input_read(environ, start_response):
+    """How much there is, read at once."""
+    count = len(environ["wsgi.input"].read())
+    start_response("200 OK", TEXT)
+    return [str(count).encode()]
+
+
+@app
 def input_kept(environ, start_response):
     kept["input"] = environ["wsgi.input"]
     start_response("200 OK", TEXT)

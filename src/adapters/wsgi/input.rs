@@ -4,13 +4,14 @@
 //! read ever waits for a client. All methods work on one position, in any order; at the end each
 //! gives nothing, for ever.
 
-use std::io::{BufRead, BufReader, Cursor, Read};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, BufRead, BufReader, Read};
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::gateway::OwnedContent;
+use crate::gateway::{OwnedContent, SpoolFile};
 
 /// Read ahead of lines in a temporary file, in bytes. 8 KiB: as Python's own.
 const READ_AHEAD_BYTES: usize = 8 * 1024;
@@ -19,17 +20,104 @@ const READ_AHEAD_BYTES: usize = 8 * 1024;
 #[pyclass(frozen, module = "tidegate")]
 pub(super) struct Input {
     /// None where there is no content: one such object serves all those requests.
-    content: Option<Mutex<Box<dyn BufRead + Send>>>,
+    content: Option<Mutex<Rest>>,
+}
+
+/// What was not read yet.
+enum Rest {
+    Memory {
+        bytes: Vec<u8>,
+        position: usize,
+    },
+    File {
+        file: BufReader<Box<dyn SpoolFile>>,
+        /// How many bytes it should still have.
+        length: u64,
+    },
+}
+
+impl Rest {
+    /// Up to `limit` bytes, copied once: straight into the object that the application gets.
+    fn read<'py>(&mut self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
+        match self {
+            Rest::Memory { bytes, position } => {
+                let rest = &bytes[*position..];
+                let count = usize::try_from(limit).map_or(rest.len(), |limit| limit.min(rest.len()));
+                let read = PyBytes::new(py, &rest[..count]);
+                self.skip_in_memory(count);
+                Ok(read)
+            }
+            Rest::File { file, length } => {
+                let wanted = usize::try_from(limit.min(*length)).map_err(|_| too_long())?;
+                let mut count = 0;
+                let read = PyBytes::new_with(py, wanted, |into| {
+                    count = read_fully(file, into)?;
+                    Ok(())
+                })?;
+                *length -= count as u64;
+                // Somebody has cut the file short.
+                Ok(if count == wanted { read } else { PyBytes::new(py, &read.as_bytes()[..count]) })
+            }
+        }
+    }
+
+    /// Up to the end of the line, and no more than `limit` bytes.
+    fn read_line<'py>(&mut self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
+        match self {
+            Rest::Memory { bytes, position } => {
+                let rest = &bytes[*position..];
+                let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |index| index + 1);
+                self.read(py, limit.min(end as u64))
+            }
+            Rest::File { file, length } => {
+                let mut line = Vec::new();
+                *length -= file.take(limit.min(*length)).read_until(b'\n', &mut line)? as u64;
+                Ok(PyBytes::new(py, &line))
+            }
+        }
+    }
+
+    /// Passes over what was read; what is read to its end is not kept.
+    fn skip_in_memory(&mut self, count: usize) {
+        if let Rest::Memory { bytes, position } = self {
+            *position += count;
+            if *position == bytes.len() {
+                *position = 0;
+                drop(mem::take(bytes));
+            }
+        }
+    }
+}
+
+#[cold]
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, "the content is longer than memory can be")
+}
+
+/// Fills `into`, unless the end comes before; how many bytes it has now.
+fn read_fully(file: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    while count < into.len() {
+        match file.read(&mut into[count..]) {
+            Ok(0) => break,
+            Ok(read) => count += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
 }
 
 impl Input {
     /// The content of one request.
     pub fn new(content: OwnedContent) -> Input {
-        let reader: Box<dyn BufRead + Send> = match content {
-            OwnedContent::Memory(bytes) => Box::new(Cursor::new(bytes)),
-            OwnedContent::Spooled { file, .. } => Box::new(BufReader::with_capacity(READ_AHEAD_BYTES, file)),
+        let rest = match content {
+            OwnedContent::Memory(bytes) => Rest::Memory { bytes, position: 0 },
+            OwnedContent::Spooled { file, length } => {
+                Rest::File { file: BufReader::with_capacity(READ_AHEAD_BYTES, file), length }
+            }
         };
-        Input { content: Some(Mutex::new(reader)) }
+        Input { content: Some(Mutex::new(rest)) }
     }
 
     /// What requests without content share.
@@ -37,21 +125,15 @@ impl Input {
         Py::new(py, Input { content: None })
     }
 
-    /// Reads with the reader; without content there is nothing to read.
-    fn read_with(
-        &self,
-        read: impl FnOnce(&mut dyn BufRead, &mut Vec<u8>) -> std::io::Result<()>,
-    ) -> PyResult<Vec<u8>> {
-        let mut bytes = Vec::new();
-        if let Some(content) = &self.content {
-            read(&mut **content.lock().unwrap_or_else(PoisonError::into_inner), &mut bytes)?;
-        }
-        Ok(bytes)
+    fn lock(&self) -> Option<MutexGuard<'_, Rest>> {
+        self.content.as_ref().map(|content| content.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn read_line(&self, size: Option<i64>) -> PyResult<Vec<u8>> {
-        let limit = limit_of(size);
-        self.read_with(|content, line| content.take(limit).read_until(b'\n', line).map(drop))
+    fn read_line<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        match self.lock() {
+            Some(mut rest) => rest.read_line(py, limit_of(size)),
+            None => Ok(PyBytes::new(py, b"")),
+        }
     }
 }
 
@@ -65,15 +147,16 @@ impl Input {
     /// read(size=-1): up to `size` bytes; all that is left without it.
     #[pyo3(signature = (size=None, /))]
     fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
-        let limit = limit_of(size);
-        let bytes = self.read_with(|content, bytes| content.take(limit).read_to_end(bytes).map(drop))?;
-        Ok(PyBytes::new(py, &bytes))
+        match self.lock() {
+            Some(mut rest) => rest.read(py, limit_of(size)),
+            None => Ok(PyBytes::new(py, b"")),
+        }
     }
 
     /// readline(size=-1): up to the end of the line, and no more than `size` bytes.
     #[pyo3(signature = (size=None, /))]
     fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.read_line(size)?))
+        self.read_line(py, size)
     }
 
     /// readlines(hint=-1): all lines, or as many as together have `hint` bytes.
@@ -84,12 +167,13 @@ impl Input {
         let lines = PyList::empty(py);
         let mut total = 0;
         while total < enough {
-            let line = self.read_line(None)?;
-            if line.is_empty() {
+            let line = self.read_line(py, None)?;
+            let length = line.as_bytes().len();
+            if length == 0 {
                 break;
             }
-            total += line.len() as u64;
-            lines.append(PyBytes::new(py, &line))?;
+            total += length as u64;
+            lines.append(line)?;
         }
         Ok(lines)
     }
@@ -99,8 +183,8 @@ impl Input {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let line = self.read_line(None)?;
-        Ok(Some(line).filter(|line| !line.is_empty()).map(|line| PyBytes::new(py, &line)))
+        let line = self.read_line(py, None)?;
+        Ok(Some(line).filter(|line| !line.as_bytes().is_empty()))
     }
 
     /// close(): does nothing; the content goes with the request.
