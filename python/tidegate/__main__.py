@@ -11,7 +11,7 @@ application that cannot be loaded.
 import sys
 
 from tidegate import _tidegate
-from tidegate.console import say
+from tidegate.console import open_missing_streams, say
 from tidegate.restart import Origin, with_inherited_sockets
 
 EXIT_FAILED = 1
@@ -24,6 +24,7 @@ def main() -> int:
 
 def run(arguments: list, application=None) -> int:
     """Runs a command, with an application that is loaded already if there is one."""
+    open_missing_streams()
     settings = _tidegate.command_line(with_inherited_sockets(arguments))
     if isinstance(settings, int):
         return settings

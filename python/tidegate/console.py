@@ -5,8 +5,26 @@ failure to write is ever looked at. The native half writes its log to the same p
 """
 
 import os
+import sys
 
 STDERR = 2
+
+
+def open_missing_streams() -> None:
+    """Opens those of stdin, stdout and stderr that are closed, on the null device.
+
+    The next files that are opened would get their numbers, sockets among them, and whatever is printed
+    would be written there. To be called before anything is opened.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: those below are open by now.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            # So Python has found it at its start. Applications print, and log, nevertheless.
+            setattr(sys, name, open(number, mode, errors="backslashreplace", closefd=False))
 
 
 def say(sentence: str) -> None:
@@ -28,8 +46,6 @@ def announce(settings, listeners: list) -> None:
 
 def report(error: BaseException) -> None:
     """Shows what an application has raised: from where its own code begins, without our callers."""
-    import sys
-
     trace = error.__traceback__
     ours = os.path.dirname(__file__)
     while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == ours:
@@ -44,7 +60,6 @@ def report(error: BaseException) -> None:
 
 def stack_of(thread: int) -> str:
     """Where a thread is, from the application's own code on, as a traceback shows it."""
-    import sys
     import threading
     import traceback
 

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::environment;
 use super::life::{BROKEN, Life, Told, command, folder, in_folder, source};
@@ -126,4 +126,44 @@ fn native_commands_come_with_the_package() {
     assert_eq!(program.wait().code(), Some(0));
     let said = program.stderr.rest();
     assert!(said.contains("tidegate finishes") && !said.contains("Traceback"), "{said}");
+}
+
+/// The next files to be opened would get their numbers: what is printed must not land in them.
+#[cfg(target_os = "linux")]
+#[test]
+fn closed_standard_descriptors_are_opened_on_the_null_device() {
+    for way in [&["--threads", "4"][..], &["--threads", "1"], &["--workers", "1"]] {
+        for closed in 1..8 {
+            check_closed(way, (0..3).filter(|number| closed & (1 << number) != 0).collect());
+        }
+    }
+}
+
+fn check_closed(way: &[&str], closed: Vec<u32>) {
+    let folder = folder();
+    // It prints, logs, and fails.
+    let noise = "    print('noise')\n    print('noise', file=sys.stderr)\n    environ['wsgi.errors'].write('noise')\n";
+    let fail = "    if environ['PATH_INFO'] == '/fail':\n        raise ValueError('noise')\n";
+    let outer = format!(
+        "plain = app\ndef app(environ, start_response):\n{noise}{fail}    return plain(environ, start_response)\n"
+    );
+    folder.write("app.py", source("one") + &outer);
+    let path = folder.path().join("app.sock");
+    let redirections: String = closed.iter().map(|number| format!(" {number}>&-")).collect();
+    let mut command = in_folder("sh", &folder);
+    command.arg("-c").arg(format!("exec \"$@\"{redirections}")).arg("sh").arg(environment::tidegate());
+    command.args(["app:app", "-b"]).arg(format!("unix:{}", path.display())).args(way);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    wait_until("it listens", || UnixStream::connect(&path).is_ok());
+    let ask = |target: &str| ask_over(UnixStream::connect(&path).unwrap(), "GET", target, &[], b"").code;
+    let codes = [ask("/"), ask("/fail"), ask("/")];
+    let opened: Vec<_> = closed
+        .iter()
+        .map(|number| std::fs::read_link(format!("/proc/{}/fd/{number}", child.id())).unwrap())
+        .collect();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!((codes, status.code()), ([200, 500, 200], Some(0)), "{way:?}, closed: {closed:?}");
+    assert!(opened.iter().all(|file| file.as_os_str() == "/dev/null"), "{way:?}, {closed:?}: {opened:?}");
 }
