@@ -14,6 +14,9 @@ new generation is started beside the old ones; when it is ready one of the old r
 While none of a generation has been ready, only one of it is started: an application that cannot be
 loaded says so once. Then the old ones are kept, and where there are none yet everything ends.
 
+A worker that dies is replaced at once. Only one that has died before it served, or soon after, is likely to do so
+again: then its place stays empty for a while, and for longer each time. The other places do not wait for it.
+
 =================  ============================================================================
 SIGTERM, SIGINT    workers finish what they are serving; again: they are killed
 SIGHUP             workers are replaced, one by one
@@ -41,27 +44,57 @@ from tidegate.worker import Leave, Supervision, Worker
 
 # A worker finishes by itself within --graceful-timeout; so much later it is killed.
 _GRACE_SECONDS = 2.0
-# A worker that dies is replaced after a pause that doubles each time, until one lives long enough.
+# The place of a worker that dies early stays empty for a pause that doubles each time, until one has served for as
+# long as this.
 _PAUSE_SECONDS = 0.1
 _PAUSE_SECONDS_MAX = 5.0
-_LIVED_SECONDS = 10.0
+_SERVED_SECONDS = 1.0
 # The generation of a worker that has served its requests: older than any.
 _WORN = -1
+
+
+class _Place:
+    """A place for a worker, and from when on it may be taken."""
+
+    def __init__(self) -> None:
+        self.not_before = 0.0
+        self._pause = _PAUSE_SECONDS
+
+    def has_served(self) -> None:
+        """The worker in it was well."""
+        self.not_before = 0.0
+        self._pause = _PAUSE_SECONDS
+
+    def has_failed(self) -> None:
+        """Nobody has come to serve in it: it stays empty for a while."""
+        self.not_before = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _PAUSE_SECONDS_MAX)
 
 
 class _Fellow:
     """A worker, as its supervisor knows it."""
 
-    def __init__(self, pid: int, generation: int, news: int) -> None:
+    def __init__(self, pid: int, place: _Place, generation: int, news: int) -> None:
         self.pid = pid
+        self.place = place
         self.generation = generation
         # Where it says that it is ready, and that it is worn; closed, and None, when it says no more.
         self.news_pipe = news
         self.started = time.monotonic()
-        self.is_ready = False
+        # Since when it is ready.
+        self.ready_since = None
         # When it is killed, once it was told to finish.
         self.deadline = None
         self.is_killed = False
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready_since is not None
+
+    @property
+    def has_proven_itself(self) -> bool:
+        """Whether it has served for long enough to be no failure."""
+        return self.is_ready and time.monotonic() - self.ready_since >= _SERVED_SECONDS
 
     @property
     def is_retiring(self) -> bool:
@@ -89,8 +122,8 @@ class Supervisor:
         self._has_served = False
         self._is_ending = False
         self._status = exits.SHUT_DOWN
-        self._pause = _PAUSE_SECONDS
-        self._not_before = 0.0
+        # Places whose workers have died, to be taken first.
+        self._empty_places = []
         self._handlers_before = {}
         # Workers hold the reading end of `life`, and read its end when this process is gone.
         self._life, self._life_of_ours = os.pipe()
@@ -164,8 +197,8 @@ class Supervisor:
     def _milliseconds_to_sleep(self):
         """Until the next deadline; None, for ever, where there is none."""
         moments = [w.deadline for w in self._workers.values() if w.is_retiring and not w.is_killed]
-        if not self._is_ending and self._to_start():
-            moments.append(self._not_before)
+        if not self._is_ending:
+            moments += [place.not_before for place in self._places_to_fill()]
         return max(0.0, min(moments) - time.monotonic()) * 1000 + 1 if moments else None
 
     def _hear(self, number: int) -> None:
@@ -198,7 +231,7 @@ class Supervisor:
             worker.generation = _WORN
 
     def _hear_of_readiness(self, worker: _Fellow) -> None:
-        worker.is_ready = True
+        worker.ready_since = time.monotonic()
         if not self._has_served:
             announce(self.settings, self.listeners)
         self._has_served = True
@@ -235,7 +268,7 @@ class Supervisor:
     def _begin_generation(self) -> None:
         self._generation += 1
         self._is_proven = False
-        self._not_before = 0.0
+        self._empty_places.clear()
         for worker in self._workers.values():
             if not worker.is_ready:
                 self._retire(worker)
@@ -257,12 +290,18 @@ class Supervisor:
         ready.sort(key=lambda worker: (worker.generation, worker.started))
         for worker in ready[: max(0, len(ready) - self._wanted)]:
             self._retire(worker)
-        if now >= self._not_before:
-            for _ in range(self._to_start()):
-                self._start()
+        for place in self._places_to_fill():
+            if now >= place.not_before:
+                self._start(place)
 
     def _at_work(self) -> list:
         return [worker for worker in self._workers.values() if not worker.is_retiring]
+
+    def _places_to_fill(self) -> list:
+        """Where workers are to be started, now or when their place may be taken."""
+        number = self._to_start()
+        places = sorted(self._empty_places, key=lambda place: place.not_before)[:number]
+        return places + [_Place() for _ in range(number - len(places))]
 
     def _to_start(self) -> int:
         """How many workers are to be started."""
@@ -285,13 +324,15 @@ class Supervisor:
         # Whoever waits to be accepted is for the others, as long as there are others.
         worker.send(signal.SIGTERM if self._is_ending and not self.wants_restart else signal.SIGHUP)
 
-    def _start(self) -> None:
+    def _start(self, place: _Place) -> None:
+        if place in self._empty_places:
+            self._empty_places.remove(place)
         try:
             news, news_of_worker = os.pipe()
             # A child of the application may hold the other end, so its end says nothing.
             os.set_blocking(news, False)
         except OSError as error:
-            self._postpone(f"a worker cannot be started: {error.strerror}")
+            self._leave_empty(place, f"a worker cannot be started: {error.strerror}")
             return
         # A signal that the worker got before it has handlers of its own would go to our pipe.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -300,10 +341,10 @@ class Supervisor:
             if pid == 0:
                 os.close(news)
                 self._be_worker(Supervision(news_of_worker, self._life), mask)
-            self._workers[pid] = _Fellow(pid, self._generation, news)
+            self._workers[pid] = _Fellow(pid, place, self._generation, news)
         except OSError as error:
             os.close(news)
-            self._postpone(f"a worker cannot be started: {error.strerror}")
+            self._leave_empty(place, f"a worker cannot be started: {error.strerror}")
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(news_of_worker)
@@ -370,19 +411,23 @@ class Supervisor:
             self._finish_all()
             return
         if not worker.is_ready and not self._is_proven and self._at_work():
-            self._postpone("the new worker fails; the old ones go on serving")
+            self._leave_empty(worker.place, "the new worker fails; the old ones go on serving")
             for old in self._at_work():
                 old.generation = _WORN if old.generation == _WORN else self._generation
             return
-        if time.monotonic() - worker.started >= _LIVED_SECONDS:
-            self._pause = _PAUSE_SECONDS
-        self._postpone(f"worker {worker.pid} {_how(status)}; another one takes its place")
+        reason = f"worker {worker.pid} {_how(status)}; another one takes its place"
+        if worker.has_proven_itself:
+            worker.place.has_served()
+            self._empty_places.append(worker.place)
+            say(f"tidegate: {reason}")
+        else:
+            self._leave_empty(worker.place, reason)
 
-    def _postpone(self, reason: str) -> None:
+    def _leave_empty(self, place: _Place, reason: str) -> None:
         """Says why a worker is to be started, and lets a while pass before."""
         say(f"tidegate: {reason}")
-        self._not_before = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, _PAUSE_SECONDS_MAX)
+        place.has_failed()
+        self._empty_places.append(place)
 
 
 def _leave_it_to_the_pipe(_number, _frame) -> None:

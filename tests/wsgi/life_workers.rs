@@ -1,10 +1,12 @@
 //! Workers that die, that are stuck, and that lose their supervisor.
 
 use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::life::{Crowd, Life, signal};
+use super::life::{Crowd, Life, folder, signal, source};
 use super::support::loopback::{Client, wait_until};
 
 /// Inline, a worker with a request in it takes no other: so it is known who is where.
@@ -79,6 +81,44 @@ fn answer_is_not_held_behind_a_view_that_blocks() {
     life.end();
 }
 
+/// It has served for a while, so it is no application that cannot serve: nothing is gained by a pause.
+#[test]
+fn worker_that_dies_again_and_again_is_replaced_at_once_if_it_has_served() {
+    let life = Life::start(&["--workers", "2", "--threads", "1"]);
+    life.wait_for_loads("one", 2);
+    for round in 0..7 {
+        // Both are well, and have been for a second.
+        thread::sleep(Duration::from_millis(1_500));
+        let killed = Instant::now();
+        signal(life.get().pid, Signal::KILL);
+        life.program.stderr.next_with("another one takes its place");
+        assert_eq!(life.get().version, "one", "the other serves");
+        life.wait_for_loads("one", 3 + round);
+        assert!(killed.elapsed() < Duration::from_secs(2), "round {round}: {:?}", killed.elapsed());
+    }
+    life.end();
+}
+
+/// The place of one that dies early stays empty, and that of another does not wait for it.
+#[test]
+fn worker_that_dies_before_it_serves_is_not_started_without_a_pause() {
+    let folder = folder();
+    // The second and later processes that load it die, as long as there is a file that says so.
+    let fatal = "\nif os.path.exists(os.path.join(FOLDER, 'fatal')):\n    os._exit(9)\n";
+    folder.write("app.py", source("one") + fatal);
+    let life = Life::start_in(folder, &["--workers", "2", "--threads", "1"]);
+    life.wait_for_loads("one", 2);
+    life.folder.write("fatal", "");
+    signal(life.get().pid, Signal::KILL);
+    let start = Instant::now();
+    // Pauses of 0.1, 0.2, 0.4 and 0.8 seconds.
+    life.wait_for_loads("one", 7);
+    assert!(start.elapsed() > Duration::from_millis(1_500), "{:?}", start.elapsed());
+    assert_eq!(life.get().version, "one");
+    std::fs::remove_file(life.folder.path().join("fatal")).unwrap();
+    life.end();
+}
+
 #[test]
 fn workers_end_when_their_supervisor_was_killed() {
     let mut life = Life::start(&["--workers", "2"]);
@@ -115,7 +155,7 @@ fn worker_more_and_one_fewer_can_be_had_by_signals() {
 #[test]
 fn children_of_the_application_can_be_terminated() {
     for way in [&["--threads", "1"][..], &["--threads", "4"], &["--workers", "1"]] {
-        let folder = super::life::folder();
+        let folder = folder();
         let body = "    child = subprocess.Popen(['sleep', '60'])\n    child.terminate()\n    status = child.wait(20)\n";
         let app = format!(
             "import subprocess\ndef app(environ, start_response):\n{body}    start_response('200 OK', [])\n    \
