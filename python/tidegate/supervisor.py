@@ -245,8 +245,22 @@ class Supervisor:
                 worker.send(signal.SIGKILL)
             return
         say("tidegate finishes what it is serving (Ctrl-C again stops at once)")
+        was_to_restart = self.wants_restart
         self.wants_restart = False
         self._finish_all()
+        if was_to_restart:
+            self._serve_who_waits()
+
+    def _serve_who_waits(self) -> None:
+        """Starts a last worker for those who wait to be accepted.
+
+        All workers leave them to a successor of this process, and now there will be none.
+        """
+        workers_before = set(self._workers)
+        self._start(_Place())
+        for pid in set(self._workers) - workers_before:
+            # It is told so when it is ready: before it has accepted anybody, it would leave at once.
+            self._workers[pid].deadline = self._deadline()
 
     def _finish_all(self) -> None:
         self._is_ending = True
@@ -317,8 +331,12 @@ class Supervisor:
 
     def _retire(self, worker: _Fellow) -> None:
         if not worker.is_retiring:
-            worker.deadline = time.monotonic() + self.settings.graceful_timeout + _GRACE_SECONDS
+            worker.deadline = self._deadline()
             self._tell_to_finish(worker)
+
+    def _deadline(self) -> float:
+        """For a worker that is to finish now."""
+        return time.monotonic() + self.settings.graceful_timeout + _GRACE_SECONDS
 
     def _tell_to_finish(self, worker: _Fellow) -> None:
         # Whoever waits to be accepted is for the others, as long as there are others.

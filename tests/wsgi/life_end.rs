@@ -1,11 +1,12 @@
 //! How a server ends: what is being served is finished, and a second signal does not wait for it.
 
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::life::{Life, Told, folder, source};
-use super::support::loopback::wait_until;
+use super::support::loopback::{Client, wait_until};
 
 /// The ways in which an application is run: alone and under a supervisor, inline and in a pool.
 const WAYS: &[&[&str]] =
@@ -79,6 +80,29 @@ fn application_that_does_not_finish_is_cut_at_the_graceful_timeout() {
         assert_eq!(life.program.wait().code(), Some(0), "{way:?}");
         assert_eq!(client.read_to_end().0, b"", "{way:?}");
     }
+}
+
+/// Its workers leave whoever waits to be accepted to a successor, of which then there is none.
+#[test]
+fn preloaded_application_that_was_to_start_again_and_is_to_end_serves_who_waits() {
+    let mut life = Life::start(&["--workers", "1", "--preload"]);
+    let (mut first, _) = life.begin("a");
+    life.program.signal(Signal::HUP);
+    life.program.stderr.next_with("starts again");
+    // Sooner or later nobody accepts any more.
+    let mut waiting = loop {
+        let mut client = Client::connect(life.address());
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        if client.is_quiet_for(Duration::from_millis(500)) {
+            break client;
+        }
+    };
+    life.program.signal(Signal::TERM);
+    assert_eq!(Told::of(&waiting.read("GET").text()).version, "one");
+    life.release("a");
+    assert_eq!(first.read("GET").code, 200);
+    drop(first);
+    assert_eq!(life.program.wait().code(), Some(0));
 }
 
 /// An application that catches SIGTERM itself, and then does this.
