@@ -223,6 +223,10 @@ fn assemble(
     // The folder for temporary files is one for all workers.
     let workers = u64::from(options.wsgi().workers.unwrap_or(1));
     limits.spool_bytes_max.get_or_insert_with(|| spool_bytes_by_default() / workers);
+    if let Some(timeout) = unless_zero(options.wsgi().timeout) {
+        // Whoever waits to be read waits for an answer, too: together that is twice the timeout at most.
+        limits.gateway_timeout = limits.gateway_timeout.min(timeout);
+    }
     let info = ServerInfo {
         multithread: surroundings.multithread,
         multiprocess: surroundings.multiprocess,
