@@ -101,6 +101,7 @@ fn conversation(bencher: Bencher<'_, '_>, input: Input) {
                 local: None,
                 has_finished_sending: false,
                 wake_source: &NoWake,
+                memory: None,
             },
             disk: &mut NoDisk,
             wire: &NoWire,
@@ -109,7 +110,7 @@ fn conversation(bencher: Bencher<'_, '_>, input: Input) {
             budget: Budget::TURN,
         };
         conversation.receive(black_box(input.as_bytes()), &mut turn, &mut out);
-        assert_eq!(conversation.wants(0, &around.limits), Wants::Read);
+        assert_eq!(conversation.wants(0, around.limits.output_bytes_high), Wants::Read);
         // The client takes it at once.
         black_box(&out).owed();
         out.clear();

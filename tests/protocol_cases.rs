@@ -296,6 +296,7 @@ fn converse_with_full_disk(pieces: &[&[u8]], writes_left: usize) -> Vec<String> 
             local: None,
             has_finished_sending: false,
             wake_source: &NoWake,
+            memory: None,
         };
         let mut turn = Turn {
             gateway: &mut application,
@@ -309,7 +310,7 @@ fn converse_with_full_disk(pieces: &[&[u8]], writes_left: usize) -> Vec<String> 
         };
         conversation.receive(piece, &mut turn, &mut out);
     }
-    assert_eq!(conversation.wants(0, &around.limits), Wants::Close(Farewell::Linger));
+    assert_eq!(conversation.wants(0, around.limits.output_bytes_high), Wants::Close(Farewell::Linger));
     let sent: Vec<u8> = out.slices().flatten().copied().collect();
     read_all(&sent, &[]).unwrap().iter().map(ToString::to_string).collect()
 }

@@ -517,6 +517,7 @@ impl<G: Gateway> Bench<G> {
                 local: None,
                 has_finished_sending: false,
                 wake_source: &NoWake,
+                memory: None,
             },
             disk: &mut self.disk,
             wire: &tidegate::conversation::NoWire,
@@ -559,7 +560,7 @@ fn full_disk_at_any_piece_of_an_upload_is_a_503() {
             pieces.iter().for_each(|piece| bench.receive(piece.as_bytes()));
             let (code, is_closed) = if room == 40 { (200, false) } else { (503, true) };
             assert_eq!(bench.response().code, code, "room for {room}");
-            let wants = bench.conversation.wants(0, &bench.limits);
+            let wants = bench.conversation.wants(0, bench.limits.output_bytes_high);
             assert_eq!(matches!(wants, Wants::Close(_)), is_closed, "room for {room}: {wants:?}");
         }
     }

@@ -90,6 +90,7 @@ pub fn ask_at(
         local: None,
         has_finished_sending: false,
         wake_source: &NoWake,
+        memory: None,
     };
     let server = ServerInfo::default();
     let content = RequestContent::borrowed(b"");

@@ -258,8 +258,8 @@ impl Active {
         }
     }
 
-    pub fn wants(&self, owed_bytes: usize, limits: &Limits) -> Wants {
-        let is_full = owed_bytes >= self.work.output_bytes_high(limits);
+    pub fn wants(&self, owed_bytes: usize, output_bytes_high: usize) -> Wants {
+        let is_full = owed_bytes >= self.work.output_bytes_high(output_bytes_high);
         let unless_full = |wants| if is_full { Wants::Write } else { wants };
         match (self.exchange.http.request(), &self.work) {
             (_, Work::End(farewell)) => unless_full(Wants::Close(*farewell)),
@@ -285,6 +285,31 @@ impl Active {
             (RequestState::Head, _) => self.exchange.begun = self.exchange.begun + time,
             (_, Work::Collect(incoming)) => incoming.arrival.pause(time),
             _ => {}
+        }
+    }
+
+    /// Since when the peer has sent nothing of a request that has begun. (A head counts from its beginning: when its
+    /// last byte came is not kept.)
+    pub fn stalled_since(&self) -> Option<Moment> {
+        match &self.work {
+            Work::Collect(incoming) => Some(incoming.arrival.last_byte),
+            _ if self.is_in_head() => Some(self.exchange.begun),
+            _ => None,
+        }
+    }
+
+    /// Whether content is on its way, and what has come of it is in memory.
+    pub fn collects_in_memory(&self) -> bool {
+        matches!(&self.work, Work::Collect(incoming) if incoming.content.memory_bytes() > 0)
+    }
+
+    /// Moves content that is on its way to the disk.
+    pub fn spill(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if let Work::Collect(incoming) = &mut self.work
+            && let Err(error) = incoming.content.append(&[], 0, turn.disk)
+        {
+            turn.journal.failure(None, &error.into());
+            self.refuse(ProtocolError::NoPlaceForContent, turn, out);
         }
     }
 
@@ -536,8 +561,8 @@ impl Active {
 }
 
 impl Work {
-    /// From how many bytes owed on nothing more is produced.
-    pub fn output_bytes_high(&self, limits: &Limits) -> usize {
+    /// From how many bytes owed on nothing more is produced, where it is `usual` for most.
+    pub fn output_bytes_high(&self, usual: usize) -> usize {
         match self {
             // Each of its pieces leaves before it is asked for the next, and the file before the end.
             Work::Draw { departure: Departure::OneByOne, .. } | Work::Leave(_) => 1,
@@ -547,7 +572,7 @@ impl Work {
             | Work::Wait { .. }
             | Work::Send(_)
             | Work::Read(_)
-            | Work::End(_) => limits.output_bytes_high,
+            | Work::End(_) => usual,
         }
     }
 

@@ -63,7 +63,7 @@ impl Active {
 
     /// Gets on with the response; whether the conversation can go on.
     pub fn respond(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
-        let is_full = out.owed() >= self.work.output_bytes_high(&turn.around.limits);
+        let is_full = out.owed() >= self.work.output_bytes_high(turn.output_bytes_high());
         match &mut self.work {
             work if work.pending().is_some() => false,
             Work::Draw { .. } | Work::Send(_) | Work::Read(_) if is_full => false,
@@ -104,7 +104,7 @@ impl Active {
 
     /// Draws pieces while there is room for them; whether the conversation can go on.
     fn draw(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) -> bool {
-        let output_bytes_high = self.work.output_bytes_high(&turn.around.limits);
+        let output_bytes_high = self.work.output_bytes_high(turn.output_bytes_high());
         let Work::Draw { readiness, stream, .. } = &mut self.work else {
             return true;
         };

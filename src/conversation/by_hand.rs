@@ -83,7 +83,7 @@ impl<G: Gateway> ByHand<G> {
 
     /// What the conversation wants now.
     pub fn wants(&self) -> Wants {
-        self.conversation.wants(self.out.owed(), &self.around.limits)
+        self.conversation.wants(self.out.owed(), self.around.limits.output_bytes_high)
     }
 
     /// Until when it wants that.
@@ -106,6 +106,7 @@ impl<G: Gateway> ByHand<G> {
                 local: None,
                 has_finished_sending: false,
                 wake_source: &NoWake,
+                memory: None,
             },
             disk: &mut MemoryDisk,
             wire: &NoWire,

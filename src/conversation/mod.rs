@@ -255,15 +255,16 @@ impl Conversation {
         }
     }
 
-    /// What it needs in order to go on, while so many bytes are owed to the peer.
-    pub fn wants(&self, owed_bytes: usize, limits: &Limits) -> Wants {
-        let is_full = owed_bytes >= limits.output_bytes_high;
+    /// What it needs in order to go on, while so many bytes are owed to the peer, and from `output_bytes_high` on
+    /// nothing more is produced.
+    pub fn wants(&self, owed_bytes: usize, output_bytes_high: usize) -> Wants {
+        let is_full = owed_bytes >= output_bytes_high;
         match &self.phase {
             Phase::Finished(farewell) if owed_bytes == 0 => Wants::Close(*farewell),
             Phase::Finished(_) => Wants::Write,
             Phase::Fresh(..) | Phase::Kept(..) if is_full => Wants::Write,
             Phase::Fresh(..) | Phase::Kept(..) => Wants::Read,
-            Phase::Active(active) => active.wants(owed_bytes, limits),
+            Phase::Active(active) => active.wants(owed_bytes, output_bytes_high),
         }
     }
 
@@ -284,6 +285,26 @@ impl Conversation {
         match &self.phase {
             Phase::Active(active) => active.held_bytes(),
             Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => 0,
+        }
+    }
+
+    /// Since when the peer has sent nothing of the request that it has begun; none where no request is on its way.
+    pub fn stalled_since(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Active(active) => active.stalled_since(),
+            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => None,
+        }
+    }
+
+    /// Whether content is on its way, and what has come of it is in memory.
+    pub fn collects_in_memory(&self) -> bool {
+        matches!(&self.phase, Phase::Active(active) if active.collects_in_memory())
+    }
+
+    /// Moves content that is on its way from memory to the disk.
+    pub fn spill(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if self.collects_in_memory() {
+            self.act(turn, out, Active::spill);
         }
     }
 

@@ -90,6 +90,17 @@ impl Rest {
     }
 
     #[cold]
+    fn memory_bytes(&self) -> usize {
+        let in_memory = |segment: &Segment| match segment {
+            // It is part of the program.
+            Segment::Content(Content::Static(_)) => 0,
+            Segment::Content(content) => content.as_slice().len(),
+            Segment::Buffer(bytes) => bytes.capacity(),
+        };
+        self.segments.iter().map(in_memory).sum()
+    }
+
+    #[cold]
     fn owed_bytes(&self) -> usize {
         let in_file =
             self.file.as_ref().map_or(0, |range| usize::try_from(range.length).unwrap_or(usize::MAX));
@@ -184,6 +195,11 @@ impl OutputQueue {
             None => self.buffer.len() - self.sent,
             Some(rest) => self.with_rest(rest.held_bytes()),
         }
+    }
+
+    /// How many bytes of memory it takes, whatever of them has left.
+    pub fn memory_bytes(&self) -> usize {
+        self.buffer.capacity() + self.rest.as_ref().map_or(0, |rest| rest.memory_bytes())
     }
 
     fn with_rest(&self, bytes: usize) -> usize {

@@ -117,7 +117,13 @@ impl Turn<'_> {
     /// Whether another request may be begun, while so much is owed to its client.
     #[inline]
     pub(super) fn may_begin(&self, out: &OutputQueue) -> bool {
-        self.budget.requests > 0 && out.owed() < self.around.limits.output_bytes_high
+        self.budget.requests > 0 && out.owed() < self.output_bytes_high()
+    }
+
+    /// How many bytes may be owed to the peer before nothing more is produced for it.
+    #[inline]
+    pub fn output_bytes_high(&self) -> usize {
+        self.memory.output_bytes_high(&self.around.limits)
     }
 
     /// Whether there is a place for content of this length. Only looked at, not taken: who announces much and sends
@@ -149,8 +155,21 @@ impl Turn<'_> {
 pub enum Memory {
     /// There is room.
     Ample,
-    /// [`memory_bytes_max`](Limits::memory_bytes_max) is near: content goes to the disk.
+    /// [`memory_bytes_max`](Limits::memory_bytes_max) is near: content goes to the disk, and nothing more is
+    /// produced for a peer that is owed anything.
     Scarce,
+}
+
+impl Memory {
+    /// How many bytes may be owed to a peer before nothing more is produced for it, and nothing more read from it.
+    #[inline]
+    pub fn output_bytes_high(self, limits: &Limits) -> usize {
+        match self {
+            Memory::Ample => limits.output_bytes_high,
+            // A peer that does not read must not get more of what there is little of.
+            Memory::Scarce => 1,
+        }
+    }
 }
 
 /// Whether the server is to go on.

@@ -24,7 +24,7 @@
 use std::borrow::Cow;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::{OwnedContent, RequestContent, WakeSource, Wakeup};
+use super::{MemoryAccount, OwnedContent, RequestContent, Reservation, WakeSource, Wakeup};
 use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Version};
 use crate::now::Moment;
 
@@ -116,6 +116,8 @@ pub struct Client<'a> {
     pub has_finished_sending: bool,
     /// Where [`Wakeup`]s for this connection come from.
     pub wake_source: &'a dyn WakeSource,
+    /// Where a [detached](Environ::detach) request counts the memory that it holds; none where nobody counts.
+    pub memory: Option<&'a MemoryAccount>,
 }
 
 /// One request, as an application sees it.
@@ -290,9 +292,11 @@ impl<'a> Environ<'a> {
         fixed.chain(of_fields)
     }
 
-    /// A copy that owns its parts, for another thread. The content moves there; here none is left.
+    /// A copy that owns its parts, for another thread. The content moves there; here none is left. The memory that
+    /// it holds counts towards [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max) until it is dropped,
+    /// also when its client has left long before.
     pub fn detach(&mut self) -> OwnedEnviron {
-        OwnedEnviron {
+        let mut owned = OwnedEnviron {
             line: [self.method().as_str(), self.head.target.as_str()].concat(),
             method_bytes: self.method().as_str().len(),
             version: self.version(),
@@ -307,7 +311,10 @@ impl<'a> Environ<'a> {
             has_finished_sending: self.client.has_finished_sending,
             server: self.server.clone(),
             now: self.now,
-        }
+            reservation: None,
+        };
+        owned.reservation = self.client.memory.map(|account| account.reserve(owned.memory_bytes()));
+        owned
     }
 
     /// `suffix` is the part of the variable after `HTTP_`.
@@ -365,6 +372,8 @@ pub struct OwnedEnviron {
     has_finished_sending: bool,
     server: ServerInfo,
     now: Moment,
+    /// Counts its memory for as long as it lives.
+    reservation: Option<Reservation>,
 }
 
 /// Field lines in three allocations, however many there are.
@@ -442,6 +451,7 @@ impl OwnedEnviron {
             local: self.local.as_ref(),
             has_finished_sending: self.has_finished_sending,
             wake_source: &self.wakeup,
+            memory: self.reservation.as_ref().map(Reservation::account),
         };
         let content = RequestContent::owned(&mut self.content);
         let mut environ = Environ::new(&head, content, self.content_length, &client, &self.server, self.now);
@@ -523,6 +533,7 @@ mod tests {
             local: Some(&"[::1]:8000".parse().unwrap()),
             has_finished_sending: false,
             wake_source: &NoWake,
+            memory: None,
         };
         let server = ServerInfo::default();
         let content = RequestContent::borrowed(b"abc");

@@ -48,6 +48,7 @@ mod content;
 mod deferred;
 mod environ;
 mod error;
+mod memory;
 mod start_response;
 mod wakeup;
 
@@ -58,6 +59,7 @@ pub use content::{OwnedContent, RequestContent, Spool, SpoolFile, SpoolRoom};
 pub use deferred::{DeferredAnswer, Responder, Response, deferred};
 pub use environ::{Client, Environ, OwnedEnviron, Peer, ServerInfo};
 pub use error::{GatewayError, Misuse};
+pub use memory::{MemoryAccount, Reservation};
 pub use start_response::{ResponseHead, ResponseSink, StartResponse, Writer};
 pub use wakeup::{NoWake, WakeSource, Wakeup};
 

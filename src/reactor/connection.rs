@@ -16,6 +16,7 @@ use std::time::Duration;
 use mio::Interest;
 
 use super::connections::ConnectionId;
+use super::pressure::Holding;
 use super::readiness::{Filled, Readiness, fill, flush};
 use super::shared::{Lent, Shared};
 use super::socket::{Registration, Socket, TURN_BYTES};
@@ -46,6 +47,8 @@ pub(super) enum Cause {
     Timer,
     /// It has waited for the gateway for as long as it may.
     TurnedAway,
+    /// Memory is scarce, and it is to give back what it can.
+    Pressure,
 }
 
 /// What is to be done with a connection after its turn.
@@ -192,24 +195,46 @@ impl<S: Transport> Connection<S> {
         matches!(self.output, Output::Clear)
     }
 
-    /// Brings the account of all connections up to date.
+    /// Brings the account of all connections up to date. Whether it may have changed.
     #[inline]
-    pub fn account(&mut self, held: &mut usize) {
-        if self.accounted != 0 || !self.is_clear() || !self.conversation.is_idle() {
+    pub fn account(&mut self, held: &mut usize) -> bool {
+        let may_hold = self.accounted != 0 || !self.is_clear() || !self.conversation.is_idle();
+        if may_hold {
             self.account_held(held);
         }
+        may_hold
     }
 
     #[cold]
     fn account_held(&mut self, held: &mut usize) {
         let queued = match &self.output {
             // A file that waits to be sent holds no memory.
-            Output::Backlog(backlog) => backlog.queue.held_bytes(),
+            Output::Backlog(backlog) => backlog.queue.memory_bytes(),
             Output::Clear | Output::Waiting(_) | Output::Ended(_) => 0,
         };
         let now_held = u32::try_from(self.conversation.held_bytes() + queued).unwrap_or(u32::MAX);
         *held = (*held + now_held as usize).saturating_sub(self.accounted as usize);
         self.accounted = now_held;
+    }
+
+    /// What it holds while the peer is to move, by taking what it is owed or by sending more; none where it holds
+    /// nothing, or the application is to move.
+    pub fn holding(&self, id: ConnectionId) -> Option<Holding> {
+        let moved = match &self.output {
+            Output::Backlog(backlog) => Some(backlog.departure.last_byte),
+            Output::Clear => self.conversation.stalled_since(),
+            Output::Waiting(_) | Output::Ended(_) => None,
+        };
+        moved.filter(|_| self.accounted > 0).map(|moved| Holding {
+            id,
+            bytes: self.accounted as usize,
+            moved,
+        })
+    }
+
+    /// Whether it could give memory back without losing anything: content that is on its way can move to the disk.
+    pub fn can_spill(&self) -> bool {
+        self.is_clear() && self.conversation.collects_in_memory()
     }
 
     /// Takes itself out of the account: it is about to be dropped.
@@ -229,7 +254,7 @@ impl<S: Transport> Connection<S> {
     /// Whether all it could do is to bring a request to a gateway that takes none for now.
     #[cold]
     pub fn must_wait_for_gateway(&self, cause: Cause, shared: &Shared<'_>) -> bool {
-        let Surroundings { limits, life, .. } = &shared.around;
+        let life = shared.around.life;
         let can_wait = match self.output {
             Output::Clear => cause != Cause::Timer || !self.is_due(shared),
             Output::Waiting(_) => true,
@@ -237,7 +262,9 @@ impl<S: Transport> Connection<S> {
         };
         // Where there is nothing to be read, no request can come of it.
         let can_wait = can_wait && self.socket.readiness.has(Readiness::READABLE);
-        can_wait && *life == Life::Running && self.conversation.wants(0, limits) == Wants::Read
+        can_wait
+            && life == Life::Running
+            && self.conversation.wants(0, shared.output_bytes_high()) == Wants::Read
     }
 
     /// Whether its deadline has come.
@@ -296,7 +323,7 @@ impl<S: Transport> Connection<S> {
             if !held.is_empty() {
                 self.output = Output::behind(held, shared.around.now.moment);
             }
-            let wants = self.wants(&shared.around.limits);
+            let wants = self.wants(shared.output_bytes_high());
             self.settle(id, wants, shared)
         });
         verdict.unwrap_or_else(|error| self.lose(id, &error, shared))
@@ -364,7 +391,7 @@ impl<S: Transport> Connection<S> {
                 if cause == Cause::Timer && self.is_stalled(shared) {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
-                let wants = self.wants(&shared.around.limits);
+                let wants = self.wants(shared.output_bytes_high());
                 self.settle(id, wants, shared)
             }
         }
@@ -391,8 +418,8 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    pub fn wants(&self, limits: &Limits) -> Wants {
-        self.conversation.wants(self.owed(), limits)
+    pub fn wants(&self, output_bytes_high: usize) -> Wants {
+        self.conversation.wants(self.owed(), output_bytes_high)
     }
 
     /// The conversation, to be looked at.

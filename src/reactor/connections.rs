@@ -9,6 +9,7 @@ use mio::Token;
 use slab::Slab;
 
 use super::connection::Connection;
+use super::pressure::Holding;
 use super::stream::{Stream, Transport};
 use crate::now::Moment;
 
@@ -134,6 +135,14 @@ impl<S: Transport> Connections<S> {
             }
         }
         longest.map(|(_, id)| id)
+    }
+
+    /// What is held for those who are to move.
+    pub fn holdings(&self) -> Vec<Holding> {
+        let holding = |(index, connection): (usize, &Connection<S>)| {
+            connection.holding(ConnectionId { index: index as u32, generation: connection.generation })
+        };
+        self.slots.iter().filter_map(holding).collect()
     }
 
     pub fn ids(&self) -> Vec<ConnectionId> {

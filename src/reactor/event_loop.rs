@@ -28,12 +28,13 @@ use super::descriptors;
 use super::disk::{RealDisk, spool_bytes_by_default};
 use super::journal::LoopJournal;
 use super::listener::{Accepted, Accepting, Listener, Listening};
+use super::pressure::{SPILLED_BYTES_MAX, STALL_MAX, most_expensive};
 use super::shared::{Settings, Shared};
 use super::shutdown::{Command, Queue, ServerHandle};
 use super::socket::signs;
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
-use crate::conversation::{AccessLog, Life};
+use crate::conversation::{AccessLog, Life, Memory};
 use crate::gateway::{Gateway, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Moment;
@@ -206,6 +207,8 @@ pub(super) struct Running<'g, L: Listening = Listener> {
     drain_until: Option<Moment>,
     /// Until when it accepts although it drains.
     last_call: Option<Moment>,
+    /// Since when memory has been scarce, or those who stalled last gave theirs back.
+    scarce_since: Option<Moment>,
     pub shared: Shared<'g>,
 }
 
@@ -240,6 +243,7 @@ impl Running<'_, Listener> {
             self.wake(queue);
             self.take_up_remainders();
             self.expire();
+            self.watch_memory();
             self.shared.journal.flush();
             if self.obey(handle.command()).is_break() {
                 return Ok(());
@@ -293,6 +297,7 @@ impl<'g, L: Listening> Running<'g, L> {
             complained: None,
             drain_until: None,
             last_call: None,
+            scarce_since: None,
             shared,
         }
     }
@@ -309,7 +314,13 @@ impl<'g, L: Listening> Running<'g, L> {
             Accepting::Paused(until) => Some(until),
             Accepting::Ready | Accepting::Waiting => None,
         });
-        let next = pauses.chain(self.timers.next()).chain(self.drain_until).chain(self.last_call).min();
+        let pressure = self.scarce_since.map(|since| since + STALL_MAX);
+        let next = pauses
+            .chain(self.timers.next())
+            .chain(self.drain_until)
+            .chain(self.last_call)
+            .chain(pressure)
+            .min();
         next.map_or(Patience::Endless, Patience::Until)
     }
 
@@ -444,6 +455,48 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
+    /// Takes memory back from those who stall, once it has been scarce for a while.
+    fn watch_memory(&mut self) {
+        let now = self.shared.around.now.moment;
+        if self.shared.is_memory_exhausted() {
+            self.take_memory_back(Duration::ZERO);
+        }
+        self.scarce_since = match (self.shared.memory(), self.scarce_since) {
+            (Memory::Ample, _) => None,
+            (Memory::Scarce, Some(since)) if now.since(since) >= STALL_MAX => {
+                self.take_memory_back(STALL_MAX);
+                Some(now)
+            }
+            (Memory::Scarce, since) => since.or(Some(now)),
+        };
+    }
+
+    /// Lets those give memory back that hold much and have stalled for long, `stall_min` at least, until it is ample
+    /// again.
+    #[cold]
+    fn take_memory_back(&mut self, stall_min: Duration) {
+        let now = self.shared.around.now.moment;
+        let (mut spilled_bytes, mut cut_count) = (0, 0);
+        for holding in most_expensive(self.connections.holdings(), stall_min, now) {
+            if self.shared.memory() == Memory::Ample || spilled_bytes > SPILLED_BYTES_MAX {
+                break;
+            }
+            if self.connections.get(holding.id).is_some_and(|connection| connection.can_spill()) {
+                spilled_bytes += holding.bytes;
+                self.turn(holding.id, Cause::Pressure);
+            } else {
+                cut_count += 1;
+                self.abandon(holding.id);
+            }
+        }
+        if cut_count > 0 {
+            let limit = self.shared.around.limits.memory_bytes_max;
+            self.complain(format_args!(
+                "{limit} bytes of memory are in use: {cut_count} connections that did not move were cut"
+            ));
+        }
+    }
+
     /// One turn of one connection, and what follows from it.
     fn turn(&mut self, id: ConnectionId, cause: Cause) {
         let Some(connection) = self.connections.get(id) else {
@@ -454,11 +507,19 @@ impl<'g, L: Listening> Running<'g, L> {
         }
         let verdict = connection.turn(id, cause, &mut self.shared);
         if verdict == Verdict::Keep && !self.listeners.iter().any(L::is_paused) {
-            connection.account(&mut self.shared.held_bytes);
+            let may_hold = connection.account(&mut self.shared.held_bytes);
             let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
-            return self.timers.arm(id, deadline);
+            self.timers.arm(id, deadline);
+            if !may_hold {
+                return;
+            }
+        } else {
+            self.follow(id, verdict);
         }
-        self.follow(id, verdict);
+        // Not while memory is being taken back: that goes on by itself.
+        if cause != Cause::Pressure && self.shared.is_memory_exhausted() {
+            self.take_memory_back(Duration::ZERO);
+        }
     }
 
     /// Lets a connection wait for the gateway; one that has waited for as long as it may is turned away.

@@ -37,6 +37,7 @@ mod event_loop;
 mod held;
 mod journal;
 mod listener;
+mod pressure;
 mod readiness;
 mod shared;
 mod shutdown;

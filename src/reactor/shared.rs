@@ -13,7 +13,7 @@ use super::held::HeldResponses;
 use super::journal::LoopJournal;
 use super::wakeup_queue::{Wakes, WakeupQueue};
 use crate::conversation::{Budget, Busy, Disk, Memory, OutputQueue, Surroundings, Turn, Wire};
-use crate::gateway::{Client, Gateway, Peer, ServerInfo};
+use crate::gateway::{Client, Gateway, MemoryAccount, Peer, ServerInfo};
 use crate::limits::Limits;
 
 /// Bytes read at a time. 64 KiB: a head, or a good part of an upload, in one system call; shared
@@ -32,6 +32,8 @@ pub(super) struct Shared<'g> {
     pub journal: LoopJournal,
     /// Bytes held for all connections together.
     pub held_bytes: usize,
+    /// Bytes of requests that applications have taken to other threads.
+    detached: MemoryAccount,
     /// Finished responses that wait for others.
     pub held: HeldResponses,
     clock: Clock,
@@ -84,6 +86,7 @@ impl<'g> Shared<'g> {
             budget: Budget::TURN,
             journal,
             held_bytes: 0,
+            detached: MemoryAccount::default(),
             held: HeldResponses::new(hold_max),
             clock,
             locals,
@@ -106,11 +109,27 @@ impl<'g> Shared<'g> {
     /// Whether there is room for more. Scarce from three quarters of the limit on: content that is under way
     /// may still add a scratch before its connection has its next turn, and who begins a request a little.
     pub fn memory(&self) -> Memory {
-        if self.held_bytes < self.around.limits.memory_bytes_max / 4 * 3 {
+        if self.memory_in_use() < self.around.limits.memory_bytes_max / 4 * 3 {
             Memory::Ample
         } else {
             Memory::Scarce
         }
+    }
+
+    /// How many bytes may be owed to a peer before nothing more is produced for it.
+    pub fn output_bytes_high(&self) -> usize {
+        self.memory().output_bytes_high(&self.around.limits)
+    }
+
+    /// Whether more is held than may be.
+    pub fn is_memory_exhausted(&self) -> bool {
+        self.memory_in_use() > self.around.limits.memory_bytes_max
+    }
+
+    /// Bytes that connections hold, and requests that have left them for other threads.
+    #[inline]
+    fn memory_in_use(&self) -> usize {
+        self.held_bytes + self.detached.bytes()
     }
 
     /// Whether connections that wait for memory, or for the gateway, can go on.
@@ -141,6 +160,7 @@ impl<'g> Shared<'g> {
             local: self.locals.get(usize::from(asker.listener)).and_then(Option::as_ref),
             has_finished_sending: asker.has_finished_sending,
             wake_source: &self.wakes,
+            memory: Some(&self.detached),
         };
         let turn = Turn {
             gateway: &mut *self.gateway,

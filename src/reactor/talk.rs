@@ -48,7 +48,7 @@ impl<S: Transport> Talk<'_, S> {
         }
         let mut filled = 0;
         loop {
-            let wants = self.conversation.wants(out.owed(), &turn.around.limits);
+            let wants = self.conversation.wants(out.owed(), turn.output_bytes_high());
             match wants {
                 Wants::Read if filled < TURN_BYTES && self.can_read(turn.memory) => {
                     filled += self.fill_and_advance(turn, scratch, out)?;
@@ -64,7 +64,7 @@ impl<S: Transport> Talk<'_, S> {
             }
             // Nothing follows once this has left: it may wait for the end of the connection, to share a packet.
             let is_last = wants != Wants::Read
-                && self.conversation.wants(0, &turn.around.limits) == Wants::Close(Farewell::Clean);
+                && self.conversation.wants(0, turn.output_bytes_high()) == Wants::Close(Farewell::Clean);
             let Socket { stream, readiness, .. } = self.socket;
             let Flushed { bytes, unsendable } = flush(stream, readiness, out, is_last, TURN_BYTES)?;
             self.flushed += bytes;
@@ -116,6 +116,7 @@ impl<S: Transport> Talk<'_, S> {
         match cause {
             Cause::Wake => self.conversation.wake(turn, out),
             Cause::TurnedAway => self.conversation.turn_away(turn, out),
+            Cause::Pressure => self.conversation.spill(turn, out),
             // While something is owed, the deadline is that of the output.
             Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
             Cause::Timer if turn.around.life == Life::Draining && is_due(self.conversation.last_chance()) => {

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use super::socket::{ServerSide, Socket};
 use crate::conversation::{Life, Wants};
-use crate::limits::Limits;
 use crate::now::Moment;
 use crate::reactor::connection::Connection;
 use crate::reactor::connections::ConnectionId;
+use crate::reactor::shared::Shared;
 
 /// A connection of the reactor, with a simulated socket.
 pub type Simulated = Connection<ServerSide>;
@@ -49,9 +49,10 @@ pub struct State {
 }
 
 impl State {
-    pub fn of(connection: &Simulated, limits: &Limits, life: Life) -> State {
+    pub fn of(connection: &Simulated, shared: &Shared<'_>, life: Life) -> State {
+        let limits = &shared.around.limits;
         State {
-            wants: connection.wants(limits),
+            wants: connection.wants(shared.output_bytes_high()),
             deadline: connection.deadline(limits, life),
             of_conversation: connection.conversation().deadline(limits),
             owed: connection.owed(),

@@ -149,7 +149,7 @@ impl World<'_> {
         self.ledger.borrow_mut().accounts[number].written = socket.written.clone();
         let socket = Rc::new(RefCell::new(socket));
         let connection = Simulated::new(ServerSide(socket.clone()), None, 0, now);
-        let state = State::of(&connection, &self.shared.around.limits, Life::Running);
+        let state = State::of(&connection, &self.shared, Life::Running);
         self.served.push(Served {
             number,
             id: self.connections.insert(connection),
@@ -236,7 +236,7 @@ impl World<'_> {
             if let Some(connection) = self.connections.get(served.id) {
                 connection.look_again();
                 served.is_ready |= connection.enqueue();
-                served.state = State::of(connection, &self.shared.around.limits, Life::Draining);
+                served.state = State::of(connection, &self.shared, Life::Draining);
             }
         }
     }
@@ -376,7 +376,14 @@ impl World<'_> {
                 let signs = served.socket.borrow_mut().take_event();
                 connection.note(signs)
             }
-            Some(Cause::Accepted | Cause::Remainder | Cause::Wake | Cause::Timer | Cause::TurnedAway) => true,
+            Some(
+                Cause::Accepted
+                | Cause::Remainder
+                | Cause::Wake
+                | Cause::Timer
+                | Cause::TurnedAway
+                | Cause::Pressure,
+            ) => true,
             None => false,
         };
         let verdict = match cause.filter(|_| is_alive) {
@@ -418,7 +425,7 @@ impl World<'_> {
             Verdict::Starved => connection.enqueue(),
             Verdict::Keep | Verdict::Held | Verdict::Gone => false,
         };
-        served.state = State::of(connection, &self.shared.around.limits, self.shared.around.life);
+        served.state = State::of(connection, &self.shared, self.shared.around.life);
         if verdict == Verdict::Gone {
             served.is_abandoned = is_cut || connection.owed() > 0;
             let is_early =
@@ -438,8 +445,11 @@ impl World<'_> {
     fn prepare(&mut self, number: usize, cause: Option<Cause>) {
         let served = &mut self.served[number];
         let account = &mut self.ledger.borrow_mut().accounts[number];
-        // What was not heard in a turn that was over is heard in the next.
-        account.reasons = if served.state.wants == Wants::Turn { account.reasons } else { 0 };
+        // What was not heard in a turn that was over, or while the client was owed too much, is heard later.
+        account.reasons = match served.state.wants {
+            Wants::Turn | Wants::Write => account.reasons,
+            Wants::Read | Wants::Application | Wants::Close(_) => 0,
+        };
         account.reasons += usize::from(cause == Some(Cause::Wake));
         match cause {
             Some(Cause::Accepted) => served.is_new = false,
@@ -448,7 +458,7 @@ impl World<'_> {
                 self.connections.get(served.id).into_iter().for_each(Simulated::dequeue);
             }
             Some(Cause::Wake) => served.is_woken = false,
-            Some(Cause::Event | Cause::Timer | Cause::TurnedAway) | None => {}
+            Some(Cause::Event | Cause::Timer | Cause::TurnedAway | Cause::Pressure) | None => {}
         }
         (account.owed, account.drawn) = (served.state.owed, 0);
         account.written_before = account.written.get();

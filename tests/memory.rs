@@ -1,0 +1,147 @@
+//! What `memory_bytes_max` promises, tried by clients that want to break it: over real sockets, beside somebody who
+//! must not notice.
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::loopback::{Client, Running, serve};
+use tidegate::StartResponse;
+use tidegate::gateway::OwnedEnviron;
+use tidegate::limits::Limits;
+
+const MANY: usize = 900_000;
+const MIB: usize = 1 << 20;
+
+/// The longest that somebody who behaves waits beside others who do not. (They wait for no timeout: those are 20 s
+/// and more.)
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers `/much` with what is shared, and everything else with the most that was ever owed of it, in bytes.
+fn serve_much(memory_bytes_max: usize) -> Running {
+    let much: Arc<[u8]> = vec![b'x'; MANY].into();
+    let mut most = 0;
+    let limits = Limits { memory_bytes_max, ..Limits::default() };
+    serve(
+        move |environ, start_response: StartResponse<'_>| {
+            // Each response that is owed has a share.
+            most = most.max((Arc::strong_count(&much) - 1) * MANY);
+            match environ.path() {
+                "/much" => start_response.status(200).send(much.clone()),
+                _ => start_response.status(200).send(most.to_string()),
+            }
+        },
+        limits,
+    )
+}
+
+fn timed<R>(what: &str, act: impl FnOnce() -> R) -> R {
+    let begun = Instant::now();
+    let result = act();
+    assert!(begun.elapsed() < PATIENCE, "{what} took {:?}", begun.elapsed());
+    result
+}
+
+#[test]
+fn clients_that_do_not_read_hold_no_more_than_the_limit_and_nobody_notices() {
+    let server = serve_much(8 * MIB);
+    let mut good = server.connect();
+    let mut attackers: Vec<Client> = Vec::new();
+    for _ in 0..60 {
+        let mut attacker = server.connect();
+        attacker.send("GET /much HTTP/1.1\r\nHost: a\r\n\r\n".repeat(8));
+        attackers.push(attacker);
+        timed("a short answer", || assert_eq!(good.get("/").code, 200));
+    }
+    for _ in 0..5 {
+        let much = timed("a long answer", || good.get("/much"));
+        assert_eq!(much.content.len(), MANY);
+    }
+    let most: usize = String::from_utf8(good.get("/").content).unwrap().parse().unwrap();
+    // Looked at in a call, after which one more was owed at most.
+    assert!(most + MANY <= 8 * MIB + MANY, "{most} bytes were owed");
+    assert!(most >= 4 * MIB, "the limit was not even reached: {most}");
+}
+
+#[test]
+fn half_heads_that_stall_do_not_keep_others_from_ending_theirs() {
+    let server = serve_much(100_000);
+    let mut hoarders: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for hoarder in &mut hoarders {
+        hoarder.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+        hoarder.send("x".repeat(12_000));
+    }
+    let mut other = server.connect();
+    other.send("GET / HTTP/1.1\r\nHo");
+    thread::sleep(Duration::from_millis(100));
+    other.send("st: a\r\n\r\n");
+    timed("the other's answer", || assert_eq!(other.read("GET").code, 200));
+}
+
+#[test]
+fn uploads_that_stall_move_to_the_disk_and_lose_nothing() {
+    let limits = Limits { memory_bytes_max: MIB, ..Limits::default() };
+    let server = serve(
+        |environ, start_response: StartResponse<'_>| {
+            let in_memory = environ.content().as_slice().is_some();
+            let mut content = Vec::new();
+            std::io::Read::read_to_end(environ.content(), &mut content)?;
+            let is_right = content.iter().enumerate().all(|(index, byte)| *byte == (index % 251) as u8);
+            start_response.status(200).send(format!("{} {is_right} {in_memory}", content.len()))
+        },
+        limits,
+    );
+    let content: Vec<u8> = (0..400_000).map(|index| (index % 251) as u8).collect();
+    let (first, rest) = content.split_at(390_000);
+    let mut stalled: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut stalled {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n");
+        client.send(first);
+    }
+    // Half a head has to wait for memory, and gets it.
+    let mut other = server.connect();
+    other.send("GET / HTTP/1.1\r\nHo");
+    thread::sleep(Duration::from_millis(100));
+    other.send("st: a\r\n\r\n");
+    timed("the other's answer", || assert_eq!(other.read("GET").code, 200));
+    for client in &mut stalled {
+        client.send(rest);
+        let answer = client.read("POST");
+        assert!(answer.content.starts_with(b"400000 true"), "{answer:?}");
+    }
+}
+
+#[test]
+fn request_that_another_thread_holds_counts_after_its_client_has_left() {
+    let held: Arc<Mutex<Vec<OwnedEnviron>>> = Arc::default();
+    let limits = Limits { memory_bytes_max: MIB, ..Limits::default() };
+    let server = serve(
+        {
+            let held = held.clone();
+            move |environ, start_response: StartResponse<'_>| {
+                if environ.path() == "/hold" {
+                    held.lock().unwrap().push(environ.detach());
+                    return start_response.status(200).send("held");
+                }
+                let in_memory = environ.content().as_slice().is_some();
+                start_response.status(200).send(if in_memory { "memory" } else { "disk" })
+            }
+        },
+        limits,
+    );
+    let upload = |path: &str, length: usize| -> Vec<u8> {
+        let mut client = server.connect();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+        // In two pieces, so that it has to be collected.
+        client.send(vec![b'x'; 1000]);
+        client.send(vec![b'x'; length - 1000]);
+        client.read("POST").content
+    };
+    assert_eq!(upload("/", 400_000), b"memory");
+    (0..3).for_each(|_| assert_eq!(upload("/hold", 200_000), b"held"));
+    assert_eq!(upload("/", 400_000), b"disk", "what is held elsewhere takes the memory");
+    held.lock().unwrap().clear();
+    assert_eq!(upload("/", 400_000), b"memory", "and gives it back");
+}
