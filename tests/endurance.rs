@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::loopback::serve;
 use support::process::{PATIENCE, Program, eventually, tidegate};
@@ -211,6 +211,21 @@ fn five_hundred_clients_are_served_with_64_descriptors() {
     assert_eq!(program.get("/").code, 200);
 }
 
+/// More of them than there are descriptors, and more come all the time.
+#[test]
+fn clients_that_send_nothing_make_room_with_64_descriptors() {
+    let program = Program::start_command(&mut limited("ulimit -n 64", &[]), 1);
+    let mut silent: Vec<_> = (0..500).map(|_| program.connect()).collect();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        let asked = Instant::now();
+        assert_eq!(program.get("/").code, 200);
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        silent.extend((0..10).map(|_| program.connect()));
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn uploads_without_a_place_are_refused_and_the_rest_is_served() {
     let folder = std::env::temp_dir().join(format!("tidegate-spool-{}", std::process::id()));
@@ -268,11 +283,11 @@ fn application_that_always_fails_leaves_the_server_whole() {
 fn server_that_waits_uses_no_cpu() {
     let mut command = limited("ulimit -n 64", &["--connections-max", "30"]);
     let program = Program::start_with_stdout(&mut command, Stdio::null(), 1);
-    // More than there is room for, and half a head from each: nothing can go on.
+    // More than there is room for, and half an upload from each: nothing can go on.
     let _clients: Vec<_> = (0..200)
         .map(|_| {
             let mut stream = program.connect();
-            stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+            stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1").unwrap();
             stream
         })
         .collect();

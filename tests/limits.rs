@@ -560,16 +560,58 @@ fn content_beyond_the_room_of_all_temporary_files_is_refused_until_there_is_some
 fn connections_beyond_their_limit_wait_until_one_leaves() {
     let server = serve(ok, Limits { connections_max: 2, ..Limits::default() });
     let (mut first, mut second) = (server.connect(), server.connect());
-    // Neither is idle: half a head is on its way.
-    first.send("GET / HTTP/1.1\r\n");
-    second.send("GET / HTTP/1.1\r\n");
+    // Neither is idle: half of its content is on its way.
+    first.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1");
+    second.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1");
     let mut third = server.connect();
     third.send(GET);
     assert!(third.is_quiet_for(millis(100)), "a third is served");
     drop(first);
     assert_eq!(third.read("GET").code, 200);
-    second.send("Host: a\r\n\r\n");
-    assert_eq!(second.read("GET").code, 200);
+    second.send("2");
+    assert_eq!(second.read("POST").code, 200);
+}
+
+/// One client after another begins a head and leaves it at that: it has its second, and goes.
+#[test]
+fn half_heads_make_room_for_those_who_bring_whole_requests() {
+    let server = serve(ok, Limits { connections_max: 20, ..Limits::default() });
+    let begin = || {
+        let mut half = server.connect();
+        half.send("GET / HTTP/1.1\r\nH");
+        half
+    };
+    let mut halves: Vec<_> = (0..20).map(|_| begin()).collect();
+    for _ in 0..20 {
+        halves.extend([begin(), begin()]);
+        let begun = Instant::now();
+        assert_eq!(server.connect().get("/").code, 200);
+        assert!(begun.elapsed() < seconds(2), "{:?}", begun.elapsed());
+        thread::sleep(millis(100));
+    }
+    // The first was told, and closed; the last has its second.
+    let last = halves.last_mut().unwrap();
+    last.send("ost: a\r\n\r\n");
+    assert_eq!(last.read("GET").code, 200);
+    assert_eq!(halves[0].read("GET").code, 408);
+    assert_eq!(halves[0].read_end(), End::Fin);
+}
+
+/// Those who are refused, and go on listening without ever closing.
+#[test]
+fn connections_that_only_linger_make_room() {
+    let server =
+        serve(ok, Limits { connections_max: 10, linger_timeout: seconds(1000), ..Limits::default() });
+    let mut refused: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    for client in &mut refused {
+        client.send("nonsense\r\n\r\n");
+        assert_eq!(client.read("GET").code, 400);
+    }
+    for _ in 0..10 {
+        let begun = Instant::now();
+        assert_eq!(server.connect().get("/").code, 200);
+        assert!(begun.elapsed() < seconds(2), "{:?}", begun.elapsed());
+    }
 }
 
 /// The system keeps it for a second; where the machine took most of it, nothing is shown, and it is tried again.

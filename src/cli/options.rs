@@ -409,7 +409,7 @@ struct LimitOptions {
     /// is free in their folder, $TMPDIR or /tmp, shared by all --workers]
     #[arg(long, value_name = "SIZE", global = true)]
     spool_max: Option<Size>,
-    /// Connections at a time; beyond it idle ones make room, or new ones wait
+    /// Connections at a time; beyond it those without a request make room, or new ones wait
     #[arg(long, value_name = "COUNT", global = true, default_value = count(|l| l.connections_max))]
     connections_max: usize,
     /// Bytes held for all connections together; near it, content goes to temporary files

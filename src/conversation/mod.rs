@@ -313,6 +313,22 @@ impl Conversation {
         matches!(&self.phase, Phase::Active(active) if active.is_in_head())
     }
 
+    /// Since when a head has begun, if it has not ended.
+    pub fn head_since(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Active(active) if active.is_in_head() => Some(active.exchange.begun),
+            Phase::Active(_) | Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => None,
+        }
+    }
+
+    /// Since when it waits for its first byte, if it does.
+    pub fn silent_since(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Fresh(accepted, _) => Some(accepted),
+            Phase::Kept(..) | Phase::Active(_) | Phase::Finished(_) => None,
+        }
+    }
+
     /// Since when it waits for its next request, if it does; none if it has never had one.
     pub fn kept_since(&self) -> Option<Moment> {
         match self.phase {

@@ -18,6 +18,7 @@ use mio::Interest;
 use super::connections::ConnectionId;
 use super::pressure::Holding;
 use super::readiness::{Filled, Readiness, fill, flush};
+use super::room::{ROOM_PATIENCE, Standing};
 use super::shared::{Lent, Shared};
 use super::socket::{Registration, Socket, TURN_BYTES};
 use super::stream::{Stream, Transport};
@@ -49,6 +50,8 @@ pub(super) enum Cause {
     TurnedAway,
     /// Memory is scarce, and it is to give back what it can.
     Pressure,
+    /// It is to make room for a new one.
+    SentAway,
 }
 
 /// What is to be done with a connection after its turn.
@@ -178,16 +181,36 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Ends our side. Where the socket is held elsewhere, too (by a process that was forked from this one), closing it
-    /// tells the peer nothing.
-    pub fn end(&self) {
-        self.socket.stream.end();
-    }
-
     /// Since when it does nothing but wait for its next request; none if there may be one already.
     pub fn idle_since(&self) -> Option<Moment> {
         let is_quiet = self.is_clear() && !self.socket.readiness.has(Readiness::READABLE);
         self.conversation.kept_since().filter(|_| is_quiet)
+    }
+
+    /// From when on it makes room for a new connection in a full house, and as what; none where something is under way.
+    pub fn makes_room(
+        &self,
+        limits: &Limits,
+        silence: impl Fn(u16) -> Duration,
+    ) -> Option<(Standing, Moment)> {
+        let is_quiet = !self.socket.readiness.has(Readiness::READABLE);
+        match self.output {
+            Output::Clear => {}
+            Output::Ended(until) => {
+                let rest = limits.linger_timeout.saturating_sub(ROOM_PATIENCE);
+                let from = until.since(Moment::START).saturating_sub(rest);
+                return Some((Standing::Lingering, Moment::from_start(from)));
+            }
+            Output::Waiting(_) | Output::Backlog(_) => return None,
+        }
+        if let Some(begun) = self.conversation.head_since() {
+            return Some((Standing::InHead, begun + ROOM_PATIENCE));
+        }
+        if let Some(accepted) = self.conversation.silent_since().filter(|_| is_quiet) {
+            let patience = ROOM_PATIENCE.saturating_sub(silence(self.socket.listener));
+            return Some((Standing::Silent, accepted + patience));
+        }
+        Some((Standing::Kept, self.idle_since()?))
     }
 
     /// Whether nothing is owed to the peer, and our side is open.
@@ -256,7 +279,16 @@ impl<S: Transport> Connection<S> {
     pub fn must_wait_for_gateway(&self, cause: Cause, shared: &Shared<'_>) -> bool {
         let life = shared.around.life;
         let can_wait = match self.output {
-            Output::Clear => cause != Cause::Timer || !self.is_due(shared),
+            Output::Clear => match cause {
+                Cause::Timer => !self.is_due(shared),
+                Cause::SentAway => false,
+                Cause::Accepted
+                | Cause::Event
+                | Cause::Remainder
+                | Cause::Wake
+                | Cause::TurnedAway
+                | Cause::Pressure => true,
+            },
             Output::Waiting(_) => true,
             Output::Backlog(_) | Output::Ended(_) => false,
         };

@@ -5,13 +5,16 @@
 //! wrong client. So an id has a generation beside its place, and whoever comes with an old one
 //! finds nobody.
 
+use std::time::Duration;
+
 use mio::Token;
 use slab::Slab;
 
 use super::connection::Connection;
 use super::pressure::Holding;
+use super::room::{Found, Room};
 use super::stream::{Stream, Transport};
-use crate::now::Moment;
+use crate::conversation::Surroundings;
 
 /// Names a connection: its place, and how many connections there were before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,9 +49,6 @@ impl ConnectionId {
 /// Most connections for which there is room from the beginning. 65,536: what is larger may grow, which moves
 /// all that are there.
 const RESERVED_MAX: usize = 65_536;
-/// Places looked at for the connection that has been idle the longest. 256: a microsecond. More only if none of
-/// them is idle.
-const IDLE_LOOKS: usize = 256;
 
 /// The slab.
 pub(super) struct Connections<S = Stream> {
@@ -60,8 +60,8 @@ pub(super) struct Connections<S = Stream> {
     stride: u32,
     /// How many places were ever taken.
     places: usize,
-    /// The place that was last looked at for an idle connection.
-    looked_at: usize,
+    /// Who makes room for new ones.
+    pub room: Room,
 }
 
 /// For how many connections there is room from the beginning. Memory that was never written to costs
@@ -76,7 +76,7 @@ impl<S: Transport> Connections<S> {
         // The first generation is `index + 1`, whatever it takes to come there.
         let generation = (index + 1).wrapping_sub(loops);
         let slots = Slab::with_capacity(reserved(connections_max));
-        Connections { slots, generation, stride: loops, places: 0, looked_at: 0 }
+        Connections { slots, generation, stride: loops, places: 0, room: Room::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -114,27 +114,21 @@ impl<S: Transport> Connections<S> {
         self.slots.try_remove(id.index as usize)
     }
 
-    /// Of the next few connections, one after the other, the one that has been idle the longest; none only where
-    /// none at all is idle. Looking at all of them for each that is to make room would cost more than it is worth.
-    pub fn longest_idle(&mut self) -> Option<ConnectionId> {
-        let places = self.places.max(1);
-        let mut longest: Option<(Moment, ConnectionId)> = None;
-        for looks in 0..places {
-            if looks >= IDLE_LOOKS && longest.is_some() {
-                break;
-            }
-            self.looked_at = (self.looked_at + 1) % places;
-            let Some(connection) = self.slots.get(self.looked_at) else {
-                continue;
-            };
-            let id = ConnectionId { index: self.looked_at as u32, generation: connection.generation };
-            if let Some(since) = connection.idle_since()
-                && longest.is_none_or(|(longest, _)| since < longest)
-            {
-                longest = Some((since, id));
-            }
-        }
-        longest.map(|(_, id)| id)
+    /// Who makes room for a new connection; at most so many places are looked at. A client that was silent for long before
+    /// it was accepted [has shown so much of that](super::listener::Listening::silence).
+    pub fn find_room(
+        &mut self,
+        around: &Surroundings,
+        looks: &mut usize,
+        silence: impl Fn(u16) -> Duration,
+    ) -> Found {
+        let slots = &self.slots;
+        let look = |place: usize| {
+            let connection = slots.get(place)?;
+            let (standing, from) = connection.makes_room(&around.limits, &silence)?;
+            Some((ConnectionId { index: place as u32, generation: connection.generation }, standing, from))
+        };
+        self.room.find(self.places.max(1), around.now.moment, looks, look)
     }
 
     /// What is held for those who are to move.

@@ -29,6 +29,7 @@ use super::disk::{RealDisk, spool_bytes_by_default};
 use super::journal::LoopJournal;
 use super::listener::{Accepted, Accepting, Listener, Listening};
 use super::pressure::{SPILLED_BYTES_MAX, STALL_MAX, most_expensive};
+use super::room::{Found, LOOKS_PER_TURN, Standing};
 use super::shared::{Settings, Shared};
 use super::shutdown::{Command, Queue, ServerHandle};
 use super::socket::signs;
@@ -42,8 +43,7 @@ use crate::now::Moment;
 /// Events taken from the system at a time. 128: more gain nothing, and bound the turn less. Each can be the
 /// end of a connection, which takes some 12 µs.
 const EVENTS_PER_TURN: usize = 128;
-/// Connections accepted from one listener in a turn. 32: some 200 µs; and a few ms where all places are taken and
-/// nearly all connections are busy, since each that is to make room is looked for.
+/// Connections accepted from one listener in a turn. 32: some 200 µs.
 const ACCEPTS_PER_TURN: usize = 32;
 /// Connections that wait when a server begins to drain: as many as a listen queue holds.
 const LAST_ACCEPTS: usize = 4096;
@@ -348,6 +348,7 @@ impl<'g, L: Listening> Running<'g, L> {
     /// Takes connections from the listeners that may have some.
     pub fn accept(&mut self) {
         let now = self.shared.around.now.moment;
+        let mut looks = LOOKS_PER_TURN;
         for index in 0..self.listeners.len() {
             if let Accepting::Paused(until) = self.listeners[index].accepting()
                 && until <= now
@@ -355,47 +356,58 @@ impl<'g, L: Listening> Running<'g, L> {
                 self.listeners[index].resume();
             }
             let mut budget = self.budget.accepts;
-            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 {
-                self.accept_one(index);
+            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 && looks > 0 {
+                self.accept_one(index, &mut looks);
                 budget -= 1;
             }
         }
     }
 
-    fn accept_one(&mut self, index: usize) {
+    /// One attempt. Only so many places are looked at for somebody who makes room.
+    fn accept_one(&mut self, index: usize, looks: &mut usize) {
         let now = self.shared.around.now.moment;
         let limit = self.shared.around.limits.connections_max;
-        let is_full = self.connections.len() >= limit;
         // Who makes room, if anybody is waiting: nobody may be.
-        let idle = if is_full { self.connections.longest_idle() } else { None };
-        if is_full && idle.is_none() {
-            self.complain(format_args!("all {limit} connections are busy: new ones wait"));
-            return self.listeners[index].pause(now);
-        }
+        let leaving = match self.connections.len() >= limit {
+            false => None,
+            true => match self.find_room(looks) {
+                Found::One(id, standing) => Some((id, standing)),
+                Found::NotYet => return,
+                Found::Nobody(until) => {
+                    self.complain(format_args!("all {limit} connections are busy: new ones wait"));
+                    return self.listeners[index].pause(until);
+                }
+            },
+        };
         match self.listeners[index].accept() {
             Accepted::Connection(stream, peer) => {
-                idle.into_iter().for_each(|id| self.send_away(id));
+                leaving.into_iter().for_each(|(id, standing)| self.send_away(id, standing));
                 let connection = Connection::new(stream, peer, index as u16, now);
                 let id = self.connections.insert(connection);
                 log::debug!("connection {}: accepted, peer {peer:?}", id.number());
                 self.turn(id, Cause::Accepted);
             }
             Accepted::Nobody => {}
-            Accepted::Empty => self.listeners[index].set_accepting(Accepting::Waiting),
-            // The next attempt finds what this has made free.
-            Accepted::Exhausted(_) if self.shed() => {}
-            Accepted::Exhausted(error) => {
-                self.complain(format_args!("cannot accept, new connections wait: {error}"));
-                self.listeners[index].pause(now);
+            Accepted::Empty => {
+                self.listeners[index].set_accepting(Accepting::Waiting);
+                self.connections.room.somebody_is_idle();
             }
+            Accepted::Exhausted(error) => match self.find_room(looks) {
+                // The next attempt finds what this has made free.
+                Found::One(id, standing) => self.send_away(id, standing),
+                Found::NotYet => {}
+                Found::Nobody(until) => {
+                    self.complain(format_args!("cannot accept, new connections wait: {error}"));
+                    self.listeners[index].pause(until);
+                }
+            },
         }
     }
 
-    /// Makes room: closes a connection that waits for its next request. Whether there was one.
-    fn shed(&mut self) -> bool {
-        let idle = self.connections.longest_idle();
-        idle.into_iter().for_each(|id| self.send_away(id));
-        idle.is_some()
+    fn find_room(&mut self, looks: &mut usize) -> Found {
+        let listeners = &self.listeners;
+        let silence = |index: u16| listeners.get(usize::from(index)).map_or(Duration::ZERO, L::silence);
+        self.connections.find_room(&self.shared.around, looks, silence)
     }
 
     /// Tells the operator, but not a thousand times a second.
@@ -560,6 +572,7 @@ impl<'g, L: Listening> Running<'g, L> {
             return;
         };
         connection.account(&mut self.shared.held_bytes);
+        let mut makes_room = false;
         match verdict {
             Verdict::Held => return,
             Verdict::Gone => return self.reap(id),
@@ -567,14 +580,16 @@ impl<'g, L: Listening> Running<'g, L> {
             Verdict::Starved if connection.starve() => self.starved.push_back(id),
             // A connection that has become idle can make room for one that waits.
             Verdict::Keep if self.listeners.iter().any(L::is_paused) => {
-                if connection.idle_since().is_some() {
-                    self.listeners.iter_mut().for_each(L::resume);
-                }
+                makes_room = connection.idle_since().is_some();
             }
             Verdict::Again | Verdict::Starved | Verdict::Keep => {}
         }
         let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
         self.timers.arm(id, deadline);
+        if makes_room {
+            self.connections.room.somebody_is_idle();
+            self.listeners.iter_mut().for_each(L::resume);
+        }
     }
 
     fn abandon(&mut self, id: ConnectionId) {
@@ -584,12 +599,14 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Removes a connection that was idle, and might be for long.
-    fn send_away(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get(id) {
-            connection.end();
-            self.reap(id);
+    /// Removes a connection that makes room. Half a head hears 408, as after its timeout, and the others nothing. Nobody
+    /// lingers: the answer of one that still sends may be lost.
+    fn send_away(&mut self, id: ConnectionId, standing: Standing) {
+        if standing > Standing::Lingering {
+            self.complain(format_args!("no place is left: connections without a whole request make room"));
         }
+        self.turn(id, Cause::SentAway);
+        self.reap(id);
     }
 
     /// Removes a connection. Closing is dropping its socket; that takes it out of epoll, too.
@@ -657,9 +674,9 @@ impl<'g, L: Listening> Running<'g, L> {
     fn accept_who_waits(&mut self) {
         for index in 0..self.listeners.len() {
             self.listeners[index].set_accepting(Accepting::Ready);
-            let mut budget = LAST_ACCEPTS;
-            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 {
-                self.accept_one(index);
+            let (mut budget, mut looks) = (LAST_ACCEPTS, LOOKS_PER_TURN);
+            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 && looks > 0 {
+                self.accept_one(index, &mut looks);
                 budget -= 1;
             }
         }

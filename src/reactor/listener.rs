@@ -5,7 +5,7 @@
 //! for reasons that are nobody's fault: a client that left while it waited (ECONNABORTED), or a
 //! process without file descriptors (EMFILE). A loop that ends on the first error loses its edge,
 //! and the server is deaf for ever; one that tries again at once burns the CPU. So it pauses, and
-//! goes on when a connection has closed or become idle, or a second later.
+//! goes on when a connection has closed or become idle, or can make room, or a second later.
 
 use std::fs;
 use std::io;
@@ -27,9 +27,6 @@ use super::defer_accept::{deferral, set_deferral};
 use super::stream::{Stream, Transport};
 use crate::now::Moment;
 
-/// How long accepting pauses, if no connection closes or becomes idle before. Descriptors can also become free
-/// elsewhere in the process.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Longest queue of connections that wait to be accepted. 4,096: Linux's own limit by default.
 #[cfg(feature = "sockets")]
 const BACKLOG: i32 = 4096;
@@ -71,6 +68,8 @@ pub struct Listener {
     bound_by: Option<u32>,
     /// The file of a unix socket that was bound here. Another may have taken its path since.
     file: Option<FileId>,
+    /// For how many seconds connections are deferred.
+    deferral: u32,
     /// For how many seconds connections were deferred before it [stopped](Listener::stop_deferring) that. Put back when
     /// it goes, for who else has the socket.
     stopped_deferral: u32,
@@ -113,9 +112,14 @@ pub(super) trait Listening {
 
     fn set_accepting(&mut self, accepting: Accepting);
 
-    /// No means to accept: wait for some.
-    fn pause(&mut self, now: Moment) {
-        self.set_accepting(Accepting::Paused(now + PAUSE));
+    /// No means to accept before this moment, unless a connection closes or becomes idle before: wait for some.
+    fn pause(&mut self, until: Moment) {
+        self.set_accepting(Accepting::Paused(until));
+    }
+
+    /// For how long a client was silent already that has sent nothing when it is accepted.
+    fn silence(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Whether it waits for means.
@@ -190,7 +194,11 @@ impl Listener {
 
     fn new(socket: Socket, bound_by: Option<u32>) -> Listener {
         // Connections may wait already by the time it is registered.
-        Listener { accepting: Accepting::Ready, socket, bound_by, file: None, stopped_deferral: 0 }
+        let accepting = Accepting::Ready;
+        let mut listener =
+            Listener { accepting, socket, bound_by, file: None, deferral: 0, stopped_deferral: 0 };
+        listener.deferral = deferral(&listener);
+        listener
     }
 
     /// A duplicate, that accepts from the same queue. The path of a unix socket stays when it goes.
@@ -283,9 +291,14 @@ impl Listening for Listener {
         let seconds = deferral(self);
         if seconds > 0 {
             set_deferral(self, 0);
+            self.deferral = 0;
             self.stopped_deferral = seconds;
         }
         seconds > 0
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::from_secs(self.deferral.into())
     }
 
     fn accepting(&self) -> Accepting {

@@ -39,6 +39,7 @@ mod journal;
 mod listener;
 mod pressure;
 mod readiness;
+mod room;
 mod shared;
 mod shutdown;
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(super) struct Socket<S = Stream> {
     pub readiness: Readiness,
     pub registration: Registration,
     /// By which listener it was accepted.
-    listener: u16,
+    pub listener: u16,
     peer: Peer,
 }
 

@@ -117,6 +117,8 @@ impl<S: Transport> Talk<'_, S> {
             Cause::Wake => self.conversation.wake(turn, out),
             Cause::TurnedAway => self.conversation.turn_away(turn, out),
             Cause::Pressure => self.conversation.spill(turn, out),
+            // In a full house the time for a request is shorter.
+            Cause::SentAway => self.conversation.expire(turn, out),
             // While something is owed, the deadline is that of the output.
             Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
             Cause::Timer if turn.around.life == Life::Draining && is_due(self.conversation.last_chance()) => {

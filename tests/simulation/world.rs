@@ -382,7 +382,8 @@ impl World<'_> {
                 | Cause::Wake
                 | Cause::Timer
                 | Cause::TurnedAway
-                | Cause::Pressure,
+                | Cause::Pressure
+                | Cause::SentAway,
             ) => true,
             None => false,
         };
@@ -458,7 +459,8 @@ impl World<'_> {
                 self.connections.get(served.id).into_iter().for_each(Simulated::dequeue);
             }
             Some(Cause::Wake) => served.is_woken = false,
-            Some(Cause::Event | Cause::Timer | Cause::TurnedAway | Cause::Pressure) | None => {}
+            Some(Cause::Event | Cause::Timer | Cause::TurnedAway | Cause::Pressure | Cause::SentAway)
+            | None => {}
         }
         (account.owed, account.drawn) = (served.state.owed, 0);
         account.written_before = account.written.get();

@@ -1,0 +1,220 @@
+//! Who makes room in a full house, when a new connection waits for a place.
+//!
+//! At once those go that are kept and wait for their next request; and those that have brought no whole request, once
+//! they have had [`ROOM_PATIENCE`] for it: so silent ones and half heads, however many there are, take a place from nobody
+//! who asks for something. Whoever has asked and waits for an answer, or sends content, stays.
+//!
+//! Places are looked at one after the other, so many a turn of the loop: where nearly all are busy, looking at sixteen
+//! thousand for each that is to make room would stop everybody else.
+
+use std::collections::BinaryHeap;
+use std::mem;
+use std::time::Duration;
+
+use super::connections::ConnectionId;
+use crate::now::Moment;
+
+/// How long a connection that brings no whole request keeps its place although others wait for one. 1 s: a head arrives in
+/// one piece, or its next piece after a lost segment within that.
+pub(super) const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+/// Places looked at in a turn of the loop. 4,096: a quarter of the house as it is by default, and some 100 µs.
+pub(super) const LOOKS_PER_TURN: usize = 4096;
+/// Places looked at where some of them make room that cost nobody anything. 256: a microsecond or two.
+const LOOKS_MIN: usize = 256;
+/// Of the places looked at, so many are kept in mind. 32: as many as are accepted in a turn.
+const CANDIDATES_MAX: usize = 32;
+/// They are not kept in mind for longer: others may be better meanwhile.
+const CANDIDATES_AGE: Duration = Duration::from_millis(100);
+
+/// What a connection that makes room does meanwhile. The first go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// It waits for its next request.
+    Kept,
+    /// It has its last answer, and only lingers.
+    Lingering,
+    /// It has sent nothing.
+    Silent,
+    /// It has sent half a head.
+    InHead,
+}
+
+/// A connection that makes room, and from which moment on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    standing: Standing,
+    from: Moment,
+    id: ConnectionId,
+}
+
+/// What looking for one has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It makes room.
+    One(ConnectionId, Standing),
+    /// Nobody does before this moment, unless somebody [becomes idle](Room::somebody_is_idle).
+    Nobody(Moment),
+    /// So many places were looked at, and it is not known yet.
+    NotYet,
+}
+
+/// The search.
+#[derive(Default)]
+pub(super) struct Room {
+    /// Who makes room, the best last.
+    candidates: Vec<Candidate>,
+    /// When they were found.
+    found_at: Moment,
+    /// Before this moment nobody makes room.
+    nobody_until: Moment,
+    /// The place that was last looked at.
+    place: usize,
+    pass: Pass,
+}
+
+/// One look at all places, which may take several turns.
+#[derive(Default)]
+struct Pass {
+    /// How many places were looked at.
+    looks: usize,
+    /// The best of those that make room now, the worst of them first.
+    best: BinaryHeap<Candidate>,
+    /// When the next one does.
+    next: Option<Moment>,
+}
+
+impl Room {
+    /// A connection has become idle, or a search is not to be relied on any more.
+    pub fn somebody_is_idle(&mut self) {
+        self.nobody_until = Moment::START;
+    }
+
+    /// Finds who makes room. `look` tells who is at a place, and since when which connection makes room.
+    pub fn find(
+        &mut self,
+        places: usize,
+        now: Moment,
+        looks: &mut usize,
+        look: impl Fn(usize) -> Option<(ConnectionId, Standing, Moment)>,
+    ) -> Found {
+        if now.since(self.found_at) > CANDIDATES_AGE {
+            self.candidates.clear();
+        }
+        loop {
+            while let Some(&Candidate { standing, from, id }) = self.candidates.last() {
+                // It may have gone since, or have begun something.
+                if look(id.index()) == Some((id, standing, from)) {
+                    return Found::One(id, standing);
+                }
+                self.candidates.pop();
+            }
+            if now < self.nobody_until {
+                return Found::Nobody(self.nobody_until);
+            }
+            while !self.pass.is_over(places) {
+                if *looks == 0 {
+                    return Found::NotYet;
+                }
+                *looks -= 1;
+                self.place = (self.place + 1) % places;
+                self.pass.note(look(self.place), now);
+            }
+            let Pass { looks: looked_at, best, next } = mem::take(&mut self.pass);
+            self.candidates = best.into_sorted_vec();
+            if looked_at < places {
+                // Of the others, there may be better ones elsewhere.
+                self.candidates.retain(|candidate| candidate.standing == Standing::Kept);
+            }
+            self.candidates.reverse();
+            self.found_at = now;
+            if self.candidates.is_empty() {
+                // Who begins from now on makes room no earlier than that.
+                let later = now + ROOM_PATIENCE;
+                self.nobody_until = next.map_or(later, |next| next.min(later));
+            }
+        }
+    }
+}
+
+impl Pass {
+    fn is_over(&self, places: usize) -> bool {
+        let is_easy = || self.best.iter().any(|candidate| candidate.standing == Standing::Kept);
+        self.looks >= places || (self.looks >= LOOKS_MIN && is_easy())
+    }
+
+    fn note(&mut self, seen: Option<(ConnectionId, Standing, Moment)>, now: Moment) {
+        self.looks += 1;
+        let Some((id, standing, from)) = seen else {
+            return;
+        };
+        if from > now {
+            self.next = Some(self.next.map_or(from, |next| next.min(from)));
+            return;
+        }
+        self.best.push(Candidate { standing, from, id });
+        if self.best.len() > CANDIDATES_MAX {
+            self.best.pop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_start(Duration::from_millis(millis))
+    }
+
+    /// A house in which everybody is as this says, and a search in it.
+    fn find(room: &mut Room, now: u64, looks: &mut usize, house: &[Option<(Standing, u64)>]) -> Found {
+        let id = |place: usize| ConnectionId::new(place as u32, 1);
+        room.find(house.len(), at(now), looks, |place| {
+            house[place].map(|(standing, from)| (id(place), standing, at(from)))
+        })
+    }
+
+    #[test]
+    fn idle_ones_go_first_and_then_the_oldest_that_have_brought_no_request() {
+        let mut house = vec![None; 3000];
+        house[2900] = Some((Standing::InHead, 10));
+        house[7] = Some((Standing::InHead, 20));
+        house[8] = Some((Standing::Silent, 30));
+        house[2000] = Some((Standing::Kept, 40));
+        let mut room = Room::default();
+        for expected in [2000, 8, 2900, 7] {
+            let Found::One(id, _) = find(&mut room, 100, &mut 100_000, &house) else { panic!("nobody") };
+            assert_eq!(id.index(), expected);
+            house[expected] = None;
+        }
+        assert_eq!(find(&mut room, 100, &mut 100_000, &house), Found::Nobody(at(1100)));
+    }
+
+    #[test]
+    fn search_that_finds_nobody_is_not_repeated_before_somebody_can_make_room() {
+        let mut house = vec![None; 10];
+        house[3] = Some((Standing::InHead, 700));
+        let (mut room, mut looks) = (Room::default(), 25);
+        for _ in 0..100 {
+            assert_eq!(find(&mut room, 500, &mut looks, &house), Found::Nobody(at(700)));
+        }
+        assert_eq!(looks, 15);
+        room.somebody_is_idle();
+        house[4] = Some((Standing::Kept, 500));
+        assert!(matches!(find(&mut room, 500, &mut looks, &house), Found::One(id, _) if id.index() == 4));
+        assert!(matches!(find(&mut room, 700, &mut 100, &house), Found::One(id, _) if id.index() == 4));
+    }
+
+    #[test]
+    fn search_in_a_busy_house_goes_on_in_the_next_turn() {
+        let mut house = vec![None; 10_000];
+        house[9_000] = Some((Standing::Silent, 0));
+        let mut room = Room::default();
+        for _ in 0..2 {
+            let mut looks = LOOKS_PER_TURN;
+            assert_eq!((find(&mut room, 1, &mut looks, &house), looks), (Found::NotYet, 0));
+        }
+        let found = find(&mut room, 1, &mut LOOKS_PER_TURN.clone(), &house);
+        assert!(matches!(found, Found::One(id, Standing::Silent) if id.index() == 9_000));
+    }
+}
