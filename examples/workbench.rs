@@ -19,11 +19,14 @@
 //! | `/fail` | GET | 500: the application panics |
 //! | `/fail-midway` | GET | 200, five bytes, and then a cut connection |
 //! | `/header?name=K&value=V` | GET | 200 with the field `K: V`, or 500 if it is none |
+//!
+//! A route is known by its decoded path. SIGINT and SIGTERM let what is in flight be finished, a second one stops at once.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
+use std::str;
 use std::time::Duration;
 
 use tidegate::gateway::{
@@ -31,7 +34,7 @@ use tidegate::gateway::{
 };
 use tidegate::message::Method;
 use tidegate::now::Moment;
-use tidegate::{Body, Environ, GatewayError, ListenAddress, Server};
+use tidegate::{Body, Environ, GatewayError, ListenAddress, Server, ServerHandle};
 
 const TEXT: &str = "text/plain";
 const JSON: &str = "application/json";
@@ -74,12 +77,34 @@ fn listen_address() -> Result<ListenAddress, Box<dyn Error>> {
     }
 }
 
-fn run(address: ListenAddress) -> io::Result<()> {
+/// Serves until a signal has ended that.
+pub fn run(address: ListenAddress) -> io::Result<()> {
     let server = Server::new().listen(address).bind()?;
+    end_on_signals(server.handle())?;
     for address in server.addresses() {
         say(&format!("workbench on {address}"));
     }
     server.run(Workbench::default())
+}
+
+/// The first SIGINT or SIGTERM lets the server finish what it is serving, a second one stops it at once.
+#[cfg(feature = "cli")]
+fn end_on_signals(server: ServerHandle) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let listen = move || {
+        for (count, _signal) in signals.forever().enumerate() {
+            if count == 0 { server.drain() } else { server.stop() }
+        }
+    };
+    std::thread::Builder::new().name("signals".to_string()).spawn(listen).map(drop)
+}
+
+/// Without a library for signals they do what the system does by default: they end the process at once.
+#[cfg(not(feature = "cli"))]
+fn end_on_signals(_server: ServerHandle) -> io::Result<()> {
+    Ok(())
 }
 
 /// On stderr, which may be closed.
@@ -93,45 +118,98 @@ pub struct Workbench {
     json: Vec<u8>,
 }
 
+/// A route, by its path.
+#[derive(Clone, Copy)]
+enum Route {
+    Plaintext,
+    Json,
+    Echo,
+    Environ,
+    Bytes,
+    Stream,
+    Sleep,
+    Status,
+    Fail,
+    FailMidway,
+    Header,
+}
+
+impl Route {
+    /// The one that is asked for. A path that is none as it was sent may be one when it is decoded.
+    #[inline(always)]
+    fn of(environ: &Environ<'_>) -> Option<Route> {
+        Route::at(environ.path()).or_else(|| Route::decoded(environ))
+    }
+
+    #[cold]
+    fn decoded(environ: &Environ<'_>) -> Option<Route> {
+        Route::at(str::from_utf8(&environ.get("PATH_INFO")?).ok()?)
+    }
+
+    #[inline(always)]
+    fn at(path: &str) -> Option<Route> {
+        Some(match path {
+            "/plaintext" => Route::Plaintext,
+            "/json" => Route::Json,
+            "/echo" => Route::Echo,
+            "/environ" => Route::Environ,
+            "/bytes" => Route::Bytes,
+            "/stream" => Route::Stream,
+            "/sleep" => Route::Sleep,
+            "/status" => Route::Status,
+            "/fail" => Route::Fail,
+            "/fail-midway" => Route::FailMidway,
+            "/header" => Route::Header,
+            _ => return None,
+        })
+    }
+
+    /// Whether it answers every method, and reads the content.
+    fn is_for_any_method(self) -> bool {
+        matches!(self, Route::Echo | Route::Environ)
+    }
+}
+
 impl Gateway for Workbench {
     fn call(
         &mut self,
         environ: &mut Environ<'_>,
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError> {
+        let Some(route) = Route::of(environ) else {
+            return start_response.status(404).field("Content-Type", TEXT).send("Not Found\n");
+        };
         let is_get = matches!(environ.method(), Method::GET | Method::HEAD);
-        match environ.path() {
-            "/echo" => echo(environ, start_response),
-            "/environ" => self.environ(environ, start_response),
-            _ if !is_get => start_response
-                .status(405)
-                .field("Allow", "GET, HEAD")
-                .field("Content-Type", TEXT)
-                .send("Method Not Allowed\n"),
-            "/plaintext" => start_response.status(200).field("Content-Type", TEXT).send("Hello, World!"),
-            "/json" => {
+        if !is_get && !route.is_for_any_method() {
+            let head = start_response.status(405).field("Allow", "GET, HEAD");
+            return head.field("Content-Type", TEXT).send("Method Not Allowed\n");
+        }
+        match route {
+            Route::Echo => echo(environ, start_response),
+            Route::Environ => self.environ(environ, start_response),
+            Route::Plaintext => start_response.status(200).field("Content-Type", TEXT).send("Hello, World!"),
+            Route::Json => {
                 self.json.clear();
                 write_json_object(&mut self.json, [("message", "Hello, World!")])?;
                 start_response.status(200).field("Content-Type", JSON).send(&self.json)
             }
-            "/bytes" => bytes(environ.query(), start_response),
-            "/stream" => stream(environ.query(), start_response),
-            "/sleep" => sleep(environ.query(), start_response),
-            "/status" => status(environ.query(), start_response),
-            "/fail" => panic!("this is what /fail is for"),
-            "/fail-midway" => start_response
+            Route::Bytes => bytes(environ.query(), start_response),
+            Route::Stream => stream(environ.query(), start_response),
+            Route::Sleep => sleep(environ.query(), start_response),
+            Route::Status => status(environ.query(), start_response),
+            Route::Fail => panic!("this is what /fail is for"),
+            Route::FailMidway => start_response
                 .status(200)
                 .field("Content-Type", TEXT)
                 .stream(FailingStream { has_begun: false }),
-            "/header" => header(environ.query(), start_response),
-            _ => start_response.status(404).field("Content-Type", TEXT).send("Not Found\n"),
+            Route::Header => header(environ.query(), start_response),
         }
     }
 
     /// Only two routes read content.
     fn admit(&self, environ: &Environ<'_>) -> Admission {
-        match environ.path() {
-            "/echo" | "/environ" => Admission::Collect,
+        match Route::of(environ) {
+            Some(route) if route.is_for_any_method() => Admission::Collect,
             _ => Admission::FromHead,
         }
     }
@@ -145,7 +223,8 @@ impl Workbench {
     ) -> Result<Body, GatewayError> {
         let body_length = io::copy(environ.content(), &mut io::sink())?.to_string();
         let variables = environ.variables().map(|(name, value)| {
-            let text = String::from_utf8_lossy(&value).into_owned();
+            // A variable is bytes, and JSON is text: each byte becomes the character of its number (ISO 8859-1).
+            let text: String = value.iter().map(|&byte| char::from(byte)).collect();
             (name, Cow::Owned(text))
         });
         let own = (Cow::Borrowed("body_length"), Cow::Borrowed(body_length.as_str()));

@@ -39,7 +39,7 @@ SLEEP_MILLIS_MAX = 3_600_000
 
 
 def application(environ, start_response):
-    answer, is_for_any_method = ROUTES.get(environ["PATH_INFO"], (not_found, False))
+    answer, is_for_any_method = ROUTES.get(environ["PATH_INFO"], (not_found, True))
     if not is_for_any_method and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         start_response("405 Method Not Allowed", [TEXT, ("Allow", "GET, HEAD")])
         return [b"Method Not Allowed\n"]

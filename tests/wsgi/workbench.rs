@@ -66,6 +66,9 @@ fn check_tables(served: &Served) {
     assert_eq!(served.get("/fail").code, 500);
     let refused = served.ask("POST /plaintext HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     assert_eq!((refused.code, refused.field("Allow")), (405, Some("GET, HEAD")));
+    let missing = served.ask("POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(missing.to_string(), "404 length: Not Found\n");
+    assert_eq!(served.get("/plain%74ext").to_string(), "200 length: Hello, World!");
 }
 
 fn check_echo(served: &Served) {
@@ -107,6 +110,9 @@ fn check_environ(served: &Served) {
     for name in ["SERVER_NAME", "SERVER_PORT", "REMOTE_PORT"] {
         assert!(!environ[name].as_str().unwrap().is_empty(), "{name}");
     }
+    let answer = served.ask(b"GET /%65nviron HTTP/1.1\r\nHost: a\r\nX-Y: \xe9\xff\r\n\r\n");
+    let environ: Value = serde_json::from_slice(&answer.content).unwrap();
+    assert_eq!((&environ["PATH_INFO"], &environ["HTTP_X_Y"]), (&"/environ".into(), &"\u{e9}\u{ff}".into()));
     let other: Value = serde_json::from_slice(&served.get("/environ").content).unwrap();
     assert_eq!((&other["HTTP_X_Y"], &other["body_length"]), (&Value::Null, &"0".into()));
 }
