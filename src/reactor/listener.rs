@@ -372,7 +372,7 @@ fn inherited(_number: RawFd) -> io::Result<OwnedFd> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "a descriptor cannot be taken over here"))
 }
 
-#[cfg(feature = "sockets")]
+#[cfg(all(feature = "sockets", not(target_vendor = "apple")))]
 fn check_that_it_listens(descriptor: &OwnedFd) -> io::Result<()> {
     match rustix::net::sockopt::socket_acceptconn(descriptor)? {
         true => Ok(()),
@@ -380,8 +380,8 @@ fn check_that_it_listens(descriptor: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// It will be seen when accepting fails.
-#[cfg(not(feature = "sockets"))]
+/// It will be seen when accepting fails. (Apple's systems know the question, SO_ACCEPTCONN, and do not answer it.)
+#[cfg(not(all(feature = "sockets", not(target_vendor = "apple"))))]
 fn check_that_it_listens(_descriptor: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
@@ -432,13 +432,25 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     or_without_ipv6(open_tcp(address, false), address, bind_tcp)
 }
 
+/// What a socket can be told as it is made: not to block, and not to be inherited by programs that are started.
+#[cfg(all(feature = "sockets", not(target_vendor = "apple")))]
+const SOCKET_FLAGS: rustix::net::SocketFlags =
+    rustix::net::SocketFlags::NONBLOCK.union(rustix::net::SocketFlags::CLOEXEC);
+/// Nothing: it is told afterwards.
+#[cfg(all(feature = "sockets", target_vendor = "apple"))]
+const SOCKET_FLAGS: rustix::net::SocketFlags = rustix::net::SocketFlags::empty();
+
 /// `is_shared`: others may be bound to the same address (SO_REUSEPORT).
 #[cfg(feature = "sockets")]
 fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+    use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket_with, sockopt};
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?;
+    if SOCKET_FLAGS.is_empty() {
+        fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+        ioctl_fionbio(&socket, true)?;
+    }
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if is_shared {
         sockopt::set_socket_reuseport(&socket, true)?;
