@@ -158,7 +158,7 @@ class Worker:
                 self.listeners,
                 application,
                 multiprocess=several,
-                supervisor=None if self.supervision is None else os.dup(self.supervision.news),
+                supervisor=None if self.supervision is None else self.supervision.news,
             )
         except OSError as error:
             say(f"tidegate: {error}")

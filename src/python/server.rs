@@ -13,7 +13,7 @@ use super::served::{Mode, Reached, Served, Watched};
 use super::settings::{BoundListener, Settings};
 use super::watch::{end_when_stuck, wake_on_signals, watch_pool};
 use crate::access_log::ReopenHandle;
-use crate::adapters::wsgi::{Crew, Inline, Pool, Surroundings, adopt_descriptor};
+use crate::adapters::wsgi::{Crew, Inline, Pool, Surroundings, duplicate_descriptor};
 use crate::cli::{self, Options};
 use crate::gateway::{Gateway, ServerInfo};
 use crate::server::{BoundServer, Server, ServerHandle, spool_bytes_by_default};
@@ -67,8 +67,7 @@ impl PyServer {
         Ok(PyServer {
             application,
             surroundings,
-            // It was duplicated for this.
-            supervisor: Mutex::new(supervisor.map(|number| File::from(adopt_descriptor(number)))),
+            supervisor: Mutex::new(supervisor.map(duplicate_descriptor).transpose()?.map(File::from)),
             crew: pool.as_ref().map(Pool::crew),
             handle: bound.handle(),
             reopen,

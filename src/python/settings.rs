@@ -1,5 +1,6 @@
 //! What was asked for on the command line, and the sockets that it names.
 
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyOSError;
@@ -7,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyCFunction;
 
 use crate::ListenAddress;
-use crate::adapters::wsgi::adopt_descriptor;
+use crate::adapters::wsgi::duplicate_descriptor;
 use crate::cli::{self, Options};
 use crate::server::Listener;
 
@@ -104,21 +105,26 @@ impl Settings {
     }
 
     /// bind() -> list of Listener. OSError with a ready sentence.
-    fn bind(&self) -> PyResult<Vec<BoundListener>> {
+    fn bind(&self, py: Python<'_>) -> PyResult<Vec<BoundListener>> {
         let bind = |address: &ListenAddress| {
             let listener = match address {
-                // It was inherited to be listened on, and whoever has named it has given it up.
-                ListenAddress::Descriptor(number) => Listener::adopt(adopt_descriptor(*number)),
-                address => Listener::bind(address),
+                ListenAddress::Descriptor(number) => take_over(py, *number, address)?,
+                address => Listener::bind(address).map_err(|error| PyOSError::new_err(error.to_string()))?,
             };
-            let sentence = |error: std::io::Error| match address {
-                ListenAddress::Descriptor(_) => format!("cannot listen on {address}: {error}"),
-                _ => error.to_string(),
-            };
-            listener.map(BoundListener::new).map_err(|error| PyOSError::new_err(sentence(error)))
+            Ok(BoundListener::new(listener))
         };
         self.options.addresses().iter().map(bind).collect()
     }
+}
+
+/// Takes over a socket that was inherited to be listened on. Whoever has named it has given it up: it is closed, and
+/// a duplicate serves in its place.
+fn take_over(py: Python<'_>, number: RawFd, address: &ListenAddress) -> PyResult<Listener> {
+    let listener = duplicate_descriptor(number)
+        .and_then(Listener::adopt)
+        .map_err(|error| PyOSError::new_err(format!("cannot listen on {address}: {error}")))?;
+    py.import("os")?.call_method1("close", (number,))?;
+    Ok(listener)
 }
 
 /// A listening socket.

@@ -5,12 +5,13 @@
 //! | [`latin1`] | PEP 3333 strings are latin-1, each byte one character; PyO3 makes strings of UTF-8 only, and decoding byte by byte would cost half of a browser's head |
 //! | [`lend`], [`with_outlet`] | `write()` is called by Python while the answer it writes to is borrowed on the stack below |
 //! | [`reference_count`] | callables are used again if nobody else has one |
-//! | [`adopt_descriptor`] | `fd://N` and files of Python are numbers until somebody vouches for them |
+//! | [`duplicate_descriptor`] | `fd://N` and files of Python are numbers, which Rust takes for nothing that could be owned |
 
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
 use pyo3::prelude::*;
@@ -110,12 +111,16 @@ pub(super) fn with_outlet<R>(py: Python<'_>, act: impl FnOnce(&mut dyn Outlet) -
     Some(act(outlet))
 }
 
-/// Owns a descriptor from now on.
+/// A duplicate of the descriptor with this number, which stays open, and whoever has opened it closes it. Programs that
+/// this one starts do not inherit the duplicate.
 ///
-/// The caller vouches that it is open, and that nobody else will close it: it was inherited for this
-/// purpose, or duplicated a moment ago.
-pub(crate) fn adopt_descriptor(descriptor: RawFd) -> OwnedFd {
-    // SAFETY: as the caller vouches. The number comes from the operator (`fd://N`) or from `os.dup`. A
-    // wrong one is an error of each system call that uses it, never of memory.
-    unsafe { OwnedFd::from_raw_fd(descriptor) }
+/// # Errors
+/// No descriptor has this number, or there is none left for the duplicate.
+pub(crate) fn duplicate_descriptor(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a descriptor has no negative number"));
+    }
+    // SAFETY: it is not -1, and it is borrowed for one system call, which itself finds out whether there is a descriptor
+    // of this number: nothing is done with it, and it is not closed.
+    unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()
 }

@@ -9,7 +9,7 @@ use std::io::Seek;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::ffi::adopt_descriptor;
+use super::ffi::duplicate_descriptor;
 use crate::gateway::FileRange;
 
 /// Bytes read at a time if the application says nothing. 8 KiB: as in PEP 3333's example.
@@ -65,9 +65,7 @@ impl FileWrapper {
         else {
             return Ok(None);
         };
-        let duplicate =
-            py.import(pyo3::intern!(py, "os"))?.call_method1(pyo3::intern!(py, "dup"), (descriptor,))?;
-        let opened = File::from(adopt_descriptor(duplicate.extract()?));
+        let opened = File::from(duplicate_descriptor(descriptor)?);
         let metadata = opened.metadata()?;
         if !metadata.is_file() || (&opened).stream_position().is_err() {
             return Ok(None);

@@ -85,7 +85,7 @@ mod trust;
 
 pub(crate) use desk::Call;
 pub use environ::Surroundings;
-pub(crate) use ffi::adopt_descriptor;
+pub(crate) use ffi::duplicate_descriptor;
 pub use inline::Inline;
 pub(crate) use interpreter::report;
 pub use pool::{Crew, Pool};
