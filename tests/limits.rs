@@ -20,8 +20,9 @@ use support::loopback::{End, Running, noise, serve, serve_gateway, serve_on, wai
 use support::response::read_all;
 use support::temp_folder::TempFolder;
 use tidegate::conversation::{ByHand, Farewell, Wants};
-use tidegate::gateway::deferred;
+use tidegate::gateway::{BodyStream, Piece, deferred};
 use tidegate::limits::{FIELDS_CAPACITY, Limits};
+use tidegate::now::Moment;
 use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -322,7 +323,7 @@ fn application_has_all_the_time_it_wants() {
 
 // Times, over sockets
 
-fn millis(millis: u64) -> Duration {
+const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
@@ -738,6 +739,62 @@ fn memory_limit_lets_heads_wait_and_everybody_else_be_served() {
         hoarder.send("\n");
         assert_eq!(hoarder.read("GET").code, 200);
     }
+}
+
+// A gateway that takes its time
+
+const CALL: Duration = millis(20);
+
+/// Eight clients ask for forty things each, in one go.
+fn serve_pipelines(
+    gateway: impl FnMut(&mut Environ<'_>, StartResponse<'_>) -> Result<Body, GatewayError> + Send + 'static,
+) {
+    let server = serve(gateway, Limits::default());
+    let _pipelines: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = server.connect();
+            client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n".repeat(40));
+            client
+        })
+        .collect();
+    thread::sleep(CALL);
+    for _ in 0..3 {
+        let begun = Instant::now();
+        assert_eq!(server.connect().get("/").code, 200);
+        // Eight calls for the others, or sixteen where it comes at the wrong moment; not eight times thirty-two.
+        assert!(begun.elapsed() < 80 * CALL, "{:?}", begun.elapsed());
+    }
+    // Nobody waits for the rest.
+    server.handle.stop();
+}
+
+#[test]
+fn pipelines_of_slow_requests_let_others_come_between() {
+    serve_pipelines(|environ, start_response| {
+        if environ.path() == "/slow" {
+            thread::sleep(CALL);
+        }
+        start_response.status(200).send("ok")
+    });
+}
+
+/// Draws this many pieces.
+struct Slow(u32);
+
+impl BodyStream for Slow {
+    fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
+        thread::sleep(CALL);
+        self.0 = self.0.saturating_sub(1);
+        Ok(if self.0 == 0 { Piece::End } else { Piece::Data(b"piece") })
+    }
+}
+
+#[test]
+fn streams_of_slow_pieces_let_others_come_between() {
+    serve_pipelines(|environ, start_response| match environ.path() {
+        "/slow" => start_response.status(200).stream(Slow(40)),
+        _ => start_response.status(200).send("ok"),
+    });
 }
 
 // A gateway that takes no request

@@ -116,11 +116,13 @@ impl Active {
                 self.work = Work::None;
                 return true;
             }
-            if turn.budget.pieces == 0 {
+            if !turn.may_draw() {
                 return false;
             }
-            // The application may take its time for each piece that leaves by itself: others come between.
-            turn.budget.pieces = if output_bytes_high > 1 { turn.budget.pieces - 1 } else { 0 };
+            if output_bytes_high == 1 {
+                // The application may take its time for each piece that leaves by itself: others come between.
+                turn.budget.pieces = 0;
+            }
             match guard(|| stream.next_piece(turn.around.now.moment)) {
                 Ok(Piece::Data(bytes)) => write_piece(&mut self.exchange, out, Content::Borrowed(bytes)),
                 Ok(Piece::Pending { until }) => {

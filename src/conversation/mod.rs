@@ -54,7 +54,7 @@ pub use by_hand::ByHand;
 pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use journal::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
 pub use output_queue::OutputQueue;
-pub use turn::{Budget, Disk, Life, Memory, NoWire, Surroundings, Turn, Wire};
+pub use turn::{Budget, Disk, Life, Memory, NoWatch, NoWire, Surroundings, Turn, Watch, Wire};
 
 use std::time::Duration;
 

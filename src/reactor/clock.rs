@@ -2,6 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::conversation::Watch;
 use crate::now::{Moment, Now};
 
 /// Both clocks of the machine.
@@ -23,5 +24,11 @@ impl Clock {
 
     pub fn moment(&self) -> Moment {
         Moment::from_start(self.started.elapsed())
+    }
+}
+
+impl Watch for Clock {
+    fn moment(&self) -> Moment {
+        Clock::moment(self)
     }
 }

@@ -162,7 +162,8 @@ impl EventLoop {
             hold_max: self.hold_max,
             clock: self.clock,
         };
-        let shared = Shared::new(gateway, settings);
+        let mut shared = Shared::new(gateway, settings);
+        shared.around.watch = Box::new(self.clock);
         let connections = Connections::of_loop(self.place.0, self.place.1, connections_max);
         let mut running = Running::new(self.listeners, connections, shared);
         running.run(self.poll, &self.clock, &self.handle, &self.queue)
