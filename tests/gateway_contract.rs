@@ -1497,3 +1497,38 @@ fn framing_is_the_same_over_a_socket_as_by_hand() {
         assert_eq!((response.framing, response.content.len()), (framing, 300_000));
     }
 }
+
+/// Panics wherever it is asked for something else than an answer.
+struct Nervous;
+
+impl Gateway for Nervous {
+    fn call(
+        &mut self,
+        _environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        start_response.status(200).send("calm")
+    }
+
+    fn wait(&mut self, _wait: &mut (dyn FnMut() + Send)) {
+        panic!("it does not wait");
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        panic!("it has none");
+    }
+
+    fn is_ready(&self) -> bool {
+        panic!("never");
+    }
+}
+
+#[test]
+fn panic_where_nobody_is_answered_does_not_end_the_loop() {
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
+    let server = serve_gateway(server, Nervous);
+    for _ in 0..3 {
+        let mut client = server.connect();
+        assert_eq!((client.get("/").text(), client.get("/").text()), ("calm".into(), "calm".into()));
+    }
+}

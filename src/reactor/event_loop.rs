@@ -266,14 +266,14 @@ impl Running<'_, Listener> {
             Patience::Until(next) => Some(next.since(clock.moment())),
             Patience::Endless => None,
         };
-        let mut patience = until_next.into_iter().chain(self.shared.gateway.patience()).min();
+        let mut patience = until_next.into_iter().chain(self.shared.patience_of_gateway()).min();
         if patience != Some(Duration::ZERO) && !queue.fall_asleep() {
             patience = Some(Duration::ZERO);
         }
         // Should the gateway not wait, there are no events: the old ones must not come again.
         events.clear();
         let mut waited = Ok(());
-        self.shared.gateway.wait(&mut || {
+        self.shared.wait(&mut || {
             waited = poll.poll(events, patience);
             queue.wake_up();
         });
@@ -515,7 +515,7 @@ impl<'g, L: Listening> Running<'g, L> {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        if !self.shared.gateway.is_ready() && connection.must_wait_for_gateway(cause, &self.shared) {
+        if !self.shared.is_ready() && connection.must_wait_for_gateway(cause, &self.shared) {
             return self.let_wait(id);
         }
         let verdict = connection.turn(id, cause, &mut self.shared);

@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ use crate::limits::Limits;
 /// Bytes read at a time. 64 KiB: a head, or a good part of an upload, in one system call; shared
 /// by all connections, so its size costs nothing.
 const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// How long the loop waits at most for a gateway that panics when it is asked. 10 ms: an answer is late by no more, and a
+/// hundred complaints a second are enough.
+const PATIENCE_AFTER_PANIC: Duration = Duration::from_millis(10);
 
 /// Lent to each connection for its turn.
 pub(super) struct Shared<'g> {
@@ -132,9 +137,38 @@ impl<'g> Shared<'g> {
         self.held_bytes + self.detached.bytes()
     }
 
+    /// Whether the gateway takes a request. One that panics here does: the call tells its client what comes of it.
+    #[inline]
+    pub fn is_ready(&self) -> bool {
+        catch_unwind(AssertUnwindSafe(|| self.gateway.is_ready())).unwrap_or(true)
+    }
+
+    /// How long the gateway lets the loop wait. One that panics here may have something to say soon.
+    pub fn patience_of_gateway(&self) -> Option<Duration> {
+        catch_unwind(AssertUnwindSafe(|| self.gateway.patience())).unwrap_or(Some(PATIENCE_AFTER_PANIC))
+    }
+
+    /// Lets the gateway wait for events. Where it panics before it has, the loop waits by itself: it neither ends nor spins.
+    pub fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        let mut has_waited = false;
+        let gateway = &mut *self.gateway;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            gateway.wait(&mut || {
+                has_waited = true;
+                wait();
+            });
+        }));
+        if outcome.is_err() {
+            log::error!("the application has panicked while the server waited for events: it goes on");
+            if !has_waited {
+                wait();
+            }
+        }
+    }
+
     /// Whether connections that wait for memory, or for the gateway, can go on.
     pub fn can_take_more(&self) -> bool {
-        self.memory() == Memory::Ample && self.gateway.is_ready()
+        self.memory() == Memory::Ample && self.is_ready()
     }
 
     /// Lets a gateway stand in that answers every request with 503; the one that it stands in for is to be put back.
