@@ -74,6 +74,7 @@ impl Exchange {
     }
 
     /// Asks the application whether it wants the content that is still to come.
+    #[inline]
     pub fn admit(
         &self,
         head: &RequestHead<'_>,

@@ -183,8 +183,11 @@ impl Turn<'_> {
     /// # Errors
     /// There never will be one, or there is none now.
     pub(super) fn place_for(&self, content_length: u64) -> Result<(), ProtocolError> {
+        if content_length <= self.content_memory_bytes_max() as u64 {
+            return Ok(());
+        }
         let room = self.disk.room();
-        if content_length <= room.bytes_left || content_length <= self.content_memory_bytes_max() as u64 {
+        if content_length <= room.bytes_left {
             return Ok(());
         }
         // To come again makes sense only if it could ever fit.

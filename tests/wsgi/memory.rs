@@ -120,6 +120,24 @@ pub fn holds_content_once_that_is_read_at_once(mode: Mode) {
     assert!(peak < before + content + UPLOAD_SLACK_BYTES, "{before} bytes before, {peak} at most");
 }
 
+/// Temporary files have a bound of their own here, too.
+#[test]
+fn uploads_beyond_the_room_for_temporary_files_are_refused() {
+    let served = Served::start_with("probe_app:application", Mode::Threads, |command| {
+        command.args(["--body-memory-max", "1k", "--spool-max", "100k"]);
+    });
+    let head = |length| format!("POST /input_count HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let upload = |length: usize| served.ask(head(length) + &"x".repeat(length)).code;
+    // Each gives back what it has taken.
+    assert_eq!((upload(90_000), upload(90_000)), (200, 200));
+    assert_eq!(served.ask(head(200_000)).code, 413);
+    let mut slow = served.connect();
+    slow.send(head(90_000) + &"x".repeat(80_000));
+    wait_until("there is no room beside the slow one", || upload(90_000) == 503);
+    drop(slow);
+    wait_until("the room is there again", || upload(90_000) == 200);
+}
+
 /// Clients that have sent everything and left before a thread was free.
 #[cfg(target_os = "linux")]
 #[test]
