@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_linger;
 
 use super::life::{Life, folder, source};
-use super::support::loopback::{Client, wait_until};
+use super::support::loopback::{Client, PATIENCE, wait_until};
 
 /// Of the application. Long enough to be told apart from a machine that is busy.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,7 +85,7 @@ fn pool_that_is_stuck_is_told_of_without_a_supervisor() {
         .last()
         .is_some_and(|line: &String| line.contains("all 4 threads are stuck: nothing is answered"))
     {
-        lines.push(life.program.stderr.next());
+        lines.push(life.program.stderr.next_within(PATIENCE).expect("a line"));
     }
     for id in ["a", "b", "c", "d"] {
         let line = format!("GET /wait/{id} takes longer than 2s; it is here:");
@@ -153,6 +153,13 @@ fn worker_in_which_a_thread_keeps_the_lock_is_replaced() {
     life.end();
 }
 
+/// A request that the event loop answers by itself, once it has seen all that came before.
+fn ask_the_loop(life: &Life) {
+    let mut client = Client::connect(life.address());
+    client.send("GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(client.read("GET").code, 400);
+}
+
 /// Their clients have closed in order: they may have left, or wait for an answer.
 #[test]
 fn living_come_before_those_who_may_have_left() {
@@ -165,15 +172,9 @@ fn living_come_before_those_who_may_have_left() {
     };
     let mut doubtful = ask("c");
     doubtful.end_sending();
-    // Answered by the event loop itself, which has seen all that came before.
-    let answer_of_the_loop = || {
-        let mut bad = Client::connect(life.address());
-        bad.send("GET / HTTP/1.1\r\n\r\n");
-        assert_eq!(bad.read("GET").code, 400);
-    };
-    answer_of_the_loop();
+    ask_the_loop(&life);
     let mut living = ask("d");
-    answer_of_the_loop();
+    ask_the_loop(&life);
     life.release("a");
     assert_eq!(first.read("GET").code, 200);
     wait_until("the one who is there comes first", || !life.told("d.here").is_empty());
@@ -185,7 +186,7 @@ fn living_come_before_those_who_may_have_left() {
     life.end();
 }
 
-/// A client that was stuck before, so that there are some left: `--timeout 0` waits for ever.
+/// A pool that is full takes no request, and `--timeout 0` lets those in it wait for ever.
 #[test]
 fn clients_that_leave_a_stuck_pool_are_let_go_where_there_is_no_timeout() {
     let life = Life::start(&["--threads", "2", "--timeout", "0"]);
@@ -195,6 +196,7 @@ fn clients_that_leave_a_stuck_pool_are_let_go_where_there_is_no_timeout() {
         std::io::Write::write_all(&mut &stream, REQUEST.as_bytes()).unwrap();
         set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
     }
+    ask_the_loop(&life);
     let mut living = Client::connect(life.address());
     living.send("GET /wait/c HTTP/1.1\r\nHost: a\r\n\r\n");
     life.release("a");
