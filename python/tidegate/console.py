@@ -1,13 +1,75 @@
-"""What the operator reads on stderr: the server's own sentences.
+"""What the operator reads on stderr: the server's own sentences, and what the application prints and logs there.
 
-Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving, so no
-failure to write is ever looked at. The native half writes its log to the same place.
+Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving, nor to wait. So in a
+process that serves, all of it goes to the native half, whose log has the same way, and a thread there writes it
+(`take_over` to `give_back`). What has no room is counted, and said where it is missing.
+
+A supervisor has no such thread, since it forks, and nor have the children that an application forks.
 """
 
+import io
 import os
 import sys
 
+from tidegate import _tidegate
+
 STDERR = 2
+
+# The process whose stderr the native half writes.
+_owner = None
+_stderr_before = None
+
+
+class _Stderr(io.RawIOBase):
+    """Stderr, for whose reader nobody waits. A child of the application's writes by itself."""
+
+    name = "<stderr>"
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return STDERR
+
+    def isatty(self) -> bool:
+        return os.isatty(STDERR)
+
+    def write(self, data) -> int:
+        if os.getpid() != _owner:
+            return os.write(STDERR, data)
+        _tidegate.write_stderr(bytes(data))
+        return len(data)
+
+
+def take_over() -> None:
+    """From now on nobody in this process waits for the reader of stderr."""
+    global _owner, _stderr_before
+    _owner = os.getpid()
+    ours = sys.stderr
+    # One that a program has put there, to look at or to keep what is said, stays.
+    if ours is sys.__stderr__ and not isinstance(getattr(ours, "buffer", None), _Stderr):
+        _stderr_before = ours
+        ours.flush()
+        sys.stderr = sys.__stderr__ = io.TextIOWrapper(
+            _Stderr(), encoding=ours.encoding, errors="backslashreplace", line_buffering=True
+        )
+
+
+def finish() -> None:
+    """Waits until everything was written, or for a second: to be called before the process ends."""
+    if os.getpid() == _owner:
+        _tidegate.finish_stderr()
+
+
+def give_back() -> None:
+    """Everybody writes for himself again."""
+    global _owner, _stderr_before
+    if _stderr_before is not None:
+        sys.stderr.flush()
+        sys.stderr = sys.__stderr__ = _stderr_before
+        _stderr_before = None
+    finish()
+    _owner = None
 
 
 def open_missing_streams() -> None:
@@ -32,10 +94,24 @@ def say(sentence: str) -> None:
 
     Past `sys.stderr`, which must not be entered twice: signal handlers say things, too.
     """
+    line = (sentence + "\n").encode("utf-8", "backslashreplace")
+    if os.getpid() == _owner:
+        _tidegate.write_stderr(line)
+        return
     try:
-        os.write(STDERR, (sentence + "\n").encode("utf-8", "backslashreplace"))
+        if _has_room():
+            os.write(STDERR, line)
     except OSError:
         pass
+
+
+def _has_room() -> bool:
+    """Whether stderr takes a line at once; a pipe that is full, and that nobody reads, does not."""
+    import select
+
+    poll = select.poll()
+    poll.register(STDERR, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def announce(settings, listeners: list) -> None:

@@ -4,6 +4,8 @@ import atexit
 import os
 import sys
 
+from tidegate import console
+
 SHUT_DOWN = 0
 FAILED = 1
 # 2, a wrong command line, is said by the native half.
@@ -26,6 +28,7 @@ def flush() -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass
+    console.finish()
 
 
 def leave(status: int, wait_for_threads: bool = True) -> None:

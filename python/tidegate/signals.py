@@ -3,6 +3,8 @@
 import os
 import signal
 
+from tidegate import console
+
 CAUGHT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -18,8 +20,13 @@ def let_through() -> None:
 
 def end_at_once_from_now_on(status: int) -> None:
     """For when there is nothing left to finish: also a process that was to start again ends, with this status."""
+
+    def end(_number, _frame):
+        console.finish()
+        os._exit(status)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(status))
+        signal.signal(number, end)
 
 
 def start_in_background(work, name: str) -> None:

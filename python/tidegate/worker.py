@@ -33,7 +33,7 @@ import time
 
 from tidegate import _tidegate, exits
 from tidegate.application import ApplicationError, load
-from tidegate.console import announce, report, say, terminal_is_gone
+from tidegate.console import announce, give_back, report, say, take_over, terminal_is_gone
 from tidegate.signals import CAUGHT_SIGNALS, end_at_once_from_now_on, let_through, start_in_background
 
 # How long a pool thread may take to notice that there is nothing left to do. One that takes longer is
@@ -102,6 +102,13 @@ class Worker:
 
     def run(self, application=None) -> int:
         """Serves until there is an end to it, and says with which status to exit."""
+        take_over()
+        try:
+            return self._run(application)
+        finally:
+            give_back()
+
+    def _run(self, application) -> int:
         try:
             # What has waited while the process was started again is delivered here.
             if not self._handlers_before:
@@ -288,6 +295,7 @@ class Worker:
         self.supervision.wait_for_the_end()
         say(f"tidegate: the supervisor is gone, worker {os.getpid()} finishes what it is serving")
         if self.server is None:
+            exits.flush()
             os._exit(exits.SHUT_DOWN)
         self._drain()
 

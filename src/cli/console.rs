@@ -25,7 +25,7 @@ static CONSOLE: Mutex<Option<Console>> = Mutex::new(None);
 
 /// Says one sentence to the operator, whatever the level of the log.
 pub fn say(sentence: &str) {
-    print(&(one_line(sentence) + "\n"));
+    print((one_line(sentence) + "\n").as_bytes());
 }
 
 /// Waits until everything is written that was said, or for a second: to be called before the process ends.
@@ -56,7 +56,7 @@ struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        print_bytes(line);
+        print(line);
         Ok(line.len())
     }
 
@@ -65,11 +65,8 @@ impl Write for Stderr {
     }
 }
 
-fn print(line: &str) {
-    print_bytes(line.as_bytes());
-}
-
-fn print_bytes(line: &[u8]) {
+/// Leaves whole lines to the thread that writes to stderr.
+pub fn print(line: &[u8]) {
     match lines() {
         Ok(lines) => lines.append(line),
         // There is no thread: then rather wait for the reader than say nothing.
@@ -104,7 +101,7 @@ fn say_panic(panic: &PanicHookInfo<'_>) {
     if trace.status() == BacktraceStatus::Captured {
         text += &format!("{trace}\n");
     }
-    print(&text);
+    print(text.as_bytes());
 }
 
 fn log_line(level: log::Level, message: &str) -> String {

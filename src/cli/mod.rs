@@ -35,6 +35,8 @@ use std::process::ExitCode;
 
 #[cfg(feature = "wsgi")]
 pub use self::access::{AskedLog, access_log};
+#[cfg(feature = "wsgi")]
+pub use self::console::print;
 pub use self::console::{finish, say};
 pub use self::descriptors::make_room_for;
 pub use self::options::{Options, Refusal, parse};

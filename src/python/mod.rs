@@ -34,7 +34,21 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<settings::Settings>()?;
     module.add_class::<settings::BoundListener>()?;
     module.add_class::<server::PyServer>()?;
-    module.add_function(wrap_pyfunction!(command_line, module)?)
+    module.add_function(wrap_pyfunction!(command_line, module)?)?;
+    module.add_function(wrap_pyfunction!(write_stderr, module)?)?;
+    module.add_function(wrap_pyfunction!(finish_stderr, module)?)
+}
+
+/// write_stderr(lines): leaves whole lines to the thread that writes to stderr. Nothing is waited for.
+#[pyfunction]
+fn write_stderr(lines: &[u8]) {
+    cli::print(lines);
+}
+
+/// finish_stderr(): waits until everything is written, or for a second.
+#[pyfunction]
+fn finish_stderr(py: Python<'_>) {
+    py.detach(cli::finish);
 }
 
 /// command_line(arguments) -> Settings, or an exit status

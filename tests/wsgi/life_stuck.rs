@@ -2,13 +2,19 @@
 //! where they are, and a supervisor replaces the process.
 
 use std::fs;
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::life::{Life, folder, source};
+use super::life::{Life, Told, command, folder, signal, source};
 use super::support::loopback::{Client, PATIENCE, wait_until};
+use super::support::process::ask_over;
 
 /// Of the application. Long enough to be told apart from a machine that is busy.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -205,4 +211,49 @@ fn clients_that_leave_a_stuck_pool_are_let_go_where_there_is_no_timeout() {
     ["b", "c"].iter().for_each(|id| life.release(id));
     assert!([&mut second, &mut living].into_iter().all(|client| client.read("GET").code == 200));
     life.end();
+}
+
+/// A pipe on stderr that nobody reads costs lines, not answers.
+#[test]
+fn log_that_nobody_reads_stops_nobody() {
+    let ways = [&["--threads", "1"][..], &["--threads", "4"], &["--workers", "1", "--threads", "1"]];
+    for way in ways {
+        let folder = folder();
+        let noise = "    logging.error('noise' * 200)\n    print('noise', file=environ['wsgi.errors'])\n";
+        let fail = "    if environ['PATH_INFO'] == '/fail':\n        raise ValueError('on purpose')\n";
+        let call = "    return plain(environ, start_response)\n";
+        let outer =
+            format!("import logging\nplain = app\ndef app(environ, start_response):\n{noise}{fail}{call}");
+        folder.write("app.py", source("one") + &outer);
+        let path = folder.path().join("app.sock");
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = command(&folder);
+        command.args(["app:app", "-b"]).arg(format!("unix:{}", path.display())).args(way);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+        // The command has an end of the pipe, too.
+        drop(command);
+        wait_until("it listens", || UnixStream::connect(&path).is_ok());
+        let ask = |target: &str| ask_over(UnixStream::connect(&path).unwrap(), "GET", target, &[], b"");
+        // Five times what a pipe holds, and beyond what waits for a reader.
+        for round in 0..1_000 {
+            assert_eq!(ask("/fail").code, 500, "{way:?}, {round}");
+        }
+        let told = Told::of(&ask("/").text());
+        if way.contains(&"--workers") {
+            // And nobody stops its supervisor.
+            signal(told.pid, Signal::KILL);
+            assert_ne!(Told::of(&ask("/").text()).pid, told.pid);
+        }
+        let reading = thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            text
+        });
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{way:?}");
+        let text = reading.join().unwrap();
+        assert!(text.contains("on purpose"), "{way:?}: {} bytes", text.len());
+        // What a killed worker has not written is gone with it.
+        assert!(way.contains(&"--workers") || text.contains("lines lost"), "{way:?}: {} bytes", text.len());
+    }
 }
