@@ -13,6 +13,7 @@ use support::loopback::{Answer, PATIENCE, Running, serve_gateway, serve_with};
 use support::temp_folder::TempFolder;
 use tidegate::access_log::{FormattedLog, JsonLog, LogFile, LogFormat};
 use tidegate::gateway::Admission;
+use tidegate::limits::Limits;
 use tidegate::{AccessLog, Environ, Gateway, GatewayError, Server, StartResponse};
 
 /// Where a log goes in these tests.
@@ -108,6 +109,7 @@ fn formatted_log_shows_the_fields_and_variables_that_it_names() {
                   %({connection}o)s|%({HTTP_HOST}e)s|%({request_uri}e)s|%({NONE}e)s";
     let (server, mut written) = serve(|channel| FormattedLog::new(format.parse().unwrap(), channel), answer);
     let error_type = "text/plain; charset=utf-8";
+    let refused = |line: &str| format!("{line} LENGTH|-|-|{error_type}|LENGTH|close|-|-|-");
     for (request, expected) in [
         (
             "GET /a%20b?c HTTP/1.1\r\nHost: h\r\nx-id: 1\r\nX-Id: 2\r\n\r\n",
@@ -130,7 +132,9 @@ fn formatted_log_shows_the_fields_and_variables_that_it_names() {
             "POST /in HTTP/1.1\r\nHost: h\r\nX-Id: 3\r\nTransfer-Encoding: chunked\r\n\r\nno\r\n",
             format!("POST /in 400 LENGTH|3|-|{error_type}|LENGTH|close|h|/in|-"),
         ),
-        ("GET / HTTP/1.1\r\nno field\r\n\r\n", format!("- - 400 LENGTH|-|-|{error_type}|LENGTH|close|-|-|-")),
+        // Of a head that cannot be read, its request line may be; variables belong to a request.
+        ("GET /x HTTP/1.1\r\nno field\r\n\r\n", refused("GET - 400")),
+        ("GET /x  HTTP/1.1\r\nHost: h\r\n\r\n", refused("- - 400")),
     ] {
         let mut client = server.connect();
         client.send(request);
@@ -165,6 +169,36 @@ fn answer_by_the_head_alone_stands_in_the_log_as_others_do() {
     client.send("PUT /in HTTP/1.1\r\nHost: h\r\nX-Id: 3\r\nContent-Length: 500\r\n\r\nab");
     assert_eq!(client.read("PUT").code, 405);
     assert_eq!(written.next(), "PUT /in 405 2|3|GET|500");
+}
+
+#[test]
+fn request_whose_head_is_refused_is_logged_with_its_line() {
+    let format: LogFormat = "%(r)s|%(s)s".parse().unwrap();
+    let (sender, writes) = mpsc::channel();
+    let limits = Limits { head_timeout: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::new().limits(limits).listen("127.0.0.1:0".parse().unwrap());
+    let server = serve_with(server.access_log(FormattedLog::new(format, Channel(sender))), answer);
+    let mut written = Written { writes, lines: Vec::new() };
+    let mut late = server.connect();
+    late.send("GET /late HTTP/1.1\r\nHost");
+    assert_eq!(late.read("GET").code, 408);
+    assert_eq!(written.next(), "GET /late HTTP/1.1|408");
+    let mut early = server.connect();
+    early.send("GET /early HTTP/1.1\r\nHost");
+    early.end_sending();
+    assert_eq!(early.read("GET").code, 400);
+    assert_eq!(written.next(), "GET /early HTTP/1.1|400");
+    let long = "y".repeat(40_000);
+    for (request, expected) in [
+        ("GET /x?y HTTP/1.1\r\nno field\r\n\r\n".to_string(), "GET /x?y HTTP/1.1|400"),
+        ("GET /x HTTP/1.1\r\n\r\n".to_string(), "GET /x HTTP/1.1|400"),
+        ("GET /#x HTTP/1.0\r\n\r\n".to_string(), "GET /#x HTTP/1.0|400"),
+        (format!("GET /x HTTP/1.1\r\nX: {long}\r\n\r\n"), "GET /x HTTP/1.1|431"),
+        ("GET /x HTTP/3.0\r\n\r\n".to_string(), "-|505"),
+    ] {
+        server.connect().send(&request);
+        assert_eq!(written.next(), expected);
+    }
 }
 
 #[test]

@@ -229,7 +229,11 @@ impl Active {
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.exchange.http.request() {
             RequestState::Head if self.is_blank() => self.work = Work::End(Farewell::Clean),
-            RequestState::Head => self.refuse(ProtocolError::HeadTimeout, turn, out),
+            RequestState::Head => {
+                let input = mem::take(&mut self.input);
+                self.report_head(input.as_slice().0, turn);
+                self.refuse(ProtocolError::HeadTimeout, turn, out);
+            }
             RequestState::Body(_) => self.refuse(ProtocolError::BodyTimeout, turn, out),
             RequestState::Idle | RequestState::Complete | RequestState::Refused(_) => {
                 self.wake();
@@ -430,6 +434,7 @@ impl Active {
             Ok(None) if self.peer_side == PeerSide::Open => Round::Stuck,
             Ok(None) if is_blank(rest) => self.nothing_left(),
             Ok(None) => {
+                self.report_head(rest, turn);
                 self.exchange.http.refuse(ProtocolError::IncompleteRequest);
                 Round::Used(0)
             }

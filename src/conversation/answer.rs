@@ -9,14 +9,16 @@ use super::exchange::{Next, conclude, notes};
 use super::foreign::{Foreign, guard};
 use super::journal::{Outcome, RequestLine};
 use super::output_queue::OutputQueue;
-use super::report::Report;
+use super::report::{Report, line_of};
 use super::sink::{Sink, write_piece};
 use super::turn::Turn;
 use crate::gateway::{
     BodyKind, Content, Environ, FileRange, GatewayError, Piece, RequestContent, StartResponse,
 };
 use crate::message::{InvalidResponse, RequestHead, StatusCode};
-use crate::protocol::{BodyEncoder, FieldSlots, ProtocolError, ResponseState, parse_head};
+use crate::protocol::{
+    BodyEncoder, FieldSlots, ProtocolError, ResponseState, parse_head, parse_request_line,
+};
 
 /// How much of a file is read at a time. 64 KiB: as much as a socket takes.
 const FILE_PIECE_BYTES: u64 = 64 * 1024;
@@ -50,13 +52,11 @@ impl Active {
             Ok(kind) => {
                 self.work = Work::after(kind);
                 if self.report.is_none() && !matches!(self.work, Work::None) {
-                    self.report = Some(Report::of_line(head));
+                    self.report = Some(Report::of_line(line_of(head)));
                 }
             }
             Err(error) => {
-                let method = head.method.as_str();
-                let line = RequestLine { method, target: head.target.as_str(), version: head.version };
-                self.fail(Some(line), error, turn, out);
+                self.fail(Some(line_of(head)), error, turn, out);
             }
         }
     }
@@ -289,8 +289,8 @@ impl Active {
         if is_open_ended { Farewell::Reset } else { Farewell::Clean }
     }
 
-    /// Notes what the journal wants to know of a request that is refused although its head can be
-    /// read.
+    /// Notes what the journal wants to know of a request that is refused: all, if its head can be read; else its
+    /// request line, if that can.
     pub fn report_head(&mut self, head: &[u8], turn: &mut Turn<'_>) {
         let Some(wanted) = turn.journal.wanted() else {
             return;
@@ -301,6 +301,8 @@ impl Active {
             let environ =
                 Environ::new(&head, none, None, &turn.client, &turn.around.server, turn.around.now.moment);
             self.report = Some(Report::of_request(&head, &environ, wanted));
+        } else if let Some((method, target, version)) = parse_request_line(head, &turn.around.limits) {
+            self.report = Some(Report::of_line(RequestLine { method, target, version }));
         }
     }
 

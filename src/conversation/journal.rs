@@ -35,7 +35,7 @@ pub enum Outcome {
 pub struct ExchangeRecord<'a> {
     /// Who asked; none on a unix socket.
     pub peer: Option<SocketAddr>,
-    /// What was asked; none where the head could not be read.
+    /// What was asked; none where the request line could not be read.
     pub request: Option<RequestLine<'a>>,
     /// The status code of the response; 0 if none was started.
     pub status: u16,

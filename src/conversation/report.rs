@@ -28,16 +28,16 @@ struct Line {
 }
 
 impl Report {
-    /// Of a request that no access log wants to know of: enough to tell of its failure.
-    pub fn of_line(head: &RequestHead<'_>) -> Box<Report> {
-        let text = [head.method.as_str(), head.target.as_str()].concat();
-        let line = Some(Line { text, method_bytes: head.method.as_str().len(), version: head.version });
+    /// Of a request of which no more is known, or to be known: enough to tell of its failure.
+    pub fn of_line(line: RequestLine<'_>) -> Box<Report> {
+        let text = [line.method, line.target].concat();
+        let line = Some(Line { text, method_bytes: line.method.len(), version: line.version });
         Box::new(Report { line, ..Report::default() })
     }
 
     /// Of a request, as its application sees it before it has changed anything.
     pub fn of_request(head: &RequestHead<'_>, environ: &Environ<'_>, wanted: &Wanted) -> Box<Report> {
-        let mut report = Report::of_line(head);
+        let mut report = Report::of_line(line_of(head));
         let field = |name: &String| head.fields.get(name).map(<[u8]>::to_vec);
         report.request_fields = wanted.request_fields.iter().map(field).collect();
         let variable = |name: &String| environ.get(name).map(|value| value.into_owned());
@@ -56,12 +56,17 @@ impl Report {
         self.response_fields.clear();
     }
 
-    /// The request line, if the head could be read.
+    /// The request line, if it could be read.
     pub fn line(&self) -> Option<RequestLine<'_>> {
         let Line { text, method_bytes, version } = self.line.as_ref()?;
         let (method, target) = text.split_at(*method_bytes);
         Some(RequestLine { method, target, version: *version })
     }
+}
+
+/// The request line of a head that could be read.
+pub(super) fn line_of<'h>(head: &RequestHead<'h>) -> RequestLine<'h> {
+    RequestLine { method: head.method.0, target: head.target.as_str(), version: head.version }
 }
 
 /// The value of the first field of this name in a head as it was encoded.

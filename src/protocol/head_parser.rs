@@ -126,6 +126,17 @@ fn complete_head<'s, 'b>(
     Ok(ParsedHead { method, target, version, lines, length: input.len(), meaning })
 }
 
+/// Method, target and version of the request line at the start of the input, if it is whole and can be read: to be told
+/// of a head that is refused. What is wrong may be the target.
+pub fn parse_request_line<'b>(input: &'b [u8], limits: &Limits) -> Option<(&'b str, &'b str, Version)> {
+    let head = &input[blank_lines(input)..];
+    let end = head.iter().take(limits.request_line_bytes_max).position(|&byte| byte == b'\n')?;
+    let mut request = httparse::Request::new(&mut []);
+    request.parse(&head[..=end]).ok()?;
+    let version = if request.version? == 0 { Version::Http10 } else { Version::Http11 };
+    Some((request.method?, request.path?, version))
+}
+
 /// Judges a head, or as much as there is of it, line by line: what is wrong with it does not depend on where a
 /// read happens to end. A line is judged when it is complete, its length as soon as it is too long;
 /// of the request line the first byte is judged at once, since it tells other protocols apart. Lines
@@ -279,6 +290,22 @@ mod tests {
         refused("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", ProtocolError::InvalidHost);
         assert!(parse(b"GET / HTTP/1.0\r\n\r\n").is_ok());
         assert!(parse(b"GET / HTTP/1.1\r\nHost:\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn request_line_is_read_although_the_rest_cannot_be() {
+        let limits = Limits { request_line_bytes_max: 30, ..Limits::default() };
+        for (input, expected) in [
+            ("GET /a?b HTTP/1.1\r\n: c\r\n", Some(("GET", "/a?b", Version::Http11))),
+            ("\r\n\nM-X /#% HTTP/1.0\n", Some(("M-X", "/#%", Version::Http10))),
+            ("GET /a HTTP/1.1\r", None),
+            ("GET /a HTTP/1.2\r\n", None),
+            ("GET  /a HTTP/1.1\r\n", None),
+            ("GET /0123456789abcdef HTTP/1.1\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_request_line(input.as_bytes(), &limits), expected, "{input:?}");
+        }
     }
 
     #[test]

@@ -32,7 +32,9 @@ mod state;
 pub use chunked::{CHUNK_EXTENSION_BYTES_MAX, ChunkedDecoder, TRAILER_BYTES_MAX};
 pub use error::ProtocolError;
 pub use framing::{BodyDecoder, Decoded, FramingFields, RequestFraming, parse_content_length};
-pub use head_parser::{EMPTY_LINES_MAX, FieldSlots, ParsedHead, blank_lines, has_head_end, parse_head};
+pub use head_parser::{
+    EMPTY_LINES_MAX, FieldSlots, ParsedHead, blank_lines, has_head_end, parse_head, parse_request_line,
+};
 pub use http1::{HeadOpen, Http1, RETRY_AFTER_SECONDS};
 pub use meaning::{Expectation, Meaning};
 pub use persistence::{CloseReason, ConnectionOption, Persistence};
