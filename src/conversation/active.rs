@@ -388,6 +388,7 @@ impl Active {
         if rest.is_empty() {
             return self.nothing_left();
         }
+        turn.look_at_watch();
         if !turn.may_begin(out) {
             return Round::Stuck;
         }

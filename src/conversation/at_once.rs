@@ -33,6 +33,9 @@ impl Conversation {
                 0 => break,
                 request_bytes => used += request_bytes,
             }
+            if used < bytes.len() {
+                turn.look_at_watch();
+            }
         }
         used
     }

@@ -65,9 +65,9 @@ impl Budget {
 }
 
 /// How long a turn of the loop lasts before no connection begins a second request, or draws a second piece, in its turn
-/// of that. 5 ms: ten thousand quick requests fit in, nobody notices so little, and where each call takes longer,
+/// of that. 10 ms: ten thousand quick requests fit in, nobody notices so little, and where each call takes longer,
 /// everybody has one in turn.
-const TURN_TIME: Duration = Duration::from_millis(5);
+const TURN_TIME: Duration = Duration::from_millis(10);
 
 /// What tells how late it is in the middle of a turn.
 pub trait Watch {
@@ -154,11 +154,16 @@ pub struct Turn<'a> {
 impl Turn<'_> {
     /// Whether another request may be begun, while so much is owed to its client.
     #[inline]
-    pub(super) fn may_begin(&mut self, out: &OutputQueue) -> bool {
+    pub(super) fn may_begin(&self, out: &OutputQueue) -> bool {
+        self.budget.requests > 0 && out.owed() < self.output_bytes_high()
+    }
+
+    /// To be called between two requests: where it is late, no other is begun.
+    #[inline]
+    pub(super) fn look_at_watch(&mut self) {
         if self.around.is_late(Budget::TURN.requests.saturating_sub(self.budget.requests)) {
             self.budget.requests = 0;
         }
-        self.budget.requests > 0 && out.owed() < self.output_bytes_high()
     }
 
     /// Takes a piece off the budget, if another may be drawn.
@@ -233,4 +238,6 @@ pub enum Life {
     Running,
     /// It finishes what was begun.
     Draining,
+    /// It does, too; but until this moment clients may still ask on connections that they have kept.
+    HandingOver(Moment),
 }
