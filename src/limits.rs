@@ -33,8 +33,9 @@ pub struct Limits {
     /// Longest request content, after decoding; beyond it 413, before it is read where
     /// Content-Length tells. 1 GiB: as waitress; uploads larger than that want an object store.
     pub body_bytes_max: u64,
-    /// Request content kept in memory; what is longer goes to a temporary file without a name. 512 KiB:
-    /// as waitress; forms fit, and a thousand uploads at a time cost at most half a gigabyte.
+    /// Request content kept in memory while that is ample (see [`Limits::memory_bytes_max`]); what is longer goes to a
+    /// temporary file without a name. 8 MiB: forms and photographs fit, and what would not fit has to be written in one
+    /// go when that is found out, which takes a few milliseconds.
     pub body_memory_bytes_max: usize,
     /// Request content in temporary files, for all connections together and as long as the application keeps
     /// it; beyond it 503, or 413 for content that is longer than all of it, before it is read where
@@ -46,10 +47,12 @@ pub struct Limits {
     /// ones wait in the listen queue. 16,384: ten thousand and room to spare, at about
     /// 100 bytes each while they idle.
     pub connections_max: usize,
-    /// Bytes held for all connections together: heads in part, content in memory, output owed. Near
-    /// it, content goes to temporary files at once, and half a head waits to be read on until there
-    /// is room. At least twice [`Limits::head_bytes_max`], for each of several event loops. 256 MiB: a small machine
-    /// survives it.
+    /// Bytes held for all connections together: heads in part, content in memory, output owed, and requests that
+    /// applications have taken to other threads. From three quarters of it on, content goes to temporary files at once,
+    /// half a head waits to be read on, and nothing more is produced for who is owed anything. Where that lasts for a
+    /// second, or beyond it, those who hold most and have moved least give theirs back: content moves to the disk, the
+    /// others are cut. At least twice [`Limits::head_bytes_max`], for each of several event loops. 256 MiB: a small
+    /// machine survives it.
     pub memory_bytes_max: usize,
     /// Output owed to one peer above which nothing more is produced for it and nothing more read
     /// from it. 64 KiB: one write fills a socket's default send buffer.
@@ -91,7 +94,7 @@ impl Default for Limits {
             head_bytes_max: 32 * 1024,
             fields_max: 100,
             body_bytes_max: 1 << 30,
-            body_memory_bytes_max: 512 * 1024,
+            body_memory_bytes_max: 8 << 20,
             spool_bytes_max: None,
             connections_max: 16_384,
             memory_bytes_max: 256 << 20,

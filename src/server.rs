@@ -30,9 +30,9 @@ use std::time::Duration;
 pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, ServerInfo, StartResponse};
 use crate::limits::Limits;
-use crate::reactor::EventLoop;
 #[cfg(feature = "wsgi")]
 pub(crate) use crate::reactor::spool_bytes_by_default;
+use crate::reactor::{AtLowTide, EventLoop};
 pub use crate::reactor::{InvalidAddress, ListenAddress, Listener, ServerHandle};
 
 /// Most addresses of one server.
@@ -70,6 +70,7 @@ pub struct Server {
     info: ServerInfo,
     access_log: Option<Box<dyn AccessLog + Send>>,
     hold_max: Duration,
+    at_low_tide: Option<AtLowTide>,
     /// One more than this, so that the default is one.
     more_reactors: usize,
 }
@@ -130,6 +131,17 @@ impl Server {
         self
     }
 
+    /// Calls `act` when much of the memory that requests and responses have taken has been free for a second. It runs on
+    /// the thread of the event loop, between turns.
+    ///
+    /// Allocators keep what is freed, in case it is needed again: after a burst of uploads a server that does nothing
+    /// may hold tens of megabytes. Whoever has chosen the allocator knows how it gives them back, as `malloc_trim` of
+    /// glibc does; the program `tidegate` calls that.
+    pub fn at_low_tide(mut self, act: impl Fn() + Send + Sync + 'static) -> Server {
+        self.at_low_tide = Some(Arc::new(act));
+        self
+    }
+
     /// Runs several event loops, on a thread each, with its own connections and its own gateway: see
     /// [`BoundServer::run_each`]. Each listens on a socket of its own where the system shares connections
     /// out between them (Linux). Bounds of all connections together are divided among the loops.
@@ -173,6 +185,9 @@ impl Server {
             let log = logs.pop().flatten();
             let mut event_loop = EventLoop::new(listeners, limits.clone(), self.info.clone(), log)?;
             event_loop.hold_responses(self.hold_max);
+            if let Some(act) = &self.at_low_tide {
+                event_loop.at_low_tide(act.clone());
+            }
             Ok(event_loop)
         };
         let mut loops = sets.into_iter().map(new_loop).collect::<io::Result<Vec<_>>>()?;

@@ -145,3 +145,40 @@ fn request_that_another_thread_holds_counts_after_its_client_has_left() {
     held.lock().unwrap().clear();
     assert_eq!(upload("/", 400_000), b"memory", "and gives it back");
 }
+
+/// With an allocator that keeps what was freed, an idle program would stay as large as its busiest moment.
+#[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
+#[test]
+fn program_is_small_again_after_a_burst_of_uploads() {
+    use std::io::Write;
+    use support::loopback::wait_until;
+    use support::process::Program;
+
+    const UPLOADS: usize = 320;
+    const BYTES: usize = 100_000;
+    let program = Program::start(&[]);
+    let rss_bytes = || -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        1024 * line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap()
+    };
+    assert_eq!(program.get("/").code, 200);
+    let before = rss_bytes();
+    // All but the last byte, so that all of them are in memory together.
+    let uploads: Vec<_> = (0..UPLOADS)
+        .map(|_| {
+            let mut stream = program.connect();
+            let head = format!("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: {BYTES}\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&[b'x'; BYTES - 1]).unwrap();
+            stream
+        })
+        .collect();
+    wait_until("the uploads are in memory", || rss_bytes() > before + UPLOADS * BYTES / 2);
+    // Who stays behind them keeps the heap from shrinking at its end.
+    let mut behind = program.connect();
+    behind.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap();
+    assert_eq!(program.get("/").code, 200);
+    drop(uploads);
+    wait_until("what is free has gone back", || rss_bytes() < before + 4 * MIB);
+}

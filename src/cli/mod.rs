@@ -19,6 +19,7 @@ mod bench;
 mod console;
 mod descriptors;
 mod environment;
+mod heap;
 mod options;
 mod signals;
 mod units;
@@ -39,6 +40,7 @@ pub use self::access::{AskedLog, access_log};
 pub use self::console::print;
 pub use self::console::{finish, say};
 pub use self::descriptors::make_room_for;
+pub use self::heap::give_back;
 pub use self::options::{Options, Refusal, parse};
 #[cfg(feature = "wsgi")]
 pub use self::wsgi_options::WsgiOptions;
@@ -150,7 +152,7 @@ fn warn_of_no_listings(folder: &Path, files: &StaticFiles) {
 
 /// A server with these limits and the access log that was asked for, without an address yet.
 fn server(options: &Options, limits: Limits) -> io::Result<Server> {
-    let server = Server::new().limits(limits);
+    let server = Server::new().limits(limits).at_low_tide(give_back);
     Ok(match on_stdout(options.access_log())? {
         Some(log) => server.access_log(log),
         None => server,

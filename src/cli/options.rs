@@ -402,7 +402,7 @@ struct LimitOptions {
     /// Longest request content; beyond it 413
     #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_bytes_max))]
     body_max: Size,
-    /// Request content kept in memory; beyond it in a temporary file
+    /// Content of a request kept in memory while that is ample; beyond it in a temporary file
     #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_memory_bytes_max as u64))]
     body_memory_max: Size,
     /// Request content in temporary files, for all connections together; beyond it 503 [default: half of what

@@ -116,6 +116,8 @@ pub(super) struct Incoming {
     /// where in the bytes everything was, and happens only to content that came in pieces.
     pub head: Vec<u8>,
     content: OwnedContent,
+    /// Bytes of content, where the head has said it.
+    length: Option<u64>,
     arrival: Flow,
 }
 
@@ -500,8 +502,9 @@ impl Active {
         let (head, behind) = bytes.split_at(parsed.length);
         let arrival = Flow::new(self.exchange.begun);
         let content = OwnedContent::default();
-        self.work = Work::Collect(Box::new(Incoming { head: head.to_vec(), content, arrival }));
-        let place = parsed.meaning.framing.declared_length().map_or(Ok(()), |length| turn.place_for(length));
+        let length = parsed.meaning.framing.declared_length();
+        self.work = Work::Collect(Box::new(Incoming { head: head.to_vec(), content, length, arrival }));
+        let place = length.map_or(Ok(()), |length| turn.place_for(length));
         if let Err(error) = place {
             if error == ProtocolError::NoPlaceForContent {
                 turn.journal.failure(None, &GatewayError::new(NO_ROOM));
@@ -524,7 +527,11 @@ impl Active {
             return Round::Used(0);
         }
         let (used, content) = decode_all(&mut self.exchange.http, rest);
-        let kept = incoming.content.append(&content, turn.content_memory_bytes_max(), turn.disk);
+        let memory_bytes_max = turn.content_memory_bytes_max(incoming.length);
+        if memory_bytes_max > 0 {
+            incoming.content.make_room(content.len(), incoming.length);
+        }
+        let kept = incoming.content.append(&content, memory_bytes_max, turn.disk);
         if let Err(error) = kept {
             turn.journal.failure(None, &error.into());
             self.exchange.http.refuse(ProtocolError::NoPlaceForContent);

@@ -188,7 +188,7 @@ impl Turn<'_> {
     /// # Errors
     /// There never will be one, or there is none now.
     pub(super) fn place_for(&self, content_length: u64) -> Result<(), ProtocolError> {
-        if content_length <= self.content_memory_bytes_max() as u64 {
+        if self.content_memory_bytes_max(Some(content_length)) > 0 {
             return Ok(());
         }
         let room = self.disk.room();
@@ -200,11 +200,13 @@ impl Turn<'_> {
         Err(if is_too_large { ProtocolError::ContentTooLarge } else { ProtocolError::NoPlaceForContent })
     }
 
-    /// How much of a request's content may stay in memory.
-    pub(super) fn content_memory_bytes_max(&self) -> usize {
+    /// How much of a request's content may stay in memory: none of it where all of it, if its length is known, would
+    /// be too long.
+    pub(super) fn content_memory_bytes_max(&self, content_length: Option<u64>) -> usize {
+        let most = self.around.limits.body_memory_bytes_max;
         match self.memory {
-            Memory::Ample => self.around.limits.body_memory_bytes_max,
-            Memory::Scarce => 0,
+            Memory::Ample if content_length.is_none_or(|length| length <= most as u64) => most,
+            Memory::Ample | Memory::Scarce => 0,
         }
     }
 }

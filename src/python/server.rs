@@ -232,7 +232,8 @@ fn assemble(
         ..ServerInfo::default()
     };
     let hold_max = if surroundings.multithread { Duration::ZERO } else { HOLD_MAX };
-    let mut server = Server::new().limits(limits).info(info).hold_responses(hold_max);
+    let server = Server::new().limits(limits).info(info).hold_responses(hold_max);
+    let mut server = server.at_low_tide(cli::give_back);
     for listener in listeners {
         server = server.listener(listener.get().duplicate()?);
     }

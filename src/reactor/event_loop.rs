@@ -28,9 +28,9 @@ use super::descriptors;
 use super::disk::{RealDisk, spool_bytes_by_default};
 use super::journal::LoopJournal;
 use super::listener::{Accepted, Accepting, Listener, Listening};
-use super::pressure::{SPILLED_BYTES_MAX, STALL_MAX, most_expensive};
+use super::pressure::{SPILLED_BYTES_MAX, STALL_MAX, Tide, most_expensive};
 use super::room::{Found, LOOKS_PER_TURN, Standing};
-use super::shared::{Settings, Shared};
+use super::shared::{AtLowTide, Settings, Shared};
 use super::shutdown::{Command, Queue, ServerHandle};
 use super::socket::signs;
 use super::timers::Timers;
@@ -78,6 +78,7 @@ pub(crate) struct EventLoop {
     journal: LoopJournal,
     clock: Clock,
     hold_max: Duration,
+    at_low_tide: AtLowTide,
     /// Which of how many loops of the same server it is.
     place: (u32, u32),
 }
@@ -111,12 +112,18 @@ impl EventLoop {
             journal: LoopJournal::new(access_log, clock),
             clock,
             hold_max: Duration::ZERO,
+            at_low_tide: Arc::new(|| {}),
         })
     }
 
     /// Lets finished responses wait for others, for so long.
     pub fn hold_responses(&mut self, hold_max: Duration) {
         self.hold_max = hold_max;
+    }
+
+    /// What to do when much memory has become free.
+    pub fn at_low_tide(&mut self, act: AtLowTide) {
+        self.at_low_tide = act;
     }
 
     /// Makes several loops those of one server, which one handle shuts down.
@@ -160,6 +167,7 @@ impl EventLoop {
             locals: self.listeners.iter().map(Listener::local).collect(),
             queue: self.queue.clone(),
             hold_max: self.hold_max,
+            at_low_tide: self.at_low_tide,
             clock: self.clock,
         };
         let mut shared = Shared::new(gateway, settings);
@@ -210,6 +218,7 @@ pub(super) struct Running<'g, L: Listening = Listener> {
     last_call: Option<Moment>,
     /// Since when memory has been scarce, or those who stalled last gave theirs back.
     scarce_since: Option<Moment>,
+    tide: Tide,
     pub shared: Shared<'g>,
 }
 
@@ -299,6 +308,7 @@ impl<'g, L: Listening> Running<'g, L> {
             drain_until: None,
             last_call: None,
             scarce_since: None,
+            tide: Tide::default(),
             shared,
         }
     }
@@ -315,7 +325,7 @@ impl<'g, L: Listening> Running<'g, L> {
             Accepting::Paused(until) => Some(until),
             Accepting::Ready | Accepting::Waiting => None,
         });
-        let pressure = self.scarce_since.map(|since| since + STALL_MAX);
+        let pressure = self.scarce_since.map(|since| since + STALL_MAX).or(self.tide.due());
         let next = pauses
             .chain(self.timers.next())
             .chain(self.drain_until)
@@ -468,7 +478,8 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Takes memory back from those who stall, once it has been scarce for a while.
+    /// Takes memory back from those who stall, once it has been scarce for a while; and gives back to the system what
+    /// has been free for a while.
     fn watch_memory(&mut self) {
         let now = self.shared.around.now.moment;
         if self.shared.is_memory_exhausted() {
@@ -482,6 +493,9 @@ impl<'g, L: Listening> Running<'g, L> {
             }
             (Memory::Scarce, since) => since.or(Some(now)),
         };
+        if self.tide.note(self.shared.memory_in_use(), now) {
+            (self.shared.at_low_tide)();
+        }
     }
 
     /// Lets those give memory back that hold much and have stalled for long, `stall_min` at least, until it is ample

@@ -56,4 +56,5 @@ pub use address::{InvalidAddress, ListenAddress};
 pub(crate) use disk::spool_bytes_by_default;
 pub(crate) use event_loop::EventLoop;
 pub use listener::Listener;
+pub(crate) use shared::AtLowTide;
 pub use shutdown::ServerHandle;

@@ -6,6 +6,9 @@
 //! those who do not move stop everybody else. So where it lasts, or the limit is passed, the connections that hold
 //! much and have not moved for long give back what they hold: content that is on its way moves to the disk, and
 //! whoever does not read, or sends no more of a head, is cut.
+//!
+//! Afterwards there is much that is free and still belongs to the process. [`Tide`] says when the time has come to give it
+//! back to the system.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -19,6 +22,42 @@ pub(super) const STALL_MAX: Duration = Duration::from_secs(1);
 
 /// Content that is moved to the disk at a time. 16 MiB: some 10 ms of copying into the system's cache.
 pub(super) const SPILLED_BYTES_MAX: usize = 16 << 20;
+
+/// Memory in use above which it is worth the while to give back to the system what has become free. 1 MiB: a few ordinary
+/// exchanges never come near it.
+const TIDE_BYTES_MIN: usize = 1 << 20;
+
+/// How long memory must have been free again before it is given back. 1 s: a burst has pauses, and would only take
+/// again what it has just given.
+const TIDE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The rise and fall of the memory in use.
+#[derive(Debug, Default)]
+pub(super) struct Tide {
+    /// The most that was in use since memory was last given back.
+    high_bytes: usize,
+    /// Since when less than half of that is.
+    low_since: Option<Moment>,
+}
+
+impl Tide {
+    /// Takes note of what is in use now. Whether what has become free is to be given back to the system: it will be.
+    pub fn note(&mut self, bytes: usize, now: Moment) -> bool {
+        self.high_bytes = self.high_bytes.max(bytes);
+        let is_low = self.high_bytes >= TIDE_BYTES_MIN && bytes < self.high_bytes / 2;
+        self.low_since = if is_low { self.low_since.or(Some(now)) } else { None };
+        let is_over = self.due().is_some_and(|due| due <= now);
+        if is_over {
+            *self = Tide { high_bytes: bytes, low_since: None };
+        }
+        is_over
+    }
+
+    /// When memory is to be given back, if nothing changes.
+    pub fn due(&self) -> Option<Moment> {
+        self.low_since.map(|since| since + TIDE_PAUSE)
+    }
+}
 
 /// What a connection holds although it is the peer's turn to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +87,20 @@ pub(super) fn most_expensive(mut holdings: Vec<Holding>, stall_min: Duration, no
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_given_back_a_second_after_it_has_become_free_and_once() {
+        let mut tide = Tide::default();
+        let mut note = |millis, bytes| tide.note(bytes, Moment::START + Duration::from_millis(millis));
+        // Little is never worth it.
+        assert!(!note(0, 500_000) && !note(10, 0) && !note(2_000, 0));
+        assert!(!note(3_000, 40_000_000) && !note(3_500, 10_000));
+        // The burst goes on, and pauses again.
+        assert!(!note(4_000, 30_000_000) && !note(4_100, 0) && !note(5_099, 0));
+        assert!(note(5_100, 0));
+        assert!(!note(9_000, 0));
+        assert_eq!(tide.due(), None);
+    }
 
     #[test]
     fn who_holds_much_for_long_comes_first_and_who_moves_last() {

@@ -25,6 +25,9 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 /// hundred complaints a second are enough.
 const PATIENCE_AFTER_PANIC: Duration = Duration::from_millis(10);
 
+/// Gives memory that has become free back to the system, as whoever has chosen the allocator knows how.
+pub(crate) type AtLowTide = Arc<dyn Fn() + Send + Sync>;
+
 /// Lent to each connection for its turn.
 pub(super) struct Shared<'g> {
     pub gateway: &'g mut dyn Gateway,
@@ -41,6 +44,8 @@ pub(super) struct Shared<'g> {
     detached: MemoryAccount,
     /// Finished responses that wait for others.
     pub held: HeldResponses,
+    /// What to do when much memory has become free.
+    pub at_low_tide: AtLowTide,
     clock: Clock,
     /// The address of each listener, as applications know it.
     locals: Vec<Option<SocketAddr>>,
@@ -61,6 +66,8 @@ pub(super) struct Settings {
     pub queue: Arc<WakeupQueue>,
     /// How long a finished response may wait for others.
     pub hold_max: Duration,
+    /// What to do when much memory has become free.
+    pub at_low_tide: AtLowTide,
     pub clock: Clock,
 }
 
@@ -82,7 +89,8 @@ pub(super) struct Lent<'a> {
 impl<'g> Shared<'g> {
     /// Around this application.
     pub fn new(gateway: &'g mut dyn Gateway, settings: Settings) -> Shared<'g> {
-        let Settings { limits, server, registry, journal, disk, locals, queue, hold_max, clock } = settings;
+        let Settings { limits, server, registry, journal, disk, locals, queue, hold_max, at_low_tide, clock } =
+            settings;
         Shared {
             gateway,
             around: Surroundings::new(limits, server, clock.read()),
@@ -93,6 +101,7 @@ impl<'g> Shared<'g> {
             held_bytes: 0,
             detached: MemoryAccount::default(),
             held: HeldResponses::new(hold_max),
+            at_low_tide,
             clock,
             locals,
             output: OutputQueue::default(),
@@ -133,7 +142,7 @@ impl<'g> Shared<'g> {
 
     /// Bytes that connections hold, and requests that have left them for other threads.
     #[inline]
-    fn memory_in_use(&self) -> usize {
+    pub fn memory_in_use(&self) -> usize {
         self.held_bytes + self.detached.bytes()
     }
 

@@ -113,6 +113,7 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
             queue: queue.clone(),
             // By the real clock, which so has no part in it.
             hold_max: rng.pick(&[Duration::ZERO, Duration::MAX]),
+            at_low_tide: Arc::new(|| {}),
             clock,
         },
     );

@@ -338,8 +338,6 @@ pub(super) struct Awaited {
     seat: Seat,
     /// When the application has taken too long.
     until: Option<Moment>,
-    /// Bytes of the request, which waits for a thread or is being answered.
-    request_bytes: usize,
 }
 
 impl Awaited {
@@ -347,11 +345,10 @@ impl Awaited {
     pub fn wait(
         exchange: Arc<Exchange>,
         place: Place<Arc<Exchange>, Arc<Exchange>>,
-        request_bytes: usize,
         until: Option<Moment>,
         start_response: StartResponse<'_>,
     ) -> Body {
-        let awaited = Awaited { seat: Seat { exchange, place }, until, request_bytes };
+        let awaited = Awaited { seat: Seat { exchange, place }, until };
         start_response.later(until, awaited)
     }
 }
@@ -392,10 +389,6 @@ impl Later for Awaited {
 
     fn client_has_finished(&mut self) {
         self.seat.client_has_finished();
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.request_bytes
     }
 }
 

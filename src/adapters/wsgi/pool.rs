@@ -80,13 +80,12 @@ impl Gateway for Pool {
         let until = self.timeout.map(|timeout| start_response.now() + timeout);
         let has_finished = environ.client().has_finished_sending;
         let (wakeup, environ) = (environ.wakeup(), environ.detach());
-        let request_bytes = environ.memory_bytes();
         let exchange = Arc::new(Exchange::new(environ, wakeup));
         let place = self.jobs.push(exchange.clone());
         if has_finished {
             place.step_back();
         }
-        Ok(Awaited::wait(exchange, place, request_bytes, until, start_response))
+        Ok(Awaited::wait(exchange, place, until, start_response))
     }
 
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
