@@ -97,8 +97,9 @@ pub(super) fn end_when_stuck(watched: Arc<Watched>, timeout: Duration) -> io::Re
     thread::Builder::new().name("watchdog".to_string()).spawn(watch).map(drop)
 }
 
-/// How long the stacks of stuck threads are waited for: whoever has the interpreter's lock may be one of them.
-const STACKS_WAIT: Duration = Duration::from_secs(1);
+/// How long the stacks of stuck threads are waited for at least: whoever has the interpreter's lock may be one of them,
+/// or only somebody who computes. 1 s: threads that compute let go of it after 5 ms.
+const STACKS_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// Tells the operator of calls in a pool that take longer than `timeout`. When that is all of its threads, nobody is
 /// answered any more: a supervisor, if there is one, is told to start another process in the place of this one.
@@ -110,12 +111,15 @@ pub(super) fn watch_pool(crew: Crew, timeout: Duration, mut supervisor: Option<F
         while !crew.is_closed() {
             thread::sleep(pause);
             let found = standstill.look(crew.unanswered_calls(), Instant::now());
-            let stacks = if found.fresh.is_empty() { Some(Vec::new()) } else { stacks_of(&found.fresh) };
+            let stacks = match &found.fresh[..] {
+                [] => Some(Vec::new()),
+                fresh => stacks_of(fresh, (timeout / 2).max(STACKS_WAIT_MIN)),
+            };
             tell(&found.fresh, stacks.as_deref(), timeout);
             let is_lock_held = stacks.is_none();
             let are_all = found.stuck > 0 && found.stuck >= crew.thread_count();
             if is_lock_held || (are_all && !is_standing) {
-                replace_process(crew.thread_count(), supervisor.take(), is_lock_held);
+                replace_process(crew.thread_count(), supervisor.as_mut(), is_lock_held);
             }
             is_standing = are_all;
         }
@@ -136,12 +140,12 @@ fn tell(calls: &[Call], stacks: Option<&[String]>, timeout: Duration) {
 
 /// All threads are stuck, or one is that keeps the interpreter's lock from the others.
 #[cold]
-fn replace_process(threads: usize, supervisor: Option<File>, is_lock_held: bool) {
+fn replace_process(threads: usize, supervisor: Option<&mut File>, is_lock_held: bool) {
     let what = match is_lock_held {
         true => "a thread keeps the interpreter's lock from all others".to_string(),
         false => format!("all {threads} threads are stuck"),
     };
-    let Some(mut supervisor) = supervisor else {
+    let Some(supervisor) = supervisor else {
         let outlook = "nothing is answered until one comes back (with --workers it would be replaced)";
         return say(&format!("tidegate: {what}: {outlook}"));
     };
@@ -156,7 +160,7 @@ fn replace_process(threads: usize, supervisor: Option<File>, is_lock_held: bool)
 }
 
 /// The Python stack of each of these calls; none if the interpreter's lock cannot be had.
-fn stacks_of(calls: &[Call]) -> Option<Vec<String>> {
+fn stacks_of(calls: &[Call], patience: Duration) -> Option<Vec<String>> {
     let (sender, receiver) = mpsc::channel();
     let threads: Vec<u64> = calls.iter().map(|call| call.thread).collect();
     let ask = move || {
@@ -171,7 +175,7 @@ fn stacks_of(calls: &[Call]) -> Option<Vec<String>> {
         let _ = sender.send(stacks);
     };
     thread::Builder::new().name("stacks".to_string()).spawn(ask).ok()?;
-    receiver.recv_timeout(STACKS_WAIT).ok()?
+    receiver.recv_timeout(patience).ok()?
 }
 
 /// Finds out which calls are stuck, by looking again and again.
