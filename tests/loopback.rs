@@ -1162,3 +1162,34 @@ fn requests_that_wait_for_a_full_gateway_are_answered_by_a_server_that_drains() 
     drop(client);
     thread.join().unwrap().unwrap();
 }
+
+/// A front end that sends its next request just then on a connection that it has kept must not lose it.
+#[test]
+fn kept_connections_are_told_of_a_hand_over_with_their_next_answer() {
+    for is_restart in [false, true] {
+        let mut server = serve(echo, Limits::default());
+        let (mut used, mut unused) = (server.connect(), server.connect());
+        assert!(!used.get("/before").says_close() && !unused.get("/before").says_close());
+        let begun = Instant::now();
+        if is_restart {
+            server.handle.restart()
+        } else {
+            server.handle.hand_over()
+        }
+        let is_open = used.is_quiet_for(Duration::from_millis(100));
+        // Where the machine took the time, nothing is shown.
+        if begun.elapsed() < Duration::from_millis(200) {
+            assert!(is_open, "it was closed at once");
+            assert!(used.get("/during").says_close());
+            assert_eq!(used.read_end(), End::Fin);
+        }
+        // The other is not waited for without end; and no longer where the server is to end for good.
+        if !is_restart {
+            server.handle.drain();
+        }
+        assert_eq!(unused.read_end(), End::Fin);
+        drop((used, unused));
+        server.join();
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
+}

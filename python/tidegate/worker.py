@@ -280,15 +280,15 @@ class Worker:
             self._hear_shutdown()
         else:
             self.wants_restart = True
-            self._drain(hand_over=True)
+            self._drain(restart=True)
             say("tidegate finishes what it is serving, and starts again")
 
     def _hear_reopen(self) -> None:
         self.server.reopen_logs()
 
-    def _drain(self, hand_over=False) -> None:
+    def _drain(self, **how) -> None:
         self._is_draining = True
-        self.server.drain(hand_over=hand_over)
+        self.server.drain(**how)
 
     def _follow_supervisor(self) -> None:
         """Serves nobody new when the supervisor is gone: there would be no one to end this process."""
@@ -306,7 +306,7 @@ class Worker:
             exits.flush()
             os._exit(exits.CHANGED)
         self.status = exits.CHANGED
-        self._drain(hand_over=True)
+        self._drain(restart=True)
         time.sleep(_RELOAD_SECONDS)
         self.server.stop()
 

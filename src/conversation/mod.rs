@@ -208,10 +208,11 @@ impl Conversation {
     /// Ends the conversation if no request has begun: for a server that shuts down. A client that has just
     /// connected is sending its first request, and would not try again as one does whose kept connection
     /// ends: it is waited for a little.
-    pub fn finish_if_idle(&mut self, now: Moment) {
+    /// A kept connection is one on which a front end may be sending its next request: where another server takes over, it
+    /// has its time, too.
+    pub fn finish_if_idle(&mut self, now: Moment, life: Life) {
         let is_over = match self.phase {
-            Phase::Fresh(accepted, _) => accepted + FIRST_REQUEST_PATIENCE <= now,
-            Phase::Kept(..) => true,
+            Phase::Fresh(..) | Phase::Kept(..) => self.last_chance(life).is_none_or(|until| until <= now),
             Phase::Active(_) | Phase::Finished(_) => false,
         };
         if is_over {
@@ -219,12 +220,14 @@ impl Conversation {
         }
     }
 
-    /// Until when a server that shuts down waits for the first request of a client that has connected;
-    /// none if there was one.
-    pub fn last_chance(&self) -> Option<Moment> {
-        match self.phase {
-            Phase::Fresh(accepted, _) => Some(accepted + FIRST_REQUEST_PATIENCE),
-            Phase::Kept(..) | Phase::Active(_) | Phase::Finished(_) => None,
+    /// Until when a server that shuts down waits for the first request of a client that has connected, or for the
+    /// last one of a client whose connection was kept; none if it does not.
+    pub fn last_chance(&self, life: Life) -> Option<Moment> {
+        match (&self.phase, life) {
+            (_, Life::Running) => None,
+            (Phase::Fresh(accepted, _), _) => Some(*accepted + FIRST_REQUEST_PATIENCE),
+            (Phase::Kept(..), Life::HandingOver(until)) => Some(until),
+            (Phase::Kept(..), Life::Draining) | (Phase::Active(_) | Phase::Finished(_), _) => None,
         }
     }
 

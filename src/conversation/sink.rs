@@ -148,7 +148,7 @@ impl ResponseSink for Sink<'_> {
         };
         let http = &mut self.exchange.http;
         let before = http.head_open();
-        if self.around.life == Life::Draining {
+        if self.around.life != Life::Running {
             http.close_after(CloseReason::ShuttingDown);
         }
         http.end_head(head, self.out.buffer(), length)?;

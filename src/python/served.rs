@@ -71,7 +71,7 @@ impl Served<'_> {
             Some(supervisor) => drop(supervisor.write_all(WORN)),
             None => {
                 self.reached = Reached::MaxRequests;
-                self.handle.hand_over();
+                self.handle.restart();
             }
         }
     }

@@ -105,12 +105,17 @@ impl PyServer {
         result
     }
 
-    /// drain(hand_over=False): finishes what is being served, and ends. Clients that wait to be accepted
-    /// are left to others that listen on the same sockets, if there are others. From any thread.
-    #[pyo3(signature = (*, hand_over=false))]
-    fn drain(&self, hand_over: bool) {
+    /// drain(hand_over=False, restart=False): finishes what is being served, and ends. Clients that wait to be accepted
+    /// are left to others that listen on the same sockets, if there are others, or until this process has started again. From
+    /// any thread.
+    #[pyo3(signature = (*, hand_over=false, restart=false))]
+    fn drain(&self, hand_over: bool, restart: bool) {
         *lock(&self.outcome) = "drained";
-        if hand_over { self.handle.hand_over() } else { self.handle.drain() }
+        match (hand_over, restart) {
+            (_, true) => self.handle.restart(),
+            (true, false) => self.handle.hand_over(),
+            (false, false) => self.handle.drain(),
+        }
     }
 
     /// stop(): ends at once. From any thread.

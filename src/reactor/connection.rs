@@ -163,7 +163,7 @@ impl<S: Transport> Connection<S> {
     /// When its timer is to go off.
     #[inline(always)]
     pub fn deadline(&self, limits: &Limits, life: Life) -> Option<Moment> {
-        let last_chance = self.conversation.last_chance().filter(|_| life == Life::Draining);
+        let last_chance = self.conversation.last_chance(life);
         let of_conversation = last_chance.or(self.conversation.deadline(limits));
         match &self.output {
             Output::Clear => of_conversation,

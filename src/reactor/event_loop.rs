@@ -51,6 +51,11 @@ const LAST_ACCEPTS: usize = 4096;
 /// has not been seen yet. 100 ms: a busy proxy sends a few ms after it has connected; and an end that comes
 /// so much later disturbs nobody.
 const LAST_CALL: Duration = Duration::from_millis(100);
+/// How long a kept connection may bring another request where another server takes over. 5 s: those that a front end keeps
+/// busy are used within that, and told to be the last time.
+const GRACE_HANDING_OVER: Duration = Duration::from_secs(5);
+/// The same where this server starts again, and new clients wait for it. 250 ms: less than it takes to load an application.
+const GRACE_RESTARTING: Duration = Duration::from_millis(250);
 /// Wake-ups answered, and remainders of earlier turns taken up, in a turn.
 const REMAINDERS_PER_TURN: usize = 256;
 /// Timers that go off in a turn. 64: closing a connection takes some 8 µs, at times 20, and 10,000 may
@@ -660,6 +665,11 @@ impl<'g, L: Listening> Running<'g, L> {
                 self.accept_who_waits();
                 self.listeners.clear();
             }
+            if queue == Queue::Accepted && self.shared.around.life != Life::Draining {
+                // It is to end for good now, and that is waited for.
+                self.shared.around.life = Life::Draining;
+                self.look_at_all();
+            }
             return;
         }
         log::info!("draining: {} connections are open", self.connections.len());
@@ -673,7 +683,18 @@ impl<'g, L: Listening> Running<'g, L> {
         if self.last_call.is_none() {
             self.listeners.clear();
         }
-        self.shared.around.life = Life::Draining;
+        // They are to end by themselves, before what is left is cut.
+        let grace = |grace: Duration| grace.min(self.shared.around.limits.drain_timeout / 2);
+        self.shared.around.life = match queue {
+            Queue::Accepted => Life::Draining,
+            Queue::Left => Life::HandingOver(now + grace(GRACE_HANDING_OVER)),
+            Queue::Waiting => Life::HandingOver(now + grace(GRACE_RESTARTING)),
+        };
+        self.look_at_all();
+    }
+
+    /// Gives every connection a last look for a request that has just arrived.
+    fn look_at_all(&mut self) {
         self.starved.clear();
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {

@@ -7,8 +7,9 @@ use super::wakeup_queue::WakeupQueue;
 
 const RUN: u8 = 0;
 const HAND_OVER: u8 = 1;
-const DRAIN: u8 = 2;
-const STOP: u8 = 3;
+const RESTART: u8 = 2;
+const DRAIN: u8 = 3;
+const STOP: u8 = 4;
 
 /// What the loop was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(super) enum Queue {
     Accepted,
     /// They are left to others that listen on the same socket.
     Left,
+    /// They wait until this server has started again.
+    Waiting,
 }
 
 /// Shuts a server down. Can be cloned and sent to other threads; outlives the server harmlessly.
@@ -49,9 +52,17 @@ impl ServerHandle {
     }
 
     /// As [`drain`](ServerHandle::drain), but clients that wait to be accepted are left to another server
-    /// that listens on the same sockets: see [`Listener`](crate::server::Listener).
+    /// that listens on the same sockets: see [`Listener`](crate::server::Listener). Nobody waits for the end of this one,
+    /// so kept connections live for another five seconds, and are told `Connection: close` with their next answer: a front
+    /// end that sends a request on one at that moment does not lose it.
     pub fn hand_over(&self) {
         self.tell(HAND_OVER);
+    }
+
+    /// As [`hand_over`](ServerHandle::hand_over), but the other server is this one, which is to start again: since new
+    /// clients wait meanwhile, kept connections live for a quarter of a second only.
+    pub fn restart(&self) {
+        self.tell(RESTART);
     }
 
     /// At once: every connection is cut.
@@ -75,6 +86,7 @@ impl ServerHandle {
         match self.command.load(Ordering::Acquire) {
             RUN => Command::Run,
             HAND_OVER => Command::Drain(Queue::Left),
+            RESTART => Command::Drain(Queue::Waiting),
             DRAIN => Command::Drain(Queue::Accepted),
             _ => Command::Stop,
         }

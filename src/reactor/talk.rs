@@ -121,8 +121,8 @@ impl<S: Transport> Talk<'_, S> {
             Cause::SentAway => self.conversation.expire(turn, out),
             // While something is owed, the deadline is that of the output.
             Cause::Timer if self.conversation.is_idle() && !out.is_empty() => {}
-            Cause::Timer if turn.around.life == Life::Draining && is_due(self.conversation.last_chance()) => {
-                self.conversation.finish_if_idle(now);
+            Cause::Timer if is_due(self.conversation.last_chance(turn.around.life)) => {
+                self.conversation.finish_if_idle(now, turn.around.life);
             }
             Cause::Timer if is_due(self.conversation.deadline(&turn.around.limits)) => {
                 self.conversation.expire(turn, out)
@@ -154,9 +154,9 @@ impl<S: Transport> Talk<'_, S> {
             Filled::End => self.conversation.receive_end(turn, out),
             // A last look has found no request, unless it was interrupted.
             Filled::Nothing
-                if turn.around.life == Life::Draining && !self.socket.readiness.has(Readiness::READABLE) =>
+                if turn.around.life != Life::Running && !self.socket.readiness.has(Readiness::READABLE) =>
             {
-                self.conversation.finish_if_idle(turn.around.now.moment);
+                self.conversation.finish_if_idle(turn.around.now.moment, turn.around.life);
             }
             Filled::Nothing => {}
         }
