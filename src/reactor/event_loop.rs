@@ -404,10 +404,7 @@ impl<'g, L: Listening> Running<'g, L> {
                 self.turn(id, Cause::Accepted);
             }
             Accepted::Nobody => {}
-            Accepted::Empty => {
-                self.listeners[index].set_accepting(Accepting::Waiting);
-                self.connections.room.somebody_is_idle();
-            }
+            Accepted::Empty => self.listeners[index].set_accepting(Accepting::Waiting),
             Accepted::Exhausted(error) => match self.find_room(looks) {
                 // The next attempt finds what this has made free.
                 Found::One(id, standing) => self.send_away(id, standing),
@@ -485,7 +482,7 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// Takes memory back from those who stall, once it has been scarce for a while; and gives back to the system what
     /// has been free for a while.
-    fn watch_memory(&mut self) {
+    pub fn watch_memory(&mut self) {
         let now = self.shared.around.now.moment;
         if self.shared.is_memory_exhausted() {
             self.take_memory_back(Duration::ZERO);
@@ -531,6 +528,7 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// One turn of one connection, and what follows from it.
     fn turn(&mut self, id: ConnectionId, cause: Cause) {
+        let is_full = self.connections.room.is_known_to_be_full();
         let Some(connection) = self.connections.get(id) else {
             return;
         };
@@ -538,7 +536,7 @@ impl<'g, L: Listening> Running<'g, L> {
             return self.let_wait(id);
         }
         let verdict = connection.turn(id, cause, &mut self.shared);
-        if verdict == Verdict::Keep && !self.listeners.iter().any(L::is_paused) {
+        if verdict == Verdict::Keep && !is_full {
             let may_hold = connection.account(&mut self.shared.held_bytes);
             let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
             self.timers.arm(id, deadline);
@@ -588,6 +586,7 @@ impl<'g, L: Listening> Running<'g, L> {
     /// What follows from the turn of a connection.
     #[cold]
     fn follow(&mut self, id: ConnectionId, verdict: Verdict) {
+        let is_full = self.connections.room.is_known_to_be_full();
         let Some(connection) = self.connections.get(id) else {
             return;
         };
@@ -599,7 +598,7 @@ impl<'g, L: Listening> Running<'g, L> {
             Verdict::Again if connection.enqueue() => self.ready.push(id),
             Verdict::Starved if connection.starve() => self.starved.push_back(id),
             // A connection that has become idle can make room for one that waits.
-            Verdict::Keep if self.listeners.iter().any(L::is_paused) => {
+            Verdict::Keep if is_full => {
                 makes_room = connection.idle_since().is_some();
             }
             Verdict::Again | Verdict::Starved | Verdict::Keep => {}

@@ -84,7 +84,14 @@ struct Pass {
 }
 
 impl Room {
-    /// A connection has become idle, or a search is not to be relied on any more.
+    /// Whether a search has found nobody, and nobody has become idle since. Until then it is relied on, be it that
+    /// meanwhile a place has become free: so it must be told of everyone who becomes idle.
+    #[inline]
+    pub fn is_known_to_be_full(&self) -> bool {
+        self.nobody_until > Moment::START
+    }
+
+    /// A connection has become idle.
     pub fn somebody_is_idle(&mut self) {
         self.nobody_until = Moment::START;
     }
