@@ -230,14 +230,19 @@ impl<S: Transport> Connection<S> {
 
     #[cold]
     fn account_held(&mut self, held: &mut usize) {
+        let now_held = u32::try_from(self.held_bytes()).unwrap_or(u32::MAX);
+        *held = (*held + now_held as usize).saturating_sub(self.accounted as usize);
+        self.accounted = now_held;
+    }
+
+    /// How many bytes are held for it.
+    pub fn held_bytes(&self) -> usize {
         let queued = match &self.output {
             // A file that waits to be sent holds no memory.
             Output::Backlog(backlog) => backlog.queue.memory_bytes(),
             Output::Clear | Output::Waiting(_) | Output::Ended(_) => 0,
         };
-        let now_held = u32::try_from(self.conversation.held_bytes() + queued).unwrap_or(u32::MAX);
-        *held = (*held + now_held as usize).saturating_sub(self.accounted as usize);
-        self.accounted = now_held;
+        self.conversation.held_bytes() + queued
     }
 
     /// What it holds while the peer is to move, by taking what it is owed or by sending more; none where it holds
@@ -458,6 +463,21 @@ impl<S: Transport> Connection<S> {
     #[cfg(test)]
     pub fn conversation(&self) -> &Conversation {
         &self.conversation
+    }
+
+    /// Since when it waits for the gateway.
+    #[cfg(test)]
+    pub fn waiting_since(&self) -> Option<Moment> {
+        match self.output {
+            Output::Waiting(since) => Some(since),
+            Output::Clear | Output::Backlog(_) | Output::Ended(_) => None,
+        }
+    }
+
+    /// What is known of its socket, to be looked at.
+    #[cfg(test)]
+    pub fn readiness(&self) -> &Readiness {
+        &self.socket.readiness
     }
 
     /// Whether our side has ended, and the peer's is waited for.

@@ -55,6 +55,12 @@ impl HeldResponses {
         self.waiting.push((id, mem::replace(output, empty)));
     }
 
+    /// Whether a response of this connection waits.
+    #[cfg(test)]
+    pub fn holds(&self, id: ConnectionId) -> bool {
+        self.waiting.iter().any(|(waiting, _)| *waiting == id)
+    }
+
     /// All that wait. To be given [back](HeldResponses::give_back), for their buffers.
     pub fn take(&mut self) -> Vec<(ConnectionId, OutputQueue)> {
         mem::take(&mut self.waiting)

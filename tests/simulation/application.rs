@@ -31,6 +31,8 @@ pub struct Account {
     pub pending: Option<Option<Moment>>,
     /// How often it may be asked in this turn without its time having come: woken, told something.
     pub reasons: usize,
+    /// How often it was woken since the server last listened.
+    pub wakes: usize,
     /// Bytes owed when its turn began, and drawn since.
     pub owed: usize,
     pub drawn: usize,
@@ -47,6 +49,7 @@ pub struct Account {
 
 /// Somebody in another thread who will wake a connection.
 pub struct Job {
+    pub connection: usize,
     pub is_done: Arc<AtomicBool>,
     pub wakeup: Wakeup,
 }
@@ -55,6 +58,14 @@ pub struct Job {
 pub struct Ledger {
     pub accounts: Vec<Account>,
     pub jobs: Vec<Job>,
+    /// All who could ever be woken: somebody may do so at any time.
+    pub wakeups: Vec<(usize, Wakeup)>,
+    /// Everyone who was accepted, in this order.
+    pub accepted: Rc<RefCell<Vec<usize>>>,
+    /// Whether the application takes requests.
+    pub is_ready: bool,
+    /// For whom it was called although it does not.
+    pub called_unready: Option<usize>,
     /// What must not be, in sentences.
     pub violations: Vec<String>,
     pub output_bytes_high: usize,
@@ -77,6 +88,7 @@ impl Gateway for Application {
     ) -> Result<Body, GatewayError> {
         let (connection, number) = numbers(environ);
         self.check(connection, number, environ);
+        self.ledger.borrow_mut().wakeups.push((connection, environ.wakeup()));
         let promise = Promise {
             scripts: self.scripts.clone(),
             ledger: self.ledger.clone(),
@@ -85,6 +97,10 @@ impl Gateway for Application {
             wakeup: environ.wakeup(),
         };
         promise.item().answer(&promise, start_response)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ledger.borrow().is_ready
     }
 
     fn admit(&self, environ: &Environ<'_>) -> Admission {
@@ -114,12 +130,13 @@ impl Application {
         let read = environ.content().read_to_end(&mut got);
         let mut ledger = self.ledger.borrow_mut();
         let expected = ledger.accounts[connection].calls;
-        let asker = environ.client().connection_id;
         // The server counts from 1.
-        if asker != connection as u64 + 1
-            || number != expected
-            || ledger.accounts[connection].pending.is_some()
-        {
+        let asker = environ.client().connection_id as usize - 1;
+        let asker = ledger.accepted.borrow()[asker];
+        if !ledger.is_ready {
+            ledger.called_unready = Some(connection);
+        }
+        if asker != connection || number != expected || ledger.accounts[connection].pending.is_some() {
             let what = format!("{asker} asks for {connection}/{number}, and {expected} was next");
             ledger.violations.push(what);
         }
@@ -247,7 +264,8 @@ impl Promise {
             is_done: Arc::default(),
         };
         if wait.has_job {
-            let job = Job { is_done: waiting.is_done.clone(), wakeup: self.wakeup.clone() };
+            let (connection, is_done) = (self.connection, waiting.is_done.clone());
+            let job = Job { connection, is_done, wakeup: self.wakeup.clone() };
             self.ledger.borrow_mut().jobs.push(job);
         }
         self.note_pending(waiting.until);

@@ -1,25 +1,28 @@
-//! Many connections of the reactor over simulated sockets and a simulated clock, from one number.
+//! A whole server over simulated sockets and a simulated clock, from one number.
 //!
 //! ```text
-//!  plan ──▶ world: who is next, by chance ──▶ Connection::turn: fill · advance · flush · settle
-//!   │        clients, clock, disk, threads     over a socket that takes and gives little ──▶ application
-//!   │                                                       │                                     │
-//!   └─────────────────▶ model: after each turn, and of every byte in the end ◀────────────────────┘
+//!  plan ──▶ world: who is next, by chance ──▶ Running: dispatch · deliver · accept · wake · remainders · expire · …
+//!   │        clients, clock, disk, threads      │      the loop's own code, over sockets and doors that take and give
+//!   │        and what the system would tell     ▼      little ──▶ application
+//!   └─────────────────▶ model: after each step, and of every byte in the end ◀────────┘
 //! ```
 //!
-//! What is simulated is the system: sockets as epoll shows them (an event for what has become possible, once, and
-//! only for who has registered), clocks, disk, and the order in which things happen. All that happens to a
-//! connection then is the code that serves real ones. Since that is private to the reactor, these files are part
-//! of the library's own tests. Of the event loop itself only the order is played: its budgets, its listeners, its
-//! timers, connections that make room and gateways that take nothing for a while are not here. Nor does closing upon
-//! unread bytes destroy what the client has not read, as a real socket's does.
+//! What is simulated is the system: sockets and listening sockets as mio shows those of epoll, of kqueue (reading and writing
+//! have events of their own, each with its own end) and of poll(2) (nothing is told twice before a call has found nothing),
+//! the wait for events, clocks, disk, and the order in which things happen. All else is the code that serves real
+//! connections: the loop's turn with its budgets, timers, lists and the search for room, and each connection. Since that is
+//! private to the reactor, these files are part of the library's own tests. Not played are descriptors (files are sent by
+//! name), threads that race, and several loops.
 //!
 //! A schedule is a function of its seed: what the clients send and how they read, what the application
 //! answers and when, short reads and writes, interruptions, resets, stalls, wake-ups too early and too
 //! late, a disk that fills up, files that shrink or cannot be sent, responses that wait for each other, panics, jumps
-//! of the clock, and shutdown at any moment. The model checks that each accepted request is answered once, in order,
-//! on its connection, whole or visibly cut; that nothing is kept, no edge is lost, nobody waits for ever and every
-//! deadline holds.
+//! of the clock, waits that end for nothing, applications that take no requests for a while, a house that is full, descriptors
+//! that run out, memory that is scarce, and shutdown at any moment. Who closes upon bytes that nobody has read resets the
+//! connection, and what is on its way to the client is lost. The model checks that each accepted request is answered once, in
+//! order, on its connection, whole or visibly cut; that nothing is kept, no edge is lost, nobody waits for ever, at a door
+//! either; that whoever may still be sending is waited for; that only those make room who have asked for nothing; that the
+//! account of memory is what is held; and that every deadline is the right one, and ends nobody before or after its time.
 //!
 //! | variable | what it does |
 //! |---|---|
@@ -28,6 +31,7 @@
 
 mod application;
 mod disk;
+mod door;
 mod model;
 mod plan;
 #[allow(dead_code)] // What other tests need of it.

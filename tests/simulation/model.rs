@@ -9,30 +9,86 @@ use super::application::Account;
 use super::disk::ROOM_BYTES;
 use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, content};
 use super::response::{Framing, Response, read_all};
-use super::server::Served;
-use super::socket::End;
-use crate::conversation::{Life, Outcome, Wants};
+use super::server::{Served, State};
+use super::socket::{Closing, End};
+use super::world::Stage;
+use crate::conversation::{Life, Outcome, Surroundings, Wants};
 use crate::limits::Limits;
 use crate::now::Moment;
-use crate::reactor::connection::Cause;
 
-/// One connection after a turn.
+/// How long a server that shuts down waits for the first request.
+const FIRST_REQUEST_PATIENCE: Duration = SECOND;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One connection after a step of the loop.
 pub struct Scene<'a> {
     pub served: &'a Served,
     pub script: &'a Script,
     pub account: &'a Account,
     pub limits: &'a Limits,
     pub now: Moment,
+    pub life: Life,
+    /// Which step, and how the connection was before.
+    pub stage: &'a Stage,
+    pub before: &'a State,
+    /// The application was called for it although it takes no requests.
+    pub is_called_unready: bool,
+    /// Memory may have been scarce at some time.
+    pub is_memory_little: bool,
 }
 
 /// What was seen of one connection so far.
 #[derive(Default)]
 pub struct Model {
     /// Where the client is, and since when: for the deadlines.
-    place: Option<(Place, Moment)>,
+    place: Option<(Place, Since)>,
     /// When the server last read something.
     last_byte: Moment,
     read: usize,
+    /// For how long nothing was read since the gateway took nothing.
+    excused: Duration,
+    /// How the content of the present request comes, of which so much was read.
+    arrival: Option<(Flow, usize)>,
+    /// How what is owed to the client leaves, of which so much was written.
+    departure: Option<(Flow, usize)>,
+}
+
+/// How something long moves: each byte pays for the time that it may take.
+#[derive(Clone, Copy)]
+struct Flow {
+    last_byte: Moment,
+    paid_until: Moment,
+}
+
+impl Flow {
+    fn new(now: Moment) -> Flow {
+        Flow { last_byte: now, paid_until: now }
+    }
+
+    fn moved(&mut self, bytes: usize, now: Moment, timeout: Duration, rate_min: u32) {
+        if bytes > 0 {
+            self.last_byte = now;
+            let paid = Duration::from_nanos(
+                (bytes as u64 * 1_000_000_000).checked_div(rate_min.into()).unwrap_or(0),
+            );
+            self.paid_until = (self.paid_until + paid).min(now + timeout * 3);
+        }
+    }
+
+    fn deadline(&self, timeout: Duration, rate_min: u32) -> Moment {
+        let stalled = self.last_byte + timeout;
+        if rate_min == 0 { stalled } else { stalled.min(self.paid_until + timeout) }
+    }
+}
+
+/// Since when a client is where it is.
+#[derive(Clone, Copy)]
+struct Since {
+    place: Moment,
+    /// What may have been a head began.
+    head: Moment,
+    /// It was waited for.
+    kept: Moment,
 }
 
 /// What the server waits for from the client: by the number of requests that were answered.
@@ -47,10 +103,12 @@ enum Place {
 
 impl Model {
     /// What must hold after a turn; what does not, in sentences.
-    pub fn watch(&mut self, scene: &Scene<'_>, cause: Option<Cause>, violations: &mut Vec<String>) {
-        let Scene { served, script, account, limits, now } = *scene;
+    pub fn watch(&mut self, scene: &Scene<'_>, violations: &mut Vec<String>) {
+        let Scene { served, script, account, limits, now, .. } = *scene;
         let mut violate = |what: String| violations.push(format!("connection {}: {what}", served.number));
-        if served.is_gone {
+        check_end(scene, &mut violate);
+        self.check_room(scene, &mut violate);
+        if served.is_gone() {
             if account.alive > 0 {
                 violate(format!("{} streams and late answers outlive it", account.alive));
             }
@@ -61,15 +119,19 @@ impl Model {
             self.last_byte = now;
         }
         let deadline = served.state.deadline;
-        let is_due = deadline.is_some_and(|deadline| deadline <= now);
-        if cause == Some(Cause::Timer) && is_due && !served.is_ready {
-            violate(format!("its deadline has come, and it lives on: {:?}", served.state.wants));
+        self.check_waiting(scene, &mut violate);
+        if served.state.waiting_since.is_some() {
+            return;
         }
+        self.check_output(scene, &mut violate);
         if served.state.is_lingering {
+            if deadline != served.ended.map(|ended| ended + limits.linger_timeout) {
+                violate(format!("it lingers until {deadline:?}, and has ended at {:?}", served.ended));
+            }
             return;
         }
         let has_answer = account.written.get() > account.written_before && served.state.owed == 0;
-        let is_kept = served.state.is_idle && served.state.wants == Wants::Read && !served.is_held;
+        let is_kept = served.state.is_idle && served.state.wants == Wants::Read && !served.state.is_held;
         if has_answer && is_kept && deadline.is_some_and(|deadline| deadline < now + limits.idle_timeout) {
             violate(format!("it has its answer only now, and must ask again until {deadline:?}"));
         }
@@ -83,10 +145,24 @@ impl Model {
                 Some(until) => violate(format!("the application waits until {until:?}, not {deadline:?}")),
                 None => violate("it waits for an application that does not".to_string()),
             },
-            Wants::Turn if !served.is_ready => violate("it wants a turn, and gets none".to_string()),
+            // Where memory has become ample meanwhile, it goes on when something has left.
+            Wants::Turn if !served.state.is_ready && (served.state.owed == 0 || !scene.is_memory_little) => {
+                violate("it wants a turn, and gets none".to_string())
+            }
             Wants::Write if served.state.owed == 0 => violate("it waits to write nothing".to_string()),
+            // It reads on when that has left.
+            Wants::Write if served.state.is_idle || served.state.of_conversation.is_some() => {
+                if let Some(place) = self.place(script, account.calls) {
+                    self.track(place, scene);
+                }
+            }
             Wants::Turn | Wants::Write | Wants::Close(_) => {}
         }
+    }
+
+    /// Whether more was read than is known.
+    pub fn is_behind(&self, served: &Served) -> bool {
+        self.read < served.socket().read_by_server
     }
 
     /// Where in the script the server has come; none if it should have acted.
@@ -103,17 +179,138 @@ impl Model {
         }
     }
 
-    /// While bytes are awaited there is a deadline, and it is the right one at the latest.
-    fn check_deadline(&mut self, place: Place, scene: &Scene<'_>, mut violate: impl FnMut(String)) {
-        let Scene { served, script, limits, now, .. } = *scene;
-        let deadline = served.state.deadline;
-        let since = match self.place {
-            Some((known, since)) if known == place => since,
+    /// Who makes room has asked for nothing: waits for its next request, or has had a second for its first, or for the
+    /// rest of a head.
+    fn check_room(&mut self, scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
+        let Scene { served, account, script, now, before, .. } = *scene;
+        if !served.has_made_room || served.socket().is_broken {
+            return;
+        }
+        let begun = match self.place(script, account.calls) {
+            _ if before.is_lingering => served.ended,
+            Some(Place::Between(0) | Place::Blank(0)) => served.accepted,
+            Some(Place::Blank(_) | Place::Head(_)) => self.place.map(|(_, since)| since.head),
+            Some(Place::Between(_) | Place::Body(_)) | None => None,
+        };
+        let has_had_its_time = begun.is_some_and(|begun| begun + SECOND <= now);
+        if before.idle_since.is_none() && !has_had_its_time {
+            violate(format!("it made room, and was busy: {before:?}"));
+        }
+    }
+
+    /// Who waits for the gateway has a deadline of its own, and its others come so much later.
+    fn check_waiting(&mut self, scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
+        let Scene { served, limits, now, life, stage, before, .. } = *scene;
+        let is_read = matches!(stage, Stage::Events(_) | Stage::Accept | Stage::Remainders);
+        let could_wait = before.wants == Wants::Read && before.owed == 0 && life == Life::Running;
+        let is_due =
+            before.waiting_since.is_some() && before.deadline.is_some_and(|deadline| deadline <= now);
+        if scene.is_called_unready && is_read && could_wait && !is_due {
+            violate("the application was called, and takes no requests".to_string());
+        }
+        if let Some(since) = before.waiting_since
+            && served.state.waiting_since.is_none()
+        {
+            self.excuse(now.since(since));
+        }
+        if let Some(since) = served.state.waiting_since {
+            let patience = if served.state.knows_end {
+                SECOND.min(limits.gateway_timeout)
+            } else {
+                limits.gateway_timeout
+            };
+            let begun = before.waiting_since.unwrap_or(now);
+            if since != begun || served.state.deadline != Some(begun + patience) {
+                violate(format!("it waits since {begun:?}, and until {:?}", served.state.deadline));
+            }
+        }
+    }
+
+    /// For so long nothing was read.
+    fn excuse(&mut self, time: Duration) {
+        if let Some((place, since)) = &mut self.place {
+            since.place = since.place + time;
+            since.head = since.head + time;
+            // Half an empty line may have begun a head, that ends again with the other half.
+            since.kept = if matches!(place, Place::Blank(_)) { since.kept } else { since.kept + time };
+        }
+        self.excused += time;
+        self.last_byte = self.last_byte + time;
+        if let Some((arrival, _)) = &mut self.arrival {
+            arrival.last_byte = arrival.last_byte + time;
+            arrival.paid_until = arrival.paid_until + time;
+        }
+    }
+
+    /// While something is owed, the peer must take of it: neither stall nor be too slow. Nothing else counts where
+    /// nothing else is going on.
+    fn check_output(&mut self, scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
+        let Scene { served, account, limits, now, .. } = *scene;
+        let written = account.written.get();
+        if served.state.owed == 0 {
+            self.departure = None;
+            return;
+        }
+        let (flow, known) = self.departure.get_or_insert((Flow::new(now), written));
+        flow.moved(written - *known, now, limits.write_timeout, limits.output_rate_min);
+        *known = written;
+        let until = flow.deadline(limits.write_timeout, limits.output_rate_min);
+        let expected = match served.state.of_conversation {
+            Some(of_conversation) if !served.state.is_idle => until.min(of_conversation),
+            _ => until,
+        };
+        if served.state.deadline != Some(expected) {
+            violate(format!("it must take something until {:?}, not {expected:?}", served.state.deadline));
+        }
+    }
+
+    /// Where the client is, and since when.
+    fn track(&mut self, place: Place, scene: &Scene<'_>) -> Since {
+        let Scene { served, script, now, before, limits, .. } = *scene;
+        let is_owed = served.state.owed > 0 || before.owed > 0;
+        let accepted = served.accepted.unwrap_or(now) + self.excused;
+        let place_since = match (self.place, place) {
+            // A client that has not its answer is not asked for its next request.
+            (_, Place::Between(1..) | Place::Blank(1..)) if is_owed => now,
+            (Some((known, since)), _) if known == place => since.place,
             // The first head begins when the connection does.
-            _ if place == Place::Head(0) => Moment::START,
+            (_, Place::Between(0) | Place::Blank(0) | Place::Head(0)) => accepted,
             _ => now,
         };
-        self.place = (served.state.owed == 0).then_some((place, since));
+        let since = match (self.place, place) {
+            (Some((Place::Blank(_), known)), Place::Blank(_)) if !is_owed => {
+                Since { place: place_since, ..known }
+            }
+            (Some((Place::Blank(_), known)), Place::Blank(_)) => Since { place: now, kept: now, ..known },
+            (Some((Place::Between(_), known)), Place::Blank(_)) if !is_owed => {
+                Since { place: place_since, head: place_since, kept: known.kept }
+            }
+            (Some((Place::Blank(_) | Place::Head(_), known)), Place::Head(_)) => {
+                Since { place: place_since, ..known }
+            }
+            _ => Since { place: place_since, head: place_since, kept: place_since },
+        };
+        match place {
+            Place::Body(number) => {
+                let begun = script.items[number].head_end;
+                // What follows upon a request in the same read is another's.
+                self.arrival =
+                    self.arrival.filter(|_| matches!(self.place, Some((known, _)) if known == place));
+                let (arrival, known) = self.arrival.get_or_insert((Flow::new(place_since), begun));
+                arrival.moved(self.read - *known, now, limits.body_timeout, limits.body_rate_min);
+                *known = self.read;
+            }
+            Place::Between(_) | Place::Blank(_) | Place::Head(_) => self.arrival = None,
+        }
+        self.place = Some((place, since));
+        since
+    }
+
+    /// While bytes are awaited there is a deadline, and it is the right one: no later, and no earlier.
+    fn check_deadline(&mut self, place: Place, scene: &Scene<'_>, mut violate: impl FnMut(String)) {
+        let Scene { served, limits, life, .. } = *scene;
+        let deadline = served.state.deadline;
+        let Since { place: since, head, kept } = self.track(place, scene);
         if served.state.owed > 0 {
             // While something is owed, its deadline comes first.
             return;
@@ -123,19 +320,51 @@ impl Model {
             // Half an empty line may be the beginning of a head.
             Place::Blank(_) => (since + limits.idle_timeout).max(self.last_byte + limits.head_timeout),
             Place::Head(_) => since + limits.head_timeout,
-            Place::Body(number) => {
-                // What was read before its turn came counts from then.
-                let stalled = self.last_byte.max(since) + limits.body_timeout;
-                let bytes = (self.read - script.items[number].head_end) as u64;
-                match (bytes * 1_000).checked_div(limits.body_rate_min.into()) {
-                    Some(bought) => stalled.min(since + limits.body_timeout + Duration::from_millis(bought)),
-                    None => stalled,
-                }
-            }
+            Place::Body(_) => match &self.arrival {
+                Some((arrival, _)) => arrival.deadline(limits.body_timeout, limits.body_rate_min),
+                None => since + limits.body_timeout,
+            },
         };
         if deadline.is_none_or(|deadline| deadline > latest) {
             violate(format!("{place:?} since {since:?} lasts until {deadline:?}, not {latest:?}"));
         }
+        let earliest = match place {
+            Place::Between(0) | Place::Blank(0) if life == Life::Draining => since + FIRST_REQUEST_PATIENCE,
+            Place::Between(0) => since + limits.head_timeout,
+            Place::Between(_) => since + limits.idle_timeout,
+            // Half an empty line may have begun the head.
+            Place::Blank(_) => (kept + limits.idle_timeout).min(head + limits.head_timeout),
+            Place::Head(_) => head + limits.head_timeout,
+            Place::Body(_) => latest,
+        };
+        if deadline.is_some_and(|deadline| deadline < earliest) {
+            violate(format!("{place:?} since {since:?} lasts only until {deadline:?}, not {earliest:?}"));
+        }
+    }
+}
+
+/// Nobody is cut by a timer that goes off too early, and nobody makes room who is busy.
+fn check_end(scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
+    let Scene { served, now, stage, before, .. } = *scene;
+    let has_ended = served.is_gone() || (served.state.is_lingering && !before.is_lingering);
+    let is_past = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
+    // Who waits for the gateway was late before, perhaps.
+    let excused = before.waiting_since.zip(before.of_conversation);
+    let excused = excused.map(|(since, deadline)| deadline + now.since(since));
+    let is_due = is_past(before.deadline) || is_past(excused);
+    let is_excused = before.is_ready || served.socket().is_broken || scene.is_memory_little;
+    if *stage == Stage::Expire && has_ended && !is_due && !is_excused {
+        violate(format!("it was ended before its time: {before:?}"));
+    }
+    let is_ended = served.socket().has_ended_first || served.socket().resets();
+    if served.is_gone() && !is_ended && !served.is_abandoned {
+        violate(format!("it was cut for no reason: {before:?}"));
+    }
+    let has_lingered = served.ended.is_some_and(|ended| ended + scene.limits.linger_timeout <= now);
+    let is_in_order =
+        !served.is_abandoned && !served.has_made_room && !served.socket().resets() && !has_lingered;
+    if served.is_gone() && served.socket().closing == Closing::UponUnread && is_in_order {
+        violate(format!("it was closed upon bytes that were known to be there: {before:?}"));
     }
 }
 
@@ -217,7 +446,7 @@ pub fn judge_wire(
     served: &Served,
     script: &Script,
     account: &Account,
-    life: Life,
+    around: &Surroundings,
     was_disk_full: bool,
 ) -> Result<(), String> {
     let socket = served.socket();
@@ -228,7 +457,8 @@ pub fn judge_wire(
     let methods = methods.map(|(number, item)| if is_known(number, item) { item.method } else { "GET" });
     let methods: Vec<_> = methods.collect();
     let wire = &socket.wire[..];
-    let is_lost = served.is_abandoned || socket.is_broken;
+    // What was lost because the client went on sending to who had long gone, or just then, is nobody's fault.
+    let is_lost = served.is_abandoned || socket.is_broken || socket.is_destroyed;
     let mut responses = match read_all(wire, &methods) {
         Ok(responses) => responses,
         // A head may be cut where the connection was.
@@ -249,13 +479,36 @@ pub fn judge_wire(
             judge_refusal(number, script, response, served, account, was_disk_full)?;
         }
     }
+    judge_lingering(script, account, served, &around.limits)?;
     if is_lost {
         return Ok(());
     }
     if responses.len() < account.calls {
         return Err(format!("{} requests, {} answers", account.calls, responses.len()));
     }
-    judge_rest(script, account, &responses, served, life)
+    judge_rest(script, account, &responses, served, around.life)
+}
+
+/// Whoever may still be sending is waited for, so that the last answer is not destroyed.
+fn judge_lingering(
+    script: &Script,
+    account: &Account,
+    served: &Served,
+    limits: &Limits,
+) -> Result<(), String> {
+    let socket = served.socket();
+    let (Some(ended), Some(closed)) = (served.ended, served.closed) else {
+        return Ok(());
+    };
+    let has_lingered = socket.has_client_ended || closed >= ended + limits.linger_timeout;
+    if has_lingered || served.is_abandoned || served.has_made_room || socket.is_broken || socket.resets() {
+        return Ok(());
+    }
+    let answered_until = account.calls.checked_sub(1).map_or(0, |last| script.items[last].end);
+    let known = &script.bytes[..socket.read_by_server];
+    let is_more =
+        known.get(answered_until..).is_some_and(|more| !more.iter().all(|byte| b"\r\n".contains(byte)));
+    if is_more { Err("it does not linger, and the client may be sending".to_string()) } else { Ok(()) }
 }
 
 /// One answer: of this connection, of this request, and as the application gave it.
@@ -292,7 +545,7 @@ fn judge_answer(
     if looks_whole && !is_whole {
         return Err(format!("answer {number} looks whole, and is not: {fate:?}"));
     }
-    let is_lost = served.is_abandoned || served.socket().is_broken;
+    let is_lost = served.is_abandoned || served.socket().is_broken || served.socket().is_destroyed;
     match fate {
         Fate::Whole(_) if !is_lost && (!looks_whole || !is_whole) => {
             Err(format!("answer {number} was cut for no reason after {}", response.content.len()))
@@ -323,7 +576,7 @@ fn judge_refusal(
         (code, Kind::Bad(expected)) if code == *expected => Ok(()),
         (400, _) if is_part && served.socket().has_client_ended => Ok(()),
         (408, _) if is_part => Ok(()),
-        (503, _) if was_disk_full => Ok(()),
+        (503, _) if was_disk_full || served.is_turned_away => Ok(()),
         (503, Kind::Good { body, .. }) if *body > ROOM_BYTES => Ok(()),
         _ => wrong(),
     }

@@ -1,21 +1,24 @@
 //! What is to happen on one connection, decided before it happens: requests, answers, and how both
 //! sides behave. The application reads here what to answer, the model what must come of it.
 
+use std::sync::LazyLock;
+
 use super::rng::Rng;
 
 /// Content of requests and answers is cut from this: other places, other bytes.
-static NOISE: [u8; NOISE_BYTES] = noise();
+static NOISE: LazyLock<Vec<u8>> = LazyLock::new(noise);
 /// Enough for the longest, wherever it begins.
-const NOISE_BYTES: usize = 1 << 17;
+const NOISE_BYTES: usize = 1 << 20;
+/// What is long takes its connection a few turns, if the socket takes it at all.
+const LONG_BYTES: usize = 600_000;
 
-const fn noise() -> [u8; NOISE_BYTES] {
-    let (mut bytes, mut state, mut at) = ([0; NOISE_BYTES], 1_u32, 0);
-    while at < bytes.len() {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        bytes[at] = (state >> 24) as u8;
-        at += 1;
-    }
-    bytes
+fn noise() -> Vec<u8> {
+    let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    std::iter::successors(Some(1_u32), next)
+        .skip(1)
+        .take(NOISE_BYTES)
+        .map(|state| (state >> 24) as u8)
+        .collect()
 }
 
 /// Content of so many bytes that belongs to this request of this connection, or to its answer.
@@ -156,18 +159,20 @@ impl Script {
     /// A script for the connection with this number.
     pub fn new(connection: usize, rng: &Rng) -> Script {
         let (mut items, mut bytes) = (Vec::new(), Vec::new());
+        let is_long = rng.once_in(100);
         for number in 0..1 + rng.pick(&[0, 1, 2, 4, 8]) {
             bytes.extend_from_slice(rng.pick(&["", "", "", "\r\n", "\n\r\n"]).as_bytes());
             let item = if rng.once_in(24) {
                 bad_item(&mut bytes, rng)
             } else {
-                good_item(connection, number, &mut bytes, rng)
+                good_item(connection, number, is_long && number == 0, &mut bytes, rng)
             };
             items.push(item);
         }
         let stalls_at = if rng.once_in(4) { rng.below(bytes.len() + 1) } else { bytes.len() };
         let drip = Pace::Drip(1 + rng.below(20));
         let reading = match rng.below(8) {
+            0 if is_long => Reading::Until(rng.below(LONG_BYTES)),
             0 => Reading::Slow(1 + rng.below(2_000)),
             1 => Reading::Until(rng.below(3_000)),
             _ => Reading::Fast,
@@ -175,12 +180,15 @@ impl Script {
         Script {
             items,
             bytes,
-            pace: if rng.once_in(6) { drip } else { Pace::Any },
+            pace: if rng.once_in(6) && !is_long { drip } else { Pace::Any },
             reading,
             farewell: rng.pick(&[Goodbye::HalfClose, Goodbye::Stay, Goodbye::HalfClose, Goodbye::Reset]),
             is_patient: rng.once_in(3),
             stalls_at,
-            socket_bytes: rng.pick(&[1, 30, 300, 3_000, 100_000]),
+            socket_bytes: match is_long {
+                true => rng.pick(&[100_000, 2 * LONG_BYTES]),
+                false => rng.pick(&[1, 30, 30, 300, 300, 3_000, 3_000, 100_000, 100_000]),
+            },
         }
     }
 }
@@ -193,11 +201,15 @@ fn bad_item(bytes: &mut Vec<u8>, rng: &Rng) -> Item {
     Item { start, head_end, end: bytes.len(), method: "GET", is_http11: true, kind: Kind::Bad(code) }
 }
 
-fn good_item(connection: usize, number: usize, bytes: &mut Vec<u8>, rng: &Rng) -> Item {
+fn good_item(connection: usize, number: usize, is_long: bool, bytes: &mut Vec<u8>, rng: &Rng) -> Item {
     let start = bytes.len();
     let method = rng.pick(&["GET", "GET", "POST", "POST", "HEAD"]);
     let is_http11 = !rng.once_in(8);
-    let body = if method == "POST" { rng.length() } else { 0 };
+    let body = match method {
+        "POST" if is_long => rng.below(LONG_BYTES),
+        "POST" => rng.length(),
+        _ => 0,
+    };
     let is_chunked = is_http11 && method == "POST" && rng.once_in(2);
     let version = if is_http11 { "HTTP/1.1" } else { "HTTP/1.0" };
     let mut head = format!("{method} /{connection}/{number} {version}\r\nHost: a\r\n");
@@ -226,7 +238,7 @@ fn good_item(connection: usize, number: usize, bytes: &mut Vec<u8>, rng: &Rng) -
     }
     let kind = Kind::Good {
         body,
-        answer: answer(rng, 0),
+        answer: if is_long { long_answer(rng) } else { answer(rng, 0) },
         status: rng.pick(&[200, 200, 200, 404, 204, 304]),
         says_close: rng.once_in(16),
         is_by_head: rng.once_in(4),
@@ -243,6 +255,16 @@ fn encode_chunks(bytes: &mut Vec<u8>, mut content: &[u8], rng: &Rng) {
         content = rest;
     }
     bytes.extend_from_slice(rng.pick(&["0\r\n\r\n", "0\r\n\r\n", "00;x\r\nA: b\r\n\r\n"]).as_bytes());
+}
+
+fn long_answer(rng: &Rng) -> Answer {
+    let length = rng.below(LONG_BYTES);
+    match rng.below(4) {
+        0 => Answer::Send(length, rng.below(4)),
+        1 => Answer::Write(vec![length / 2, length / 3, 100], Declared::No, Ending::End),
+        2 => Answer::Stream((0..20).map(|_| Step::Data(length / 20)).collect(), Declared::No, Ending::End),
+        _ => Answer::File { length, left: length },
+    }
 }
 
 fn answer(rng: &Rng, depth: usize) -> Answer {

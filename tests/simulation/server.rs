@@ -4,61 +4,112 @@ use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
 use super::socket::{ServerSide, Socket};
-use crate::conversation::{Life, Wants};
+use crate::conversation::Wants;
 use crate::now::Moment;
 use crate::reactor::connection::Connection;
 use crate::reactor::connections::ConnectionId;
+use crate::reactor::readiness::Readiness;
 use crate::reactor::shared::Shared;
 
 /// A connection of the reactor, with a simulated socket.
 pub type Simulated = Connection<ServerSide>;
 
-/// One connection, and what is to be done for it.
+/// Where a client has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It has not connected.
+    Away,
+    /// It has connected, and waits at this door.
+    AtDoor(usize),
+    /// It was accepted.
+    Inside(ConnectionId),
+    /// Its connection was closed, or it never came to one.
+    Gone,
+}
+
+/// One connection, and what has become of it.
 pub struct Served {
     pub number: usize,
-    pub id: ConnectionId,
+    pub place: Place,
     pub socket: Rc<RefCell<Socket>>,
-    /// It was accepted, and has had no turn.
-    pub is_new: bool,
-    /// It stands in the ready list.
-    pub is_ready: bool,
-    /// A wake-up is on its way.
-    pub is_woken: bool,
-    /// Its response is finished, and waits for others.
-    pub is_held: bool,
-    pub is_gone: bool,
+    /// When it was accepted, and when the server ended its side, and when it closed.
+    pub accepted: Option<Moment>,
+    pub ended: Option<Moment>,
+    pub closed: Option<Moment>,
     /// Cut for a reason that the conversation does not know.
     pub is_abandoned: bool,
+    /// It has waited for the gateway for as long as it may.
+    pub is_turned_away: bool,
+    /// It has made room for another.
+    pub has_made_room: bool,
     /// As it was after its last turn.
     pub state: State,
 }
 
 /// What can be known of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     pub wants: Wants,
     pub deadline: Option<Moment>,
     /// Without what the output has to say.
     pub of_conversation: Option<Moment>,
     pub owed: usize,
+    pub held_bytes: usize,
     pub is_idle: bool,
     /// Its application waits, and was not told of an end of the client.
     pub is_untold: bool,
     /// It has said its last, and waits for the client to end.
     pub is_lingering: bool,
+    /// It stands in the ready list.
+    pub is_ready: bool,
+    /// It waits for memory, or for the gateway.
+    pub is_starved: bool,
+    /// It is not read from as long as the gateway takes nothing.
+    pub waiting_since: Option<Moment>,
+    /// It knows that the client has ended its side.
+    pub knows_end: bool,
+    /// Its response is finished, and waits for others.
+    pub is_held: bool,
+    /// Since when it could make room.
+    pub idle_since: Option<Moment>,
 }
 
 impl State {
-    pub fn of(connection: &Simulated, shared: &Shared<'_>, life: Life) -> State {
+    /// Before it is accepted.
+    pub const NEW: State = State {
+        wants: Wants::Read,
+        deadline: None,
+        of_conversation: None,
+        owed: 0,
+        held_bytes: 0,
+        is_idle: true,
+        is_untold: false,
+        is_lingering: false,
+        is_ready: false,
+        is_starved: false,
+        waiting_since: None,
+        knows_end: false,
+        is_held: false,
+        idle_since: None,
+    };
+
+    pub fn of(connection: &Simulated, id: ConnectionId, shared: &Shared<'_>) -> State {
         let limits = &shared.around.limits;
         State {
             wants: connection.wants(shared.output_bytes_high()),
-            deadline: connection.deadline(limits, life),
+            deadline: connection.deadline(limits, shared.around.life),
             of_conversation: connection.conversation().deadline(limits),
             owed: connection.owed(),
+            held_bytes: connection.held_bytes(),
             is_idle: connection.conversation().is_idle(),
             is_untold: connection.conversation().is_to_be_told_of_end(),
             is_lingering: connection.is_lingering(),
+            is_ready: connection.readiness().has(Readiness::QUEUED),
+            is_starved: connection.readiness().has(Readiness::STARVED),
+            waiting_since: connection.waiting_since(),
+            knows_end: connection.readiness().has(Readiness::READ_CLOSED),
+            is_held: shared.held.holds(id),
+            idle_since: connection.idle_since(),
         }
     }
 }
@@ -66,5 +117,16 @@ impl State {
 impl Served {
     pub fn socket(&self) -> Ref<'_, Socket> {
         self.socket.borrow()
+    }
+
+    pub fn id(&self) -> Option<ConnectionId> {
+        match self.place {
+            Place::Inside(id) => Some(id),
+            Place::Away | Place::AtDoor(_) | Place::Gone => None,
+        }
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.place == Place::Gone
     }
 }

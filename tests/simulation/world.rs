@@ -1,10 +1,10 @@
-//! The world around the conversations: clients, clock, disk, other threads, and who is next.
+//! The world around the server: clients, clock, disk, other threads, and who is next.
 //!
-//! Each step is one thing that can happen now, chosen by chance. When nothing can, the clock goes on
-//! to the next moment that somebody waits for; when there is none, somebody waits for ever, and that
-//! is a failure.
+//! The server is the loop's own code ([`Running`]); only waiting is played here. Each step is one thing that can happen
+//! now, chosen by chance: a client does something, or the loop takes its next step. When nothing can happen, the clock
+//! goes on to the next moment that somebody waits for; when there is none, somebody waits for ever, and that is a failure.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -15,20 +15,24 @@ use mio::{Poll, Token, Waker};
 
 use super::application::{Application, Ledger, Shared as SharedLedger};
 use super::disk::{Room, SimulatedDisk};
+use super::door::{Door, Doorkeeper};
 use super::model::{Model, Scene, judge_account, judge_wire};
 use super::plan::{Goodbye, Pace, Reading, Script};
 use super::rng::Rng;
-use super::server::{Served, Simulated, State};
-use super::socket::{ServerSide, Socket};
-use crate::conversation::{AccessLog, Budget, ExchangeRecord, Life, Outcome, Wants};
+use super::server::{Place, Served, State};
+use super::socket::{Socket, System};
+use crate::conversation::{AccessLog, Budget, ExchangeRecord, Outcome, Wants};
 use crate::gateway::ServerInfo;
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
 use crate::reactor::clock::Clock;
-use crate::reactor::connection::{Cause, Verdict};
 use crate::reactor::connections::Connections;
+use crate::reactor::event_loop::{LoopBudget, Patience, Running, listener_token};
 use crate::reactor::journal::LoopJournal;
+use crate::reactor::listener::Accepting;
+use crate::reactor::readiness::Readiness;
 use crate::reactor::shared::{Settings, Shared};
+use crate::reactor::shutdown::{Command, Queue};
 use crate::reactor::wakeup_queue::WakeupQueue;
 
 /// More steps than any schedule needs.
@@ -38,12 +42,18 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Everything.
 struct World<'g> {
     rng: Rng,
-    shared: Shared<'g>,
-    connections: Connections<ServerSide>,
-    /// Bytes held, by the account of all connections.
-    held_bytes: usize,
+    now: Moment,
+    running: Running<'g, Doorkeeper>,
+    stage: Stage,
+    /// What the server was told.
+    command: Command,
     queue: Arc<WakeupQueue>,
-    drain_until: Option<Moment>,
+    doors: Vec<Rc<RefCell<Door>>>,
+    is_exhausted: Rc<Cell<bool>>,
+    /// Bytes in the account that belong to nobody here.
+    foreign_bytes: usize,
+    /// There were some at some time.
+    was_memory_taken: bool,
     scripts: Rc<Vec<Script>>,
     ledger: SharedLedger,
     served: Vec<Served>,
@@ -52,6 +62,24 @@ struct World<'g> {
     room: Rc<Room>,
     records: Option<Records>,
     is_traced: bool,
+}
+
+/// Where in its turn the loop is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits.
+    Asleep,
+    /// These events have come.
+    Events(Vec<(Token, u8)>),
+    Deliver,
+    Accept,
+    Wake,
+    Remainders,
+    Expire,
+    Memory,
+    Obey,
+    /// It has ended.
+    Over,
 }
 
 /// What a client has done so far.
@@ -66,29 +94,35 @@ struct Client {
 /// What can happen next.
 #[derive(Clone, Copy, Debug)]
 enum Action {
+    Connect(usize),
+    /// A client that was deferred is shown.
+    Show(usize),
     Send(usize),
     Finish(usize),
     Read(usize),
-    Turn(usize, Cause),
-    /// Finished responses that have waited for each other are sent.
-    Deliver,
+    /// The loop takes its next step.
+    Step,
     Job(usize),
+    /// The application takes requests again.
+    Ready,
+    /// There are descriptors again.
+    Free,
 }
 
 /// Plays one schedule; says what should not have been.
 pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
     let rng = Rng::new(seed);
-    let count = rng.pick(&[1, 1, 2, 3, 4]);
+    let count = rng.pick(&[1, 1, 1, 2, 2, 3, 4, 5]);
     let scripts: Rc<Vec<_>> = Rc::new((0..count).map(|number| Script::new(number, &rng)).collect());
-    let limits = Limits {
-        output_bytes_high: rng.pick(&[1, 64, 300, 4096, 65_536]),
-        body_memory_bytes_max: rng.pick(&[0, 16, 1000]),
-        body_rate_min: rng.pick(&[0, 500]),
-        ..Limits::default()
-    };
+    let limits = limits(count, &rng);
+    let accepted = Rc::<RefCell<Vec<usize>>>::default();
     let ledger = Rc::new(RefCell::new(Ledger {
         accounts: (0..count).map(|_| Default::default()).collect(),
         jobs: Vec::new(),
+        wakeups: Vec::new(),
+        accepted: accepted.clone(),
+        is_ready: true,
+        called_unready: None,
         violations: Vec::new(),
         output_bytes_high: limits.output_bytes_high,
         is_draining: false,
@@ -101,6 +135,7 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
     let queue = Arc::new(WakeupQueue::new(waker));
     let log = records.clone().map(|records| Box::new(records) as Box<dyn AccessLog + Send>);
     let clock = Clock::start();
+    let connections_max = limits.connections_max;
     let mut shared = Shared::new(
         &mut application,
         Settings {
@@ -119,11 +154,21 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
     );
     shared.around.refresh(Now::default());
     shared.scratch = vec![0; rng.pick(&[1, 7, 64, 512, 4096, 16_384])].into_boxed_slice();
+    let is_exhausted = Rc::<Cell<bool>>::default();
+    let door = |_| Rc::new(RefCell::new(Door::new(&rng, is_exhausted.clone(), accepted.clone())));
+    let doors: Vec<_> = (0..rng.pick(&[1, 1, 2])).map(door).collect();
+    let doorkeepers = doors.iter().cloned().map(Doorkeeper).collect();
+    let system = rng.pick(&[System::Epoll, System::Epoll, System::Kqueue, System::Poll]);
     let mut world = World {
-        connections: Connections::of_loop(0, 1, count),
-        held_bytes: 0,
+        now: Moment::START,
+        running: Running::new(doorkeepers, Connections::of_loop(0, 1, connections_max), shared),
+        stage: Stage::Asleep,
+        command: Command::Run,
         queue,
-        drain_until: None,
+        doors,
+        is_exhausted,
+        foreign_bytes: 0,
+        was_memory_taken: false,
         ledger,
         served: Vec::new(),
         clients: Vec::new(),
@@ -133,55 +178,79 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
         scripts,
         is_traced,
         rng,
-        shared,
     };
-    (0..count).for_each(|number| world.accept(number));
+    (0..count).for_each(|number| world.invite(number, system));
     if is_traced {
-        eprintln!("{}", world.describe());
+        eprintln!("{system:?}\n{}", world.describe());
     }
     world.run()
 }
 
+fn limits(count: usize, rng: &Rng) -> Limits {
+    let defaults = Limits::default();
+    Limits {
+        output_bytes_high: rng.pick(&[1, 64, 300, 4096, 65_536]),
+        body_memory_bytes_max: rng.pick(&[0, 16, 1000, 1 << 20]),
+        body_rate_min: rng.pick(&[0, 500]),
+        output_rate_min: rng.pick(&[0, 500]),
+        connections_max: rng.pick(&[defaults.connections_max, count, 1, 2]),
+        memory_bytes_max: rng.pick(&[
+            defaults.memory_bytes_max,
+            defaults.memory_bytes_max,
+            2 * defaults.head_bytes_max,
+            4_000,
+        ]),
+        ..defaults
+    }
+}
+
 impl World<'_> {
-    /// A client has connected.
-    fn accept(&mut self, number: usize) {
-        let now = self.now();
-        let socket = Socket::new(self.scripts[number].socket_bytes, &self.rng, self.scripts.clone());
+    /// A client that may connect.
+    fn invite(&mut self, number: usize, system: System) {
+        let bytes = self.scripts[number].socket_bytes;
+        let socket = Socket::new(bytes, system, &self.rng, self.scripts.clone());
         self.ledger.borrow_mut().accounts[number].written = socket.written.clone();
-        let socket = Rc::new(RefCell::new(socket));
-        let connection = Simulated::new(ServerSide(socket.clone()), None, 0, now);
-        let state = State::of(&connection, &self.shared, Life::Running);
         self.served.push(Served {
             number,
-            id: self.connections.insert(connection),
-            socket,
-            is_new: true,
-            is_ready: false,
-            is_woken: false,
-            is_held: false,
-            is_gone: false,
+            place: Place::Away,
+            socket: Rc::new(RefCell::new(socket)),
+            accepted: None,
+            ended: None,
+            closed: None,
             is_abandoned: false,
-            state,
+            is_turned_away: false,
+            has_made_room: false,
+            state: State::NEW,
         });
-        self.clients.push(Client { sent: 0, sends_at: now, reads_at: now, is_done: false });
+        self.clients.push(Client { sent: 0, sends_at: self.now, reads_at: self.now, is_done: false });
+        // Most are there from the beginning.
+        if !self.rng.once_in(3) {
+            self.connect(number);
+        }
     }
 
-    fn now(&self) -> Moment {
-        self.shared.around.now.moment
+    fn connect(&mut self, number: usize) {
+        let door = self.rng.below(self.doors.len());
+        let served = &mut self.served[number];
+        if self.doors[door].borrow().is_closed {
+            served.place = Place::Gone;
+        } else {
+            self.doors[door].borrow_mut().connect(number, served.socket.clone());
+            served.place = Place::AtDoor(door);
+        }
     }
 
     /// Not in the midst of a turn of the loop, in which nothing waits.
     fn pass(&mut self, duration: Duration) {
-        if !self.shared.held.is_empty() {
-            return;
+        if self.stage == Stage::Asleep {
+            self.now = self.now + duration;
         }
-        self.shared.around.now.moment = self.now() + duration;
     }
 
     /// Lets everything happen until every connection has ended; says what should not have been.
     fn run(&mut self) -> Result<(), String> {
         for _ in 0..STEPS_MAX {
-            if self.served.iter().all(|served| served.is_gone) {
+            if self.served.iter().all(Served::is_gone) {
                 return self.judge();
             }
             self.chance();
@@ -206,10 +275,9 @@ impl World<'_> {
             return;
         }
         let number = self.rng.below(self.served.len());
-        match self.rng.below(12) {
-            // A spurious event, a spurious wake-up.
-            0..2 => self.served[number].socket.borrow_mut().raise(),
-            2..4 => self.served[number].is_woken = true,
+        match self.rng.below(16) {
+            0..2 => self.served[number].socket.borrow_mut().lie(),
+            2..4 => self.wake_anybody(),
             4 => {
                 self.room.is_full.set(!self.room.is_full.get());
                 self.room.was_full.set(self.room.was_full.get() || self.room.is_full.get());
@@ -220,64 +288,75 @@ impl World<'_> {
                 self.served[number].socket.borrow_mut().break_off();
                 self.clients[number].is_done = true;
             }
-            10 if self.rng.once_in(4) && self.drain_until.is_none() && self.shared.held.is_empty() => {
-                self.drain();
-            }
+            10 if self.rng.once_in(4) => self.command(),
+            11 => self.ledger.borrow_mut().is_ready = false,
+            12 => self.is_exhausted.set(true),
+            13 => self.take_memory(),
+            // The wait for events is interrupted.
+            14 if self.stage == Stage::Asleep => self.begin(),
             _ => {}
         }
     }
 
     /// The server is told to end.
-    fn drain(&mut self) {
-        self.trace("drain", 0);
-        self.drain_until = Some(self.now() + self.shared.around.limits.drain_timeout);
-        self.shared.around.life = Life::Draining;
-        self.ledger.borrow_mut().is_draining = true;
-        for served in self.served.iter_mut() {
-            if let Some(connection) = self.connections.get(served.id) {
-                connection.look_again();
-                served.is_ready |= connection.enqueue();
-                served.state = State::of(connection, &self.shared, Life::Draining);
-            }
+    fn command(&mut self) {
+        if self.command == Command::Run {
+            let queue = self.rng.pick(&[Queue::Accepted, Queue::Left]);
+            self.command = if self.rng.once_in(6) { Command::Stop } else { Command::Drain(queue) };
+            self.queue.notify();
+        }
+    }
+
+    /// Others take of the memory, or give it back.
+    fn take_memory(&mut self) {
+        let all = self.running.shared.around.limits.memory_bytes_max;
+        let bytes = self.rng.pick(&[0, 0, all / 4 * 3, all / 4 * 3, all]);
+        self.running.shared.held_bytes -= self.foreign_bytes;
+        self.running.shared.held_bytes += bytes;
+        self.foreign_bytes = bytes;
+        self.was_memory_taken = true;
+        self.queue.notify();
+    }
+
+    /// Somebody is woken who need not wait for it, nor be there any more.
+    fn wake_anybody(&mut self) {
+        let mut ledger = self.ledger.borrow_mut();
+        if !ledger.wakeups.is_empty() {
+            let (connection, wakeup) = ledger.wakeups[self.rng.below(ledger.wakeups.len())].clone();
+            ledger.accounts[connection].wakes += 1;
+            wakeup.wake();
         }
     }
 
     fn actions(&self) -> Vec<Action> {
         let mut actions = Vec::with_capacity(16);
         for (number, served) in self.served.iter().enumerate() {
-            if served.is_gone {
-                continue;
+            match served.place {
+                Place::Gone => continue,
+                Place::Away => {
+                    actions.push(Action::Connect(number));
+                    continue;
+                }
+                Place::AtDoor(_) | Place::Inside(_) => {}
             }
             let (client, script) = (&self.clients[number], &self.scripts[number]);
-            if self.can_send(number) && client.sends_at <= self.now() {
+            if self.can_send(number) && client.sends_at <= self.now {
                 actions.push(Action::Send(number));
             }
             if client.sent == script.bytes.len() && !client.is_done {
                 actions.push(Action::Finish(number));
             }
-            if self.can_read(number) && client.reads_at <= self.now() {
+            if self.can_read(number) && client.reads_at <= self.now {
                 actions.push(Action::Read(number));
             }
-            let has_event = served.socket().has_event;
-            let is_due = served.state.deadline.is_some_and(|deadline| deadline <= self.now());
-            // In a turn of the loop, timers come last.
-            let is_due = is_due && !has_event && !served.is_ready && !served.is_woken && !served.is_new;
-            // In a turn of the loop, events come first; then it delivers, and then comes all else.
-            let is_free = self.shared.held.is_empty();
-            for (is_possible, cause) in [
-                (served.is_new && is_free, Cause::Accepted),
-                (has_event && !served.is_held, Cause::Event),
-                (served.is_ready && is_free, Cause::Remainder),
-                (served.is_woken && !served.is_new && is_free, Cause::Wake),
-                (is_due && is_free, Cause::Timer),
-            ] {
-                if is_possible {
-                    actions.push(Action::Turn(number, cause));
-                }
-            }
         }
-        actions.extend((0..self.ledger.borrow().jobs.len()).map(Action::Job));
-        actions.extend((!self.shared.held.is_empty()).then_some(Action::Deliver));
+        let deferred = self.doors.iter().filter_map(|door| door.borrow().deferred());
+        actions.extend(deferred.map(Action::Show));
+        let ledger = self.ledger.borrow();
+        actions.extend((0..ledger.jobs.len()).map(Action::Job));
+        actions.extend((!ledger.is_ready).then_some(Action::Ready));
+        actions.extend(self.is_exhausted.get().then_some(Action::Free));
+        actions.extend(self.can_step().then_some(Action::Step));
         actions
     }
 
@@ -286,7 +365,7 @@ impl World<'_> {
         let (client, script, served) = (&self.clients[number], &self.scripts[number], &self.served[number]);
         let is_answered = || {
             let is_first = !script.items.iter().any(|item| item.start == client.sent && item.start > 2);
-            let is_quiet = served.state.is_idle && served.state.owed == 0 && !served.is_held;
+            let is_quiet = served.state.is_idle && served.state.owed == 0 && !served.state.is_held;
             is_first || (is_quiet && served.socket().unread() == 0)
         };
         client.sent < script.stalls_at && !client.is_done && (!script.is_patient || is_answered())
@@ -301,24 +380,52 @@ impl World<'_> {
         socket.unread() > 0 && is_willing && !socket.is_broken
     }
 
+    /// Whether the loop has something to do, or the system would end its wait.
+    fn can_step(&self) -> bool {
+        match self.stage {
+            Stage::Asleep => self.has_events() || self.queue.is_notified() || self.is_due(),
+            Stage::Over => false,
+            _ => true,
+        }
+    }
+
+    fn has_events(&self) -> bool {
+        self.served.iter().any(|served| served.id().is_some() && served.socket().has_event())
+            || self.doors.iter().any(|door| door.borrow().has_event && !door.borrow().is_closed)
+    }
+
+    fn is_due(&self) -> bool {
+        match self.running.patience() {
+            Patience::None => true,
+            Patience::Until(moment) => moment <= self.now,
+            Patience::Endless => false,
+        }
+    }
+
     fn act(&mut self, action: Action) {
         match action {
+            Action::Connect(number) => self.connect(number),
+            Action::Show(number) => self.doors.iter().for_each(|door| door.borrow_mut().show(number)),
             Action::Send(number) => self.send(number),
             Action::Finish(number) => self.finish(number),
             Action::Read(number) => self.read(number),
-            Action::Turn(number, cause) => self.turn(number, Some(cause)),
-            Action::Deliver => self.deliver(),
+            Action::Step => self.step(),
             Action::Job(index) => {
-                let job = self.ledger.borrow_mut().jobs.swap_remove(index);
+                let mut ledger = self.ledger.borrow_mut();
+                let job = ledger.jobs.swap_remove(index);
+                ledger.accounts[job.connection].wakes += 1;
                 job.is_done.store(true, Ordering::Relaxed);
                 job.wakeup.wake();
-                self.hear();
             }
+            Action::Ready => {
+                self.ledger.borrow_mut().is_ready = true;
+                self.queue.notify();
+            }
+            Action::Free => self.is_exhausted.set(false),
         }
     }
 
     fn send(&mut self, number: usize) {
-        let now = self.now();
         let (client, script) = (&mut self.clients[number], &self.scripts[number]);
         // A patient client sends up to the next request and no further.
         let next = script.items.iter().map(|item| item.start).find(|start| *start > client.sent);
@@ -330,10 +437,11 @@ impl World<'_> {
             Pace::Any => 1 + self.rng.below(left),
         };
         if let Pace::Drip(_) = script.pace {
-            client.sends_at = now + SECOND;
+            client.sends_at = self.now + SECOND;
         }
         self.served[number].socket.borrow_mut().send(&script.bytes[client.sent..][..count]);
         client.sent += count;
+        self.doors.iter().for_each(|door| door.borrow_mut().show(number));
         self.trace("sent", number);
     }
 
@@ -351,11 +459,10 @@ impl World<'_> {
     }
 
     fn read(&mut self, number: usize) {
-        let now = self.now();
         let mut socket = self.served[number].socket.borrow_mut();
         let count = match self.scripts[number].reading {
             Reading::Slow(bytes) => {
-                self.clients[number].reads_at = now + SECOND;
+                self.clients[number].reads_at = self.now + SECOND;
                 bytes.min(socket.unread())
             }
             Reading::Until(bytes) => socket.unread().min(bytes - socket.read_by_client),
@@ -364,189 +471,345 @@ impl World<'_> {
         socket.take(count);
     }
 
-    /// The turn of a connection; without a cause, its end.
-    fn turn(&mut self, number: usize, cause: Option<Cause>) {
-        self.prepare(number, cause);
-        let served = &mut self.served[number];
-        let Some(connection) = self.connections.get(served.id) else {
-            return;
-        };
-        let owed = connection.owed();
-        let is_alive = match cause {
-            Some(Cause::Event) => {
-                let signs = served.socket.borrow_mut().take_event();
-                connection.note(signs)
+    /// The loop takes its next step in which there is something to do.
+    fn step(&mut self) {
+        loop {
+            let is_busy = self.is_busy();
+            let stage = self.stage.clone();
+            if is_busy {
+                self.prepare();
             }
-            Some(
-                Cause::Accepted
-                | Cause::Remainder
-                | Cause::Wake
-                | Cause::Timer
-                | Cause::TurnedAway
-                | Cause::Pressure
-                | Cause::SentAway,
-            ) => true,
-            None => false,
-        };
-        let verdict = match cause.filter(|_| is_alive) {
-            Some(cause) => connection.turn(served.id, cause, &mut self.shared),
-            None => connection.abandon(served.id, &mut self.shared),
-        };
-        let is_stalled = cause == Some(Cause::Timer) && owed > 0 && served.socket().resets();
-        self.follow(number, verdict, !is_alive || is_stalled);
-        self.watch(number, cause);
+            match &mut self.stage {
+                Stage::Asleep => return self.begin(),
+                Stage::Events(events) => match events.pop() {
+                    Some((token, signs)) => {
+                        if self.is_traced {
+                            eprintln!("event {signs:#b} for {token:?}");
+                        }
+                        if signs & Readiness::READABLE != 0 {
+                            let heard = self.served.iter().filter(|served| served.socket().token == token);
+                            heard.for_each(|served| served.socket.borrow_mut().tell());
+                        }
+                        self.running.dispatch(token, signs);
+                    }
+                    None => self.stage = Stage::Deliver,
+                },
+                Stage::Deliver => self.running.deliver(),
+                Stage::Accept => self.running.accept(),
+                Stage::Wake => self.running.wake(&self.queue),
+                Stage::Remainders => self.running.take_up_remainders(),
+                Stage::Expire => self.running.expire(),
+                Stage::Memory => self.running.watch_memory(),
+                Stage::Obey => {
+                    if self.running.obey(self.command).is_break() {
+                        self.stage = Stage::Over;
+                    }
+                }
+                Stage::Over => return,
+            }
+            if is_busy || self.stage == Stage::Over {
+                self.observe(&stage);
+            }
+            self.stage = match mem::replace(&mut self.stage, Stage::Asleep) {
+                Stage::Events(events) => Stage::Events(events),
+                Stage::Deliver if matches!(stage, Stage::Events(_)) => Stage::Deliver,
+                Stage::Deliver => Stage::Accept,
+                Stage::Accept => Stage::Wake,
+                Stage::Wake => Stage::Remainders,
+                Stage::Remainders => Stage::Expire,
+                Stage::Expire => Stage::Memory,
+                Stage::Memory => Stage::Obey,
+                Stage::Obey | Stage::Asleep => Stage::Asleep,
+                Stage::Over => Stage::Over,
+            };
+            if is_busy || self.stage == Stage::Asleep || self.stage == Stage::Over {
+                return;
+            }
+        }
     }
 
-    /// Sends the finished responses that have waited for each other.
-    fn deliver(&mut self) {
-        let mut held = self.shared.held.take();
-        for (id, response) in &mut held {
-            let number = self.served.iter().position(|served| served.id == *id);
-            let (Some(number), Some(connection)) = (number, self.connections.get(*id)) else {
+    /// Whether something is to be done now, as far as can be told.
+    fn is_busy(&self) -> bool {
+        let now = self.running.shared.around.now.moment;
+        let states = || self.served.iter().filter(|served| served.id().is_some()).map(|served| served.state);
+        match &self.stage {
+            Stage::Asleep | Stage::Over => false,
+            Stage::Events(events) => !events.is_empty(),
+            Stage::Deliver => !self.running.shared.held.is_empty(),
+            Stage::Accept => self.doors.iter().any(|door| match door.borrow().accepting {
+                Accepting::Ready => !door.borrow().is_closed,
+                Accepting::Paused(until) => until <= now,
+                Accepting::Waiting => false,
+            }),
+            Stage::Wake => self.queue.is_notified() || !self.running.woken.is_empty(),
+            Stage::Remainders => states().any(|state| state.is_ready || state.is_starved),
+            Stage::Expire => self.running.timers.next().is_some_and(|next| next <= now),
+            Stage::Memory => self.is_memory_little(),
+            Stage::Obey => self.command != Command::Run,
+        }
+    }
+
+    /// The wait for events is over: a turn of the loop begins.
+    fn begin(&mut self) {
+        let unix_seconds = self.now.since(Moment::START).as_secs();
+        self.running.shared.around.refresh(Now { moment: self.now, unix_seconds });
+        let rng = &self.rng;
+        self.running.budget = LoopBudget {
+            accepts: rng.pick(&[1, 2, 32]),
+            remainders: rng.pick(&[1, 2, 256]),
+            expiries: rng.pick(&[1, 2, 64]),
+        };
+        let events_max = rng.pick(&[1, 2, 128, 128]);
+        let mut events = Vec::new();
+        let first = rng.below(self.served.len());
+        for number in (0..self.served.len()).map(|number| (first + number) % self.served.len()) {
+            let mut socket = self.served[number].socket.borrow_mut();
+            if events.len() < events_max && socket.has_event() {
+                let token = socket.token;
+                events.extend(socket.take_events().into_iter().map(|signs| (token, signs)));
+            }
+        }
+        for (index, door) in self.doors.iter().enumerate() {
+            if mem::take(&mut door.borrow_mut().has_event) {
+                events.push((listener_token(index), 1));
+            }
+        }
+        if events.len() > 1 && rng.once_in(2) {
+            events.reverse();
+        }
+        self.stage = Stage::Events(events);
+    }
+
+    /// What a step finds, and what is different from step to step.
+    fn prepare(&mut self) {
+        let is_listening = self.stage == Stage::Wake;
+        let ledger = &mut *self.ledger.borrow_mut();
+        for (served, account) in self.served.iter().zip(&mut ledger.accounts) {
+            // What was not heard in a turn that was over, or while the client was owed too much, is heard later.
+            account.reasons = match served.state.wants {
+                Wants::Turn | Wants::Write => account.reasons,
+                Wants::Read | Wants::Application | Wants::Close(_) => 0,
+            };
+            account.reasons += if is_listening { account.wakes } else { 0 };
+            (account.owed, account.drawn) = (served.state.owed, 0);
+            account.written_before = account.written.get();
+        }
+        ledger.called_unready = None;
+        // While memory is scarce nothing more is drawn for who is owed anything. It can become so within a step.
+        let shared = &self.running.shared;
+        ledger.output_bytes_high = match self.stage {
+            Stage::Events(_) if shared.held.is_empty() => shared.output_bytes_high(),
+            _ => shared.around.limits.output_bytes_high,
+        };
+        let rng = &self.rng;
+        self.running.shared.budget =
+            Budget { requests: rng.pick(&[1, 2, 32]), pieces: rng.pick(&[1, 3, 256]) };
+    }
+
+    /// What has become of everybody in a step.
+    fn observe(&mut self, stage: &Stage) {
+        self.admit();
+        self.hear(stage);
+        let now = self.running.shared.around.now.moment;
+        for number in 0..self.served.len() {
+            let Some(id) = self.served[number].id() else {
                 continue;
             };
-            self.served[number].is_held = false;
-            let verdict = connection.deliver(*id, response, &mut self.shared);
-            self.follow(number, verdict, false);
-            self.watch(number, None);
-        }
-        self.shared.held.give_back(held);
-    }
-
-    /// What follows from a turn. A connection that is gone has lost what it owed.
-    fn follow(&mut self, number: usize, verdict: Verdict, is_cut: bool) {
-        let served = &mut self.served[number];
-        let Some(connection) = self.connections.get(served.id) else {
-            return;
-        };
-        connection.account(&mut self.held_bytes);
-        served.is_held = verdict == Verdict::Held;
-        // Who is starved comes into the ready list when there is more; here, at any time.
-        served.is_ready |= match verdict {
-            Verdict::Again => connection.enqueue(),
-            Verdict::Starved => connection.enqueue(),
-            Verdict::Keep | Verdict::Held | Verdict::Gone => false,
-        };
-        served.state = State::of(connection, &self.shared, self.shared.around.life);
-        if verdict == Verdict::Gone {
-            served.is_abandoned = is_cut || connection.owed() > 0;
-            let is_early =
-                served.state.is_lingering && served.state.deadline > Some(self.shared.around.now.moment);
-            let has_client_left = served.socket().has_client_ended || served.socket().is_broken;
-            if is_early && !has_client_left && !is_cut {
-                self.ledger.borrow_mut().violations.push(format!("connection {number} does not linger"));
+            let before = self.served[number].state;
+            let is_memory_little = self.is_memory_little();
+            let served = &mut self.served[number];
+            match self.running.connections.get(id) {
+                Some(connection) => served.state = State::of(connection, id, &self.running.shared),
+                None => {
+                    served.place = Place::Gone;
+                    served.closed = Some(now);
+                    let is_stalled = *stage == Stage::Expire && before.owed > 0 && served.socket().resets();
+                    let is_stopped = self.stage == Stage::Over;
+                    // Who does not move gives back what is held for it, where there is little.
+                    let is_cut = is_memory_little && !served.socket().has_ended_first;
+                    served.is_abandoned = is_stopped || is_stalled || is_cut || served.socket().is_broken;
+                    let is_accepting =
+                        matches!(stage, Stage::Accept | Stage::Obey) && before.deadline.is_some();
+                    served.has_made_room = is_accepting && !is_stopped && !is_cut && before.owed == 0;
+                    // Who makes room in the midst of a head hears so, but for what the socket does not take.
+                    served.is_abandoned |= served.has_made_room && before.idle_since.is_none();
+                }
             }
-            served.is_gone = true;
-            connection.close_account(&mut self.held_bytes);
-            drop(self.connections.remove(served.id));
-        }
-        self.hear();
-    }
-
-    /// What a turn finds, and what is different from turn to turn.
-    fn prepare(&mut self, number: usize, cause: Option<Cause>) {
-        let served = &mut self.served[number];
-        let account = &mut self.ledger.borrow_mut().accounts[number];
-        // What was not heard in a turn that was over, or while the client was owed too much, is heard later.
-        account.reasons = match served.state.wants {
-            Wants::Turn | Wants::Write => account.reasons,
-            Wants::Read | Wants::Application | Wants::Close(_) => 0,
-        };
-        account.reasons += usize::from(cause == Some(Cause::Wake));
-        match cause {
-            Some(Cause::Accepted) => served.is_new = false,
-            Some(Cause::Remainder) => {
-                served.is_ready = false;
-                self.connections.get(served.id).into_iter().for_each(Simulated::dequeue);
+            let waits_in_vain =
+                before.waiting_since.is_some() && before.deadline.is_some_and(|deadline| deadline <= now);
+            served.is_turned_away |= waits_in_vain && served.state.waiting_since.is_none();
+            if served.ended.is_none() && served.socket().end.is_some() {
+                served.ended = Some(now);
             }
-            Some(Cause::Wake) => served.is_woken = false,
-            Some(Cause::Event | Cause::Timer | Cause::TurnedAway | Cause::Pressure | Cause::SentAway)
-            | None => {}
+            // Most are as they were.
+            if self.served[number].state != before || self.served[number].is_gone() || self.has_moved(number)
+            {
+                self.watch(number, stage, &before);
+            }
+            if self.served[number].is_gone() && !self.scripts[number].is_patient && self.can_send(number) {
+                // It cannot know.
+                self.send(number);
+            }
         }
-        (account.owed, account.drawn) = (served.state.owed, 0);
-        account.written_before = account.written.get();
-        let rng = &self.rng;
-        self.shared.budget = Budget { requests: rng.pick(&[1, 2, 32]), pieces: rng.pick(&[1, 3, 256]) };
-        // Memory is scarce now and then, whoever has it.
-        self.shared.held_bytes = rng.pick(&[0, 0, self.shared.around.limits.memory_bytes_max]);
+        self.check_account();
+        if self.stage == Stage::Over {
+            self.served.iter_mut().for_each(|served| served.place = Place::Gone);
+        }
     }
 
-    /// Wakes who is to be woken, and takes what stands in the access log.
-    fn hear(&mut self) {
-        let mut woken = Vec::new();
-        if self.queue.is_notified() {
-            self.queue.drain(&mut woken);
+    /// Whether bytes of a connection have moved in this step, or are known to nobody yet.
+    fn has_moved(&self, number: usize) -> bool {
+        let account = &self.ledger.borrow().accounts[number];
+        account.written.get() > account.written_before || self.models[number].is_behind(&self.served[number])
+    }
+
+    /// Who was accepted, and who has left before.
+    fn admit(&mut self) {
+        let ledger = self.ledger.borrow();
+        for (index, number) in ledger.accepted.borrow().iter().enumerate() {
+            let served = &mut self.served[*number];
+            if let Place::AtDoor(_) = served.place {
+                let ids = self.running.connections.ids();
+                let now = self.running.shared.around.now.moment;
+                served.accepted = Some(now);
+                // The server counts from 1. Who has gone already had an id as well, that nobody has now.
+                let id = ids.iter().find(|id| id.number() == index as u64 + 1);
+                served.place = Place::Inside(id.copied().unwrap_or_default());
+            }
         }
-        for served in self.served.iter_mut().filter(|served| woken.contains(&served.id)) {
-            served.is_woken = true;
+        for number in self.doors.iter().flat_map(|door| door.borrow_mut().take_left()) {
+            self.served[number].place = Place::Gone;
         }
+    }
+
+    /// Who was woken, and what stands in the access log.
+    fn hear(&mut self, stage: &Stage) {
         let records = self.records.iter().flat_map(Records::take);
         let accounts = &mut self.ledger.borrow_mut().accounts;
         records
             .for_each(|(connection, number, outcome)| accounts[connection].records.push((number, outcome)));
+        if *stage == Stage::Wake && self.running.woken.is_empty() {
+            accounts.iter_mut().for_each(|account| account.wakes = 0);
+        }
     }
 
-    /// Whether everything is as it should be after a turn.
-    fn watch(&mut self, number: usize, cause: Option<Cause>) {
-        let (limits, now) = (&self.shared.around.limits, self.shared.around.now.moment);
+    /// Whether everything is as it should be after a step.
+    fn watch(&mut self, number: usize, stage: &Stage, before: &State) {
+        let shared = &self.running.shared;
+        let (limits, now, life) = (&shared.around.limits, shared.around.now.moment, shared.around.life);
         let mut ledger = self.ledger.borrow_mut();
+        let ledger_called = ledger.called_unready;
         let Ledger { accounts, violations, .. } = &mut *ledger;
         let (served, script, account) = (&self.served[number], &self.scripts[number], &accounts[number]);
-        self.models[number].watch(&Scene { served, script, account, limits, now }, cause, violations);
+        let is_called_unready = ledger_called == Some(number);
+        let is_memory_little = self.is_memory_little();
+        let scene = Scene {
+            served,
+            script,
+            account,
+            limits,
+            now,
+            life,
+            stage,
+            before,
+            is_called_unready,
+            is_memory_little,
+        };
+        self.models[number].watch(&scene, violations);
         drop(ledger);
-        if self.is_traced {
-            self.trace(&format!("{cause:?}"), number);
+        let is_changed = self.served[number].state != *before || self.served[number].is_gone();
+        if self.is_traced && is_changed {
+            self.trace(&format!("{stage:?}"), number);
+        }
+    }
+
+    /// Whether there may have been too little memory at some time.
+    fn is_memory_little(&self) -> bool {
+        let all = self.running.shared.around.limits.memory_bytes_max;
+        self.was_memory_taken || all < Limits::default().memory_bytes_max
+    }
+
+    /// The account of memory is the sum of what everybody holds.
+    fn check_account(&mut self) {
+        let inside = self.served.iter().filter(|served| served.id().is_some());
+        let held: usize = inside.map(|served| served.state.held_bytes).sum();
+        let known = self.running.shared.held_bytes - self.foreign_bytes;
+        if held != known {
+            let what = format!("{held} bytes are held, and {known} are known of");
+            self.ledger.borrow_mut().violations.push(what);
         }
     }
 
     /// Nothing can happen now: on to the next moment that somebody waits for, or a little later.
     fn pass_time(&mut self) -> Result<(), String> {
-        if self.drain_until.is_some_and(|until| until <= self.now()) {
-            let open = (0..self.served.len()).filter(|number| !self.served[*number].is_gone);
-            open.collect::<Vec<_>>().into_iter().for_each(|number| self.turn(number, None));
-            return Ok(());
-        }
-        let mut moments: Vec<Moment> = self.drain_until.into_iter().collect();
-        for (number, served) in self.served.iter().enumerate().filter(|(_, served)| !served.is_gone) {
+        let mut moments = Vec::new();
+        let alarm = match self.running.patience() {
+            Patience::None => return Err("it sleeps although it could go on".to_string()),
+            Patience::Until(moment) => Some(moment),
+            Patience::Endless => None,
+        };
+        moments.extend(alarm);
+        for (number, served) in self.served.iter().enumerate().filter(|(_, served)| !served.is_gone()) {
             if let Some(what) = self.overlooked(served) {
                 return Err(format!("connection {number} waits for {what}: {:?}", served.state));
             }
-            let Some(deadline) = served.state.deadline else {
-                return Err(format!("connection {number} waits for ever: {:?}", served.state.wants));
-            };
-            moments.push(deadline);
+            if served.id().is_some() && alarm.is_none_or(|alarm| served.state.deadline < Some(alarm)) {
+                return Err(format!("connection {number}: no timer goes off in time: {:?}", served.state));
+            }
             moments.extend(self.can_send(number).then_some(self.clients[number].sends_at));
             moments.extend(self.can_read(number).then_some(self.clients[number].reads_at));
         }
         let next = moments.into_iter().min().ok_or("nobody waits for anything")?;
-        self.shared.around.now.moment =
-            next + Duration::from_millis(self.rng.pick(&[0, 0, 0, 1, 700, 100_000]));
+        self.now = next + Duration::from_millis(self.rng.pick(&[0, 0, 0, 1, 700, 100_000]));
         Ok(())
     }
 
     /// What is there already and of which nobody will tell any more: an edge was lost.
     fn overlooked(&self, served: &Served) -> Option<&'static str> {
+        if let Place::AtDoor(door) = served.place {
+            return self.overlooked_at(&self.doors[door].borrow());
+        }
         let socket = served.socket();
         match served.state.wants {
             _ if socket.is_broken => Some("a client that has left"),
-            Wants::Read | Wants::Close(_) if socket.is_readable() => Some("what it could read"),
+            _ if served.state.deadline.is_none() => Some("ever"),
+            // Where memory has become ample meanwhile, it goes on when something has left.
+            Wants::Read if served.state.owed > 0 && self.is_memory_little() && !socket.has_much_room() => {
+                None
+            }
+            Wants::Read | Wants::Close(_) if socket.is_readable() && !served.state.is_starved => {
+                Some("what it could read")
+            }
             _ if served.state.owed > 0 && socket.has_much_room() => Some("room that there is"),
             Wants::Application if served.state.is_untold && socket.has_client_ended => Some("no reason"),
             _ => None,
         }
     }
 
+    /// Why somebody should not have to wait at this door.
+    fn overlooked_at(&self, door: &Door) -> Option<&'static str> {
+        let inside = || self.served.iter().filter(|served| served.id().is_some());
+        let is_full = inside().count() >= self.running.shared.around.limits.connections_max;
+        match door.accepting {
+            Accepting::Ready | Accepting::Waiting => Some("a door that nobody opens"),
+            Accepting::Paused(until) if until > self.now + SECOND => Some("more than a second"),
+            Accepting::Paused(_) if door.was_exhausted => None,
+            Accepting::Paused(_) if !is_full => Some("a place that there is"),
+            Accepting::Paused(_) if inside().any(|served| served.state.idle_since.is_some()) => {
+                Some("a place that somebody could make")
+            }
+            Accepting::Paused(_) => None,
+        }
+    }
+
     /// Every connection has ended: is everything as it should be?
     fn judge(&mut self) -> Result<(), String> {
-        if self.held_bytes > 0 {
-            return Err(format!("{} bytes are still accounted for", self.held_bytes));
-        }
         let ledger = self.ledger.borrow();
         for (number, (served, script)) in self.served.iter().zip(&*self.scripts).enumerate() {
             let account = &ledger.accounts[number];
             let judge = || {
-                let life = self.shared.around.life;
-                judge_wire(number, served, script, account, life, self.room.was_full.get())?;
+                let around = &self.running.shared.around;
+                judge_wire(number, served, script, account, around, self.room.was_full.get())?;
                 judge_account(account, script, self.records.is_some())
             };
             judge().map_err(|what| format!("connection {number}: {what}"))?;
@@ -559,12 +822,12 @@ impl World<'_> {
             let served = &self.served[number];
             eprintln!(
                 "{:>9} ms  connection {number}: {what}: sent {}, read {}, calls {}, written {}, {:?}, owes {}",
-                self.now().since(Moment::START).as_millis(),
+                self.now.since(Moment::START).as_millis(),
                 self.clients[number].sent,
                 served.socket().read_by_server,
                 self.ledger.borrow().accounts[number].calls,
                 served.socket().wire.len(),
-                if served.is_gone { None } else { Some(served.state.wants) },
+                if served.is_gone() { None } else { Some(served.state.wants) },
                 served.state.owed,
             );
         }
@@ -574,7 +837,7 @@ impl World<'_> {
     fn describe(&self) -> String {
         format!(
             "{:#?}\n{:?}",
-            self.shared.around.limits,
+            self.running.shared.around.limits,
             self.scripts.iter().map(|script| &script.items).collect::<Vec<_>>()
         )
     }
