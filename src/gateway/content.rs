@@ -6,10 +6,6 @@
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-/// Memory that content takes first, if it comes in pieces and will be so long. 128 KiB: two reads; who announces much
-/// and sends little takes no more.
-const FIRST_ROOM_BYTES: usize = 128 * 1024;
-
 /// Makes temporary files for content that is too long for memory.
 ///
 /// A trait, so that the layers below the reactor do not touch the disk, and a test can fill it.
@@ -73,8 +69,8 @@ impl OwnedContent {
         }
     }
 
-    /// Takes room for `more` bytes before they are appended, where all of it is in memory. `expected_bytes` is how long it
-    /// will be in the end, if that is known: no more is taken, and few steps lead there.
+    /// Takes room for `more` bytes before they are appended, where all of it is in memory: twice what was there at most, so
+    /// that who announces much and sends little takes little, and no more than all of it, if its length is known.
     pub(crate) fn make_room(&mut self, more: usize, expected_bytes: Option<u64>) {
         let OwnedContent::Memory(memory) = self else {
             return;
@@ -82,7 +78,7 @@ impl OwnedContent {
         let needed = memory.len() + more;
         if needed > memory.capacity() {
             let expected = expected_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
-            let doubled = memory.capacity().saturating_mul(2).max(FIRST_ROOM_BYTES);
+            let doubled = memory.capacity().saturating_mul(2);
             let capacity = doubled.min(expected).max(needed);
             memory.reserve_exact(capacity - memory.len());
         }
