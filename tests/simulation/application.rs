@@ -39,6 +39,8 @@ pub struct Account {
     /// Bytes written until now, and when its turn began.
     pub written: Rc<Cell<usize>>,
     pub written_before: usize,
+    /// Requests that it was called for when its turn began.
+    pub calls_before: usize,
     /// Requests whose content was not wanted before it was there.
     pub declined: Vec<usize>,
     /// Requests whose answer was begun while the server shut down.

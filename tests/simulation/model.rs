@@ -12,9 +12,10 @@ use super::response::{Framing, Response, read_all};
 use super::server::{Served, State};
 use super::socket::{Closing, End};
 use super::world::Stage;
-use crate::conversation::{Life, Outcome, Surroundings, Wants};
+use crate::conversation::{Budget, Life, Outcome, Surroundings, Wants};
 use crate::limits::Limits;
 use crate::now::Moment;
+use crate::reactor::socket::TURN_BYTES;
 
 /// How long a server that shuts down waits for the first request.
 const FIRST_REQUEST_PATIENCE: Duration = SECOND;
@@ -35,6 +36,10 @@ pub struct Scene<'a> {
     pub is_called_unready: bool,
     /// Memory may have been scarce at some time.
     pub is_memory_little: bool,
+    /// Memory was scarce when the step began.
+    pub was_scarce: bool,
+    /// What a turn may do.
+    pub budget: Budget,
 }
 
 /// What was seen of one connection so far.
@@ -107,6 +112,7 @@ impl Model {
         let Scene { served, script, account, limits, now, .. } = *scene;
         let mut violate = |what: String| violations.push(format!("connection {}: {what}", served.number));
         check_end(scene, &mut violate);
+        check_turn(scene, self.read, &mut violate);
         self.check_room(scene, &mut violate);
         if served.is_gone() {
             if account.alive > 0 {
@@ -131,7 +137,10 @@ impl Model {
             return;
         }
         let has_answer = account.written.get() > account.written_before && served.state.owed == 0;
-        let is_kept = served.state.is_idle && served.state.wants == Wants::Read && !served.state.is_held;
+        let is_kept = scene.life == Life::Running
+            && served.state.is_idle
+            && served.state.wants == Wants::Read
+            && !served.state.is_held;
         if has_answer && is_kept && deadline.is_some_and(|deadline| deadline < now + limits.idle_timeout) {
             violate(format!("it has its answer only now, and must ask again until {deadline:?}"));
         }
@@ -325,11 +334,17 @@ impl Model {
                 None => since + limits.body_timeout,
             },
         };
+        // A server that hands over waits for the last request of who is kept.
+        let handed_over = match (place, life) {
+            (Place::Between(1..) | Place::Blank(1..), Life::HandingOver(until)) => Some(until),
+            _ => None,
+        };
+        let latest = handed_over.map_or(latest, |until| until.max(latest));
         if deadline.is_none_or(|deadline| deadline > latest) {
             violate(format!("{place:?} since {since:?} lasts until {deadline:?}, not {latest:?}"));
         }
         let earliest = match place {
-            Place::Between(0) | Place::Blank(0) if life == Life::Draining => since + FIRST_REQUEST_PATIENCE,
+            Place::Between(0) | Place::Blank(0) if life != Life::Running => since + FIRST_REQUEST_PATIENCE,
             Place::Between(0) => since + limits.head_timeout,
             Place::Between(_) => since + limits.idle_timeout,
             // Half an empty line may have begun the head.
@@ -337,9 +352,34 @@ impl Model {
             Place::Head(_) => head + limits.head_timeout,
             Place::Body(_) => latest,
         };
+        let earliest = handed_over.map_or(earliest, |until| until.min(earliest));
         if deadline.is_some_and(|deadline| deadline < earliest) {
             violate(format!("{place:?} since {since:?} lasts only until {deadline:?}, not {earliest:?}"));
         }
+    }
+}
+
+/// No turn does more than its share, and half a head is not read on while memory is scarce.
+fn check_turn(scene: &Scene<'_>, read_before: usize, violate: &mut impl FnMut(String)) {
+    let Scene { served, script, account, before, budget, .. } = *scene;
+    let Stage::Events(_) = scene.stage else {
+        // In other steps a connection can have several turns.
+        return;
+    };
+    let calls = account.calls - account.calls_before;
+    // One whose content was still to come began before.
+    let begun_before = usize::from(!before.is_idle && !before.is_in_head);
+    if calls > budget.requests as usize + begun_before {
+        violate(format!("{calls} requests in a turn of {}", budget.requests));
+    }
+    let written = account.written.get() - account.written_before;
+    // Of a file as much may leave at a time, whatever has left before. What is in memory leaves in one call.
+    if written > 2 * TURN_BYTES + scene.limits.output_bytes_high && script.is_in_parts() {
+        violate(format!("{written} bytes in a turn"));
+    }
+    let has_read = served.socket().read_by_server > read_before;
+    if has_read && scene.was_scarce && before.is_in_head && !served.state.knows_end && !served.is_gone() {
+        violate("half a head is read on, and memory is scarce".to_string());
     }
 }
 

@@ -10,7 +10,7 @@ static NOISE: LazyLock<Vec<u8>> = LazyLock::new(noise);
 /// Enough for the longest, wherever it begins.
 const NOISE_BYTES: usize = 1 << 20;
 /// What is long takes its connection a few turns, if the socket takes it at all.
-const LONG_BYTES: usize = 600_000;
+const LONG_BYTES: usize = 950_000;
 
 fn noise() -> Vec<u8> {
     let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
@@ -190,6 +190,18 @@ impl Script {
                 false => rng.pick(&[1, 30, 30, 300, 300, 3_000, 3_000, 100_000, 100_000]),
             },
         }
+    }
+}
+
+impl Script {
+    /// Whether no answer is handed to the socket as one that is longer than a turn.
+    pub fn is_in_parts(&self) -> bool {
+        let is_short = |item: &Item| match &item.kind {
+            Kind::Good { answer: Answer::Send(length, _), .. } => *length < 100_000,
+            Kind::Good { answer: Answer::Write(lengths, ..), .. } => lengths.iter().sum::<usize>() < 100_000,
+            Kind::Good { .. } | Kind::Bad(_) => true,
+        };
+        self.items.iter().all(is_short)
     }
 }
 

@@ -56,6 +56,8 @@ pub struct State {
     pub owed: usize,
     pub held_bytes: usize,
     pub is_idle: bool,
+    /// Half a head has come.
+    pub is_in_head: bool,
     /// Its application waits, and was not told of an end of the client.
     pub is_untold: bool,
     /// It has said its last, and waits for the client to end.
@@ -83,6 +85,7 @@ impl State {
         owed: 0,
         held_bytes: 0,
         is_idle: true,
+        is_in_head: false,
         is_untold: false,
         is_lingering: false,
         is_ready: false,
@@ -102,6 +105,7 @@ impl State {
             owed: connection.owed(),
             held_bytes: connection.held_bytes(),
             is_idle: connection.conversation().is_idle(),
+            is_in_head: connection.conversation().is_in_head(),
             is_untold: connection.conversation().is_to_be_told_of_end(),
             is_lingering: connection.is_lingering(),
             is_ready: connection.readiness().has(Readiness::QUEUED),

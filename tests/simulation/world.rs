@@ -21,7 +21,7 @@ use super::plan::{Goodbye, Pace, Reading, Script};
 use super::rng::Rng;
 use super::server::{Place, Served, State};
 use super::socket::{Socket, System};
-use crate::conversation::{AccessLog, Budget, ExchangeRecord, Outcome, Wants};
+use crate::conversation::{AccessLog, Budget, ExchangeRecord, Life, Memory, Outcome, Wants};
 use crate::gateway::ServerInfo;
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
@@ -54,6 +54,8 @@ struct World<'g> {
     foreign_bytes: usize,
     /// There were some at some time.
     was_memory_taken: bool,
+    /// Memory was scarce when the present step began.
+    was_scarce: bool,
     scripts: Rc<Vec<Script>>,
     ledger: SharedLedger,
     served: Vec<Served>,
@@ -169,6 +171,7 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
         is_exhausted,
         foreign_bytes: 0,
         was_memory_taken: false,
+        was_scarce: false,
         ledger,
         served: Vec::new(),
         clients: Vec::new(),
@@ -300,8 +303,13 @@ impl World<'_> {
 
     /// The server is told to end.
     fn command(&mut self) {
+        if let Command::Drain(Queue::Left | Queue::Waiting) = self.command {
+            // Now for good.
+            self.command = Command::Drain(Queue::Accepted);
+            self.queue.notify();
+        }
         if self.command == Command::Run {
-            let queue = self.rng.pick(&[Queue::Accepted, Queue::Left]);
+            let queue = self.rng.pick(&[Queue::Accepted, Queue::Left, Queue::Waiting]);
             self.command = if self.rng.once_in(6) { Command::Stop } else { Command::Drain(queue) };
             self.queue.notify();
         }
@@ -593,14 +601,17 @@ impl World<'_> {
             account.reasons += if is_listening { account.wakes } else { 0 };
             (account.owed, account.drawn) = (served.state.owed, 0);
             account.written_before = account.written.get();
+            account.calls_before = account.calls;
         }
         ledger.called_unready = None;
+        ledger.is_draining = self.running.shared.around.life != Life::Running;
         // While memory is scarce nothing more is drawn for who is owed anything. It can become so within a step.
         let shared = &self.running.shared;
         ledger.output_bytes_high = match self.stage {
             Stage::Events(_) if shared.held.is_empty() => shared.output_bytes_high(),
             _ => shared.around.limits.output_bytes_high,
         };
+        self.was_scarce = self.running.shared.memory() == Memory::Scarce;
         let rng = &self.rng;
         self.running.shared.budget =
             Budget { requests: rng.pick(&[1, 2, 32]), pieces: rng.pick(&[1, 3, 256]) };
@@ -703,6 +714,7 @@ impl World<'_> {
         let (served, script, account) = (&self.served[number], &self.scripts[number], &accounts[number]);
         let is_called_unready = ledger_called == Some(number);
         let is_memory_little = self.is_memory_little();
+        let (was_scarce, budget) = (self.was_scarce, shared.budget);
         let scene = Scene {
             served,
             script,
@@ -714,6 +726,8 @@ impl World<'_> {
             before,
             is_called_unready,
             is_memory_little,
+            was_scarce,
+            budget,
         };
         self.models[number].watch(&scene, violations);
         drop(ledger);
