@@ -312,7 +312,7 @@ impl Active {
     /// Moves content that is on its way to the disk.
     pub fn spill(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         if let Work::Collect(incoming) = &mut self.work
-            && let Err(error) = incoming.content.append(&[], 0, turn.disk)
+            && let Err(error) = incoming.content.spill(turn.disk)
         {
             turn.journal.failure(None, &error.into());
             self.refuse(ProtocolError::NoPlaceForContent, turn, out);

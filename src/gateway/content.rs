@@ -88,12 +88,28 @@ impl OwnedContent {
     ///
     /// # Errors
     /// What creating or writing the file says: a full disk, for one.
+    #[inline]
     pub fn append(&mut self, bytes: &[u8], memory_bytes_max: usize, spool: &mut dyn Spool) -> io::Result<()> {
-        if let OwnedContent::Memory(memory) = self {
-            if memory.len() + bytes.len() <= memory_bytes_max {
+        match self {
+            OwnedContent::Memory(memory) if memory.len() + bytes.len() <= memory_bytes_max => {
                 memory.extend_from_slice(bytes);
-                return Ok(());
+                Ok(())
             }
+            OwnedContent::Memory(_) | OwnedContent::Spooled { .. } => self.append_to_file(bytes, spool),
+        }
+    }
+
+    /// Moves what is in memory to a temporary file.
+    ///
+    /// # Errors
+    /// As [`OwnedContent::append`].
+    pub(crate) fn spill(&mut self, spool: &mut dyn Spool) -> io::Result<()> {
+        self.append_to_file(&[], spool)
+    }
+
+    #[cold]
+    fn append_to_file(&mut self, bytes: &[u8], spool: &mut dyn Spool) -> io::Result<()> {
+        if let OwnedContent::Memory(memory) = self {
             let mut file = spool.create()?;
             file.write_all(memory)?;
             *self = OwnedContent::Spooled { file, length: memory.len() as u64 };
