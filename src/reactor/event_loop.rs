@@ -491,6 +491,11 @@ impl<'g, L: Listening> Running<'g, L> {
             (Memory::Ample, _) => None,
             (Memory::Scarce, Some(since)) if now.since(since) >= STALL_MAX => {
                 self.take_memory_back(STALL_MAX);
+                let is_waited_for = !self.starved.is_empty() && self.shared.is_ready();
+                if is_waited_for && self.shared.memory() == Memory::Scarce {
+                    // Nobody stalls, and yet somebody has to wait: who moves least makes room.
+                    self.take_memory_back(Duration::ZERO);
+                }
                 Some(now)
             }
             (Memory::Scarce, since) => since.or(Some(now)),
