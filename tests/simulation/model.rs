@@ -391,7 +391,9 @@ fn check_end(scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
     // Who waits for the gateway was late before, perhaps.
     let excused = before.waiting_since.zip(before.of_conversation);
     let excused = excused.map(|(since, deadline)| deadline + now.since(since));
-    let is_due = is_past(before.deadline) || is_past(excused);
+    // A server that hands over waits for the last request of who is kept, but no longer than ever.
+    let is_kept_too_long = scene.life != Life::Running && is_past(before.of_conversation);
+    let is_due = is_past(before.deadline) || is_past(excused) || is_kept_too_long;
     let is_excused = before.is_ready || served.socket().is_broken || scene.is_memory_little;
     if *stage == Stage::Expire && has_ended && !is_due && !is_excused {
         violate(format!("it was ended before its time: {before:?}"));
