@@ -13,6 +13,8 @@
 mod environment;
 #[path = "wsgi/life.rs"]
 mod life;
+#[path = "wsgi/life_behind_nginx.rs"]
+mod life_behind_nginx;
 #[path = "wsgi/life_deploy.rs"]
 mod life_deploy;
 #[path = "wsgi/life_end.rs"]

@@ -34,6 +34,8 @@ def app(environ, start_response):
         tell(path[6:] + ".here", str(os.getpid()))
         while not os.path.exists(os.path.join(FOLDER, path[6:] + ".go")):
             time.sleep(0.005)
+    if environ["REQUEST_METHOD"] == "POST":
+        tell("posts", environ["wsgi.input"].read().decode())
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{VERSION} {os.getpid()} {environ['wsgi.multiprocess']}".encode()]
 
