@@ -79,6 +79,8 @@ class Worker:
         self.server = None
         self.wants_restart = False
         self.status = exits.SHUT_DOWN
+        # Whether its application lives in the supervisor, which then has to start again for another one.
+        self._is_preloaded = False
         self._is_draining = False
         self._is_leaving = False
         self._watcher = None
@@ -103,6 +105,7 @@ class Worker:
     def run(self, application=None) -> int:
         """Serves until there is an end to it, and says with which status to exit."""
         take_over()
+        self._is_preloaded = application is not None
         try:
             return self._run(application)
         finally:
@@ -275,7 +278,8 @@ class Worker:
         if self._is_draining:
             return
         if self.supervision is not None:
-            self._drain(hand_over=True)
+            # Who waits to be accepted is served by other workers; by none until a supervisor has started again.
+            self._drain(hand_over=True, restart=self._is_preloaded)
         elif terminal_is_gone():
             self._hear_shutdown()
         else:

@@ -16,7 +16,7 @@ use super::life::{Life, Told, source};
 use super::support::loopback::{Client, wait_until};
 use super::support::temp_folder::TempFolder;
 
-const INSTALL: [&str; 4] = ["install", "-y", "--no-install-recommends", "nginx-light"];
+const INSTALL: [&str; 4] = ["install", "-y", "--no-install-recommends", "nginx"];
 /// How many clients post at a time.
 const CLIENTS: usize = 6;
 /// How often new code is deployed meanwhile.
@@ -229,4 +229,10 @@ fn posts_through_nginx_are_done_once_each_while_workers_are_replaced() {
 #[test]
 fn posts_through_nginx_are_done_once_each_while_the_process_starts_again() {
     check_deploys(&["--threads", "4"]);
+}
+
+/// The supervisor itself starts again, and its workers end before it does.
+#[test]
+fn posts_through_nginx_are_done_once_each_while_a_preloaded_application_is_loaded_again() {
+    check_deploys(&["--workers", "2", "--threads", "4", "--preload"]);
 }

@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::environment;
 use super::life::{BROKEN, Crowd, Life, folder, in_folder, source};
-use super::support::loopback::wait_until;
+use super::support::loopback::{Client, End, wait_until};
 use super::support::process::Program;
 
 /// Two new versions, one after the other, each served before the next.
@@ -120,6 +120,24 @@ fn preloaded_application_is_shared_by_workers_and_loaded_again_by_sighup() {
     crowd.wait_for("two");
     crowd.end();
     assert_eq!(life.loads("two"), 1);
+    life.end();
+}
+
+/// Nobody serves until the supervisor has started again: a connection that is kept and idle is not waited for as long as it is
+/// where others serve on.
+#[test]
+fn kept_connections_do_not_keep_a_preloaded_application_from_being_loaded_again() {
+    let life = Life::start(&["--workers", "2", "--preload"]);
+    let mut kept = Client::connect(life.address());
+    assert_eq!(kept.get("/").code, 200);
+    life.change(&source("two"));
+    life.program.signal(Signal::HUP);
+    life.program.stderr.next_with("starts again");
+    let begun = Instant::now();
+    life.wait_for_loads("two", 1);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(kept.read_end(), End::Fin);
+    assert_eq!(life.get().version, "two");
     life.end();
 }
 
