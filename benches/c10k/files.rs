@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::clients::{answer_bytes, connect, request};
+use super::nginx;
 use super::process::ServerProcess;
 use super::table::{Goal, Row, median};
 
@@ -17,8 +18,6 @@ const LARGE: Goal = Goal::at_most("CPU for a file of 100 MiB, of what nginx take
 const CLIENTS: usize = 4;
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(1200);
-/// A server that does not listen after that will not.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub fn measure(_connections: usize) -> Vec<Row> {
     let folder = Folder::new();
@@ -36,7 +35,7 @@ fn compare(goal: Goal, folder: &Folder, name: &str, bytes: usize) -> io::Result<
     folder.fill(name, bytes)?;
     let mut own = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     let own = ServerProcess::start(own.args(["--bind", "127.0.0.1:0", "static"]).arg(folder.root()))?;
-    let nginx = folder.start_nginx()?;
+    let nginx = nginx::start(&folder.0, &folder.root(), 1024, "", |program| Command::new(program))?;
     let path = format!("/{name}");
     let (mut of_own, mut of_nginx, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -87,7 +86,7 @@ fn receive(address: SocketAddr, path: &str, until: Instant) -> io::Result<u64> {
     Ok(received)
 }
 
-/// What is served, and the configuration of nginx; removed when it is dropped.
+/// What is served, and what nginx keeps for itself; removed when it is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -107,38 +106,6 @@ impl Folder {
         let part = vec![b'x'; 1 << 20];
         (0..bytes / part.len()).try_for_each(|_| file.write_all(&part))
     }
-
-    /// One process, which says nothing; at an address that was free a moment ago, since nginx has no port 0.
-    fn start_nginx(&self) -> io::Result<ServerProcess> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let (folder, root) = (self.0.display(), self.root());
-        let configuration = format!(
-            "daemon off; master_process off; pid {folder}/pid; error_log stderr crit;
-             events {{ worker_connections 1024; }}
-             http {{
-                 access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
-                 default_type application/octet-stream;
-                 client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-                 fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-                 server {{ listen {address}; root {root}; }}
-             }}",
-            root = root.display()
-        );
-        let path = self.0.join("nginx.conf");
-        fs::write(&path, configuration)?;
-        let mut command = Command::new(program());
-        command.args(["-e", "stderr", "-c"]).arg(&path);
-        let nginx = ServerProcess::start_at(address, &mut command)
-            .map_err(|error| io::Error::new(error.kind(), format!("nginx is not to be had: {error}")))?;
-        let start = Instant::now();
-        while connect(address).is_err() {
-            if start.elapsed() > PATIENCE {
-                return Err(io::Error::other("nginx does not listen"));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(nginx)
-    }
 }
 
 impl Drop for Folder {
@@ -146,9 +113,4 @@ impl Drop for Folder {
         // It is below the system's folder for what nobody misses.
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-/// Debian keeps it where only administrators look.
-fn program() -> &'static str {
-    if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" }
 }

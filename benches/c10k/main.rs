@@ -22,12 +22,15 @@
 //! descriptors in this process and in the server (`ulimit -Hn`); where that is not allowed, there are fewer, and
 //! it is said.
 
+#[path = "../support/clients.rs"]
 mod clients;
 #[path = "../support/example.rs"]
 mod example;
 mod fairness;
 mod files;
 mod memory;
+#[path = "../support/nginx.rs"]
+mod nginx;
 // Other benches use the rest.
 #[allow(dead_code)]
 #[path = "../support/process.rs"]
@@ -35,6 +38,7 @@ mod process;
 mod server;
 mod size;
 mod storms;
+#[path = "../support/table.rs"]
 mod table;
 mod threads;
 mod throughput;

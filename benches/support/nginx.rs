@@ -1,0 +1,66 @@
+//! nginx, to compare with: one process that serves a folder and says nothing.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::clients::connect;
+use super::process::ServerProcess;
+
+/// A server that does not listen after that will not.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts it with a command that begins with the program's name, for files below `root`. Its own files go into
+/// `folder`. It listens at an address that was free a moment ago, since nginx has no port 0.
+///
+/// # Errors
+/// There is none, or it does not listen.
+pub fn start(
+    folder: &Path,
+    root: &Path,
+    connections: usize,
+    of_server: &str,
+    command: impl FnOnce(&str) -> Command,
+) -> io::Result<ServerProcess> {
+    let program =
+        program().ok_or_else(|| io::Error::other("nginx is not installed: apt-get install nginx"))?;
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let (root, own) = (root.display(), folder.display());
+    let configuration = format!(
+        "daemon off; master_process off; pid {own}/pid; error_log stderr crit;
+         events {{ worker_connections {connections}; }}
+         http {{
+             access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+             default_type application/octet-stream;
+             client_body_temp_path {own}/body; proxy_temp_path {own}/proxy;
+             fastcgi_temp_path {own}/fastcgi; uwsgi_temp_path {own}/uwsgi; scgi_temp_path {own}/scgi;
+             server {{ listen {address} backlog=4096; root {root}; {of_server} }}
+         }}"
+    );
+    let path = folder.join("nginx.conf");
+    fs::write(&path, configuration)?;
+    let nginx = ServerProcess::start_at(address, command(program).args(["-e", "stderr", "-c"]).arg(&path))?;
+    let start = Instant::now();
+    while connect(address).is_err() {
+        if start.elapsed() > PATIENCE {
+            return Err(io::Error::other("nginx does not listen"));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(nginx)
+}
+
+/// Debian keeps it where only administrators look.
+fn program() -> Option<&'static str> {
+    const OF_DEBIAN: &str = "/usr/sbin/nginx";
+    let is_there = |folder: std::path::PathBuf| folder.join("nginx").exists();
+    match std::env::var_os("PATH") {
+        _ if Path::new(OF_DEBIAN).exists() => Some(OF_DEBIAN),
+        Some(path) if std::env::split_paths(&path).any(is_there) => Some("nginx"),
+        _ => None,
+    }
+}
