@@ -40,7 +40,7 @@ pub use self::access::{AskedLog, access_log};
 pub use self::console::print;
 pub use self::console::{finish, say};
 pub use self::descriptors::make_room_for;
-pub use self::heap::give_back;
+pub use self::heap::{give_back, keep_what_is_free};
 pub use self::options::{Options, Refusal, parse};
 #[cfg(feature = "wsgi")]
 pub use self::wsgi_options::WsgiOptions;
@@ -152,6 +152,7 @@ fn warn_of_no_listings(folder: &Path, files: &StaticFiles) {
 
 /// A server with these limits and the access log that was asked for, without an address yet.
 fn server(options: &Options, limits: Limits) -> io::Result<Server> {
+    keep_what_is_free();
     let server = Server::new().limits(limits).at_low_tide(give_back);
     Ok(match on_stdout(options.access_log())? {
         Some(log) => server.access_log(log),

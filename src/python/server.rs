@@ -238,6 +238,7 @@ fn assemble(
     };
     let hold_max = if surroundings.multithread { Duration::ZERO } else { HOLD_MAX };
     let server = Server::new().limits(limits).info(info).hold_responses(hold_max);
+    cli::keep_what_is_free();
     let mut server = server.at_low_tide(cli::give_back);
     for listener in listeners {
         server = server.listener(listener.get().duplicate()?);

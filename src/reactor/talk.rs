@@ -9,6 +9,9 @@ use super::stream::Transport;
 use crate::conversation::{Conversation, Farewell, Life, Memory, OutputQueue, Turn, Wants};
 use crate::now::Moment;
 
+/// What is read at a time of who may begin requests. 64 KiB: whole pipelines; what is not used up in this turn has to be
+/// kept.
+const HEADS_READ_BYTES: usize = 64 * 1024;
 /// What is read at a time of who may only have begun a request, while memory is scarce: all of it may have to be kept.
 /// 4 KiB: nearly every head is shorter.
 const SCARCE_READ_BYTES: usize = 4 * 1024;
@@ -139,13 +142,13 @@ impl<S: Transport> Talk<'_, S> {
         scratch: &mut [u8],
         out: &mut OutputQueue,
     ) -> io::Result<usize> {
-        let scratch = match turn.memory {
-            Memory::Scarce if self.conversation.is_idle() => {
-                let bytes = scratch.len().min(SCARCE_READ_BYTES);
-                &mut scratch[..bytes]
-            }
-            Memory::Ample | Memory::Scarce => scratch,
+        let bytes_max = match turn.memory {
+            _ if !self.conversation.is_idle() => scratch.len(),
+            Memory::Ample => HEADS_READ_BYTES,
+            Memory::Scarce => SCARCE_READ_BYTES,
         };
+        let bytes_max = scratch.len().min(bytes_max);
+        let scratch = &mut scratch[..bytes_max];
         match fill(&self.socket.stream, &self.socket.readiness, scratch)? {
             Filled::Bytes(count) => {
                 self.conversation.receive(&scratch[..count], turn, out);
