@@ -636,6 +636,30 @@ fn client_that_only_connects_takes_no_place_at_first_and_is_served_when_it_speak
     }
 }
 
+/// Half heads stay for as long as they may, and one client asks again and again. Others come meanwhile.
+#[test]
+fn client_that_asks_again_keeps_its_place_as_long_as_half_heads_have_one() {
+    let server = serve(ok, Limits { connections_max: 20, ..Limits::default() });
+    let halves: Vec<_> = (0..19)
+        .map(|_| {
+            let mut half = server.connect();
+            half.send("GET / HTTP/1.1\r\nH");
+            half
+        })
+        .collect();
+    let mut kept = server.connect();
+    assert_eq!(kept.get("/").code, 200);
+    thread::sleep(millis(1100));
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(kept.get("/").code, 200);
+        others.push(server.connect());
+        assert_eq!(others.last_mut().unwrap().get("/").code, 200);
+    }
+    assert_eq!(kept.get("/").code, 200);
+    drop(halves);
+}
+
 /// As long as nobody waits for a place, nobody loses one.
 #[test]
 fn connections_at_their_limit_are_all_kept() {
@@ -691,11 +715,11 @@ fn idle_connection_makes_room_wherever_it_is() {
     const BUSY: usize = 400;
     let limits = Limits { connections_max: BUSY + 1, ..Limits::default() };
     let server = serve(ok, limits);
-    // Half a head keeps a connection from being idle.
+    // Content on its way keeps a connection from being idle.
     let busy: Vec<_> = (0..BUSY)
         .map(|_| {
             let mut client = server.connect();
-            client.send("GET / HTTP/1.1\r\n");
+            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
             client
         })
         .collect();

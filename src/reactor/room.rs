@@ -1,8 +1,9 @@
 //! Who makes room in a full house, when a new connection waits for a place.
 //!
-//! At once those go that are kept and wait for their next request; and those that have brought no whole request, once
-//! they have had [`ROOM_PATIENCE`] for it: so silent ones and half heads, however many there are, take a place from nobody
-//! who asks for something. Whoever has asked and waits for an answer, or sends content, stays.
+//! First those go that are kept and have waited for their next request for [`ROOM_PATIENCE`]; then those that have brought
+//! no whole request, once they have had as much for it; and if there are none, those that were answered just now. So
+//! silent ones and half heads, however many there are, take a place from nobody who asks for something again and
+//! again. Whoever has asked and waits for an answer, or sends content, stays.
 //!
 //! Places are looked at one after the other, so many a turn of the loop: where nearly all are busy, looking at sixteen
 //! thousand for each that is to make room would stop everybody else.
@@ -39,9 +40,11 @@ pub(super) enum Standing {
     InHead,
 }
 
-/// A connection that makes room, and from which moment on.
+/// A connection that makes room, and from which moment on. The least goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
+    /// It was answered just now: its next request may be on its way, which none of the others has brought.
+    is_active: bool,
     standing: Standing,
     from: Moment,
     id: ConnectionId,
@@ -108,7 +111,7 @@ impl Room {
             self.candidates.clear();
         }
         loop {
-            while let Some(&Candidate { standing, from, id }) = self.candidates.last() {
+            while let Some(&Candidate { standing, from, id, .. }) = self.candidates.last() {
                 // It may have gone since, or have begun something.
                 if look(id.index()) == Some((id, standing, from)) {
                     return Found::One(id, standing);
@@ -130,7 +133,7 @@ impl Room {
             self.candidates = best.into_sorted_vec();
             if looked_at < places {
                 // Of the others, there may be better ones elsewhere.
-                self.candidates.retain(|candidate| candidate.standing == Standing::Kept);
+                self.candidates.retain(Candidate::is_easy);
             }
             self.candidates.reverse();
             self.found_at = now;
@@ -143,9 +146,16 @@ impl Room {
     }
 }
 
+impl Candidate {
+    /// Whether it costs nobody anything, so none of the others need be looked at.
+    fn is_easy(&self) -> bool {
+        self.standing == Standing::Kept && !self.is_active
+    }
+}
+
 impl Pass {
     fn is_over(&self, places: usize) -> bool {
-        let is_easy = || self.best.iter().any(|candidate| candidate.standing == Standing::Kept);
+        let is_easy = || self.best.iter().any(Candidate::is_easy);
         self.looks >= places || (self.looks >= LOOKS_MIN && is_easy())
     }
 
@@ -158,7 +168,8 @@ impl Pass {
             self.next = Some(self.next.map_or(from, |next| next.min(from)));
             return;
         }
-        self.best.push(Candidate { standing, from, id });
+        let is_active = standing == Standing::Kept && now.since(from) < ROOM_PATIENCE;
+        self.best.push(Candidate { is_active, standing, from, id });
         if self.best.len() > CANDIDATES_MAX {
             self.best.pop();
         }
@@ -188,13 +199,16 @@ mod tests {
         house[7] = Some((Standing::InHead, 20));
         house[8] = Some((Standing::Silent, 30));
         house[2000] = Some((Standing::Kept, 40));
+        // Answered just now, and a little before.
+        house[5] = Some((Standing::Kept, 1990));
+        house[6] = Some((Standing::Kept, 1980));
         let mut room = Room::default();
-        for expected in [2000, 8, 2900, 7] {
-            let Found::One(id, _) = find(&mut room, 100, &mut 100_000, &house) else { panic!("nobody") };
+        for expected in [2000, 8, 2900, 7, 6, 5] {
+            let Found::One(id, _) = find(&mut room, 2000, &mut 100_000, &house) else { panic!("nobody") };
             assert_eq!(id.index(), expected);
             house[expected] = None;
         }
-        assert_eq!(find(&mut room, 100, &mut 100_000, &house), Found::Nobody(at(1100)));
+        assert_eq!(find(&mut room, 2000, &mut 100_000, &house), Found::Nobody(at(3000)));
     }
 
     #[test]
@@ -209,7 +223,8 @@ mod tests {
         room.somebody_is_idle();
         house[4] = Some((Standing::Kept, 500));
         assert!(matches!(find(&mut room, 500, &mut looks, &house), Found::One(id, _) if id.index() == 4));
-        assert!(matches!(find(&mut room, 700, &mut 100, &house), Found::One(id, _) if id.index() == 4));
+        // It has been idle for less than a second, and the other has had its time.
+        assert!(matches!(find(&mut room, 700, &mut 100, &house), Found::One(id, _) if id.index() == 3));
     }
 
     #[test]
