@@ -41,7 +41,7 @@ const JSON: &str = "application/json";
 
 /// Content longer than this is handed over piece by piece, so that no client can ask for memory.
 const PIECE_BYTES: usize = 16 * 1024;
-/// What `/bytes` lends: up to a mebibyte without a copy.
+/// Content that `/bytes` lends: up to a mebibyte without a copy.
 static XS: [u8; 1 << 20] = [b'x'; 1 << 20];
 
 /// The largest numbers that make sense in a query; beyond them 400.

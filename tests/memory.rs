@@ -1,4 +1,4 @@
-//! What `memory_bytes_max` promises, tried by clients that want to break it: over real sockets, beside somebody who
+//! Clients that want to break the promise of `memory_bytes_max` try it: over real sockets, beside somebody who
 //! must not notice.
 
 mod support;

@@ -25,12 +25,12 @@ const SEGMENT_BYTES: u32 = 1460;
 /// Turns after which an upload is abandoned.
 const UPLOAD_TURNS: usize = 10;
 
-/// What attackers of one kind do.
+/// The behaviour of attackers of one kind.
 pub struct Manner {
     /// The first that each of them sends, as soon as the server takes it: the first attacker the first of these, the
     /// second the second.
     pub openings: Vec<Vec<u8>>,
-    /// What it does after that.
+    /// The attacker's next steps.
     pub then: Then,
 }
 
@@ -162,7 +162,7 @@ impl Attacker {
     }
 }
 
-/// What becomes of an attacker in its turn.
+/// The result of an attacker's turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Stays,

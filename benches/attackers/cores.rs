@@ -1,4 +1,4 @@
-//! Who runs where: the server has a core for itself, good clients and attackers share the others.
+//! Shares out the cores: the server has a core for itself, good clients and attackers share the others.
 
 use std::fs;
 use std::io;

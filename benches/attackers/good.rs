@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use super::clients::{answer_bytes, ask, connect, request};
 
-/// What is asked for.
+/// The request of good clients.
 const PATH: &str = "/hello";
 /// Requests of a connection.
 const REQUESTS: u32 = 256;

@@ -1,4 +1,4 @@
-//! What well-behaved clients notice of badly behaved ones, one kind of these after the other.
+//! Measures what well-behaved clients notice of badly behaved ones, one kind of these after the other.
 //!
 //! ```text
 //! cargo bench --bench attackers                          all of it, some four minutes
@@ -79,7 +79,7 @@ const NGINX_OWN_PLACES: usize = 3;
 /// Descriptors that this process and the servers need.
 const DESCRIPTORS: u64 = 5_000;
 
-/// What the good clients must keep, and should.
+/// Bounds that the good clients' figures must keep, and should.
 const KEPT: [f64; 2] = [95.0, 99.0];
 /// Milliseconds that their longest answer may take, and should.
 const LONGEST: [f64; 2] = [500.0, 100.0];
@@ -235,7 +235,7 @@ struct Bench {
     rounds: usize,
 }
 
-/// What was found out about one server and one kind of attackers.
+/// The figures of one server and one kind of attackers.
 struct Found {
     /// Percent.
     kept: f64,

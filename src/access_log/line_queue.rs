@@ -147,7 +147,7 @@ impl Write for LineQueue {
         Ok(lines.len())
     }
 
-    /// What was appended leaves by itself.
+    /// Does nothing: appended lines leave by themselves.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the operator reads on stderr: the program's own sentences, the log, and panics.
+//! Writes all that the operator reads on stderr: the program's own sentences, the log, and panics.
 //!
 //! Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving, nor to
 //! wait. So all of it goes through one [`LineQueue`], in the order in which it was said.

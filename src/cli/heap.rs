@@ -1,4 +1,4 @@
-//! What glibc does with memory that is free: it is kept while the server is busy, and goes back to the system afterwards.
+//! Tells glibc to keep free memory while the server is busy, and to give it back to the system afterwards.
 //!
 //! | function | why it is needed |
 //! |---|---|

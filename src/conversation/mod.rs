@@ -258,8 +258,8 @@ impl Conversation {
         }
     }
 
-    /// What it needs in order to go on, while so many bytes are owed to the peer, and from `output_bytes_high` on
-    /// nothing more is produced.
+    /// Says what the conversation needs to go on, while `owed_bytes` are owed to the peer and nothing more is produced
+    /// from `output_bytes_high` on.
     pub fn wants(&self, owed_bytes: usize, output_bytes_high: usize) -> Wants {
         let is_full = owed_bytes >= output_bytes_high;
         match &self.phase {

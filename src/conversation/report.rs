@@ -28,7 +28,7 @@ struct Line {
 }
 
 impl Report {
-    /// Of a request of which no more is known, or to be known: enough to tell of its failure.
+    /// Makes a report of the request line alone, where no more is known or wanted: enough to log a failure.
     pub fn of_line(line: RequestLine<'_>) -> Box<Report> {
         let text = [line.method, line.target].concat();
         let line = Some(Line { text, method_bytes: line.method.len(), version: line.version });

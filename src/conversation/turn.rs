@@ -69,7 +69,7 @@ impl Budget {
 /// everybody has one in turn.
 const TURN_TIME: Duration = Duration::from_millis(10);
 
-/// What tells how late it is in the middle of a turn.
+/// Tells the time in the middle of a turn.
 pub trait Watch {
     /// The moment that it is, however long the turn has lasted.
     fn moment(&self) -> Moment;
@@ -96,7 +96,7 @@ pub struct Surroundings {
     pub own_fields: ServerFields,
     /// The time.
     pub now: Now,
-    /// What tells how long the turn has lasted.
+    /// Tells how long the turn has lasted.
     pub watch: Box<dyn Watch + Send>,
     /// Whether each connection is to end after its exchange.
     pub life: Life,

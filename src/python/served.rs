@@ -14,7 +14,7 @@ use crate::adapters::wsgi::report;
 use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
 use crate::server::ServerHandle;
 
-/// What a supervisor is told of a process whose place another one is to take.
+/// Tells a supervisor that another process is to take the place of this one.
 pub(super) const WORN: &[u8] = b"w";
 
 /// How a server has come to its end, if it was not told to.

@@ -191,7 +191,7 @@ struct Seen {
     is_told: bool,
 }
 
-/// What a look has found.
+/// The result of one look at the threads.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     /// Calls that were not known to be stuck.

@@ -46,11 +46,11 @@ pub(super) enum Cause {
     Wake,
     /// Its timer has gone off.
     Timer,
-    /// It has waited for the gateway for as long as it may.
+    /// The connection has waited for the gateway for as long as it may.
     TurnedAway,
     /// Memory is scarce, and it is to give back what it can.
     Pressure,
-    /// It is to make room for a new one.
+    /// The connection is to make room for a new one.
     SentAway,
 }
 
@@ -145,7 +145,7 @@ impl<S: Transport> Connection<S> {
         is_new
     }
 
-    /// It was taken from that list, since there is more.
+    /// Notes that the connection was taken from that list, since there is more.
     pub fn relieve(&mut self) {
         self.socket.readiness.set(Readiness::STARVED, false);
     }
@@ -245,8 +245,8 @@ impl<S: Transport> Connection<S> {
         self.conversation.held_bytes() + queued
     }
 
-    /// What it holds while the peer is to move, by taking what it is owed or by sending more; none where it holds
-    /// nothing, or the application is to move.
+    /// The memory that the connection holds while the peer is to move, by taking output or by sending more; none where
+    /// it holds nothing, or the application is to move.
     pub fn holding(&self, id: ConnectionId) -> Option<Holding> {
         let moved = match &self.output {
             Output::Backlog(backlog) => Some(backlog.departure.last_byte),
@@ -474,7 +474,7 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// What is known of its socket, to be looked at.
+    /// The readiness of the socket, to be looked at.
     #[cfg(test)]
     pub fn readiness(&self) -> &Readiness {
         &self.socket.readiness

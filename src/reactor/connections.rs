@@ -60,7 +60,7 @@ pub(super) struct Connections<S = Stream> {
     stride: u32,
     /// How many places were ever taken.
     places: usize,
-    /// Who makes room for new ones.
+    /// The search for connections that make room for new ones.
     pub room: Room,
 }
 
@@ -131,7 +131,7 @@ impl<S: Transport> Connections<S> {
         self.room.find(self.places.max(1), around.now.moment, looks, look)
     }
 
-    /// What is held for those who are to move.
+    /// The memory that connections hold while their peers are to move.
     pub fn holdings(&self) -> Vec<Holding> {
         let holding = |(index, connection): (usize, &Connection<S>)| {
             connection.holding(ConnectionId { index: index as u32, generation: connection.generation })

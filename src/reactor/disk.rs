@@ -30,7 +30,7 @@ pub(super) struct RealDisk {
     room: Arc<Room>,
 }
 
-/// What temporary files may hold, and hold.
+/// The bytes that temporary files may hold, and those that they hold.
 struct Room {
     bytes_max: u64,
     bytes_taken: AtomicU64,
@@ -46,12 +46,12 @@ struct RoomyFile {
     room: Arc<Room>,
 }
 
-/// What temporary files may hold where nobody has said: a part of what is free.
+/// The bytes that temporary files may hold by default: a part of what is free.
 pub(crate) fn spool_bytes_by_default() -> u64 {
     free_bytes(&std::env::temp_dir()).map_or(UNKNOWN_BYTES_MAX, |bytes| bytes / FREE_SHARE)
 }
 
-/// What others than root may still write there.
+/// Free bytes there, for others than root.
 #[cfg(feature = "sockets")]
 fn free_bytes(directory: &Path) -> Option<u64> {
     let system = rustix::fs::statvfs(directory).ok()?;

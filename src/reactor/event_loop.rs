@@ -126,7 +126,7 @@ impl EventLoop {
         self.hold_max = hold_max;
     }
 
-    /// What to do when much memory has become free.
+    /// Sets the function that is called when much memory has become free.
     pub fn at_low_tide(&mut self, act: AtLowTide) {
         self.at_low_tide = act;
     }
@@ -207,7 +207,7 @@ pub(super) struct Running<'g, L: Listening = Listener> {
     listeners: Vec<L>,
     pub connections: Connections<L::Stream>,
     pub timers: Timers,
-    /// What a turn of the loop takes; a simulation gives less.
+    /// Bounds of a turn of the loop; a simulation gives less.
     pub budget: LoopBudget,
     /// Connections that can go on without an event.
     ready: Vec<ConnectionId>,

@@ -96,9 +96,9 @@ pub(super) enum Accepted<S = Stream> {
     Exhausted(io::Error),
 }
 
-/// What the loop needs of a listening socket: the system's, or a simulated one.
+/// A listening socket as the loop needs it: the system's, or a simulated one.
 pub(super) trait Listening {
-    /// What is accepted.
+    /// The connected sockets that it accepts.
     type Stream: Transport;
 
     fn accept(&mut self) -> Accepted<Self::Stream>;
@@ -432,7 +432,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     or_without_ipv6(open_tcp(address, false), address, bind_tcp)
 }
 
-/// What a socket can be told as it is made: not to block, and not to be inherited by programs that are started.
+/// Flags that a socket is made with: it does not block, and programs that are started do not inherit it.
 #[cfg(all(feature = "sockets", not(target_vendor = "apple")))]
 const SOCKET_FLAGS: rustix::net::SocketFlags =
     rustix::net::SocketFlags::NONBLOCK.union(rustix::net::SocketFlags::CLOEXEC);

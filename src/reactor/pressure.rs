@@ -59,7 +59,7 @@ impl Tide {
     }
 }
 
-/// What a connection holds although it is the peer's turn to move.
+/// The memory that one connection holds although it is the peer's turn to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Holding {
     pub id: ConnectionId,
@@ -77,7 +77,7 @@ impl Holding {
     }
 }
 
-/// Those that have stalled for at least `stall_min`, the most expensive first.
+/// Sorts the connections that have stalled for at least `stall_min`, the most expensive first.
 pub(super) fn most_expensive(mut holdings: Vec<Holding>, stall_min: Duration, now: Moment) -> Vec<Holding> {
     holdings.retain(|holding| now.since(holding.moved) >= stall_min);
     holdings.sort_unstable_by_key(|holding| Reverse(holding.cost(now)));

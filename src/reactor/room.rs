@@ -1,4 +1,4 @@
-//! Who makes room in a full house, when a new connection waits for a place.
+//! Finds the connection that makes room in a full house, when a new one waits for a place.
 //!
 //! First those go that are kept and have waited for their next request for [`ROOM_PATIENCE`]; then those that have brought
 //! no whole request, once they have had as much for it; and if there are none, those that were answered just now. So
@@ -22,49 +22,49 @@ pub(super) const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const LOOKS_PER_TURN: usize = 4096;
 /// Places looked at where some of them make room that cost nobody anything. 256: a microsecond or two.
 const LOOKS_MIN: usize = 256;
-/// Of the places looked at, so many are kept in mind. 32: as many as are accepted in a turn.
+/// Candidates kept in mind of the places looked at. 32: as many as are accepted in a turn.
 const CANDIDATES_MAX: usize = 32;
-/// They are not kept in mind for longer: others may be better meanwhile.
+/// How long candidates are kept in mind. 100 ms: others may be better meanwhile.
 const CANDIDATES_AGE: Duration = Duration::from_millis(100);
 
-/// What a connection that makes room does meanwhile. The first go first.
+/// What a connection was doing when it makes room. The first of these go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
     /// It waits for its next request.
     Kept,
-    /// It has its last answer, and only lingers.
+    /// The connection has its last answer, and only lingers.
     Lingering,
-    /// It has sent nothing.
+    /// The client has sent nothing.
     Silent,
-    /// It has sent half a head.
+    /// The client has sent half a head.
     InHead,
 }
 
 /// A connection that makes room, and from which moment on. The least goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
-    /// It was answered just now: its next request may be on its way, which none of the others has brought.
+    /// The client was answered just now: its next request may be on its way, which none of the others has brought.
     is_active: bool,
     standing: Standing,
     from: Moment,
     id: ConnectionId,
 }
 
-/// What looking for one has come to.
+/// The result of looking for a connection that makes room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// It makes room.
     One(ConnectionId, Standing),
     /// Nobody does before this moment, unless somebody [becomes idle](Room::somebody_is_idle).
     Nobody(Moment),
-    /// So many places were looked at, and it is not known yet.
+    /// All places of this turn were looked at, and it is not known yet.
     NotYet,
 }
 
 /// The search.
 #[derive(Default)]
 pub(super) struct Room {
-    /// Who makes room, the best last.
+    /// The connections that make room, the best last.
     candidates: Vec<Candidate>,
     /// When they were found.
     found_at: Moment,

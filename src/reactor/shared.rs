@@ -44,7 +44,7 @@ pub(super) struct Shared<'g> {
     detached: MemoryAccount,
     /// Finished responses that wait for others.
     pub held: HeldResponses,
-    /// What to do when much memory has become free.
+    /// Called when much memory has become free.
     pub at_low_tide: AtLowTide,
     clock: Clock,
     /// The address of each listener, as applications know it.
@@ -66,7 +66,7 @@ pub(super) struct Settings {
     pub queue: Arc<WakeupQueue>,
     /// How long a finished response may wait for others.
     pub hold_max: Duration,
-    /// What to do when much memory has become free.
+    /// Called when much memory has become free.
     pub at_low_tide: AtLowTide,
     pub clock: Clock,
 }

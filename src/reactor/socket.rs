@@ -82,7 +82,7 @@ pub(super) fn signs(event: &Event) -> u8 {
     .signs()
 }
 
-/// What an event says, in mio's words: those of all systems, and each gives them a meaning of its own.
+/// The signs of an event in mio's words, which each system gives a meaning of its own.
 pub(super) struct Said {
     pub is_readable: bool,
     pub is_writable: bool,

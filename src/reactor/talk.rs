@@ -9,7 +9,7 @@ use super::stream::Transport;
 use crate::conversation::{Conversation, Farewell, Life, Memory, OutputQueue, Turn, Wants};
 use crate::now::Moment;
 
-/// What is read at a time of who may begin requests. 64 KiB: whole pipelines; what is not used up in this turn has to be
+/// Bytes read at a time where requests may begin. 64 KiB: whole pipelines; what is not used up in this turn has to be
 /// kept.
 const HEADS_READ_BYTES: usize = 64 * 1024;
 /// What is read at a time of who may only have begun a request, while memory is scarce: all of it may have to be kept.

@@ -77,12 +77,12 @@ pub struct StaticFiles {
     renderer: Renderer,
 }
 
-/// What became of the folder.
+/// Tells whether the folder is still there, and whether the operator knows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// It is there.
+    /// The folder is there.
     There,
-    /// It was removed, and the operator knows.
+    /// The folder was removed, and the operator knows.
     Gone,
 }
 

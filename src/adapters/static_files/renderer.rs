@@ -35,7 +35,7 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 /// folders of the longest kind the last is ready after a good ten seconds.
 const AWAITED_MAX: usize = 1_024;
 
-/// What tells a folder from another one, and from itself before the last change.
+/// Identifies a folder in one state: another folder differs, and so does the same one before its last change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub device: u64,
@@ -54,7 +54,7 @@ pub struct Listing {
 
 /// How far a listing has come.
 enum Outcome {
-    /// It is still to be rendered; who waits for it, in no order.
+    /// The listing is still to be rendered; these connections wait for it, in no order.
     Awaited(BTreeMap<u64, Wakeup>),
     /// Here it is.
     Page(Arc<[u8]>),
@@ -109,7 +109,7 @@ impl Listing {
         }
     }
 
-    /// What it costs to keep it.
+    /// Bytes of memory that keeping it costs.
     fn bytes(&self) -> usize {
         let around = size_of::<Listing>() + self.path.as_os_str().len();
         match &*lock(&self.outcome) {
@@ -123,13 +123,13 @@ impl Listing {
     }
 }
 
-/// Who is asked for listings.
+/// Lists folders for the event loop, on a thread of its own.
 #[derive(Default)]
 pub struct Renderer {
     desk: Arc<Desk>,
 }
 
-/// What the loop and the thread share.
+/// The state that the loop and the thread share.
 #[derive(Default)]
 struct Desk {
     state: Mutex<State>,

@@ -1,4 +1,4 @@
-//! What each thread of a pool is at, for those who watch over them.
+//! Notes of the request that each thread of a pool is working on, for those who watch over the threads.
 //!
 //! Nothing is measured here, since that would cost each request a look at the clock: who watches sees twice that a
 //! thread is at the same call, and knows when it has looked.
@@ -23,18 +23,18 @@ struct Shared {
     work: Mutex<Work>,
 }
 
-/// What lies on a desk.
+/// The note on one desk.
 #[derive(Default)]
 struct Work {
     /// How many calls there were, this one included.
     calls: u64,
     /// Method and target; kept for its memory.
     request: String,
-    /// Whose answer is being made; none between two calls.
+    /// The request whose answer is being made; none between two calls.
     exchange: Option<Arc<Exchange>>,
 }
 
-/// What a thread is at.
+/// The request that a thread works on, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     /// The thread, as Python names it.
@@ -92,7 +92,7 @@ impl Desk<'_> {
         work.exchange = Some(exchange.clone());
     }
 
-    /// It has ended.
+    /// The thread has ended.
     pub fn end(&self) {
         self.shared.lock().exchange = None;
     }

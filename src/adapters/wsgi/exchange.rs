@@ -79,7 +79,7 @@ enum Answer {
     Unknown,
     /// Its head; the content follows in pieces.
     Begun(Head),
-    /// What there was to know is on its way to the client.
+    /// The response has been passed on to the client.
     Passed,
     /// All of it; without content it is an answer to HEAD.
     Whole(Head, Option<Vec<u8>>),

@@ -23,7 +23,7 @@ pub(super) struct Input {
     content: Option<Mutex<Rest>>,
 }
 
-/// What was not read yet.
+/// The content that was not read yet.
 enum Rest {
     Memory {
         bytes: Vec<u8>,

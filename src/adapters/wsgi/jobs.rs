@@ -41,9 +41,9 @@ pub(super) struct Jobs<J, A> {
 }
 
 struct State<J, A> {
-    /// Those of the living, and their tickets, which only ever rise.
+    /// Jobs of clients that are there, and their tickets, which only ever rise.
     waiting: VecDeque<(Ticket, J)>,
-    /// Those of clients that may have left.
+    /// Jobs of clients that may have left.
     doubtful: VecDeque<(Ticket, J)>,
     /// For the next job.
     next_ticket: Ticket,
@@ -98,7 +98,7 @@ impl<J, A: Clone> Place<J, A> {
     }
 }
 
-/// Who waited for a thread at some moment, to be compared with a later one.
+/// The jobs that waited for a thread at some moment, to be compared with a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Glance {
     first: Option<Ticket>,
@@ -162,7 +162,7 @@ impl<J, A: Clone> Jobs<J, A> {
         Place { jobs: self.clone(), ticket }
     }
 
-    /// Who of the living waits now.
+    /// The jobs of clients that are there, as they wait now.
     pub fn glance(&self) -> Glance {
         let state = self.lock();
         Glance { first: state.waiting.front().map(|(ticket, _)| *ticket), next: state.next_ticket }
