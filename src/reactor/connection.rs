@@ -246,10 +246,13 @@ impl<S: Transport> Connection<S> {
     }
 
     /// The memory that the connection holds while the peer is to move, by taking output or by sending more; none where
-    /// it holds nothing, or the application is to move.
-    pub fn holding(&self, id: ConnectionId) -> Option<Holding> {
+    /// it holds nothing, or the application is to move. Who has sent more than was read waits for us, and comes last.
+    pub fn holding(&self, id: ConnectionId, now: Moment) -> Option<Holding> {
+        let readiness = &self.socket.readiness;
+        let is_unread = readiness.has(Readiness::STARVED) && readiness.has(Readiness::READABLE);
         let moved = match &self.output {
             Output::Backlog(backlog) => Some(backlog.departure.last_byte),
+            Output::Clear if is_unread => Some(now),
             Output::Clear => self.conversation.stalled_since(),
             Output::Waiting(_) | Output::Ended(_) => None,
         };

@@ -15,6 +15,7 @@ use super::pressure::Holding;
 use super::room::{Found, Room};
 use super::stream::{Stream, Transport};
 use crate::conversation::Surroundings;
+use crate::now::Moment;
 
 /// Names a connection: its place, and how many connections there were before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,9 +133,10 @@ impl<S: Transport> Connections<S> {
     }
 
     /// The memory that connections hold while their peers are to move.
-    pub fn holdings(&self) -> Vec<Holding> {
+    pub fn holdings(&self, now: Moment) -> Vec<Holding> {
         let holding = |(index, connection): (usize, &Connection<S>)| {
-            connection.holding(ConnectionId { index: index as u32, generation: connection.generation })
+            let id = ConnectionId { index: index as u32, generation: connection.generation };
+            connection.holding(id, now)
         };
         self.slots.iter().filter_map(holding).collect()
     }

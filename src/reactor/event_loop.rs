@@ -485,16 +485,17 @@ impl<'g, L: Listening> Running<'g, L> {
     pub fn watch_memory(&mut self) {
         let now = self.shared.around.now.moment;
         if self.shared.is_memory_exhausted() {
-            self.take_memory_back(Duration::ZERO);
+            self.take_memory_back(Duration::ZERO, self.shared.bytes_after_relief(false));
         }
         self.scarce_since = match (self.shared.memory(), self.scarce_since) {
             (Memory::Ample, _) => None,
             (Memory::Scarce, Some(since)) if now.since(since) >= STALL_MAX => {
-                self.take_memory_back(STALL_MAX);
                 let is_waited_for = !self.starved.is_empty() && self.shared.is_ready();
+                let bytes_max = self.shared.bytes_after_relief(is_waited_for);
+                self.take_memory_back(STALL_MAX, bytes_max);
                 if is_waited_for && self.shared.memory() == Memory::Scarce {
                     // Nobody stalls, and yet somebody has to wait: who moves least makes room.
-                    self.take_memory_back(Duration::ZERO);
+                    self.take_memory_back(Duration::ZERO, bytes_max);
                 }
                 Some(now)
             }
@@ -505,14 +506,14 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Lets those give memory back that hold much and have stalled for long, `stall_min` at least, until it is ample
-    /// again.
+    /// Lets those give memory back that hold much and have stalled for long, `stall_min` at least, until less than
+    /// `bytes_max` are in use.
     #[cold]
-    fn take_memory_back(&mut self, stall_min: Duration) {
+    fn take_memory_back(&mut self, stall_min: Duration, bytes_max: usize) {
         let now = self.shared.around.now.moment;
         let (mut spilled_bytes, mut cut_count) = (0, 0);
-        for holding in most_expensive(self.connections.holdings(), stall_min, now) {
-            if self.shared.memory() == Memory::Ample || spilled_bytes > SPILLED_BYTES_MAX {
+        for holding in most_expensive(self.connections.holdings(now), stall_min, now) {
+            if self.shared.memory_in_use() < bytes_max || spilled_bytes > SPILLED_BYTES_MAX {
                 break;
             }
             if self.connections.get(holding.id).is_some_and(|connection| connection.can_spill()) {
@@ -553,7 +554,7 @@ impl<'g, L: Listening> Running<'g, L> {
         }
         // Not while memory is being taken back: that goes on by itself.
         if cause != Cause::Pressure && self.shared.is_memory_exhausted() {
-            self.take_memory_back(Duration::ZERO);
+            self.take_memory_back(Duration::ZERO, self.shared.bytes_after_relief(false));
         }
     }
 

@@ -130,6 +130,13 @@ impl<'g> Shared<'g> {
         }
     }
 
+    /// So many bytes may stay in use when memory is taken back: as many as where it is ample. Where somebody has had to
+    /// wait for it, half of the limit, so that there is enough for all who wait, and not only for the first.
+    pub fn bytes_after_relief(&self, is_waited_for: bool) -> usize {
+        let quarters = if is_waited_for { 2 } else { 3 };
+        self.around.limits.memory_bytes_max / 4 * quarters
+    }
+
     /// How many bytes may be owed to a peer before nothing more is produced for it.
     pub fn output_bytes_high(&self) -> usize {
         self.memory().output_bytes_high(&self.around.limits)
