@@ -236,9 +236,13 @@ struct Bench {
 }
 
 /// The figures of one server and one kind of attackers.
+#[derive(Default)]
 struct Found {
-    /// Percent.
+    /// Percent of the requests a second.
     kept: f64,
+    /// Percent of the requests for each second that the server's process runs: what others do on the machine, the
+    /// attackers among them, has no part in it.
+    kept_by_cpu: f64,
     /// Requests a second.
     alone: f64,
     /// Milliseconds.
@@ -308,24 +312,33 @@ impl Bench {
     fn attack(&self, server: &ServerProcess, kind: &Kind) -> io::Result<Found> {
         let (address, manner) = (server.address, Arc::new((kind.manner)()));
         let mut good = Good::meet(address, GOOD)?;
-        let (mut kept, mut alone) = (Vec::new(), Vec::new());
-        let mut found = Found { kept: 0.0, alone: 0.0, longest: 0.0, refused: 0, cuts: 0, resident: 0 };
+        let (mut kept, mut kept_by_cpu, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        let mut found = Found::default();
         for _ in 0..self.rounds {
-            let fared_alone = good.ask_for(ALONE)?;
+            let (fared_alone, cpu_alone) = on_cpu(server, &mut good, ALONE)?;
             let attack = Attack::start(address, ATTACKERS, manner.clone());
             let coming = good.ask_for(kind.coming)?;
-            let beside = good.ask_for(BESIDE)?;
+            let (beside, cpu_beside) = on_cpu(server, &mut good, BESIDE)?;
             found.resident = found.resident.max(server.resident()?.all);
             attack.call_off();
             let leaving = good.ask_for(LEAVING)?;
             found.cuts += attack.end()?;
             found.count(&[coming, beside, leaving]);
+            let per_cpu = |fared: &Fared, cpu: Duration| fared.answered as f64 / cpu.as_secs_f64();
             kept.push(100.0 * beside.rate() / fared_alone.rate());
+            kept_by_cpu.push(100.0 * per_cpu(&beside, cpu_beside) / per_cpu(&fared_alone, cpu_alone));
             alone.push(fared_alone.rate());
         }
-        (found.kept, found.alone) = (median(kept), median(alone));
+        (found.kept, found.kept_by_cpu, found.alone) = (median(kept), median(kept_by_cpu), median(alone));
         Ok(found)
     }
+}
+
+/// Lets them ask for so long, and says how long the server's process ran meanwhile.
+fn on_cpu(server: &ServerProcess, good: &mut Good, length: Duration) -> io::Result<(Fared, Duration)> {
+    let before = server.cpu()?;
+    let fared = good.ask_for(length)?;
+    Ok((fared, server.cpu()? - before))
 }
 
 impl Found {
@@ -338,7 +351,8 @@ impl Found {
 
     fn told_of_rates(&self, kept: Option<f64>) -> String {
         let kept = kept.map(|kept| format!("{kept:.1} % ")).unwrap_or_default();
-        format!("{kept}of {:.0} a second, RSS {:.0} MB", self.alone, self.resident as f64 / 1e6)
+        let (by_cpu, resident) = (self.kept_by_cpu, self.resident as f64 / 1e6);
+        format!("{kept}of {:.0} a second; {by_cpu:.1} % by CPU time; RSS {resident:.0} MB", self.alone)
     }
 
     fn told_of_cuts(&self) -> String {
