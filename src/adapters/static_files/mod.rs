@@ -191,7 +191,8 @@ impl Gateway for StaticFiles {
                 shown::head(start_response).finish()
             }
             Ok(Found::Listing(path, version)) => {
-                let listing = self.renderer.ask(&self.folder, &path, version, environ.now());
+                let listing =
+                    self.renderer.ask(&self.folder, &path, version, environ.now(), environ.client().memory);
                 shown::answer(listing, environ, start_response)
             }
             Ok(Found::Moved(location)) => refuse(start_response.status(301).field("Location", location), 301),
@@ -208,6 +209,7 @@ impl Gateway for StaticFiles {
 /// Answers with the status for what the system has said.
 fn fail(start_response: StartResponse<'_>, error: io::Error) -> Result<Body, GatewayError> {
     match status_of(&error) {
+        Some(503) => refuse(start_response.status(503).field("Retry-After", "1"), 503),
         Some(code) => refuse(start_response.status(code), code),
         None => Err(error.into()),
     }
@@ -265,6 +267,10 @@ fn refuse(head: ResponseHead<'_>, code: u16) -> Result<Body, GatewayError> {
     head.field("Content-Type", "text/plain; charset=utf-8").send(format!("{code} {phrase}\n"))
 }
 
+/// The system, or this process, has no descriptor left; so on every Unix.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
 /// The status for what the system said; none for what an operator has to mend, which is a 500.
 fn status_of(error: &io::Error) -> Option<u16> {
     match error.kind() {
@@ -275,6 +281,8 @@ fn status_of(error: &io::Error) -> Option<u16> {
         | io::ErrorKind::InvalidFilename => Some(404),
         io::ErrorKind::PermissionDenied => Some(403),
         io::ErrorKind::StaleNetworkFileHandle => Some(503),
+        // No descriptor is left: others have them, and will give them back.
+        _ if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) => Some(503),
         _ => None,
     }
 }

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -19,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use super::folder::Folder;
 use super::listing;
-use crate::gateway::Wakeup;
+use crate::gateway::{MemoryAccount, Reservation, Wakeup};
 use crate::now::Moment;
 
 /// How long a page is shown although an entry may have changed, or another one have come in the very tick of
@@ -49,25 +50,51 @@ pub struct Listing {
     path: PathBuf,
     version: Version,
     asked: Moment,
+    memory: Option<MemoryAccount>,
     outcome: Mutex<Outcome>,
 }
 
+/// A page that is being shown. It counts in the account of memory for as long as anybody reads it, once for all of them.
+/// (What is kept for the next has a bound of its own.)
+pub struct Page {
+    html: Arc<[u8]>,
+    _reservation: Option<Reservation>,
+}
+
+impl Deref for Page {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.html
+    }
+}
+
+/// The connections that wait for a listing, in no order.
+type Waiting = BTreeMap<u64, Wakeup>;
+
 /// How far a listing has come.
 enum Outcome {
-    /// The listing is still to be rendered; these connections wait for it, in no order.
-    Awaited(BTreeMap<u64, Wakeup>),
-    /// Here it is.
-    Page(Arc<[u8]>),
+    /// The listing is still to be rendered: whatever changes in the folder until then will be seen.
+    Awaited(Waiting),
+    /// The listing is being rendered.
+    Begun(Waiting),
+    /// Here it is, and as those have it who read it now.
+    Page(Arc<[u8]>, Weak<Page>),
     /// The folder could not be read.
     Failed(io::ErrorKind, String),
 }
 
 impl Listing {
     /// The page, or why there is none; nothing as long as it is not known.
-    pub fn page(&self) -> Option<io::Result<Arc<[u8]>>> {
-        match &*lock(&self.outcome) {
-            Outcome::Awaited(_) => None,
-            Outcome::Page(page) => Some(Ok(page.clone())),
+    pub fn page(&self) -> Option<io::Result<Arc<Page>>> {
+        match &mut *lock(&self.outcome) {
+            Outcome::Awaited(_) | Outcome::Begun(_) => None,
+            Outcome::Page(html, shown) => Some(Ok(shown.upgrade().unwrap_or_else(|| {
+                let _reservation = self.memory.as_ref().map(|account| account.reserve(html.len()));
+                let page = Arc::new(Page { html: html.clone(), _reservation });
+                *shown = Arc::downgrade(&page);
+                page
+            }))),
             Outcome::Failed(kind, text) => Some(Err(io::Error::new(*kind, text.clone()))),
         }
     }
@@ -75,12 +102,12 @@ impl Listing {
     /// Wakes somebody once it is ready, unless it is already. The number is for [`Listing::forget`].
     pub fn wake(&self, wakeup: Wakeup) -> u64 {
         match &mut *lock(&self.outcome) {
-            Outcome::Awaited(waiting) => {
+            Outcome::Awaited(waiting) | Outcome::Begun(waiting) => {
                 let number = waiting.last_key_value().map_or(0, |(last, _)| last + 1);
                 waiting.insert(number, wakeup);
                 number
             }
-            Outcome::Page(_) | Outcome::Failed(..) => {
+            Outcome::Page(..) | Outcome::Failed(..) => {
                 wakeup.wake();
                 0
             }
@@ -89,14 +116,20 @@ impl Listing {
 
     /// Somebody does not wait any more.
     pub fn forget(&self, number: u64) {
-        if let Outcome::Awaited(waiting) = &mut *lock(&self.outcome) {
+        if let Outcome::Awaited(waiting) | Outcome::Begun(waiting) = &mut *lock(&self.outcome) {
             waiting.remove(&number);
         }
     }
 
     fn render(&self) {
+        {
+            let mut outcome = lock(&self.outcome);
+            if let Outcome::Awaited(waiting) = &mut *outcome {
+                *outcome = Outcome::Begun(std::mem::take(waiting));
+            }
+        }
         let outcome = match listing::page(&self.folder, &self.path) {
-            Ok(html) => Outcome::Page(html.into_bytes().into()),
+            Ok(html) => Outcome::Page(html.into_bytes().into(), Weak::new()),
             Err(error) => Outcome::Failed(error.kind(), error.to_string()),
         };
         self.settle(outcome);
@@ -104,7 +137,7 @@ impl Listing {
 
     fn settle(&self, outcome: Outcome) {
         let before = std::mem::replace(&mut *lock(&self.outcome), outcome);
-        if let Outcome::Awaited(waiting) = before {
+        if let Outcome::Awaited(waiting) | Outcome::Begun(waiting) = before {
             waiting.values().for_each(Wakeup::wake);
         }
     }
@@ -113,13 +146,18 @@ impl Listing {
     fn bytes(&self) -> usize {
         let around = size_of::<Listing>() + self.path.as_os_str().len();
         match &*lock(&self.outcome) {
-            Outcome::Page(page) => around + page.len(),
-            Outcome::Awaited(_) | Outcome::Failed(..) => around,
+            Outcome::Page(html, _) => around + html.len(),
+            Outcome::Awaited(_) | Outcome::Begun(_) | Outcome::Failed(..) => around,
         }
     }
 
     fn is_of(&self, path: &Path, version: &Version) -> bool {
         self.version == *version && self.path == *path
+    }
+
+    /// Whether it will show the folder at this path as it is now, or later.
+    fn will_be_of(&self, path: &Path) -> bool {
+        self.path == *path && matches!(&*lock(&self.outcome), Outcome::Awaited(_))
     }
 }
 
@@ -163,12 +201,14 @@ impl Renderer {
         path: &Path,
         version: Version,
         now: Moment,
+        memory: Option<&MemoryAccount>,
     ) -> Option<Arc<Listing>> {
         let mut state = lock(&self.desk.state);
         let mut kept = state.kept.iter().filter(|listing| now.since(listing.asked) < KEPT_FOR).cloned();
         let mut awaited = state.awaited.iter().filter_map(Weak::upgrade);
         let is_it = |listing: &Arc<Listing>| listing.is_of(path, &version);
-        if let Some(known) = kept.find(is_it).or_else(|| awaited.find(is_it)) {
+        let is_or_will_be = |listing: &Arc<Listing>| is_it(listing) || listing.will_be_of(path);
+        if let Some(known) = kept.find(is_it).or_else(|| awaited.find(is_or_will_be)) {
             return Some(known);
         }
         if state.awaited.len() >= AWAITED_MAX {
@@ -182,6 +222,7 @@ impl Renderer {
             path: path.to_path_buf(),
             version,
             asked: now,
+            memory: memory.cloned(),
             outcome: Mutex::new(Outcome::Awaited(BTreeMap::new())),
         });
         state.awaited.push_back(Arc::downgrade(&listing));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::renderer::Listing;
+use super::renderer::{Listing, Page};
 use super::{fail, listing, refuse};
 use crate::gateway::{
     Body, BodyStream, Environ, GatewayError, Later, Piece, ResponseHead, StartResponse, Wakeup,
@@ -41,7 +41,7 @@ pub fn answer(
     Ok(start_response.later(Some(until), Awaiting::new(listing, environ.wakeup(), until)))
 }
 
-fn show(page: std::io::Result<Arc<[u8]>>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+fn show(page: std::io::Result<Arc<Page>>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     match page {
         Ok(page) if page.len() <= PIECE_BYTES => head(start_response).send(&page[..]),
         Ok(page) => head(start_response)
@@ -87,9 +87,9 @@ impl Drop for Awaiting {
     }
 }
 
-/// A page that is longer than a piece. Many clients can share one.
+/// A page that is longer than a piece. Many clients can share one, which counts its own memory.
 struct Shown {
-    page: Arc<[u8]>,
+    page: Arc<Page>,
     offset: usize,
 }
 
@@ -99,12 +99,5 @@ impl BodyStream for Shown {
         let piece = &rest[..rest.len().min(PIECE_BYTES)];
         self.offset += piece.len();
         Ok(if piece.is_empty() { Piece::End } else { Piece::Data(piece) })
-    }
-
-    /// A share of the page: each of those who read it counts as much of it.
-    fn held_bytes(&self) -> usize {
-        // One more has it while it is kept.
-        let readers = Arc::strong_count(&self.page).saturating_sub(1).max(1);
-        self.page.len().div_ceil(readers)
     }
 }

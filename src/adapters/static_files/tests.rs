@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::StaticFiles;
+use super::renderer::{Listing, Version};
 use crate::adapters::recording::{Recorded, ask_at};
+use crate::gateway::MemoryAccount;
 use crate::now::Moment;
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -364,6 +366,28 @@ fn head_of_a_listing_renders_nothing() {
     assert!(site.files.renderer.is_at_rest());
     assert_eq!(site.get("/").code, 200);
     assert!(!site.files.renderer.is_at_rest());
+}
+
+/// However many read it, and although none of their connections owns it.
+#[test]
+fn page_of_a_listing_counts_once_and_as_long_as_it_is_read() {
+    let site = Site::new();
+    let account = MemoryAccount::default();
+    let version = Version { device: 0, inode: 1, modified: None };
+    let (renderer, folder) = (&site.files.renderer, &site.files.folder);
+    let listing = renderer.ask(folder, Path::new("."), version, Moment::START, Some(&account)).unwrap();
+    let ready = |listing: &Listing| loop {
+        match listing.page() {
+            Some(page) => return page.unwrap(),
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    let (one, other) = (ready(&listing), ready(&listing));
+    assert_eq!(account.bytes(), one.len());
+    drop(one);
+    assert_eq!(account.bytes(), other.len());
+    drop(other);
+    assert_eq!(account.bytes(), 0);
 }
 
 #[test]
