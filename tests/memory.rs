@@ -66,25 +66,6 @@ fn clients_that_do_not_read_hold_no_more_than_the_limit_and_nobody_notices() {
 }
 
 #[test]
-fn who_waits_for_memory_does_not_wait_until_each_one_before_has_had_much_of_it() {
-    let limits = Limits { memory_bytes_max: 2 * MIB, ..Limits::default() };
-    // Of each pipeline some 60 kB are owed, and 37 kB wait to be read, or have been.
-    let server = serve(
-        |_, start_response: StartResponse<'_>| start_response.status(200).send(vec![b'x'; 16_000]),
-        limits,
-    );
-    let mut hoarders: Vec<_> = (0..60).map(|_| server.connect()).collect();
-    for hoarder in &mut hoarders {
-        hoarder.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_200));
-    }
-    let mut other = server.connect();
-    other.send("GET / HTTP/1.1\r\nHo");
-    thread::sleep(Duration::from_millis(100));
-    other.send("st: a\r\n\r\n");
-    timed("the other's answer", || assert_eq!(other.read("GET").code, 200));
-}
-
-#[test]
 fn half_heads_that_stall_do_not_keep_others_from_ending_theirs() {
     let server = serve_much(100_000);
     let mut hoarders: Vec<_> = (0..8).map(|_| server.connect()).collect();
