@@ -22,6 +22,8 @@ mod glibc {
 
     pub const M_TRIM_THRESHOLD: c_int = -1;
     pub const M_MMAP_THRESHOLD: c_int = -3;
+    #[cfg(feature = "wsgi")]
+    pub const M_ARENA_MAX: c_int = -8;
 }
 
 /// Lets glibc keep what is free, up to what it would learn to keep by itself in a program that frees large pieces: those
@@ -33,6 +35,14 @@ pub fn keep_what_is_free() {
         glibc::mallopt(glibc::M_MMAP_THRESHOLD, 32 << 20);
         glibc::mallopt(glibc::M_TRIM_THRESHOLD, 64 << 20);
     }
+}
+
+/// Lets all threads share one heap. By default each thread of a pool gets one of its own, whose end keeps up to 64 MiB for
+/// ever: `malloc_trim` shortens the first heap only. To be called before the threads begin.
+#[cfg(feature = "wsgi")]
+pub fn share_one_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    glibc::mallopt(glibc::M_ARENA_MAX, 1);
 }
 
 /// Gives free memory of the heap back to the system, in all of its arenas. (Other allocators do that by themselves, or

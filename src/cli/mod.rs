@@ -40,6 +40,8 @@ pub use self::access::{AskedLog, access_log};
 pub use self::console::print;
 pub use self::console::{finish, say};
 pub use self::descriptors::make_room_for;
+#[cfg(feature = "wsgi")]
+pub use self::heap::share_one_heap;
 pub use self::heap::{give_back, keep_what_is_free};
 pub use self::options::{Options, Refusal, parse};
 #[cfg(feature = "wsgi")]

@@ -57,6 +57,8 @@ fn finish_stderr(py: Python<'_>) {
 /// the native commands.
 #[pyfunction]
 fn command_line(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<Py<PyAny>> {
+    // Whatever is said begins a thread.
+    cli::share_one_heap();
     let options = match cli::parse(arguments) {
         Ok(options) => options,
         Err(refusal) => return status(py, refusal.print()),

@@ -511,6 +511,7 @@ impl<'g, L: Listening> Running<'g, L> {
     #[cold]
     fn take_memory_back(&mut self, stall_min: Duration, bytes_max: usize) {
         let now = self.shared.around.now.moment;
+        self.tide.rise(self.shared.memory_in_use());
         let (mut spilled_bytes, mut cut_count) = (0, 0);
         for holding in most_expensive(self.connections.holdings(now), stall_min, now) {
             if self.shared.memory_in_use() < bytes_max || spilled_bytes > SPILLED_BYTES_MAX {

@@ -41,9 +41,14 @@ pub(super) struct Tide {
 }
 
 impl Tide {
+    /// Takes note of what is in use for a moment, in the middle of a turn.
+    pub fn rise(&mut self, bytes: usize) {
+        self.high_bytes = self.high_bytes.max(bytes);
+    }
+
     /// Takes note of what is in use now. Whether what has become free is to be given back to the system: it will be.
     pub fn note(&mut self, bytes: usize, now: Moment) -> bool {
-        self.high_bytes = self.high_bytes.max(bytes);
+        self.rise(bytes);
         let is_low = self.high_bytes >= TIDE_BYTES_MIN && bytes < self.high_bytes / 2;
         self.low_since = if is_low { self.low_since.or(Some(now)) } else { None };
         let is_over = self.due().is_some_and(|due| due <= now);

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 
 use super::environment;
 use super::served::{Mode, Served};
@@ -164,6 +164,30 @@ fn requests_of_clients_that_have_left_are_not_held() {
     ids.iter().for_each(|id| served.open_gate(id));
     assert!(slow.iter_mut().all(|client| client.read("GET").code == 200));
     assert_eq!(served.get("/hello").text(), "hello");
+}
+
+/// Clients that ask for ten megabytes and read nothing: neither what they are owed stays, nor what has become free.
+#[cfg(target_os = "linux")]
+#[test]
+fn answers_that_nobody_reads_are_not_held() {
+    let served = Served::start_with("probe_app:application", Mode::Threads, |command| {
+        command.args(["--memory-max", "8MiB"]);
+    });
+    assert_eq!(served.get("/hello").text(), "hello");
+    let before = served.resident_bytes();
+    let mut unread = Vec::new();
+    for _ in 0..40 {
+        let mut client = served.connect();
+        set_socket_recv_buffer_size(client.try_clone_tcp(), 4096).unwrap();
+        client.send("GET /block_large HTTP/1.1\r\nHost: a\r\n\r\n");
+        unread.push(client);
+        assert_eq!(served.get("/hello").text(), "hello");
+    }
+    // Each thread may have one answer twice, as the application has made it and as it leaves.
+    let peak = served.resident_peak_bytes();
+    assert!(peak < before + (4 * 2 * 10 + 24) * 1_000_000, "{before} bytes before, {peak} at most");
+    drop(unread);
+    wait_until("what is free has gone back", || served.resident_bytes() < before + UPLOAD_SLACK_BYTES);
 }
 
 /// A request that stays in its thread until its gate is opened.
