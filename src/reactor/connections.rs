@@ -115,7 +115,7 @@ impl<S: Transport> Connections<S> {
         self.slots.try_remove(id.index as usize)
     }
 
-    /// Who makes room for a new connection; at most so many places are looked at. A client that was silent for long before
+    /// Finds the connection that makes room for a new one; at most `looks` places are looked at. A client that was silent for long before
     /// it was accepted [has shown so much of that](super::listener::Listening::silence).
     pub fn find_room(
         &mut self,

@@ -143,7 +143,7 @@ impl<S: Transport> Talk<'_, S> {
         out: &mut OutputQueue,
     ) -> io::Result<usize> {
         let bytes_max = match turn.memory {
-            _ if !self.conversation.is_idle() => scratch.len(),
+            _ if !self.conversation.is_idle() && !self.conversation.is_in_head() => scratch.len(),
             Memory::Ample => HEADS_READ_BYTES,
             Memory::Scarce => SCARCE_READ_BYTES,
         };

@@ -7,7 +7,7 @@
 //! the folder's; that is as safe as long as nobody who wishes the server ill can move links about
 //! in the folder while it is being served.
 //!
-//! What lies at a path is looked at before it is opened: to open a pipe lets its writer go on, and to
+//! Files are looked at before they are opened: to open a pipe lets its writer go on, and to
 //! open a device can do anything. Linux opens the very thing that was looked at (`O_PATH`, and then its
 //! name in `/proc/self/fd`), for two system calls more than to open it unseen.
 

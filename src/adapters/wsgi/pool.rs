@@ -162,7 +162,7 @@ impl Crew {
         self.desks.count()
     }
 
-    /// What they are at whose clients know nothing yet, or wait no more.
+    /// The calls under way whose clients know nothing yet, or wait no more.
     pub(crate) fn unanswered_calls(&self) -> Vec<Call> {
         self.desks.unanswered()
     }
