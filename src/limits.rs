@@ -43,9 +43,9 @@ pub struct Limits {
     /// the server starts, since others write there too; 4 GiB where the system does not say.
     pub spool_bytes_max: Option<u64>,
     /// Connections at a time; beyond it the longest idle one makes room for a new one, and if none
-    /// has been idle for a second, one that has brought no whole request for a second (with 408 if it has begun one), and
-    /// then one that was answered just now; if all are busy, new ones wait in the listen queue. 16,384: ten thousand and room to spare, at about
-    /// 100 bytes each while they idle.
+    /// has been idle for a second, one that has brought no whole request for a second (with 408 if it has begun one; less
+    /// time where others come without a pause), and then one that was answered just now; if all are busy, new ones wait in
+    /// the listen queue. 16,384: ten thousand and room to spare, at about 100 bytes each while they idle.
     pub connections_max: usize,
     /// Bytes held for all connections together: heads in part, content in memory, output owed, and requests that
     /// applications have taken to other threads. From three quarters of it on, content goes to temporary files at once,

@@ -598,6 +598,23 @@ fn half_heads_make_room_for_those_who_bring_whole_requests() {
     assert_eq!(halves[0].read_end(), End::Fin);
 }
 
+/// Three hundred half heads wait in the system's queue before it, for thirty-two places: ten times a second.
+#[test]
+fn whole_request_behind_a_queue_of_half_heads_is_answered_within_two_seconds() {
+    let server = serve(ok, Limits { connections_max: 32, ..Limits::default() });
+    let halves: Vec<_> = (0..300)
+        .map(|_| {
+            let mut half = server.connect();
+            half.send("GET / HTTP/1.1\r\nH");
+            half
+        })
+        .collect();
+    let begun = Instant::now();
+    assert_eq!(server.connect().get("/").code, 200);
+    assert!(begun.elapsed() < seconds(2), "{:?}", begun.elapsed());
+    drop(halves);
+}
+
 /// Those who are refused, and go on listening without ever closing.
 #[test]
 fn connections_that_only_linger_make_room() {

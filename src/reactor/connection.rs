@@ -18,7 +18,7 @@ use mio::Interest;
 use super::connections::ConnectionId;
 use super::pressure::Holding;
 use super::readiness::{Filled, Readiness, fill, flush};
-use super::room::{ROOM_PATIENCE, Standing};
+use super::room::Standing;
 use super::shared::{Lent, Shared};
 use super::socket::{Registration, Socket, TURN_BYTES};
 use super::stream::{Stream, Transport};
@@ -187,7 +187,7 @@ impl<S: Transport> Connection<S> {
         self.conversation.kept_since().filter(|_| is_quiet)
     }
 
-    /// From when on it makes room for a new connection in a full house, and as what; none where something is under way.
+    /// As what it could make room for a new connection in a full house, and since when; none where something is under way.
     pub fn makes_room(
         &self,
         limits: &Limits,
@@ -197,18 +197,15 @@ impl<S: Transport> Connection<S> {
         match self.output {
             Output::Clear => {}
             Output::Ended(until) => {
-                let rest = limits.linger_timeout.saturating_sub(ROOM_PATIENCE);
-                let from = until.since(Moment::START).saturating_sub(rest);
-                return Some((Standing::Lingering, Moment::from_start(from)));
+                return Some((Standing::Lingering, earlier(until, limits.linger_timeout)));
             }
             Output::Waiting(_) | Output::Backlog(_) => return None,
         }
         if let Some(begun) = self.conversation.head_since() {
-            return Some((Standing::InHead, begun + ROOM_PATIENCE));
+            return Some((Standing::InHead, begun));
         }
         if let Some(accepted) = self.conversation.silent_since().filter(|_| is_quiet) {
-            let patience = ROOM_PATIENCE.saturating_sub(silence(self.socket.listener));
-            return Some((Standing::Silent, accepted + patience));
+            return Some((Standing::Silent, earlier(accepted, silence(self.socket.listener))));
         }
         Some((Standing::Kept, self.idle_since()?))
     }
@@ -602,4 +599,9 @@ impl<S: Transport> Connection<S> {
         };
         of_output(backlog.departure, &shared.around.limits) <= shared.around.now.moment
     }
+}
+
+/// So much before a moment, or when the server started.
+fn earlier(moment: Moment, by: Duration) -> Moment {
+    Moment::from_start(moment.since(Moment::START).saturating_sub(by))
 }

@@ -404,7 +404,12 @@ impl<'g, L: Listening> Running<'g, L> {
                 self.turn(id, Cause::Accepted);
             }
             Accepted::Nobody => {}
-            Accepted::Empty => self.listeners[index].set_accepting(Accepting::Waiting),
+            Accepted::Empty => {
+                self.listeners[index].set_accepting(Accepting::Waiting);
+                if self.listeners.iter().all(|listener| listener.accepting() == Accepting::Waiting) {
+                    self.connections.room.nobody_waits();
+                }
+            }
             Accepted::Exhausted(error) => match self.find_room(looks) {
                 // The next attempt finds what this has made free.
                 Found::One(id, standing) => self.send_away(id, standing),
@@ -631,6 +636,7 @@ impl<'g, L: Listening> Running<'g, L> {
         if standing > Standing::Lingering {
             self.complain(format_args!("no place is left: connections without a whole request make room"));
         }
+        self.connections.room.make(self.shared.around.now.moment);
         self.turn(id, Cause::SentAway);
         self.reap(id);
     }

@@ -5,6 +5,10 @@
 //! silent ones and half heads, however many there are, take a place from nobody who asks for something again and
 //! again. Whoever has asked and waits for an answer, or sends content, stays.
 //!
+//! Those who wait for a place stand in the system's queue, one behind the other. Behind three hundred half heads a whole
+//! request would wait for a second as often as the house fills up with them. So that second is shared: while the queue
+//! is not found empty although room is made, the time halves [again and again](HALVING_INTERVAL).
+//!
 //! Places are looked at one after the other, so many a turn of the loop: where nearly all are busy, looking at sixteen
 //! thousand for each that is to make room would stop everybody else.
 
@@ -17,7 +21,13 @@ use crate::now::Moment;
 
 /// How long a connection that brings no whole request keeps its place although others wait for one. 1 s: a head arrives in
 /// one piece, or its next piece after a lost segment within that.
-pub(super) const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+/// How long others must come without a pause before that time halves. 50 ms: in a second and a third it has come to its
+/// least, and whoever has waited until then in the queue has had time to send the rest.
+const HALVING_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the time halves. 7: down to 8 ms, a turn or two of the loop. So the whole queue (4,096) passes through 50
+/// places within two seconds.
+const HALVINGS_MAX: u32 = 7;
 /// Places looked at in a turn of the loop. 4,096: a quarter of the house as it is by default, and some 100 µs.
 pub(super) const LOOKS_PER_TURN: usize = 4096;
 /// Places looked at where some of them make room that cost nobody anything. 256: a microsecond or two.
@@ -40,13 +50,13 @@ pub(super) enum Standing {
     InHead,
 }
 
-/// A connection that makes room, and from which moment on. The least goes first.
+/// A connection that makes room, and since when it does nothing else. The least goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     /// The client was answered just now: its next request may be on its way, which none of the others has brought.
     is_active: bool,
     standing: Standing,
-    from: Moment,
+    since: Moment,
     id: ConnectionId,
 }
 
@@ -70,6 +80,8 @@ pub(super) struct Room {
     found_at: Moment,
     /// Before this moment nobody makes room.
     nobody_until: Moment,
+    /// Since when room has been made without the queue having been found empty.
+    crowded_since: Option<Moment>,
     /// The place that was last looked at.
     place: usize,
     pass: Pass,
@@ -99,7 +111,27 @@ impl Room {
         self.nobody_until = Moment::START;
     }
 
-    /// Finds who makes room. `look` tells who is at a place, and since when which connection makes room.
+    /// A connection makes room for one that waits: others may wait behind that.
+    pub fn make(&mut self, now: Moment) {
+        self.crowded_since.get_or_insert(now);
+    }
+
+    /// Nobody waits for a place any more.
+    pub fn nobody_waits(&mut self) {
+        if self.crowded_since.take().is_some() {
+            // Some of them were found when they had less time.
+            self.candidates.clear();
+        }
+    }
+
+    /// How often the time of those who bring no whole request has halved.
+    fn halvings(&self, now: Moment) -> u32 {
+        let crowded = self.crowded_since.map_or(Duration::ZERO, |since| now.since(since));
+        let halvings = crowded.as_nanos() / HALVING_INTERVAL.as_nanos();
+        u32::try_from(halvings).map_or(HALVINGS_MAX, |halvings| halvings.min(HALVINGS_MAX))
+    }
+
+    /// Finds who makes room. `look` tells who is at a place, and since when it does nothing but what its standing says.
     pub fn find(
         &mut self,
         places: usize,
@@ -110,10 +142,12 @@ impl Room {
         if now.since(self.found_at) > CANDIDATES_AGE {
             self.candidates.clear();
         }
+        let halvings = self.halvings(now);
+        let patience = ROOM_PATIENCE / (1 << halvings);
         loop {
-            while let Some(&Candidate { standing, from, id, .. }) = self.candidates.last() {
+            while let Some(&Candidate { standing, since, id, .. }) = self.candidates.last() {
                 // It may have gone since, or have begun something.
-                if look(id.index()) == Some((id, standing, from)) {
+                if look(id.index()) == Some((id, standing, since)) {
                     return Found::One(id, standing);
                 }
                 self.candidates.pop();
@@ -127,7 +161,7 @@ impl Room {
                 }
                 *looks -= 1;
                 self.place = (self.place + 1) % places;
-                self.pass.note(look(self.place), now);
+                self.pass.note(look(self.place), patience, now);
             }
             let Pass { looks: looked_at, best, next } = mem::take(&mut self.pass);
             self.candidates = best.into_sorted_vec();
@@ -139,8 +173,10 @@ impl Room {
             self.found_at = now;
             if self.candidates.is_empty() {
                 // Who begins from now on makes room no earlier than that.
-                let later = now + ROOM_PATIENCE;
-                self.nobody_until = next.map_or(later, |next| next.min(later));
+                let later = now + patience;
+                let halved = self.crowded_since.filter(|_| halvings < HALVINGS_MAX);
+                let halved = halved.map(|since| since + HALVING_INTERVAL * (halvings + 1));
+                self.nobody_until = next.into_iter().chain(halved).fold(later, Moment::min);
             }
         }
     }
@@ -159,17 +195,19 @@ impl Pass {
         self.looks >= places || (self.looks >= LOOKS_MIN && is_easy())
     }
 
-    fn note(&mut self, seen: Option<(ConnectionId, Standing, Moment)>, now: Moment) {
+    fn note(&mut self, seen: Option<(ConnectionId, Standing, Moment)>, patience: Duration, now: Moment) {
         self.looks += 1;
-        let Some((id, standing, from)) = seen else {
+        let Some((id, standing, since)) = seen else {
             return;
         };
-        if from > now {
+        let is_kept = standing == Standing::Kept;
+        let from = since + patience;
+        if !is_kept && from > now {
             self.next = Some(self.next.map_or(from, |next| next.min(from)));
             return;
         }
-        let is_active = standing == Standing::Kept && now.since(from) < ROOM_PATIENCE;
-        self.best.push(Candidate { is_active, standing, from, id });
+        let is_active = is_kept && now.since(since) < ROOM_PATIENCE;
+        self.best.push(Candidate { is_active, standing, since, id });
         if self.best.len() > CANDIDATES_MAX {
             self.best.pop();
         }
@@ -188,7 +226,7 @@ mod tests {
     fn find(room: &mut Room, now: u64, looks: &mut usize, house: &[Option<(Standing, u64)>]) -> Found {
         let id = |place: usize| ConnectionId::new(place as u32, 1);
         room.find(house.len(), at(now), looks, |place| {
-            house[place].map(|(standing, from)| (id(place), standing, at(from)))
+            house[place].map(|(standing, since)| (id(place), standing, at(since)))
         })
     }
 
@@ -212,19 +250,43 @@ mod tests {
     }
 
     #[test]
+    fn time_for_a_request_halves_while_others_come_and_is_a_second_again_when_they_have() {
+        let mut room = Room::default();
+        let mut house = vec![Some((Standing::InHead, 1000))];
+        let mut looks = 100_000;
+        let mut find = |room: &mut Room, now, since| {
+            house[0] = Some((Standing::InHead, since));
+            find(room, now, &mut looks, &house)
+        };
+        assert_eq!(find(&mut room, 1000, 1000), Found::Nobody(at(2000)));
+        assert!(matches!(find(&mut room, 2000, 1000), Found::One(..)));
+        room.make(at(2000));
+        // It is looked again whenever the time has halved.
+        assert_eq!(find(&mut room, 2000, 2000), Found::Nobody(at(2050)));
+        assert_eq!(find(&mut room, 2050, 2000), Found::Nobody(at(2100)));
+        assert_eq!(find(&mut room, 2100, 2000), Found::Nobody(at(2150)));
+        assert!(matches!(find(&mut room, 2150, 2000), Found::One(..)));
+        room.make(at(2150));
+        assert_eq!(find(&mut room, 9000, 9000), Found::Nobody(at(9000) + ROOM_PATIENCE / 128));
+        assert!(matches!(find(&mut room, 9008, 9000), Found::One(..)));
+        room.nobody_waits();
+        assert_eq!(find(&mut room, 9010, 9000), Found::Nobody(at(10_000)));
+    }
+
+    #[test]
     fn search_that_finds_nobody_is_not_repeated_before_somebody_can_make_room() {
         let mut house = vec![None; 10];
-        house[3] = Some((Standing::InHead, 700));
+        house[3] = Some((Standing::InHead, 200));
         let (mut room, mut looks) = (Room::default(), 25);
         for _ in 0..100 {
-            assert_eq!(find(&mut room, 500, &mut looks, &house), Found::Nobody(at(700)));
+            assert_eq!(find(&mut room, 1000, &mut looks, &house), Found::Nobody(at(1200)));
         }
         assert_eq!(looks, 15);
         room.somebody_is_idle();
-        house[4] = Some((Standing::Kept, 500));
-        assert!(matches!(find(&mut room, 500, &mut looks, &house), Found::One(id, _) if id.index() == 4));
+        house[4] = Some((Standing::Kept, 1000));
+        assert!(matches!(find(&mut room, 1000, &mut looks, &house), Found::One(id, _) if id.index() == 4));
         // It has been idle for less than a second, and the other has had its time.
-        assert!(matches!(find(&mut room, 700, &mut 100, &house), Found::One(id, _) if id.index() == 3));
+        assert!(matches!(find(&mut room, 1200, &mut 100, &house), Found::One(id, _) if id.index() == 3));
     }
 
     #[test]
@@ -234,9 +296,9 @@ mod tests {
         let mut room = Room::default();
         for _ in 0..2 {
             let mut looks = LOOKS_PER_TURN;
-            assert_eq!((find(&mut room, 1, &mut looks, &house), looks), (Found::NotYet, 0));
+            assert_eq!((find(&mut room, 1001, &mut looks, &house), looks), (Found::NotYet, 0));
         }
-        let found = find(&mut room, 1, &mut LOOKS_PER_TURN.clone(), &house);
+        let found = find(&mut room, 1001, &mut LOOKS_PER_TURN.clone(), &house);
         assert!(matches!(found, Found::One(id, Standing::Silent) if id.index() == 9_000));
     }
 }

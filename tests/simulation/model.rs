@@ -40,6 +40,8 @@ pub struct Scene<'a> {
     pub was_scarce: bool,
     /// What a turn may do.
     pub budget: Budget,
+    /// Since when others have come for the places of those who made room, without a pause.
+    pub crowded_since: Option<Moment>,
 }
 
 /// What was seen of one connection so far.
@@ -188,8 +190,8 @@ impl Model {
         }
     }
 
-    /// Who makes room has asked for nothing: waits for its next request, or has had a second for its first, or for the
-    /// rest of a head.
+    /// Who makes room has asked for nothing: waits for its next request, or has had its time for its first, or for the
+    /// rest of a head: a second, and less where others come all the time.
     fn check_room(&mut self, scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
         let Scene { served, account, script, now, before, .. } = *scene;
         if !served.has_made_room || served.socket().is_broken {
@@ -201,7 +203,9 @@ impl Model {
             Some(Place::Blank(_) | Place::Head(_)) => self.place.map(|(_, since)| since.head),
             Some(Place::Between(_) | Place::Body(_)) | None => None,
         };
-        let has_had_its_time = begun.is_some_and(|begun| begun + SECOND <= now);
+        let crowded = scene.crowded_since.map_or(0, |since| now.since(since).as_millis());
+        let time = SECOND / [1, 2, 4, 8, 16, 32, 64, 128][(crowded / 50).min(7) as usize];
+        let has_had_its_time = begun.is_some_and(|begun| begun + time <= now);
         if before.idle_since.is_none() && !has_had_its_time {
             violate(format!("it made room, and was busy: {before:?}"));
         }

@@ -62,6 +62,8 @@ struct World<'g> {
     clients: Vec<Client>,
     models: Vec<Model>,
     room: Rc<Room>,
+    /// Since when connections have made room without the doors having been found empty.
+    crowded_since: Option<Moment>,
     records: Option<Records>,
     is_traced: bool,
 }
@@ -177,6 +179,7 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
         clients: Vec::new(),
         models: (0..count).map(|_| Model::default()).collect(),
         room,
+        crowded_since: None,
         records,
         scripts,
         is_traced,
@@ -622,6 +625,7 @@ impl World<'_> {
         self.admit();
         self.hear(stage);
         let now = self.running.shared.around.now.moment;
+        let (crowded_since, mut was_room_made) = (self.crowded_since, false);
         for number in 0..self.served.len() {
             let Some(id) = self.served[number].id() else {
                 continue;
@@ -641,6 +645,8 @@ impl World<'_> {
                     served.is_abandoned = is_stopped || is_stalled || is_cut || served.socket().is_broken;
                     let is_accepting =
                         matches!(stage, Stage::Accept | Stage::Obey) && before.deadline.is_some();
+                    // Perhaps for somebody who has gone again within the same step.
+                    was_room_made |= matches!(stage, Stage::Accept | Stage::Obey);
                     served.has_made_room = is_accepting && !is_stopped && !is_cut && before.owed == 0;
                     // Who makes room in the midst of a head hears so, but for what the socket does not take.
                     served.is_abandoned |= served.has_made_room && before.idle_since.is_none();
@@ -661,6 +667,10 @@ impl World<'_> {
                 // It cannot know.
                 self.send(number);
             }
+        }
+        self.crowded_since = crowded_since.or(was_room_made.then_some(now));
+        if self.doors.iter().all(|door| door.borrow().accepting == Accepting::Waiting) {
+            self.crowded_since = None;
         }
         self.check_account();
         if self.stage == Stage::Over {
@@ -714,7 +724,7 @@ impl World<'_> {
         let (served, script, account) = (&self.served[number], &self.scripts[number], &accounts[number]);
         let is_called_unready = ledger_called == Some(number);
         let is_memory_little = self.is_memory_little();
-        let (was_scarce, budget) = (self.was_scarce, shared.budget);
+        let (was_scarce, budget, crowded_since) = (self.was_scarce, shared.budget, self.crowded_since);
         let scene = Scene {
             served,
             script,
@@ -728,6 +738,7 @@ impl World<'_> {
             is_memory_little,
             was_scarce,
             budget,
+            crowded_since,
         };
         self.models[number].watch(&scene, violations);
         drop(ledger);
