@@ -31,7 +31,7 @@ fn application(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> 
     let Some(to) = to.filter(|to| *to <= TO_MAX) else {
         return start_response.status(400).send("Ask for /sum?to=N or /primes?to=N\n");
     };
-    match environ.path() {
+    match &*environ.path() {
         "/sum" => sum(to, environ.wakeup(), start_response),
         "/primes" => primes(to, environ.wakeup(), start_response),
         _ => start_response.status(404).send("There are /sum and /primes\n"),

@@ -20,7 +20,7 @@
 //! | `/fail-midway` | GET | 200, five bytes, and then a cut connection |
 //! | `/header?name=K&value=V` | GET | 200 with the field `K: V`, or 500 if it is none |
 //!
-//! A route is known by its decoded path. SIGINT and SIGTERM let what is in flight be finished, a second one stops at once.
+//! SIGINT and SIGTERM let what is in flight be finished, a second one stops at once.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -136,20 +136,10 @@ enum Route {
 }
 
 impl Route {
-    /// The one that is asked for. A path that is none as it was sent may be one when it is decoded.
+    /// The one that is asked for.
     #[inline(always)]
     fn of(environ: &Environ<'_>) -> Option<Route> {
-        Route::at(environ.path()).or_else(|| Route::decoded(environ))
-    }
-
-    #[cold]
-    fn decoded(environ: &Environ<'_>) -> Option<Route> {
-        Route::at(str::from_utf8(&environ.get("PATH_INFO")?).ok()?)
-    }
-
-    #[inline(always)]
-    fn at(path: &str) -> Option<Route> {
-        Some(match path {
+        Some(match &*environ.path() {
             "/plaintext" => Route::Plaintext,
             "/json" => Route::Json,
             "/echo" => Route::Echo,

@@ -85,7 +85,7 @@ fn answer(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answe
     let later = |start_response: StartResponse<'_>| {
         start_response.status(202).field("X-Kind", "later").send("in the end")
     };
-    match environ.path() {
+    match &*environ.path() {
         "/later" => Ok(start_response.at(environ.now(), later)),
         "/replaced" => {
             let first = start_response.status(200).field("X-Kind", "first").start()?;

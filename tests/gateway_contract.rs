@@ -725,7 +725,7 @@ fn long_file_arrives_whole_behind_and_before_other_responses() {
     let content = noise(7, 300_000);
     let file = temporary_file(&content);
     let mut hand =
-        ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| match environ.path() {
+        ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| match &*environ.path() {
             "/file" => {
                 let file = file.try_clone()?;
                 start_response.status(200).file(FileRange { file, offset: 1, length: 299_999 })
@@ -1200,7 +1200,7 @@ fn quick() -> Limits {
 #[test]
 fn panic_of_one_request_leaves_the_server_running() {
     let server = serve(
-        |environ, start_response| match environ.path() {
+        |environ, start_response| match &*environ.path() {
             // As a panic, only without the message on the terminal.
             "/panic" => std::panic::resume_unwind(Box::new("on purpose")),
             _ => start_response.status(200).send("fine"),
@@ -1383,7 +1383,7 @@ fn owned_content_is_the_content_wherever_it_was() {
 #[test]
 fn stream_of_empty_pieces_does_not_starve_other_clients() {
     let server = serve(
-        |environ, start_response| match environ.path() {
+        |environ, start_response| match &*environ.path() {
             "/empty" => start_response.status(200).stream(script(|_| Ok(Piece::Data(b"")))),
             _ => start_response.status(200).send("alive"),
         },
@@ -1483,7 +1483,7 @@ fn stream_is_dropped_soon_after_its_client_has_left() {
 #[test]
 fn framing_is_the_same_over_a_socket_as_by_hand() {
     let server = serve(
-        |environ, start_response| match environ.path() {
+        |environ, start_response| match &*environ.path() {
             "/pieces" => start_response.status(200).pieces(vec![vec![b'y'; 10_000]; 30]),
             _ => start_response.status(200).send(vec![b'y'; 300_000]),
         },

@@ -832,7 +832,7 @@ impl BodyStream for Slow {
 
 #[test]
 fn streams_of_slow_pieces_let_others_come_between() {
-    serve_pipelines(|environ, start_response| match environ.path() {
+    serve_pipelines(|environ, start_response| match &*environ.path() {
         "/slow" => start_response.status(200).stream(Slow(40)),
         _ => start_response.status(200).send("ok"),
     });

@@ -57,6 +57,14 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn applications_route_by_the_decoded_path() {
+    let server = serve(echo, Limits::default());
+    let mut client = server.connect();
+    assert_eq!(client.get("/caf%C3%A9/a%20b?c%20d").text(), "/café/a b");
+    assert_eq!(client.get("/%e9%2F..").text(), "/\u{fffd}/..");
+}
+
+#[test]
 fn pipelined_requests_in_ragged_pieces_are_answered_in_order() {
     let server = serve(echo, Limits::default());
     let mut client = server.connect();
@@ -180,7 +188,7 @@ fn client_that_has_ended_its_side_gets_its_answers() {
 #[test]
 fn client_that_has_ended_its_side_gets_a_late_answer_and_a_long_one() {
     let server = serve(
-        |environ, start_response| match environ.path() {
+        |environ, start_response| match &*environ.path() {
             "/late" => {
                 let (responder, answer) = deferred(environ.wakeup());
                 thread::spawn(move || {

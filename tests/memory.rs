@@ -28,7 +28,7 @@ fn serve_much(memory_bytes_max: usize) -> Running {
         move |environ, start_response: StartResponse<'_>| {
             // Each response that is owed has a share.
             most = most.max((Arc::strong_count(&much) - 1) * MANY);
-            match environ.path() {
+            match &*environ.path() {
                 "/much" => start_response.status(200).send(much.clone()),
                 _ => start_response.status(200).send(most.to_string()),
             }

@@ -210,7 +210,7 @@ impl Later for Restless {
 #[test]
 fn answer_that_is_always_due_again_starves_nobody() {
     let server = serve(
-        |environ, start_response| match environ.path() {
+        |environ, start_response| match &*environ.path() {
             "/now" => {
                 Ok(start_response.later(Some(Moment::START), Restless(|start_response| start_response.now())))
             }
@@ -345,7 +345,7 @@ fn explosive(path: &str, grenade: Grenade, start_response: StartResponse<'_>) ->
 fn panic_in_a_drop_ends_no_server() {
     let (sender, dropped) = mpsc::channel();
     let mut server = serve(
-        move |environ, start_response| match environ.path() {
+        move |environ, start_response| match &*environ.path() {
             "/" => ok(environ, start_response),
             path => explosive(path, Grenade(sender.clone()), start_response),
         },
@@ -905,7 +905,7 @@ fn wakeups_in_great_number_cost_a_turn_and_hold_nobody_up() {
     let (sender, wakeups) = mpsc::channel();
     let mut waiting = None;
     let server = serve(
-        move |environ, start_response| match (environ.path(), &waiting) {
+        move |environ, start_response| match (&*environ.path(), &waiting) {
             ("/wait", _) => {
                 sender.send(environ.wakeup())?;
                 waiting = Some(environ.wakeup());

@@ -58,7 +58,7 @@ fn parts_of(
     length: u64,
 ) -> impl FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer + Send + use<> {
     let shared = file.try_clone().unwrap();
-    move |environ, start_response| match environ.path() {
+    move |environ, start_response| match &*environ.path() {
         "/file" => {
             let file = shared.try_clone()?;
             start_response.status(200).file(FileRange { file, offset, length })

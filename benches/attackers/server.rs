@@ -50,7 +50,7 @@ impl Gateway for Application {
         environ: &mut Environ<'_>,
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError> {
-        match environ.path() {
+        match &*environ.path() {
             "/long" => return start_response.status(200).stream(Endless),
             "/stuck" => {
                 let until = start_response.now() + VIEW_TIMEOUT;

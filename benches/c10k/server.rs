@@ -92,7 +92,7 @@ impl Gateway for Application {
         environ: &mut Environ<'_>,
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError> {
-        match environ.path() {
+        match &*environ.path() {
             "/deferred" => {
                 let (responder, answer) = deferred(environ.wakeup());
                 self.elsewhere.send(responder)?;

@@ -31,7 +31,7 @@
 //!         environ: &mut Environ<'_>,
 //!         start_response: StartResponse<'_>,
 //!     ) -> Result<Body, GatewayError> {
-//!         let location = format!("https://{}{}", self.0, environ.path());
+//!         let location = format!("https://{}{}", self.0, environ.target().raw_path());
 //!         start_response.status(308).field("Location", location).send("")
 //!     }
 //! }

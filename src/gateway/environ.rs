@@ -3,29 +3,13 @@
 //! It is a view of the head where it lies in the receive buffer. Nothing is built until it is
 //! asked for: a variable is looked up, and all of them are iterated, without a map. Beside the
 //! variables stand typed accessors, which cost less.
-//!
-//! | variable | from |
-//! |---|---|
-//! | `REQUEST_METHOD`, `SERVER_PROTOCOL` | the request line |
-//! | `SCRIPT_NAME`, `PATH_INFO` | the path, percent-decoded, split at the application's mount point |
-//! | `QUERY_STRING`, `REQUEST_URI` | the target as it was sent |
-//! | `CONTENT_TYPE` | the field |
-//! | `CONTENT_LENGTH` | the length of the decoded content, if the request has content |
-//! | `SERVER_NAME` | the host that was asked for, else the address of the listener |
-//! | `SERVER_PORT` | the port of the listener, else the one that was asked for, else 80 |
-//! | `REMOTE_ADDR`, `REMOTE_PORT` | the peer; empty on a unix socket |
-//! | `SERVER_SOFTWARE`, `GATEWAY_INTERFACE`, `wsgi.url_scheme` | the server |
-//! | `HTTP_…` | every other field, repeated ones joined with a comma (`Cookie`: a semicolon) |
-//!
-//! Left out on purpose: fields with `_` in their name, which would pass for the one with `-`;
-//! `Proxy`, which CGI programs would take for a setting (<https://httpoxy.org>); and
-//! `Transfer-Encoding`, which was undone.
 
 use std::borrow::Cow;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::{MemoryAccount, OwnedContent, RequestContent, Reservation, WakeSource, Wakeup};
-use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Version};
+use super::{Client, RequestContent, ServerInfo, Wakeup};
+use crate::message::{
+    Fields, Method, RequestHead, RequestTarget, Version, percent_decode, percent_decode_text, split_port,
+};
 use crate::now::Moment;
 
 /// Variables that do not come from fields, in the order of iteration.
@@ -47,85 +31,47 @@ const VARIABLES: [&str; 15] = [
     "wsgi.url_scheme",
 ];
 
-/// What a server says of itself to every application.
-#[derive(Clone, Debug)]
-pub struct ServerInfo {
-    /// `SERVER_SOFTWARE`, and the value of the `Server` field.
-    pub software: Cow<'static, str>,
-    /// `http` or `https`.
-    pub url_scheme: &'static str,
-    /// Whether other threads may call the same application (`wsgi.multithread`).
-    pub multithread: bool,
-    /// Whether other processes run the same application (`wsgi.multiprocess`).
-    pub multiprocess: bool,
-}
-
-impl Default for ServerInfo {
-    fn default() -> ServerInfo {
-        ServerInfo {
-            software: Cow::Borrowed(concat!("tidegate/", env!("CARGO_PKG_VERSION"))),
-            url_scheme: "http",
-            multithread: false,
-            multiprocess: false,
-        }
-    }
-}
-
-/// The other end of a connection. Half the size of an `Option<SocketAddr>`: a server may hold many thousands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A unix socket's, which has no address.
-    Unix,
-    /// IPv4.
-    V4(SocketAddrV4),
-    /// IPv6, which is four times as long.
-    V6(Box<SocketAddrV6>),
-}
-
-impl Peer {
-    /// Its address; none on a unix socket.
-    pub fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Peer::Unix => None,
-            Peer::V4(address) => Some(SocketAddr::V4(*address)),
-            Peer::V6(address) => Some(SocketAddr::V6(**address)),
-        }
-    }
-}
-
-impl From<Option<SocketAddr>> for Peer {
-    fn from(address: Option<SocketAddr>) -> Peer {
-        match address {
-            None => Peer::Unix,
-            Some(SocketAddr::V4(address)) => Peer::V4(address),
-            Some(SocketAddr::V6(address)) => Peer::V6(Box::new(address)),
-        }
-    }
-}
-
-/// Who is asking.
-#[derive(Clone, Copy)]
-pub struct Client<'a> {
-    /// Names the connection; never used twice by one server.
-    pub connection_id: u64,
-    /// The other end.
-    pub peer: &'a Peer,
-    /// This end; none on a unix socket.
-    pub local: Option<&'a SocketAddr>,
-    /// Whether the client is known to send nothing more. It may still wait for its answer.
-    pub has_finished_sending: bool,
-    /// Where [`Wakeup`]s for this connection come from.
-    pub wake_source: &'a dyn WakeSource,
-    /// Where a [detached](Environ::detach) request counts the memory that it holds; none where nobody counts.
-    pub memory: Option<&'a MemoryAccount>,
-}
-
-/// One request, as an application sees it.
+/// One request, as an application sees it, under the standard's names (RFC 3875 §4.1, PEP 3333).
+///
+/// [`get`](Environ::get) looks up a variable, [`variables`](Environ::variables) goes through all of them. The other
+/// methods say the same with types, and cost less.
+///
+/// | variable | from |
+/// |---|---|
+/// | `REQUEST_METHOD`, `SERVER_PROTOCOL` | the request line |
+/// | `SCRIPT_NAME`, `PATH_INFO` | the path, percent-decoded, split at the application's mount point |
+/// | `QUERY_STRING`, `REQUEST_URI` | the target as it was sent |
+/// | `CONTENT_TYPE` | the field |
+/// | `CONTENT_LENGTH` | the length of the decoded content, if the request has content |
+/// | `SERVER_NAME` | the host that was asked for, else the address of the listener |
+/// | `SERVER_PORT` | the port of the listener, else the one that was asked for, else 80 |
+/// | `REMOTE_ADDR`, `REMOTE_PORT` | the peer; empty on a unix socket |
+/// | `SERVER_SOFTWARE`, `GATEWAY_INTERFACE`, `wsgi.url_scheme` | the server |
+/// | `HTTP_…` | every other field, repeated ones joined with a comma (`Cookie`: a semicolon) |
+///
+/// # The path
+///
+/// [`Environ::path`] is the path to route by, as text: percent-decoded once, and what is no UTF-8 replaced by
+/// U+FFFD, as Werkzeug does it. [`Environ::path_info`] is the same as bytes, without a loss: `PATH_INFO` of RFC
+/// 3875 §4.1.5 and PEP 3333. Neither tells `/a%2Fb` from `/a/b`; where a segment may hold a slash, split
+/// [`Environ::raw_path`], and [decode](crate::message::percent_decode) each segment. Dot segments (`/a/../b`) and
+/// empty ones are left as they are. `%00`, and a `%` that begins no escape, never come here: the protocol refuses them.
+///
+/// Below a mount point all three are the part that belongs to the application that is mounted, and
+/// [`Environ::script_name`] is the part before it. The whole path, as it was sent, is that of
+/// [`Environ::target`].
+///
+/// # What is left out
+///
+/// Left out on purpose: fields with `_` in their name, which would pass for the one with `-`;
+/// `Proxy`, which CGI programs would take for a setting (<https://httpoxy.org>); and
+/// `Transfer-Encoding`, which was undone.
 pub struct Environ<'a> {
     head: &'a RequestHead<'a>,
-    content: RequestContent<'a>,
+    pub(super) content: RequestContent<'a>,
     content_length: Option<u64>,
-    script_name_bytes: usize,
+    /// How much of the path, as it was sent, stands in `SCRIPT_NAME`. The rest is `PATH_INFO`.
+    pub(super) script_name_bytes: usize,
     client: &'a Client<'a>,
     server: &'a ServerInfo,
     now: Moment,
@@ -149,20 +95,49 @@ impl<'a> Environ<'a> {
         self.head.method
     }
 
-    /// The whole path, still percent-encoded; empty for `OPTIONS *`.
-    pub fn path(&self) -> &'a str {
-        self.head.target.path()
+    /// The path to route by: percent-decoded text, below the mount point if there is one. Empty for `OPTIONS *`, and
+    /// for CONNECT.
+    ///
+    /// Most paths hold no escape; then nothing is copied. How `%2F` and bytes that are no UTF-8 come out stands [above](Environ#the-path).
+    ///
+    /// ```
+    /// # use tidegate::{Body, Environ, GatewayError, StartResponse};
+    /// fn shop(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    ///     match &*environ.path() {
+    ///         "/" => start_response.status(200).send("Welcome"),
+    ///         "/crème brûlée" => start_response.status(200).send("Sold out"),
+    ///         other => start_response.status(404).send(format!("There is no {other}")),
+    ///     }
+    /// }
+    /// # let mut hand = tidegate::conversation::ByHand::new(shop);
+    /// # hand.receive(b"GET /cr%C3%A8me%20br%c3%bbl%C3%A9e HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(hand.transmit_all().ends_with(b"Sold out"));
+    /// # hand.receive(b"GET /%FF HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(hand.transmit_all().ends_with("There is no /\u{fffd}".as_bytes()));
+    /// ```
+    #[inline]
+    pub fn path(&self) -> Cow<'a, str> {
+        match self.head.target.has_plain_path() {
+            true => Cow::Borrowed(self.raw_path()),
+            false => percent_decode_text(self.raw_path()),
+        }
     }
 
-    /// `SCRIPT_NAME`: the part of the path that belongs to the application's mount point,
-    /// percent-decoded.
+    /// The same path as it was sent, percent-encoded: [`Environ::path`] is this, decoded.
+    #[inline]
+    pub fn raw_path(&self) -> &'a str {
+        &self.head.target.raw_path()[self.script_name_bytes..]
+    }
+
+    /// `SCRIPT_NAME`: the part of the path that has led to the application, percent-decoded; empty unless it is
+    /// mounted below a prefix.
     pub fn script_name(&self) -> Cow<'a, [u8]> {
-        percent_decode(&self.path().as_bytes()[..self.script_name_bytes])
+        percent_decode(&self.head.target.raw_path()[..self.script_name_bytes])
     }
 
-    /// `PATH_INFO`: the rest of the path, percent-decoded.
+    /// `PATH_INFO`: the rest of the path, percent-decoded. [`Environ::path`] is the same as text.
     pub fn path_info(&self) -> Cow<'a, [u8]> {
-        percent_decode(&self.path().as_bytes()[self.script_name_bytes..])
+        percent_decode(self.raw_path())
     }
 
     /// What follows the `?`; empty if there is none.
@@ -234,7 +209,7 @@ impl<'a> Environ<'a> {
     /// Says how many bytes of the encoded path belong to SCRIPT_NAME, for applications that run
     /// others below a prefix. A number beyond the path is the whole path.
     pub fn set_script_name_bytes(&mut self, bytes: usize) {
-        let path = self.path();
+        let path = self.head.target.raw_path();
         self.script_name_bytes =
             (0..=bytes.min(path.len())).rev().find(|at| path.is_char_boundary(*at)).unwrap_or(0);
     }
@@ -292,31 +267,6 @@ impl<'a> Environ<'a> {
         fixed.chain(of_fields)
     }
 
-    /// A copy that owns its parts, for another thread. The content moves there; here none is left. The memory that
-    /// it holds counts towards [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max) until it is dropped,
-    /// also when its client has left long before.
-    pub fn detach(&mut self) -> OwnedEnviron {
-        let mut owned = OwnedEnviron {
-            line: [self.method().as_str(), self.head.target.as_str()].concat(),
-            method_bytes: self.method().as_str().len(),
-            version: self.version(),
-            fields: OwnedFields::copy(self.fields()),
-            content: self.content.detach(),
-            content_length: self.content_length,
-            script_name_bytes: self.script_name_bytes,
-            wakeup: self.wakeup(),
-            connection_id: self.client.connection_id,
-            peer: self.client.peer.clone(),
-            local: self.client.local.copied(),
-            has_finished_sending: self.client.has_finished_sending,
-            server: self.server.clone(),
-            now: self.now,
-            reservation: None,
-        };
-        owned.reservation = self.client.memory.map(|account| account.reserve(owned.memory_bytes()));
-        owned
-    }
-
     /// `suffix` is the part of the variable after `HTTP_`.
     fn http_variable(&self, suffix: &str) -> Option<Cow<'_, [u8]>> {
         if matches!(suffix, "CONTENT_TYPE" | "CONTENT_LENGTH" | "TRANSFER_ENCODING" | "PROXY") {
@@ -354,112 +304,6 @@ impl<'a> Environ<'a> {
     }
 }
 
-/// A request that owns all it consists of, and can go to another thread.
-#[derive(Debug)]
-pub struct OwnedEnviron {
-    /// Method and target, one behind the other.
-    line: String,
-    method_bytes: usize,
-    version: Version,
-    fields: OwnedFields,
-    content: OwnedContent,
-    content_length: Option<u64>,
-    script_name_bytes: usize,
-    wakeup: Wakeup,
-    connection_id: u64,
-    peer: Peer,
-    local: Option<SocketAddr>,
-    has_finished_sending: bool,
-    server: ServerInfo,
-    now: Moment,
-    /// Counts its memory for as long as it lives.
-    reservation: Option<Reservation>,
-}
-
-/// Field lines in three allocations, however many there are.
-#[derive(Debug, Default)]
-struct OwnedFields {
-    names: String,
-    values: Vec<u8>,
-    /// Where name and value of each line end; they begin where those of the line before do.
-    ends: Vec<(usize, usize)>,
-}
-
-impl OwnedFields {
-    fn copy(fields: Fields<'_>) -> OwnedFields {
-        let (names, values) = fields
-            .iter()
-            .fold((0, 0), |(names, values), (name, value)| (names + name.len(), values + value.len()));
-        let mut owned = OwnedFields {
-            names: String::with_capacity(names),
-            values: Vec::with_capacity(values),
-            ends: Vec::with_capacity(fields.len()),
-        };
-        for (name, value) in fields.iter() {
-            owned.names.push_str(name);
-            owned.values.extend_from_slice(value);
-            owned.ends.push((owned.names.len(), owned.values.len()));
-        }
-        owned
-    }
-}
-
-impl FieldLines for OwnedFields {
-    fn count(&self) -> usize {
-        self.ends.len()
-    }
-
-    fn line(&self, index: usize) -> (&str, &[u8]) {
-        let (name, value) = index.checked_sub(1).map_or((0, 0), |before| self.ends[before]);
-        let (name_end, value_end) = self.ends[index];
-        (&self.names[name..name_end], &self.values[value..value_end])
-    }
-}
-
-impl WakeSource for Wakeup {
-    fn waker(&self) -> std::task::Waker {
-        self.as_waker().clone()
-    }
-}
-
-impl OwnedEnviron {
-    /// Bytes of it that are in memory.
-    pub fn memory_bytes(&self) -> usize {
-        let fields = self.fields.names.len() + self.fields.values.len();
-        self.line.len() + fields + self.content.memory_bytes()
-    }
-
-    /// Its method, and its target as it was sent.
-    pub fn line(&self) -> (&str, &str) {
-        self.line.split_at(self.method_bytes)
-    }
-
-    /// Shows it as an [`Environ`] again, for the length of a call.
-    pub fn with<R>(&mut self, view: impl FnOnce(&mut Environ<'_>) -> R) -> R {
-        let (method, raw_target) = self.line.split_at(self.method_bytes);
-        let method = Method(method);
-        let head = RequestHead {
-            method,
-            // It was parsed before it was copied.
-            target: RequestTarget::parse(method, raw_target).unwrap_or(RequestTarget::ASTERISK),
-            version: self.version,
-            fields: Fields::new(&self.fields),
-        };
-        let client = Client {
-            connection_id: self.connection_id,
-            peer: &self.peer,
-            local: self.local.as_ref(),
-            has_finished_sending: self.has_finished_sending,
-            wake_source: &self.wakeup,
-            memory: self.reservation.as_ref().map(Reservation::account),
-        };
-        let content = RequestContent::owned(&mut self.content);
-        let mut environ = Environ::new(&head, content, self.content_length, &client, &self.server, self.now);
-        environ.script_name_bytes = self.script_name_bytes;
-        view(&mut environ)
-    }
-}
-
 /// `X-Forwarded-For` → `HTTP_X_FORWARDED_FOR`; none for fields that are no `HTTP_` variable.
 fn variable_of_field(name: &str) -> Option<String> {
     let hidden = ["Content-Type", "Content-Length", "Transfer-Encoding", "Proxy"];
@@ -479,43 +323,10 @@ fn is_variable_of_field(suffix: &str, name: &str) -> bool {
         })
 }
 
-/// `[::1]:80` → `[::1]` and `80`.
-fn split_port(host: &str) -> (&str, Option<&str>) {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            (name, Some(port).filter(|port| !port.is_empty()))
-        }
-        _ => (host, None),
-    }
-}
-
-/// Decodes `%41` once (RFC 3986 §2.1). What is no escape stays as it is.
-fn percent_decode(encoded: &[u8]) -> Cow<'_, [u8]> {
-    let Some(first) = encoded.iter().position(|&byte| byte == b'%') else {
-        return Cow::Borrowed(encoded);
-    };
-    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
-    let mut decoded = encoded[..first].to_vec();
-    let mut at = first;
-    while let Some(&byte) = encoded.get(at) {
-        match (byte, digit(encoded.get(at + 1)), digit(encoded.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    Cow::Owned(decoded)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::NoWake;
+    use crate::gateway::{NoWake, Peer};
     use std::io::Read;
 
     fn with_environ(target: &str, fields: &[(&str, &str)], view: impl FnOnce(&mut Environ<'_>)) {
@@ -568,6 +379,33 @@ mod tests {
         check(target, &fields, "HTTP_HOST", Some("a.example:81"));
         check(target, &fields, "HTTP_NONE", None);
         check(target, &fields, "PATH", None);
+    }
+
+    /// What an application below `/m` is told of its path: as text, as bytes, and as it was sent.
+    fn check_path(target: &str, path: &str, path_info: &[u8], raw_path: &str) {
+        for (mount_point, is_copied) in [("", raw_path != path), ("/m", raw_path != path)] {
+            with_environ(&format!("{mount_point}{target}"), &[], |environ| {
+                environ.set_script_name_bytes(mount_point.len());
+                assert_eq!(environ.path(), path, "{target}");
+                assert_eq!(*environ.path_info(), *path_info, "{target}");
+                assert_eq!(environ.raw_path(), raw_path, "{target}");
+                assert_eq!(matches!(environ.path(), Cow::Owned(_)), is_copied, "{target}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_path_is_decoded_text_and_copied_only_for_that() {
+        check_path("/", "/", b"/", "/");
+        check_path("/plain/path?q=%41", "/plain/path", b"/plain/path", "/plain/path");
+        check_path("/a%20b?q", "/a b", b"/a b", "/a%20b");
+        check_path("/caf%C3%A9", "/café", "/café".as_bytes(), "/caf%C3%A9");
+        check_path("/a%2Fb/%2e%2E/", "/a/b/../", b"/a/b/../", "/a%2Fb/%2e%2E/");
+        check_path("/%2541", "/%41", b"/%41", "/%2541");
+        check_path("/caf%E9/%c3", "/caf\u{fffd}/\u{fffd}", b"/caf\xe9/\xc3", "/caf%E9/%c3");
+        let whole =
+            |environ: &mut Environ<'_>| assert_eq!((&*environ.path(), environ.raw_path()), ("/x", "/x"));
+        with_environ("http://b.example/x?y", &[], whole);
     }
 
     #[test]

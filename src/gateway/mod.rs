@@ -44,22 +44,26 @@
 //! can call an application, a test included.
 
 mod body;
+mod client;
 mod content;
 mod deferred;
 mod environ;
 mod error;
 mod memory;
+mod owned_environ;
 mod start_response;
 mod wakeup;
 
 use std::time::Duration;
 
 pub use body::{Body, BodyKind, BodyStream, Content, FileRange, Later, Piece, Pieces};
+pub use client::{Client, Peer, ServerInfo};
 pub use content::{OwnedContent, RequestContent, Spool, SpoolFile, SpoolRoom};
 pub use deferred::{DeferredAnswer, Responder, Response, deferred};
-pub use environ::{Client, Environ, OwnedEnviron, Peer, ServerInfo};
+pub use environ::Environ;
 pub use error::{GatewayError, Misuse};
 pub use memory::{MemoryAccount, Reservation};
+pub use owned_environ::OwnedEnviron;
 pub use start_response::{ResponseHead, ResponseSink, StartResponse, Writer};
 pub use wakeup::{NoWake, WakeSource, Wakeup};
 

@@ -7,7 +7,7 @@
 //! use tidegate::message::{Method, RequestTarget};
 //!
 //! let target = RequestTarget::parse(Method("GET"), "/search?q=tide").unwrap();
-//! assert_eq!(target.path(), "/search");
+//! assert_eq!(target.raw_path(), "/search");
 //! assert_eq!(target.query(), Some("q=tide"));
 //! ```
 
@@ -15,6 +15,7 @@ mod date;
 mod field_block;
 mod fields;
 mod method;
+mod percent;
 mod request;
 mod response;
 mod status;
@@ -28,7 +29,8 @@ pub use fields::{
     list_items, parse_decimal,
 };
 pub use method::Method;
+pub use percent::{percent_decode, percent_decode_text};
 pub use request::{RequestHead, Version};
 pub use response::{ContentLength, FieldRole, InvalidResponse};
 pub use status::StatusCode;
-pub use target::{InvalidTarget, RequestTarget, is_host};
+pub use target::{InvalidTarget, RequestTarget, is_host, split_port};

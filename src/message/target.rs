@@ -17,8 +17,10 @@ pub struct RequestTarget<'a> {
 /// handed down with each request they cost it 80 instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// `/path`: the usual form.
+    /// `/path`, and nothing in it is percent-encoded: the usual form.
     Path,
+    /// `/path`, with something in it that is percent-encoded.
+    EncodedPath,
     /// `/path?query`, and where the `?` stands.
     PathAndQuery(usize),
     /// `http://host/path?query`: what a client sends to a proxy, and any server must take.
@@ -70,12 +72,12 @@ impl<'a> RequestTarget<'a> {
         self.raw
     }
 
-    /// The path, still percent-encoded; `/` where an absolute target has none (RFC 9110 §4.2.3), and empty
+    /// The path as it was sent, percent-encoded; `/` where an absolute target has none (RFC 9110 §4.2.3), and empty
     /// for the forms without one.
     #[inline]
-    pub fn path(self) -> &'a str {
+    pub fn raw_path(self) -> &'a str {
         match self.form {
-            Form::Path => self.raw,
+            Form::Path | Form::EncodedPath => self.raw,
             Form::PathAndQuery(at) => &self.raw[..at],
             Form::Absolute => match split_at_query(self.absolute().rest).0 {
                 "" => "/",
@@ -85,12 +87,18 @@ impl<'a> RequestTarget<'a> {
         }
     }
 
+    /// Whether the path is known to mean what it says: it is all of the target, and holds no escape.
+    #[inline]
+    pub(crate) fn has_plain_path(self) -> bool {
+        self.form == Form::Path
+    }
+
     /// The query without its `?`, if there is one.
     pub fn query(self) -> Option<&'a str> {
         match self.form {
             Form::PathAndQuery(at) => self.raw.get(at + 1..),
             Form::Absolute => split_at_query(self.absolute().rest).1,
-            Form::Path | Form::Authority | Form::Asterisk => None,
+            Form::Path | Form::EncodedPath | Form::Authority | Form::Asterisk => None,
         }
     }
 
@@ -99,7 +107,7 @@ impl<'a> RequestTarget<'a> {
         match self.form {
             Form::Absolute => Some(self.absolute().authority),
             Form::Authority => Some(self.raw),
-            Form::Path | Form::PathAndQuery(_) | Form::Asterisk => None,
+            Form::Path | Form::EncodedPath | Form::PathAndQuery(_) | Form::Asterisk => None,
         }
     }
 
@@ -131,7 +139,7 @@ fn parse_origin(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
     if !raw.is_ascii() {
         return Err(InvalidTarget);
     }
-    let form = check_path_and_query(raw)?.map_or(Form::Path, Form::PathAndQuery);
+    let form = check_path_and_query(raw)?.map_or(Form::EncodedPath, Form::PathAndQuery);
     Ok(RequestTarget { raw, form })
 }
 
@@ -209,6 +217,16 @@ fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
         return Err(InvalidTarget);
     }
     Ok(RequestTarget { raw, form: Form::Authority })
+}
+
+/// Takes `host` and port apart: `[::1]:80` is `[::1]` and `80`. A port that is empty is none.
+pub fn split_port(host: &str) -> (&str, Option<&str>) {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (name, Some(port).filter(|port| !port.is_empty()))
+        }
+        _ => (host, None),
+    }
 }
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). Empty is allowed: it says that the
@@ -292,7 +310,7 @@ mod tests {
 
     fn check(method: &str, raw: &str, expected: Option<(&str, Option<&str>, Option<&str>)>) {
         let target = RequestTarget::parse(Method(method), raw).ok();
-        let parts = target.map(|target| (target.path(), target.query(), target.authority()));
+        let parts = target.map(|target| (target.raw_path(), target.query(), target.authority()));
         assert_eq!(parts, expected, "{method} {raw}");
     }
 

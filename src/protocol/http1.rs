@@ -15,7 +15,7 @@
 //! let mut slots = FieldSlots::new();
 //! let input = b"GET /tide HTTP/1.1\r\nHost: a.example\r\n\r\n";
 //! let parsed = http.read_head(input, 0, &mut slots, &limits).unwrap().unwrap();
-//! assert_eq!(parsed.head().target.path(), "/tide");
+//! assert_eq!(parsed.head().target.raw_path(), "/tide");
 //!
 //! let mut head = ResponseEncoder::begin(&mut out, &own, 200, None).unwrap();
 //! head.field(&mut out, "Content-Type", b"text/plain").unwrap();

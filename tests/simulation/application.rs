@@ -121,7 +121,7 @@ impl Gateway for Application {
 
 /// Connection and request, as the path says.
 fn numbers(environ: &Environ<'_>) -> (usize, usize) {
-    let mut numbers = environ.path()[1..].split('/').map(|number| number.parse().unwrap_or(usize::MAX));
+    let mut numbers = environ.raw_path()[1..].split('/').map(|number| number.parse().unwrap_or(usize::MAX));
     (numbers.next().unwrap(), numbers.next().unwrap_or(usize::MAX))
 }
 

@@ -144,10 +144,10 @@ impl StaticFiles {
     fn find_in_folder(&self, environ: &Environ<'_>) -> io::Result<Found> {
         let decoded = environ.get("PATH_INFO").unwrap_or_default();
         let path = path::file_path(&decoded)
-            .filter(|_| !path::has_encoded_separator(environ.path()))
+            .filter(|_| !path::has_encoded_separator(environ.raw_path()))
             .ok_or(io::ErrorKind::NotFound)?;
         // An empty path is the one of `http://host`, and means the same as `/` (RFC 9110 §4.2.3).
-        let is_folder_asked = environ.path().is_empty() || environ.path().ends_with('/');
+        let is_folder_asked = environ.raw_path().is_empty() || environ.raw_path().ends_with('/');
         match self.folder.find(&path)? {
             Node::File(..) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
             Node::File(file, metadata) => Ok(Found::File(file, metadata, path)),
@@ -290,7 +290,7 @@ fn status_of(error: &io::Error) -> Option<u16> {
 /// Where the folder of this request is. Without the slashes at its start, which could make a host
 /// out of the first segment (RFC 3986 §4.2).
 fn with_slash(environ: &Environ<'_>) -> String {
-    let path = environ.path().trim_start_matches('/');
+    let path = environ.target().raw_path().trim_start_matches('/');
     match environ.query() {
         "" => format!("/{path}/"),
         query => format!("/{path}/?{query}"),

@@ -1,0 +1,142 @@
+//! A request that has left its connection: a copy of the environ that other threads can hold.
+
+use std::net::SocketAddr;
+
+use super::{
+    Client, Environ, OwnedContent, Peer, RequestContent, Reservation, ServerInfo, WakeSource, Wakeup,
+};
+use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Version};
+use crate::now::Moment;
+
+impl Environ<'_> {
+    /// A copy that owns its parts, for another thread. The content moves there; here none is left. The memory that
+    /// it holds counts towards [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max) until it is dropped,
+    /// also when its client has left long before.
+    pub fn detach(&mut self) -> OwnedEnviron {
+        let mut owned = OwnedEnviron {
+            line: [self.method().as_str(), self.raw_target()].concat(),
+            method_bytes: self.method().as_str().len(),
+            version: self.version(),
+            fields: OwnedFields::copy(self.fields()),
+            content: self.content.detach(),
+            content_length: self.content_length(),
+            script_name_bytes: self.script_name_bytes,
+            wakeup: self.wakeup(),
+            connection_id: self.client().connection_id,
+            peer: self.client().peer.clone(),
+            local: self.client().local.copied(),
+            has_finished_sending: self.client().has_finished_sending,
+            server: self.server().clone(),
+            now: self.now(),
+            reservation: None,
+        };
+        owned.reservation = self.client().memory.map(|account| account.reserve(owned.memory_bytes()));
+        owned
+    }
+}
+
+/// A request that owns all it consists of, and can go to another thread.
+#[derive(Debug)]
+pub struct OwnedEnviron {
+    /// Method and target, one behind the other.
+    line: String,
+    method_bytes: usize,
+    version: Version,
+    fields: OwnedFields,
+    content: OwnedContent,
+    content_length: Option<u64>,
+    script_name_bytes: usize,
+    wakeup: Wakeup,
+    connection_id: u64,
+    peer: Peer,
+    local: Option<SocketAddr>,
+    has_finished_sending: bool,
+    server: ServerInfo,
+    now: Moment,
+    /// Counts its memory for as long as it lives.
+    reservation: Option<Reservation>,
+}
+
+/// Field lines in three allocations, however many there are.
+#[derive(Debug, Default)]
+struct OwnedFields {
+    names: String,
+    values: Vec<u8>,
+    /// Where name and value of each line end; they begin where those of the line before do.
+    ends: Vec<(usize, usize)>,
+}
+
+impl OwnedFields {
+    fn copy(fields: Fields<'_>) -> OwnedFields {
+        let (names, values) = fields
+            .iter()
+            .fold((0, 0), |(names, values), (name, value)| (names + name.len(), values + value.len()));
+        let mut owned = OwnedFields {
+            names: String::with_capacity(names),
+            values: Vec::with_capacity(values),
+            ends: Vec::with_capacity(fields.len()),
+        };
+        for (name, value) in fields.iter() {
+            owned.names.push_str(name);
+            owned.values.extend_from_slice(value);
+            owned.ends.push((owned.names.len(), owned.values.len()));
+        }
+        owned
+    }
+}
+
+impl FieldLines for OwnedFields {
+    fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn line(&self, index: usize) -> (&str, &[u8]) {
+        let (name, value) = index.checked_sub(1).map_or((0, 0), |before| self.ends[before]);
+        let (name_end, value_end) = self.ends[index];
+        (&self.names[name..name_end], &self.values[value..value_end])
+    }
+}
+
+impl WakeSource for Wakeup {
+    fn waker(&self) -> std::task::Waker {
+        self.as_waker().clone()
+    }
+}
+
+impl OwnedEnviron {
+    /// Bytes of it that are in memory.
+    pub fn memory_bytes(&self) -> usize {
+        let fields = self.fields.names.len() + self.fields.values.len();
+        self.line.len() + fields + self.content.memory_bytes()
+    }
+
+    /// Its method, and its target as it was sent.
+    pub fn line(&self) -> (&str, &str) {
+        self.line.split_at(self.method_bytes)
+    }
+
+    /// Shows it as an [`Environ`] again, for the length of a call.
+    pub fn with<R>(&mut self, view: impl FnOnce(&mut Environ<'_>) -> R) -> R {
+        let (method, raw_target) = self.line.split_at(self.method_bytes);
+        let method = Method(method);
+        let head = RequestHead {
+            method,
+            // It was parsed before it was copied.
+            target: RequestTarget::parse(method, raw_target).unwrap_or(RequestTarget::ASTERISK),
+            version: self.version,
+            fields: Fields::new(&self.fields),
+        };
+        let client = Client {
+            connection_id: self.connection_id,
+            peer: &self.peer,
+            local: self.local.as_ref(),
+            has_finished_sending: self.has_finished_sending,
+            wake_source: &self.wakeup,
+            memory: self.reservation.as_ref().map(Reservation::account),
+        };
+        let content = RequestContent::owned(&mut self.content);
+        let mut environ = Environ::new(&head, content, self.content_length, &client, &self.server, self.now);
+        environ.script_name_bytes = self.script_name_bytes;
+        view(&mut environ)
+    }
+}

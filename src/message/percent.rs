@@ -1,0 +1,88 @@
+//! Percent-decoding (RFC 3986 §2.1): of paths, and of anything else that is encoded in this way.
+
+use std::borrow::Cow;
+
+use super::words;
+
+/// Decodes escapes (`%41` is `A`) once. A `%` that begins no escape stays as it is, and so does `+`, which means a
+/// blank in forms only. Nothing is copied where there is no escape.
+///
+/// ```
+/// use tidegate::message::percent_decode;
+///
+/// assert_eq!(*percent_decode("/a%2Fb%25%e9+%zz"), *b"/a/b%\xe9+%zz");
+/// ```
+pub fn percent_decode(encoded: &str) -> Cow<'_, [u8]> {
+    match holds_percent(encoded) {
+        false => Cow::Borrowed(encoded.as_bytes()),
+        true => Cow::Owned(decode(encoded.as_bytes())),
+    }
+}
+
+/// Decodes escapes into text: as [`percent_decode`], and what is no UTF-8 is replaced by U+FFFD.
+///
+/// ```
+/// use tidegate::message::percent_decode_text;
+///
+/// assert_eq!(percent_decode_text("%C3%A9t%C3%a9"), "été");
+/// assert_eq!(percent_decode_text("%e9t%e9"), "\u{fffd}t\u{fffd}");
+/// ```
+pub fn percent_decode_text(encoded: &str) -> Cow<'_, str> {
+    if !holds_percent(encoded) {
+        return Cow::Borrowed(encoded);
+    }
+    let decoded = String::from_utf8(decode(encoded.as_bytes()));
+    Cow::Owned(decoded.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+fn holds_percent(encoded: &str) -> bool {
+    words::any(encoded.as_bytes(), |word| words::equal(word, b'%'), |byte| byte == b'%')
+}
+
+#[cold]
+fn decode(encoded: &[u8]) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut at = 0;
+    while let Some(&byte) = encoded.get(at) {
+        match (byte, digit(encoded.get(at + 1)), digit(encoded.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_no_escape_is_not_copied() {
+        for plain in ["", "/", "/a/b+c", "/longer/than/eight/bytes"] {
+            assert!(matches!(percent_decode(plain), Cow::Borrowed(_)), "{plain}");
+            assert!(matches!(percent_decode_text(plain), Cow::Borrowed(_)), "{plain}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_decoded_once_and_what_is_none_stays() {
+        for (encoded, expected) in [
+            ("%2541", "%41"),
+            ("%4", "%4"),
+            ("%", "%"),
+            ("%%41", "%A"),
+            ("%é", "%é"),
+            ("/a%20b/%7Ec", "/a b/~c"),
+        ] {
+            assert_eq!(percent_decode_text(encoded), expected);
+            assert_eq!(*percent_decode(encoded), *expected.as_bytes());
+        }
+    }
+}
