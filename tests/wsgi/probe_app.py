@@ -553,6 +553,13 @@ def blocks_many(environ, start_response):
 
 
 @app
+def blocks_small(environ, start_response):
+    """2 MiB."""
+    start_response("200 OK", TEXT)
+    return (b"x" * 4096 for _ in range(512))
+
+
+@app
 def blocks_large(environ, start_response):
     start_response("200 OK", TEXT)
     return (b"x" * 65536 for _ in range(160))

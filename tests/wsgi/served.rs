@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -117,6 +118,20 @@ impl Served {
     #[cfg(target_os = "linux")]
     pub fn resident_peak_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")
+    }
+
+    /// How often its threads, but for the event loop, have gone to sleep.
+    #[cfg(target_os = "linux")]
+    pub fn sleeps_of_the_pool(&self) -> u64 {
+        let process = self.program.id();
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|task| task.unwrap().path());
+        let pool = tasks.filter(|task| !task.ends_with(process.to_string()));
+        let sleeps = |task: PathBuf| {
+            let status = fs::read_to_string(task.join("status")).unwrap();
+            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        pool.map(sleeps).sum()
     }
 
     #[cfg(target_os = "linux")]

@@ -84,3 +84,22 @@ pub fn slow_reader_is_waited_for_where_nobody_needs_its_thread() {
     (0..20).for_each(|_| assert_eq!(served.get("/hello").text(), "hello"));
     assert_eq!(client.read("GET").content.len(), 160 * 65_536);
 }
+
+/// Blocks are made some at a time: a thread that is woken whenever one has been taken sleeps after each.
+#[cfg(target_os = "linux")]
+#[test]
+fn thread_makes_several_blocks_each_time_it_is_woken() {
+    const CLIENTS: u64 = 16;
+    const BLOCKS: u64 = 512;
+    let served = Served::start("probe_app:application", Mode::Threads);
+    assert_eq!(served.get("/hello").text(), "hello");
+    let before = served.sleeps_of_the_pool();
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| assert_eq!(served.get("/blocks_small").content.len() as u64, BLOCKS * 4096));
+        }
+    });
+    // 16 blocks fill what a thread may be ahead of its client: 1 sleep for these, and 1 for the interpreter's lock.
+    let sleeps = served.sleeps_of_the_pool() - before;
+    assert!(sleeps < CLIENTS * BLOCKS / 4, "{sleeps} sleeps for {} blocks", CLIENTS * BLOCKS);
+}

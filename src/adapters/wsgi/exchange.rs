@@ -411,7 +411,9 @@ impl BodyStream for Blocks {
         let mut state = self.seat.lock();
         if let Some(block) = state.blocks.pop_front() {
             state.block_bytes -= block.len();
-            if state.is_waiting && state.block_bytes < BLOCK_BYTES_HIGH {
+            // Not before all are taken: it would make one, and wait again, at two context switches a block. The client does
+            // not wait for it, for as long as the connection owes it what was taken.
+            if state.is_waiting && state.blocks.is_empty() {
                 self.seat.exchange.room.notify_all();
             }
             drop(state);
