@@ -61,7 +61,7 @@ macro_rules! in_both_modes {
 in_both_modes! {
     probe_of_environ_and_input: |mode| probe::play(mode, 60, probe_environ::play),
     probe_of_start_response_and_write: |mode| probe::play(mode, 90, probe_response::play),
-    probe_of_blocks: |mode| probe::play(mode, 38, probe_blocks::play),
+    probe_of_blocks: |mode| probe::play(mode, 39, probe_blocks::play),
     probe_of_failures_and_close: |mode| probe::play(mode, 50, probe_blocks::play_failures),
     probe_of_files: |mode| probe::play(mode, 16, probe_blocks::play_files),
     flask_is_served: frameworks::flask,

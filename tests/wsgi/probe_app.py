@@ -200,6 +200,14 @@ def input_read(environ, start_response):
 
 
 @app
+def input_echo(environ, start_response):
+    """The content in one piece, or in blocks of the size in the query."""
+    stream, size = environ["wsgi.input"], environ["QUERY_STRING"]
+    start_response("200 OK", TEXT)
+    return iter(lambda: stream.read(int(size)), b"") if size else [stream.read()]
+
+
+@app
 def input_kept(environ, start_response):
     kept["input"] = environ["wsgi.input"]
     start_response("200 OK", TEXT)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::probe::{Check, Probe, Row, checks};
 use super::served::Mode;
-use super::support::loopback::{End, wait_until};
+use super::support::loopback::{End, noise, wait_until};
 
 const BLOCKS: &[Row] = &[
     ("lazy_generator_starts_in_its_first_step", "/lazy", "202 chunked: lazy"),
@@ -92,6 +92,7 @@ const CHECKS: &[Check] = checks![
     block_with_a_length_arrives_before_the_next_is_asked_for,
     large_block_is_whole,
     many_blocks_are_whole,
+    content_of_any_size_is_whole_in_blocks_of_any_size,
     content_beyond_its_length_is_cut_off,
     content_short_of_its_length_is_told,
     head_has_no_content,
@@ -228,6 +229,22 @@ fn large_block_is_whole(probe: &Probe) {
 fn many_blocks_are_whole(probe: &Probe) {
     let answer = probe.served.get("/blocks_many");
     assert_eq!((answer.is_cut, answer.text()), (false, "12345".repeat(10_000)));
+}
+
+/// Around what is copied, what a thread may be ahead of its client, what is kept in memory, and what a socket takes.
+fn content_of_any_size_is_whole_in_blocks_of_any_size(probe: &Probe) {
+    let content = noise(13, 3 << 20);
+    for size in [1, 16_384, 16_385, 65_535, 65_536, 65_537, 524_288, 524_289, 3 << 20] {
+        for block in ["", "4096", "16384", "16385", "65535", "65536", "65537", "1000000"] {
+            let head =
+                format!("POST /input_echo?{block} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
+            let answer = probe.served.ask([head.as_bytes(), &content[..size]].concat());
+            assert!(
+                !answer.is_cut && answer.content == content[..size],
+                "{size} bytes in blocks of {block:?}"
+            );
+        }
+    }
 }
 
 fn content_beyond_its_length_is_cut_off(probe: &Probe) {
