@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
-use crate::gateway::{Body, Environ, Gateway, GatewayError, ServerInfo, StartResponse};
+use crate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, ServerInfo, StartResponse};
 use crate::limits::Limits;
 #[cfg(feature = "wsgi")]
 pub(crate) use crate::reactor::spool_bytes_by_default;
@@ -218,10 +218,26 @@ impl BoundServer {
     /// # Errors
     /// What waiting for events says; nothing that a client or the application does ends a server.
     /// A server with several reactors needs a gateway for each: [`BoundServer::run_each`].
-    pub fn run(mut self, mut gateway: impl Gateway) -> io::Result<()> {
+    pub fn run(self, mut gateway: impl Gateway) -> io::Result<()> {
+        self.run_only(&mut gateway, None)
+    }
+
+    /// As [`BoundServer::run`], with somebody who takes part in the event loop: see [`LoopHooks`].
+    ///
+    /// # Errors
+    /// As [`BoundServer::run`].
+    pub fn run_with_hooks(self, mut gateway: impl Gateway, mut hooks: impl LoopHooks) -> io::Result<()> {
+        self.run_only(&mut gateway, Some(&mut hooks))
+    }
+
+    fn run_only<'g>(
+        mut self,
+        gateway: &'g mut dyn Gateway,
+        hooks: Option<&'g mut dyn LoopHooks>,
+    ) -> io::Result<()> {
         self.log_addresses();
         match (self.loops.pop(), &self.loops[..]) {
-            (Some(only), []) => only.run(&mut gateway),
+            (Some(only), []) => only.run(gateway, hooks),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "several reactors need a gateway each")),
         }
     }
@@ -253,7 +269,7 @@ impl BoundServer {
         let gateway = &gateway;
         let run = |number: usize, event_loop: EventLoop| {
             let others = StopOthers(event_loop.handle());
-            let ran = gateway(number).and_then(|mut gateway| event_loop.run(&mut gateway));
+            let ran = gateway(number).and_then(|mut gateway| event_loop.run(&mut gateway, None));
             if ran.is_ok() {
                 std::mem::forget(others);
             }

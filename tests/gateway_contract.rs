@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Answer, End, noise, serve, serve_gateway, wait_until};
+use support::loopback::{Answer, End, noise, serve, serve_gateway, serve_with_hooks, wait_until};
 use support::response::{Framing, read_all};
 use tidegate::conversation::{Budget, ByHand, Farewell, Wants};
 use tidegate::gateway::{
-    Admission, BodyStream, FileRange, OwnedContent, Piece, Responder, Response, Wakeup, deferred,
+    Admission, BodyStream, FileRange, LoopHooks, OwnedContent, Piece, Responder, Response, Wakeup, deferred,
 };
 use tidegate::limits::Limits;
 use tidegate::message::FieldBlock;
@@ -1509,12 +1509,14 @@ impl Gateway for Nervous {
     ) -> Result<Body, GatewayError> {
         start_response.status(200).send("calm")
     }
+}
 
+impl LoopHooks for Nervous {
     fn wait(&mut self, _wait: &mut (dyn FnMut() + Send)) {
         panic!("it does not wait");
     }
 
-    fn patience(&self) -> Option<Duration> {
+    fn deadline(&self, _now: Moment) -> Option<Moment> {
         panic!("it has none");
     }
 
@@ -1526,7 +1528,7 @@ impl Gateway for Nervous {
 #[test]
 fn panic_where_nobody_is_answered_does_not_end_the_loop() {
     let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
-    let server = serve_gateway(server, Nervous);
+    let server = serve_with_hooks(server, Nervous, Nervous);
     for _ in 0..3 {
         let mut client = server.connect();
         assert_eq!((client.get("/").text(), client.get("/").text()), ("calm".into(), "calm".into()));

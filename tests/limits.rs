@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{End, Running, noise, serve, serve_gateway, serve_on, wait_until};
+use support::loopback::{End, Running, noise, serve, serve_on, serve_with_hooks, wait_until};
 use support::response::read_all;
 use support::temp_folder::TempFolder;
 use tidegate::conversation::{ByHand, Farewell, Wants};
-use tidegate::gateway::{BodyStream, Piece, deferred};
+use tidegate::gateway::{BodyStream, LoopHooks, Piece, deferred};
 use tidegate::limits::{FIELDS_CAPACITY, Limits};
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
@@ -841,6 +841,7 @@ fn streams_of_slow_pieces_let_others_come_between() {
 // A gateway that takes no request
 
 /// Takes no request as long as it is told so.
+#[derive(Clone)]
 struct Stuck(Arc<AtomicBool>);
 
 impl Gateway for Stuck {
@@ -852,7 +853,9 @@ impl Gateway for Stuck {
         assert!(self.is_ready(), "it takes no request");
         ok(environ, start_response)
     }
+}
 
+impl LoopHooks for Stuck {
     fn is_ready(&self) -> bool {
         !self.0.load(Ordering::SeqCst)
     }
@@ -862,7 +865,8 @@ impl Gateway for Stuck {
 fn serve_stuck(limits: Limits) -> (Running, Arc<AtomicBool>) {
     let is_stuck = Arc::new(AtomicBool::new(false));
     let server = Server::new().listen("127.0.0.1:0".parse().unwrap()).limits(limits);
-    (serve_gateway(server, Stuck(is_stuck.clone())), is_stuck)
+    let stuck = Stuck(is_stuck.clone());
+    (serve_with_hooks(server, stuck.clone(), stuck), is_stuck)
 }
 
 #[test]

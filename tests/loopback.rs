@@ -17,10 +17,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::loopback::{
-    Answer, Client, End, Running, noise, serve, serve_gateway, serve_on, serve_with, wait_until,
+    Answer, Client, End, Running, noise, serve, serve_on, serve_with, serve_with_hooks, wait_until,
 };
 use support::response::Response;
-use tidegate::gateway::{Body, BodyStream, Later, OwnedContent, Piece, Responder, deferred};
+use tidegate::gateway::{Body, BodyStream, Later, LoopHooks, OwnedContent, Piece, Responder, deferred};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
 use tidegate::server::Listener;
@@ -580,7 +580,9 @@ impl Gateway for Moody {
         self.calls.fetch_add(1, Ordering::SeqCst);
         echo(environ, start_response)
     }
+}
 
+impl LoopHooks for Moody {
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         let count = self.waits.fetch_add(1, Ordering::SeqCst);
         if !self.is_restless || count.is_multiple_of(2) {
@@ -594,7 +596,8 @@ impl Gateway for Moody {
 }
 
 fn serve_moody(moody: &Moody) -> Running {
-    serve_gateway(Server::new().listen("127.0.0.1:0".parse().unwrap()), moody.clone())
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
+    serve_with_hooks(server, moody.clone(), moody.clone())
 }
 
 /// How often the gateway has waited, once nothing goes on any more.
@@ -624,6 +627,34 @@ fn gateway_waits_once_for_each_turn() {
     // A few turns for a connection, a request and its end, and none without a cause.
     let turns = settled(&moody) - before - 20;
     assert!((1..=6).contains(&turns), "{turns}");
+}
+
+/// Wants a turn every 10 ms, and counts them.
+struct Ticking(Arc<AtomicUsize>);
+
+impl LoopHooks for Ticking {
+    fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        wait();
+    }
+
+    fn deadline(&self, now: Moment) -> Option<Moment> {
+        Some(now + Duration::from_millis(10))
+    }
+}
+
+#[test]
+fn loop_turns_when_the_deadline_of_its_hooks_has_come() {
+    let ticks = Arc::<AtomicUsize>::default();
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
+    let server = serve_with_hooks(server, echo, Ticking(ticks.clone()));
+    wait_until("the loop has turned without an event", || ticks.load(Ordering::SeqCst) >= 10);
+    // It waits in between: that is no loop that spins.
+    let (before, since) = (ticks.load(Ordering::SeqCst), Instant::now());
+    thread::sleep(Duration::from_millis(100));
+    let (turns, passed) = (ticks.load(Ordering::SeqCst) - before, since.elapsed());
+    assert!(turns as u128 <= passed.as_millis() / 10 + 2, "{turns} turns in {passed:?}");
+    assert_eq!(server.connect().get("/").text(), "/");
 }
 
 #[test]
@@ -1115,18 +1146,10 @@ fn uploads_go_to_the_disk_while_answers_to_come_hold_much_memory() {
 
 // Gateways that are full
 
-/// Takes requests only while it is told to.
+/// Lets requests in only while it is told to.
 struct Switched(Arc<AtomicBool>);
 
-impl Gateway for Switched {
-    fn call(
-        &mut self,
-        environ: &mut Environ<'_>,
-        start_response: StartResponse<'_>,
-    ) -> Result<Body, GatewayError> {
-        echo(environ, start_response)
-    }
-
+impl LoopHooks for Switched {
     fn is_ready(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -1141,8 +1164,8 @@ fn serve_switched(
     let Some(ListenAddress::Tcp(address)) = bound.addresses().into_iter().next() else {
         panic!("no TCP address");
     };
-    let (handle, gateway) = (bound.handle(), Switched(is_ready.clone()));
-    (address, handle, is_ready, thread::spawn(move || bound.run(gateway)))
+    let (handle, hooks) = (bound.handle(), Switched(is_ready.clone()));
+    (address, handle, is_ready, thread::spawn(move || bound.run_with_hooks(echo, hooks)))
 }
 
 #[test]

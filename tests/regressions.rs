@@ -16,15 +16,15 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Answer, Client, End, Running, serve, serve_gateway, serve_on, wait_until};
+use support::loopback::{Answer, Client, End, Running, serve, serve_on, serve_with_hooks, wait_until};
 use support::response::{Framing, read_all};
 use tidegate::conversation::{
     Budget, ByHand, Conversation, Disk, ExchangeRecord, Farewell, Journal, Life, Memory, OutputQueue,
     RequestLine, Surroundings, Turn, Wants,
 };
 use tidegate::gateway::{
-    self, BodyStream, DeferredAnswer, Later, NoWake, Piece, Responder, Response, ServerInfo, Spool,
-    SpoolFile, Wakeup, deferred,
+    self, BodyStream, DeferredAnswer, Later, LoopHooks, NoWake, Piece, Responder, Response, ServerInfo,
+    Spool, SpoolFile, Wakeup, deferred,
 };
 use tidegate::limits::Limits;
 use tidegate::now::{Moment, Now};
@@ -993,6 +993,7 @@ fn access_log_that_panics_ends_itself_and_not_the_server() {
 }
 
 /// Open for one request, and then again when it is opened: as a pool is with one place left.
+#[derive(Clone)]
 struct Door {
     is_open: Arc<AtomicBool>,
 }
@@ -1005,7 +1006,9 @@ impl Gateway for Door {
         self.is_open.store(false, Ordering::SeqCst);
         start_response.status(200).pieces((0..LONG).map(|_| KILOBYTE))
     }
+}
 
+impl LoopHooks for Door {
     fn is_ready(&self) -> bool {
         self.is_open.load(Ordering::SeqCst)
     }
@@ -1020,7 +1023,8 @@ const LONG: usize = 1_000;
 fn connection_that_was_let_in_by_an_event_goes_on_to_its_end() {
     let is_open = Arc::new(AtomicBool::new(true));
     let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
-    let server = serve_gateway(server, Door { is_open: is_open.clone() });
+    let door = Door { is_open: is_open.clone() };
+    let server = serve_with_hooks(server, door.clone(), door);
     let mut client = server.connect();
     assert_eq!(client.get("/short").code, 204);
     is_open.store(false, Ordering::SeqCst);

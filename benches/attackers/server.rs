@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate::gateway::{BodyStream, Gateway, Later, OwnedContent, Piece};
+use tidegate::gateway::{BodyStream, Gateway, Later, LoopHooks, OwnedContent, Piece};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, GatewayError, Server, StartResponse};
@@ -36,11 +36,11 @@ pub fn serve(connections_max: usize, places: usize) -> io::Result<()> {
         // Whoever has started it may be gone.
         let _ = writeln!(io::stderr(), "serves on {address}");
     }
-    server.run(Application { places, taken: Arc::default() })
+    let taken = Arc::<AtomicUsize>::default();
+    server.run_with_hooks(Application { taken: taken.clone() }, Entrance { places, taken })
 }
 
 struct Application {
-    places: usize,
     taken: Arc<AtomicUsize>,
 }
 
@@ -66,7 +66,15 @@ impl Gateway for Application {
         while start.elapsed() < SPIN {}
         start_response.status(200).field("Content-Type", "text/plain").send("Hello, World!")
     }
+}
 
+/// Lets requests in while there are places.
+struct Entrance {
+    places: usize,
+    taken: Arc<AtomicUsize>,
+}
+
+impl LoopHooks for Entrance {
     fn is_ready(&self) -> bool {
         self.taken.load(Ordering::Relaxed) < self.places
     }

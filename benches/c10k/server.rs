@@ -1,18 +1,20 @@
 //! The server of those subjects that need another application than the workbench, or other limits: this
 //! program itself, started once more.
 //!
-//! Its application measures the turns of the loop from inside, at no cost to the server: [`Gateway::wait`] is
+//! Its application measures the turns of the loop from inside, at no cost to the server: [`LoopHooks::wait`] is
 //! called once a turn, so a turn is what lies between two waits. Each has its time on the clock, and that on
 //! the processor; on a machine that is busy with something else the first is longer than the server made it.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::process::Command;
+use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tidegate::gateway::{Gateway, Responder, Response, deferred};
+use tidegate::gateway::{Gateway, LoopHooks, Responder, Response, deferred};
 use tidegate::limits::Limits;
 use tidegate::{Body, Environ, GatewayError, Server, StartResponse};
 
@@ -40,7 +42,9 @@ pub fn serve(idle_timeout: Duration) -> io::Result<()> {
         // Whoever has started it may be gone.
         let _ = writeln!(io::stderr(), "serves on {address}");
     }
-    server.run(Application::new())
+    let longest = Rc::<Cell<Longest>>::default();
+    let stopwatch = Stopwatch { began: (Instant::now(), cpu()), longest: longest.clone() };
+    server.run_with_hooks(Application::new(longest), stopwatch)
 }
 
 /// The longest turn since the last question.
@@ -66,15 +70,13 @@ impl Longest {
 }
 
 struct Application {
-    /// When the turn has begun, on both clocks.
-    began: (Instant, Duration),
-    longest: Longest,
+    longest: Rc<Cell<Longest>>,
     /// To the thread that answers `/deferred`.
     elsewhere: Sender<Responder>,
 }
 
 impl Application {
-    fn new() -> Application {
+    fn new(longest: Rc<Cell<Longest>>) -> Application {
         let (elsewhere, asked) = channel::<Responder>();
         thread::spawn(move || {
             for responder in asked {
@@ -82,7 +84,7 @@ impl Application {
                     .respond(Response::new(200).field("Content-Type", "text/plain").content("Hello, World!"));
             }
         });
-        Application { began: (Instant::now(), cpu()), longest: Longest::default(), elsewhere }
+        Application { longest, elsewhere }
     }
 }
 
@@ -99,7 +101,7 @@ impl Gateway for Application {
                 return Ok(answer.wait(start_response));
             }
             "/turns" => {
-                let Longest { wall, cpu } = std::mem::take(&mut self.longest);
+                let Longest { wall, cpu } = self.longest.take();
                 return start_response.status(200).send(format!("{} {}", wall.as_micros(), cpu.as_micros()));
             }
             "/spin" => {
@@ -110,11 +112,22 @@ impl Gateway for Application {
         }
         start_response.status(200).field("Content-Type", "text/plain").send("Hello, World!")
     }
+}
 
+/// Takes the time of each turn.
+struct Stopwatch {
+    /// When the turn has begun, on both clocks.
+    began: (Instant, Duration),
+    longest: Rc<Cell<Longest>>,
+}
+
+impl LoopHooks for Stopwatch {
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
-        let (wall, on_processor) = self.began;
-        self.longest.wall = self.longest.wall.max(wall.elapsed());
-        self.longest.cpu = self.longest.cpu.max(cpu().saturating_sub(on_processor));
+        let ((wall, on_processor), longest) = (self.began, self.longest.get());
+        self.longest.set(Longest {
+            wall: longest.wall.max(wall.elapsed()),
+            cpu: longest.cpu.max(cpu().saturating_sub(on_processor)),
+        });
         wait();
         self.began = (Instant::now(), cpu());
     }

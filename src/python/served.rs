@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
 use super::watch::BusySince;
 use crate::adapters::wsgi::report;
-use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
+use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, LoopHooks, StartResponse};
+use crate::now::Moment;
 use crate::server::ServerHandle;
 
 /// Tells a supervisor that another process is to take the place of this one.
@@ -47,10 +47,9 @@ pub(super) struct Watched {
     pub busy_since: BusySince,
 }
 
-/// A gateway that counts, and lets Python see its signals.
+/// A gateway that counts.
 pub(super) struct Served<'g> {
     pub gateway: &'g mut dyn Gateway,
-    pub mode: Mode,
     pub watched: Arc<Watched>,
     pub handle: ServerHandle,
     /// After how many requests the server is to end; 0 for never.
@@ -58,8 +57,6 @@ pub(super) struct Served<'g> {
     /// Who is told so and will end it, once another one serves.
     pub supervisor: Option<File>,
     pub reached: Reached,
-    /// What a signal handler has raised to end the server.
-    pub raised: Option<PyErr>,
 }
 
 impl Served<'_> {
@@ -74,26 +71,6 @@ impl Served<'_> {
                 self.handle.restart();
             }
         }
-    }
-
-    fn is_signalled(&self) -> bool {
-        self.watched.is_signalled.swap(false, Ordering::AcqRel)
-    }
-
-    fn look_for_signals(&mut self) {
-        Python::attach(|py| {
-            let Err(raised) = py.check_signals() else { return };
-            if raised.is_instance_of::<PySystemExit>(py) {
-                // It wants to end, as an operator would: what is being served is finished.
-                self.handle.drain();
-            } else if raised.is_instance_of::<PyKeyboardInterrupt>(py) {
-                self.handle.stop();
-            } else {
-                // Meant for a call that was over before it came: nobody else should suffer.
-                return report(py, "hearing a signal", &raised);
-            }
-            self.raised = Some(raised);
-        });
     }
 }
 
@@ -115,7 +92,41 @@ impl Gateway for Served<'_> {
     fn admit(&self, environ: &Environ<'_>) -> Admission {
         self.gateway.admit(environ)
     }
+}
 
+/// Lets Python see its signals between the turns of the event loop.
+pub(super) struct Signals<'g> {
+    pub hooks: &'g mut dyn LoopHooks,
+    pub mode: Mode,
+    pub watched: Arc<Watched>,
+    pub handle: ServerHandle,
+    /// What a signal handler has raised to end the server.
+    pub raised: Option<PyErr>,
+}
+
+impl Signals<'_> {
+    fn is_signalled(&self) -> bool {
+        self.watched.is_signalled.swap(false, Ordering::AcqRel)
+    }
+
+    fn look_for_signals(&mut self) {
+        Python::attach(|py| {
+            let Err(raised) = py.check_signals() else { return };
+            if raised.is_instance_of::<PySystemExit>(py) {
+                // It wants to end, as an operator would: what is being served is finished.
+                self.handle.drain();
+            } else if raised.is_instance_of::<PyKeyboardInterrupt>(py) {
+                self.handle.stop();
+            } else {
+                // Meant for a call that was over before it came: nobody else should suffer.
+                return report(py, "hearing a signal", &raised);
+            }
+            self.raised = Some(raised);
+        });
+    }
+}
+
+impl LoopHooks for Signals<'_> {
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         // One that came during the turn found the loop woken already, perhaps by an answer, and what had
         // woken it is done with: nothing would end this wait.
@@ -123,18 +134,18 @@ impl Gateway for Served<'_> {
             self.look_for_signals();
         }
         self.watched.busy_since.clear();
-        self.gateway.wait(wait);
+        self.hooks.wait(wait);
         self.watched.busy_since.set();
         if self.is_signalled() || self.mode == Mode::Inline {
             self.look_for_signals();
         }
     }
 
-    fn patience(&self) -> Option<Duration> {
-        self.gateway.patience()
+    fn deadline(&self, now: Moment) -> Option<Moment> {
+        self.hooks.deadline(now)
     }
 
     fn is_ready(&self) -> bool {
-        self.gateway.is_ready()
+        self.hooks.is_ready()
     }
 }

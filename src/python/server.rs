@@ -9,13 +9,13 @@ use std::time::Duration;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
-use super::served::{Mode, Reached, Served, Watched};
+use super::served::{Mode, Reached, Served, Signals, Watched};
 use super::settings::{BoundListener, Settings};
 use super::watch::{end_when_stuck, wake_on_signals, watch_pool};
 use crate::access_log::ReopenHandle;
-use crate::adapters::wsgi::{Crew, Inline, Pool, Surroundings, duplicate_descriptor};
+use crate::adapters::wsgi::{Crew, Inline, InlineHooks, Pool, Surroundings, duplicate_descriptor};
 use crate::cli::{self, Options};
-use crate::gateway::{Gateway, ServerInfo};
+use crate::gateway::{Gateway, LoopHooks, ServerInfo};
 use crate::server::{BoundServer, Server, ServerHandle, spool_bytes_by_default};
 
 /// How long a finished response may wait for others before the application is called again, where it is
@@ -154,28 +154,35 @@ impl PyServer {
     fn serve_application(&self, py: Python<'_>, bound: BoundServer, pool: Option<Pool>) -> PyResult<()> {
         self.watch_for_standstill(py)?;
         if let Some(mut pool) = pool {
-            return py.detach(|| self.serve(bound, &mut pool, Mode::Pool));
+            let mut hooks = pool.hooks();
+            return py.detach(|| self.serve(bound, &mut pool, &mut hooks, Mode::Pool));
         }
         let mut inline = Inline::new(py, self.application.clone_ref(py), &self.surroundings)?;
-        self.serve(bound, &mut inline, Mode::Inline)
+        self.serve(bound, &mut inline, &mut InlineHooks, Mode::Inline)
     }
 
-    fn serve(&self, bound: BoundServer, gateway: &mut dyn Gateway, mode: Mode) -> PyResult<()> {
+    fn serve(
+        &self,
+        bound: BoundServer,
+        gateway: &mut dyn Gateway,
+        hooks: &mut dyn LoopHooks,
+        mode: Mode,
+    ) -> PyResult<()> {
+        let (watched, handle) = (self.watched.clone(), self.handle.clone());
+        let mut signals = Signals { hooks, mode, watched, handle, raised: None };
         let mut served = Served {
             gateway,
-            mode,
             watched: self.watched.clone(),
             handle: self.handle.clone(),
             requests_max: self.requests_max(),
             supervisor: lock(&self.supervisor).take(),
             reached: Reached::Nothing,
-            raised: None,
         };
-        let ran = bound.run(&mut served as &mut dyn Gateway);
+        let ran = bound.run_with_hooks(&mut served as &mut dyn Gateway, &mut signals);
         if served.reached == Reached::MaxRequests {
             *lock(&self.outcome) = "max_requests";
         }
-        if let Some(raised) = served.raised {
+        if let Some(raised) = signals.raised {
             return Err(raised);
         }
         ran.map_err(|error| PyOSError::new_err(error.to_string()))

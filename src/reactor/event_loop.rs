@@ -36,7 +36,7 @@ use super::socket::signs;
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
 use crate::conversation::{AccessLog, Life, Memory};
-use crate::gateway::{Gateway, ServerInfo};
+use crate::gateway::{Gateway, LoopHooks, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Moment;
 
@@ -155,7 +155,11 @@ impl EventLoop {
     ///
     /// # Errors
     /// What waiting for events says; nothing that a peer or an application does.
-    pub fn run(self, gateway: &mut dyn Gateway) -> io::Result<()> {
+    pub fn run<'g>(
+        self,
+        gateway: &'g mut dyn Gateway,
+        hooks: Option<&'g mut dyn LoopHooks>,
+    ) -> io::Result<()> {
         if let Some(listener) = self.listeners.first() {
             // A process that was forked since has a table of its own, no larger than it had to be.
             descriptors::make_room(self.limits.connections_max, listener);
@@ -175,7 +179,7 @@ impl EventLoop {
             at_low_tide: self.at_low_tide,
             clock: self.clock,
         };
-        let mut shared = Shared::new(gateway, settings);
+        let mut shared = Shared::new(gateway, hooks, settings);
         shared.around.watch = Box::new(self.clock);
         let connections = Connections::of_loop(self.place.0, self.place.1, connections_max);
         let mut running = Running::new(self.listeners, connections, shared);
@@ -238,6 +242,17 @@ pub(super) enum Patience {
     Endless,
 }
 
+impl Patience {
+    /// The same, or until this moment, if that is sooner.
+    fn no_longer_than(self, moment: Option<Moment>) -> Patience {
+        match (self, moment) {
+            (patience, None) | (patience @ Patience::None, Some(_)) => patience,
+            (Patience::Until(next), Some(moment)) => Patience::Until(next.min(moment)),
+            (Patience::Endless, Some(moment)) => Patience::Until(moment),
+        }
+    }
+}
+
 impl Running<'_, Listener> {
     fn run(
         &mut self,
@@ -274,17 +289,17 @@ impl Running<'_, Listener> {
         clock: &Clock,
         queue: &WakeupQueue,
     ) -> io::Result<()> {
-        // Not from the beginning of the turn, which may have taken a while.
-        let until_next = match self.patience() {
+        let deadline_of_hooks = self.shared.deadline_of_hooks();
+        let mut patience = match self.patience().no_longer_than(deadline_of_hooks) {
             Patience::None => Some(Duration::ZERO),
+            // Not from the beginning of the turn, which may have taken a while.
             Patience::Until(next) => Some(next.since(clock.moment())),
             Patience::Endless => None,
         };
-        let mut patience = until_next.into_iter().chain(self.shared.patience_of_gateway()).min();
         if patience != Some(Duration::ZERO) && !queue.fall_asleep() {
             patience = Some(Duration::ZERO);
         }
-        // Should the gateway not wait, there are no events: the old ones must not come again.
+        // Should the hooks not wait, there are no events: the old ones must not come again.
         events.clear();
         let mut waited = Ok(());
         self.shared.wait(&mut || {
@@ -319,7 +334,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// How long to wait for events: not at all if something can go on, else exactly until the next
-    /// deadline, and for ever if there is none. The gateway may want it shorter.
+    /// deadline, and for ever if there is none. Hooks may want it shorter.
     pub fn patience(&self) -> Patience {
         let is_ready = |listener: &L| listener.accepting() == Accepting::Ready;
         let is_fed = !self.starved.is_empty() && self.shared.can_take_more();
@@ -572,9 +587,9 @@ impl<'g, L: Listening> Running<'g, L> {
         };
         let verdict = connection.wait_for_gateway(id, &self.shared);
         if connection.is_due(&self.shared) {
-            let gateway = self.shared.stand_in();
+            let away = self.shared.stand_in();
             self.turn(id, Cause::TurnedAway);
-            self.shared.gateway = gateway;
+            self.shared.put_back(away);
         } else {
             self.follow(id, verdict);
         }

@@ -14,14 +14,15 @@ use super::held::HeldResponses;
 use super::journal::LoopJournal;
 use super::wakeup_queue::{Wakes, WakeupQueue};
 use crate::conversation::{Budget, Busy, Disk, Memory, OutputQueue, Surroundings, Turn, Wire};
-use crate::gateway::{Client, Gateway, MemoryAccount, Peer, ServerInfo};
+use crate::gateway::{Client, Gateway, LoopHooks, MemoryAccount, Peer, ServerInfo};
 use crate::limits::Limits;
+use crate::now::Moment;
 
 /// Bytes of content read at a time. 256 KiB: an upload of a mebibyte takes four system calls and not sixteen, and so
 /// a tenth of its CPU less; shared by all connections, and memory that was never written to costs nothing.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
-/// How long the loop waits at most for a gateway that panics when it is asked. 10 ms: an answer is late by no more, and a
+/// How long the loop waits at most for hooks that panic when they are asked. 10 ms: an answer is late by no more, and a
 /// hundred complaints a second are enough.
 const PATIENCE_AFTER_PANIC: Duration = Duration::from_millis(10);
 
@@ -30,7 +31,9 @@ pub(crate) type AtLowTide = Arc<dyn Fn() + Send + Sync>;
 
 /// Lent to each connection for its turn.
 pub(super) struct Shared<'g> {
-    pub gateway: &'g mut dyn Gateway,
+    gateway: &'g mut dyn Gateway,
+    /// None where nobody takes part in the loop, as nearly always.
+    hooks: Option<&'g mut dyn LoopHooks>,
     /// What holds for all conversations.
     pub around: Surroundings,
     pub registry: Registry,
@@ -71,6 +74,12 @@ pub(super) struct Settings {
     pub clock: Clock,
 }
 
+/// The gateway and its hooks, while another one stands in.
+pub(super) struct Away<'g> {
+    gateway: &'g mut dyn Gateway,
+    hooks: Option<&'g mut dyn LoopHooks>,
+}
+
 /// What a connection knows of the client at its other end.
 pub(super) struct Asker<'a> {
     pub peer: &'a Peer,
@@ -88,11 +97,16 @@ pub(super) struct Lent<'a> {
 
 impl<'g> Shared<'g> {
     /// Around this application.
-    pub fn new(gateway: &'g mut dyn Gateway, settings: Settings) -> Shared<'g> {
+    pub fn new(
+        gateway: &'g mut dyn Gateway,
+        hooks: Option<&'g mut dyn LoopHooks>,
+        settings: Settings,
+    ) -> Shared<'g> {
         let Settings { limits, server, registry, journal, disk, locals, queue, hold_max, at_low_tide, clock } =
             settings;
         Shared {
             gateway,
+            hooks,
             around: Surroundings::new(limits, server, clock.read()),
             registry,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
@@ -153,29 +167,36 @@ impl<'g> Shared<'g> {
         self.held_bytes + self.detached.bytes()
     }
 
-    /// Whether the gateway takes a request. One that panics here does: the call tells its client what comes of it.
+    /// Whether the gateway takes a request. Hooks that panic here are no reason not to call it.
     #[inline]
     pub fn is_ready(&self) -> bool {
-        catch_unwind(AssertUnwindSafe(|| self.gateway.is_ready())).unwrap_or(true)
+        let ask =
+            |hooks: &&mut dyn LoopHooks| catch_unwind(AssertUnwindSafe(|| hooks.is_ready())).unwrap_or(true);
+        self.hooks.as_ref().is_none_or(ask)
     }
 
-    /// How long the gateway lets the loop wait. One that panics here may have something to say soon.
-    pub fn patience_of_gateway(&self) -> Option<Duration> {
-        catch_unwind(AssertUnwindSafe(|| self.gateway.patience())).unwrap_or(Some(PATIENCE_AFTER_PANIC))
+    /// Until when the hooks let the loop wait. Those that panic here may have something to say soon.
+    pub fn deadline_of_hooks(&self) -> Option<Moment> {
+        let (hooks, now) = (self.hooks.as_ref()?, self.clock.moment());
+        let deadline = catch_unwind(AssertUnwindSafe(|| hooks.deadline(now)));
+        deadline.unwrap_or(Some(now + PATIENCE_AFTER_PANIC))
     }
 
-    /// Lets the gateway wait for events. Where it panics before it has, the loop waits by itself: it neither ends nor spins.
+    /// Waits for events, as the hooks have it. Where they panic before they have, the loop waits by itself: it neither
+    /// ends nor spins.
     pub fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        let Some(hooks) = &mut self.hooks else {
+            return wait();
+        };
         let mut has_waited = false;
-        let gateway = &mut *self.gateway;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            gateway.wait(&mut || {
+            hooks.wait(&mut || {
                 has_waited = true;
                 wait();
             });
         }));
         if outcome.is_err() {
-            log::error!("the application has panicked while the server waited for events: it goes on");
+            log::error!("a hook has panicked while the server waited for events: it goes on");
             if !has_waited {
                 wait();
             }
@@ -187,11 +208,18 @@ impl<'g> Shared<'g> {
         self.memory() == Memory::Ample && self.is_ready()
     }
 
-    /// Lets a gateway stand in that answers every request with 503; the one that it stands in for is to be put back.
+    /// Lets a gateway stand in that answers every request with 503, until [it comes back](Shared::put_back).
     #[cold]
-    pub fn stand_in(&mut self) -> &'g mut dyn Gateway {
+    pub fn stand_in(&mut self) -> Away<'g> {
         // It has no size: nothing is allocated, and nothing leaks.
-        mem::replace(&mut self.gateway, Box::leak(Box::new(Busy)))
+        let gateway = mem::replace(&mut self.gateway, Box::leak(Box::new(Busy)));
+        Away { gateway, hooks: self.hooks.take() }
+    }
+
+    /// Ends what the stand-in was there for.
+    #[cold]
+    pub fn put_back(&mut self, away: Away<'g>) {
+        (self.gateway, self.hooks) = (away.gateway, away.hooks);
     }
 
     /// Everything that a conversation needs for a turn.

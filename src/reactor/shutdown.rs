@@ -70,8 +70,8 @@ impl ServerHandle {
         self.tell(STOP);
     }
 
-    /// Ends the wait for events, and with it a turn of the loop: the gateway is asked to
-    /// [wait](crate::gateway::Gateway::wait) again.
+    /// Ends the wait for events, and with it a turn of the loop: [hooks](crate::gateway::LoopHooks::wait) are asked
+    /// to wait again.
     pub fn wake(&self) {
         self.queues.iter().for_each(|queue| queue.notify());
     }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, Wait, content};
 use crate::conversation::Outcome;
-use crate::gateway::{Admission, BodyStream, Content, FileRange, Later, Piece, ResponseHead, Wakeup, Writer};
+use crate::gateway::{
+    Admission, BodyStream, Content, FileRange, Later, LoopHooks, Piece, ResponseHead, Wakeup, Writer,
+};
 use crate::now::Moment;
 use crate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
@@ -76,6 +78,15 @@ pub struct Ledger {
 
 pub type Shared = Rc<RefCell<Ledger>>;
 
+/// Lets requests in while the application takes some.
+pub struct Hooks(pub Shared);
+
+impl LoopHooks for Hooks {
+    fn is_ready(&self) -> bool {
+        self.0.borrow().is_ready
+    }
+}
+
 /// The application of all connections.
 pub struct Application {
     pub scripts: Rc<Vec<Script>>,
@@ -99,10 +110,6 @@ impl Gateway for Application {
             wakeup: environ.wakeup(),
         };
         promise.item().answer(&promise, start_response)
-    }
-
-    fn is_ready(&self) -> bool {
-        self.ledger.borrow().is_ready
     }
 
     fn admit(&self, environ: &Environ<'_>) -> Admission {

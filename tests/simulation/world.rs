@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mio::{Poll, Token, Waker};
 
-use super::application::{Application, Ledger, Shared as SharedLedger};
+use super::application::{Application, Hooks, Ledger, Shared as SharedLedger};
 use super::disk::{Room, SimulatedDisk};
 use super::door::{Door, Doorkeeper};
 use super::model::{Model, Scene, judge_account, judge_wire};
@@ -132,6 +132,7 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
         is_draining: false,
     }));
     let mut application = Application { scripts: scripts.clone(), ledger: ledger.clone() };
+    let mut hooks = Hooks(ledger.clone());
     let room = Rc::<Room>::default();
     let records = rng.once_in(2).then(Records::default);
     let poll = Poll::new().map_err(|error| error.to_string())?;
@@ -142,6 +143,7 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
     let connections_max = limits.connections_max;
     let mut shared = Shared::new(
         &mut application,
+        Some(&mut hooks),
         Settings {
             limits,
             server: ServerInfo::default(),

@@ -12,8 +12,11 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use tidegate::gateway::LoopHooks;
 use tidegate::limits::Limits;
-use tidegate::{Body, Environ, Gateway, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
+use tidegate::{
+    Body, BoundServer, Environ, Gateway, GatewayError, ListenAddress, Server, ServerHandle, StartResponse,
+};
 
 use super::response::{Response, read_one};
 
@@ -59,11 +62,24 @@ where
 
 /// Serves a gateway that is no closure.
 pub fn serve_gateway(server: Server, gateway: impl Gateway + Send + 'static) -> Running {
+    start(server, |bound| bound.run(gateway))
+}
+
+/// Serves a gateway with somebody who takes part in the event loop.
+pub fn serve_with_hooks(
+    server: Server,
+    gateway: impl Gateway + Send + 'static,
+    hooks: impl LoopHooks + Send + 'static,
+) -> Running {
+    start(server, |bound| bound.run_with_hooks(gateway, hooks))
+}
+
+fn start(server: Server, run: impl FnOnce(BoundServer) -> std::io::Result<()> + Send + 'static) -> Running {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
         let bound = server.bind()?;
         sender.send((bound.addresses(), bound.handle())).unwrap();
-        bound.run(gateway)
+        run(bound)
     });
     match receiver.recv() {
         Ok((addresses, handle)) => Running { addresses, handle, thread: Some(thread) },

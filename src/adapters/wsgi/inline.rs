@@ -17,7 +17,7 @@ use super::outlet::Outlet;
 use super::reply::{Opening, Reply, joined};
 use super::sending::{send_file, send_nothing, send_whole};
 use crate::gateway::{
-    Body, BodyStream, Environ, Gateway, GatewayError, Misuse, Piece, StartResponse, Writer,
+    Body, BodyStream, Environ, Gateway, GatewayError, LoopHooks, Misuse, Piece, StartResponse, Writer,
 };
 use crate::message::Method;
 use crate::now::Moment;
@@ -78,7 +78,12 @@ impl Gateway for Inline {
     ) -> Result<Body, GatewayError> {
         Python::attach(|py| self.answer(py, environ, start_response))
     }
+}
 
+/// Lets go of the interpreter's lock while the loop waits.
+pub struct InlineHooks;
+
+impl LoopHooks for InlineHooks {
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         Python::attach(|py| py.detach(wait));
     }

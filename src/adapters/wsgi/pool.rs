@@ -26,8 +26,9 @@ use super::interpreter::{Interpreter, failure};
 use super::jobs::Jobs;
 use super::outlet::Outlet;
 use super::reply::{Opening, Reply, joined};
-use crate::gateway::{Body, Environ, Gateway, GatewayError, OwnedEnviron, StartResponse};
+use crate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, OwnedEnviron, StartResponse};
 use crate::message::Method;
+use crate::now::Moment;
 
 /// Requests that wait for a thread, above which no more are read. 1,024: what they hold is bounded, and
 /// a pool that is behind by so much is not helped by more.
@@ -39,21 +40,13 @@ pub struct Pool {
     desks: Arc<Desks>,
     timeout: Option<Duration>,
     reader_wait_max: Option<Duration>,
-    /// Answers that were collected; empty but while they are.
-    collected: Vec<Arc<Exchange>>,
 }
 
 impl Pool {
     /// A pool without threads. An application that has not answered after `timeout` is not waited for any
     /// longer: its client gets 504 (Gateway Timeout).
     pub fn new(timeout: Option<Duration>) -> Pool {
-        Pool {
-            jobs: Arc::new(Jobs::new(JOBS_MAX)),
-            desks: Arc::default(),
-            timeout,
-            reader_wait_max: None,
-            collected: Vec::new(),
-        }
+        Pool { jobs: Arc::new(Jobs::new(JOBS_MAX)), desks: Arc::default(), timeout, reader_wait_max: None }
     }
 
     /// Lets an answer that is generated wait for its client to read for so long, all its waits together, before it
@@ -62,6 +55,11 @@ impl Pool {
     pub fn reader_wait_max(mut self, reader_wait_max: Option<Duration>) -> Pool {
         self.reader_wait_max = reader_wait_max;
         self
+    }
+
+    /// What its event loop has to do: no answer comes without it.
+    pub fn hooks(&self) -> PoolHooks {
+        PoolHooks { jobs: self.jobs.clone(), collected: Vec::new() }
     }
 
     /// What its threads work with.
@@ -87,7 +85,16 @@ impl Gateway for Pool {
         }
         Ok(Awaited::wait(exchange, place, until, start_response))
     }
+}
 
+/// The side of a pool that takes part in the event loop: it collects the answers.
+pub struct PoolHooks {
+    jobs: Arc<Waiting>,
+    /// Answers that were collected; empty but while they are.
+    collected: Vec<Arc<Exchange>>,
+}
+
+impl LoopHooks for PoolHooks {
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         self.jobs.announce();
         wait();
@@ -95,8 +102,8 @@ impl Gateway for Pool {
         self.collected.drain(..).for_each(|exchange| exchange.wake());
     }
 
-    fn patience(&self) -> Option<Duration> {
-        self.jobs.patience()
+    fn deadline(&self, now: Moment) -> Option<Moment> {
+        Some(now + self.jobs.patience()?)
     }
 
     fn is_ready(&self) -> bool {
