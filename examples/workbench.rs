@@ -29,6 +29,8 @@ use std::process::ExitCode;
 use std::str;
 use std::time::Duration;
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use tidegate::gateway::{
     Admission, BodyStream, Gateway, Later, OwnedContent, Piece, SpoolFile, StartResponse,
 };
@@ -89,10 +91,7 @@ pub fn run(address: ListenAddress) -> io::Result<()> {
 }
 
 /// The first SIGINT or SIGTERM lets the server finish what it is serving, a second one stops it at once.
-#[cfg(feature = "cli")]
 fn end_on_signals(server: ServerHandle) -> io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    use signal_hook::iterator::Signals;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let listen = move || {
         for (count, _signal) in signals.forever().enumerate() {
@@ -100,12 +99,6 @@ fn end_on_signals(server: ServerHandle) -> io::Result<()> {
         }
     };
     std::thread::Builder::new().name("signals".to_string()).spawn(listen).map(drop)
-}
-
-/// Without a library for signals they do what the system does by default: they end the process at once.
-#[cfg(not(feature = "cli"))]
-fn end_on_signals(_server: ServerHandle) -> io::Result<()> {
-    Ok(())
 }
 
 /// On stderr, which may be closed.

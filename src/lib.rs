@@ -41,7 +41,8 @@
 //! | conversation | [`conversation`] | protocol and gateway for one connection, still without a socket |
 //! | reactor | (private) | epoll and kqueue through mio; the only place with sockets and clocks |
 //! | facade | [`server`], [`adapters`], [`access_log`] | the server, ready to use |
-//! | program | `cli` (for those who embed the program) | the command line, signals |
+//!
+//! The program `tidegate`, the load rig and the adapter of Python applications are packages of their own, in `crates/`.
 //!
 //! Read them in this order to learn how an event-loop server works; each opens with what it is for. Where nothing is waited for, nothing is a state; where something is,
 //! it has a deadline.
@@ -57,30 +58,25 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `cli` | yes | the program `tidegate` |
-//! | `static-files` | with `cli` | [`adapters`]: a folder as an application |
-//! | `sockets` | with `cli` | faster or safer system calls where there are some; no API |
-//! | `wsgi` | no | `adapters::wsgi`: Python applications; built by `pip install .` rather than by hand |
+//! | `static-files` | yes | [`adapters`]: a folder as an application |
+//! | `sockets` | yes | faster or safer system calls where there are some; no API |
 //!
 //! Without features the library has four dependencies: mio, slab, httparse and log. A program that is
 //! built with `panic = "abort"` gives up that a panic is a 500.
+
+#![forbid(unsafe_code)]
 
 #[cfg(not(unix))]
 compile_error!("tidegate runs on Unix: Linux, macOS and the BSDs");
 
 pub mod access_log;
 pub mod adapters;
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
 pub mod conversation;
 pub mod gateway;
 pub mod limits;
 pub mod message;
 pub mod now;
 pub mod protocol;
-#[cfg(feature = "wsgi")]
-mod python;
 mod reactor;
 pub mod server;
 

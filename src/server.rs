@@ -30,10 +30,8 @@ use std::time::Duration;
 pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, ServerInfo, StartResponse};
 use crate::limits::Limits;
-#[cfg(feature = "wsgi")]
-pub(crate) use crate::reactor::spool_bytes_by_default;
 use crate::reactor::{AtLowTide, EventLoop};
-pub use crate::reactor::{InvalidAddress, ListenAddress, Listener, ServerHandle};
+pub use crate::reactor::{InvalidAddress, ListenAddress, Listener, ServerHandle, spool_bytes_by_default};
 
 /// Most addresses of one server.
 const LISTENERS_MAX: usize = 1024;

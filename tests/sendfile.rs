@@ -374,24 +374,3 @@ fn folder_for_a_file_cuts_the_response_and_nothing_else() {
     assert_eq!(client.read_end(), End::Fin);
     assert_eq!(server.connect().get("/after").text(), "/after");
 }
-
-/// The operator learns which file it was.
-#[cfg(feature = "cli")]
-#[test]
-fn file_that_shrinks_while_it_leaves_stands_in_the_log() {
-    use support::process::Program;
-    use support::temp_folder::TempFolder;
-
-    let folder = TempFolder::new();
-    let file = File::create(folder.path().join("tide.bin")).unwrap();
-    file.set_len(100 << 20).unwrap();
-    let program = Program::start(&["static", folder.path().to_str().unwrap()]);
-    let mut stream = program.connect();
-    stream.write_all(GET.replace("/file", "/tide.bin").as_bytes()).unwrap();
-    read_head(&mut stream);
-    file.set_len(50 << 20).unwrap();
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).unwrap();
-    let line = program.stderr.next_with("GET /tide.bin");
-    assert!(line.contains(&(50 << 20).to_string()), "{line}");
-}

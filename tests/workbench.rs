@@ -1,5 +1,5 @@
 //! The workbench without Python: routes, and how its server ends. The rest of its contract is played against its WSGI
-//! edition (`tests/wsgi/workbench.rs`).
+//! edition (`crates/tidegate-wsgi/tests/wsgi/workbench.rs`).
 
 mod support;
 
@@ -44,7 +44,6 @@ fn routes_go_by_the_decoded_path_and_what_is_none_is_missing_for_every_method() 
     assert_eq!(environ["body_length"], "2");
 }
 
-#[cfg(feature = "cli")]
 mod signals {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpStream;

@@ -34,6 +34,9 @@ mod bad;
 #[path = "../support/clients.rs"]
 mod clients;
 mod cores;
+#[path = "../support/example.rs"]
+#[allow(dead_code)] // The workbench is not attacked.
+mod example;
 mod folder;
 mod good;
 #[path = "../support/nginx.rs"]
@@ -285,7 +288,7 @@ impl Bench {
     fn own(&self, own: Own) -> io::Result<ServerProcess> {
         let mut command = match own {
             Own::Folder => {
-                let mut command = self.cores.command(env!("CARGO_BIN_EXE_tidegate"));
+                let mut command = self.cores.command(example::program()?);
                 command.args(["--bind", "127.0.0.1:0", "static"]).arg(self.folder.root());
                 command
             }

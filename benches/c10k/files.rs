@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::clients::{answer_bytes, connect, request};
+use super::example;
 use super::nginx;
 use super::process::ServerProcess;
 use super::table::{Goal, Row, median};
@@ -33,7 +34,7 @@ pub fn measure(_connections: usize) -> Vec<Row> {
 
 fn compare(goal: Goal, folder: &Folder, name: &str, bytes: usize) -> io::Result<Row> {
     folder.fill(name, bytes)?;
-    let mut own = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let mut own = Command::new(example::program()?);
     let own = ServerProcess::start(own.args(["--bind", "127.0.0.1:0", "static"]).arg(folder.root()))?;
     let nginx = nginx::start(&folder.0, &folder.root(), 1024, "", |program| Command::new(program))?;
     let path = format!("/{name}");

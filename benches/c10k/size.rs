@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::process::Command;
 
+use super::example;
 use super::table::{Goal, Row};
 
 const SIZE: Goal = Goal::at_most("the program, stripped", 1500.0, 800.0, "kB");
@@ -14,7 +15,7 @@ pub fn measure(_connections: usize) -> Vec<Row> {
 
 fn stripped() -> io::Result<u64> {
     let copy = std::env::temp_dir().join(format!("tidegate-stripped-{}", std::process::id()));
-    let status = Command::new("strip").arg("-o").arg(&copy).arg(env!("CARGO_BIN_EXE_tidegate")).status();
+    let status = Command::new("strip").arg("-o").arg(&copy).arg(example::program()?).status();
     let length = fs::metadata(&copy).map(|metadata| metadata.len());
     // Where strip has failed there is none.
     let _ = fs::remove_file(&copy);

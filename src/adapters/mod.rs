@@ -3,7 +3,8 @@
 //! | adapter | feature | for |
 //! |---|---|---|
 //! | `static_files` | `static-files` | the files of one folder |
-//! | `wsgi` | `wsgi` | Python applications (PEP 3333), in this process |
+//!
+//! The adapter of Python applications (PEP 3333) is a package of its own, `tidegate-wsgi`.
 //!
 //! An adapter is an ordinary [`Gateway`](crate::Gateway). It knows the gateway layer and the
 //! package of its own field, and neither the protocol, nor the reactor, nor its neighbours. To
@@ -41,8 +42,6 @@
 pub mod html;
 #[cfg(feature = "static-files")]
 pub mod static_files;
-#[cfg(feature = "wsgi")]
-pub mod wsgi;
 
 #[cfg(all(test, feature = "static-files"))]
 mod recording;

@@ -141,7 +141,7 @@
 //! Guards: `messages.txt: a path that can be decoded in more than one way is refused`,
 //! `messages.txt: and so is one with a NUL, where many a reader ends`,
 //! `messages.txt: percent-encoding is undone once in PATH_INFO, and nowhere else`,
-//! `tests/static_files.rs::no_path_leads_out_of_the_folder`.
+//! `crates/tidegate-cli/tests/static_files.rs::no_path_leads_out_of_the_folder`.
 //!
 //! # Slowloris
 //!

@@ -46,8 +46,8 @@ struct RoomyFile {
     room: Arc<Room>,
 }
 
-/// The bytes that temporary files may hold by default: a part of what is free.
-pub(crate) fn spool_bytes_by_default() -> u64 {
+/// The bytes that temporary files may hold by default: a part of what is free. Several processes share it.
+pub fn spool_bytes_by_default() -> u64 {
     free_bytes(&std::env::temp_dir()).map_or(UNKNOWN_BYTES_MAX, |bytes| bytes / FREE_SHARE)
 }
 

@@ -52,8 +52,7 @@ mod timers;
 mod wakeup_queue;
 
 pub use address::{InvalidAddress, ListenAddress};
-#[cfg(feature = "wsgi")]
-pub(crate) use disk::spool_bytes_by_default;
+pub use disk::spool_bytes_by_default;
 pub(crate) use event_loop::EventLoop;
 pub use listener::Listener;
 pub(crate) use shared::AtLowTide;

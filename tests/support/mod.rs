@@ -1,5 +1,4 @@
-//! What several test crates share: a strict reader of responses, a raw client, a server in a
-//! thread, and the program as a child process.
+//! What several test crates share: a strict reader of responses, a raw client, and a server in a thread.
 // Each test crate compiles all of it and uses a part.
 #![allow(dead_code)]
 
@@ -7,9 +6,6 @@ pub mod differential;
 pub mod driver;
 pub mod loopback;
 pub mod naive;
-// Of the program, which exists only with this feature.
-#[cfg(feature = "cli")]
-pub mod process;
 pub mod random;
 pub mod response;
 pub mod temp_folder;

@@ -1,0 +1,218 @@
+//! `tidegate bench URL`: a load rig for any server that speaks HTTP/1.1, on the same kind of event
+//! loop as the server.
+//!
+//! It shares no code with the server that it is to measure, and is told how many connections the process may have.
+//! The command line has its [`BenchOptions`] from here, and the [`Size`] and [`Span`] that all options are told in.
+//!
+//! ```text
+//! BenchOptions ─▶ Plan ─▶ Request ─▶ Rig ─▶ Measurement ─┬─▶ table | JSON ─▶ stdout
+//!                  │                  │ (a loop over      └─▶ plot ─▶ file
+//!                  └─ Target          │  clients)
+//!                     (URL, address)  ├─ Schedule: when requests are due
+//!                                     ├─ ResponseReader: where answers end
+//!                                     ├─ Tally, Histogram: what is counted
+//!                                     ├─ Doubt: whether the server is still there
+//!                                     └─ Process: the server from outside
+//! ```
+//!
+//! One thread. It speaks no TLS and no HTTP/2, follows no redirection, and reads no content: it finds
+//! the end of each answer and drops it.
+
+#![forbid(unsafe_code)]
+
+mod alarm;
+mod chunked;
+mod client;
+mod comparison;
+mod doubt;
+mod figures;
+mod histogram;
+mod json;
+mod observed;
+mod options;
+mod plot;
+mod progress;
+mod request;
+mod response;
+mod result;
+mod rig;
+mod schedule;
+mod table;
+mod tally;
+mod target;
+mod turns;
+mod units;
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+pub use self::options::BenchOptions;
+pub use self::units::{Size, Span};
+
+use self::observed::Process;
+use self::options::{Load, Plan};
+use self::progress::Progress;
+use self::request::Request;
+use self::result::Side;
+use self::rig::Rig;
+use self::target::Target;
+
+/// Whether what was asked for makes sense.
+///
+/// # Errors
+/// A sentence about what does not.
+pub fn check(options: &BenchOptions) -> Result<(), String> {
+    Plan::of(options).map(drop)
+}
+
+/// Measures, and prints the result. `make_room_for` is asked for as many connections as are wanted, and says how many
+/// the system allows.
+///
+/// # Errors
+/// A sentence about what was in the way, or about a server that was gone before the end; what was measured
+/// until then is printed all the same.
+pub fn run(options: &BenchOptions, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
+    let mut plan = Plan::of(options)?;
+    fit_descriptors(&mut plan.load, make_room_for)?;
+    let plot = plan.plot.as_ref().map(|path| {
+        let opened = File::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()));
+        opened.map(|file| (path, file))
+    });
+    let plot = plot.transpose()?;
+    let interrupted = heed_interruption().map_err(|error| error.to_string())?;
+    let mut progress = Progress::on_stderr();
+    let mut contenders = vec![Contender::new(&plan, &plan.target)?];
+    if let Some(target) = &plan.against {
+        contenders.push(Contender::new(&plan, target)?);
+    }
+    let failed = measure(&plan, &mut contenders, &interrupted, &mut progress);
+    progress.clear();
+    let mut sides: Vec<Side> = contenders.into_iter().map(|contender| contender.side).collect();
+    let rounds = sides.iter().map(|side| side.rounds.len()).min().unwrap_or(0);
+    if rounds == 0 {
+        return Err(failed.unwrap_or_else(|| "interrupted before anything was measured".to_string()));
+    }
+    // The first may have been measured once more than the second.
+    sides.iter_mut().for_each(|side| side.rounds.truncate(rounds));
+    if let Some((path, mut file)) = plot {
+        let written = file.write_all(draw(&sides, &plan.load).as_bytes());
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    print(&sides, &plan)?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// A server to be measured.
+struct Contender {
+    side: Side,
+    request: Request,
+    address: SocketAddr,
+}
+
+impl Contender {
+    fn new(plan: &Plan, target: &Target) -> Result<Contender, String> {
+        let address = target.resolve()?;
+        let process = Process::listening_at(address);
+        let side = Side { target: target.clone(), process, rounds: Vec::new(), is_gone: false };
+        Ok(Contender { side, request: plan.request(target), address })
+    }
+
+    /// One round.
+    ///
+    /// # Errors
+    /// A sentence about why nothing could be measured, or about a server that was gone at the end.
+    fn measure(&mut self, load: &Load, interrupted: &AtomicBool, progress: &Progress) -> Result<(), String> {
+        let server = self.side.process.as_ref().ok();
+        let rig = Rig::new(load, &self.request, self.address, interrupted, progress, server);
+        let measurement = rig.map_err(|error| error.to_string())?.run()?;
+        let gone = measurement.gone.as_ref().map(|gone| format!("{} {gone}", self.side.target));
+        if !measurement.time.is_zero() {
+            self.side.rounds.push(measurement);
+        }
+        gone.map_or(Ok(()), Err)
+    }
+}
+
+/// All rounds, in turns; and a sentence about the first that failed. It is the last, but who comes second in it
+/// still has its turn.
+// In line, it would make the program a kilobyte longer.
+#[inline(never)]
+fn measure(
+    plan: &Plan,
+    contenders: &mut [Contender],
+    interrupted: &AtomicBool,
+    progress: &mut Progress,
+) -> Option<String> {
+    let mut failed = None;
+    for round in 1..=plan.rounds {
+        for (index, contender) in contenders.iter_mut().enumerate() {
+            if interrupted.load(Ordering::Relaxed) {
+                return failed;
+            }
+            if plan.against.is_some() {
+                let letter = if index == 0 { "A" } else { "B" };
+                progress.label = format!("{letter}, round {round} of {}: ", plan.rounds);
+            }
+            if let Err(reason) = contender.measure(&plan.load, interrupted, progress) {
+                contender.side.is_gone = true;
+                failed.get_or_insert(progress.label.clone() + &reason);
+            }
+        }
+        if failed.is_some() {
+            break;
+        }
+    }
+    failed
+}
+
+/// Raises the limit of descriptors; the idle connections are the first that there is no room for.
+fn fit_descriptors(load: &mut Load, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
+    let wanted = load.total();
+    let missing = wanted - make_room_for(wanted).min(wanted);
+    if missing > load.idle {
+        return Err(format!("there is no room for {wanted} connections"));
+    }
+    load.idle -= missing;
+    Ok(())
+}
+
+/// From now on Ctrl-C ends measuring, and a second one the process.
+fn heed_interruption() -> io::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal sets what the second one finds.
+        flag::register_conditional_default(signal, interrupted.clone())?;
+        flag::register(signal, interrupted.clone())?;
+    }
+    Ok(interrupted)
+}
+
+fn draw(sides: &[Side], load: &Load) -> String {
+    let curves: Vec<_> = sides.iter().map(|side| (side.target.to_string(), side.latency())).collect();
+    plot::draw(&curves, &table::describe(load))
+}
+
+fn print(sides: &[Side], plan: &Plan) -> Result<(), String> {
+    let text = match sides {
+        [first, second] if plan.json => json::both(first, second, &plan.load),
+        [first, second] => table::both(first, second, &plan.load),
+        [side, ..] if plan.json => json::single(side, &plan.load),
+        [side, ..] => table::single(side, &plan.load),
+        [] => String::new(),
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever has stopped reading has read enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            return Err(format!("the result could not be printed: {error}"));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let answered = sides.iter().all(|side| side.rounds.iter().any(|round| round.tally.answered_in_all > 0));
+    if answered { Ok(()) } else { Err("nothing was answered".to_string()) }
+}

@@ -1,0 +1,148 @@
+//! Writes all that the operator reads on stderr: the program's own sentences, the log, and panics.
+//!
+//! Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving, nor to
+//! wait. So all of it goes through one [`LineQueue`], in the order in which it was said.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo};
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use log::LevelFilter;
+use tidegate::access_log::{END_PATIENCE, LineQueue};
+use tidegate::message::Calendar;
+
+/// The way to stderr, of the process that has made it: one that is forked has none of its parent's threads.
+struct Console {
+    process: u32,
+    lines: Arc<LineQueue>,
+}
+
+static CONSOLE: Mutex<Option<Console>> = Mutex::new(None);
+
+/// Says one sentence to the operator, whatever the level of the log.
+pub fn say(sentence: &str) {
+    print((one_line(sentence) + "\n").as_bytes());
+}
+
+/// Waits until everything is written that was said, or for a second: to be called before the process ends.
+pub fn finish() {
+    let lines = match &*CONSOLE.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(console) if console.process == process::id() => console.lines.clone(),
+        _ => return,
+    };
+    lines.finish(END_PATIENCE);
+}
+
+/// Makes stderr the place where the log goes: `2026-01-31T12:00:00.000Z WARN what happened`. Where
+/// there is a logger already, it stays: a process has one, and may come here twice.
+pub fn log_to_stderr(level: LevelFilter) {
+    let installed = env_logger::Builder::new()
+        .filter_level(level)
+        .format(|line, record| writeln!(line, "{}", log_line(record.level(), &record.args().to_string())))
+        .target(env_logger::Target::Pipe(Box::new(Stderr)))
+        .try_init();
+    // The error says that there is one.
+    if installed.is_ok() {
+        panic::set_hook(Box::new(say_panic));
+    }
+}
+
+/// Stderr as the target of the log.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        print(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Leaves whole lines to the thread that writes to stderr.
+pub fn print(line: &[u8]) {
+    match lines() {
+        Ok(lines) => lines.append(line),
+        // There is no thread: then rather wait for the reader than say nothing.
+        Err(_) => drop(io::stderr().write_all(line)),
+    }
+}
+
+fn lines() -> io::Result<Arc<LineQueue>> {
+    let mut console = CONSOLE.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*console {
+        Some(console) if console.process == process::id() => Ok(console.lines.clone()),
+        _ => {
+            let notice =
+                |lost| log_line(log::Level::Warn, &format!("lines lost here, which nothing read: {lost}"));
+            let lines = Arc::new(LineQueue::with_notice(notice, io::stderr())?);
+            let before = console.replace(Console { process: process::id(), lines: lines.clone() });
+            // Its lines are the parent's to write.
+            std::mem::forget(before);
+            Ok(lines)
+        }
+    }
+}
+
+/// Says what the standard library would, without waiting for the reader as that does.
+fn say_panic(panic: &PanicHookInfo<'_>) {
+    let mut text = format!(
+        "thread {:?} {}\n",
+        thread::current().name().unwrap_or("unnamed"),
+        one_line(&panic.to_string())
+    );
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        text += &format!("{trace}\n");
+    }
+    print(text.as_bytes());
+}
+
+fn log_line(level: log::Level, message: &str) -> String {
+    format!("{} {level} {}", timestamp(SystemTime::now()), one_line(message))
+}
+
+/// RFC 3339, in UTC, to the millisecond.
+fn timestamp(time: SystemTime) -> String {
+    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let Calendar { year, month, day, hour, minute, second, .. } = Calendar::from_unix(since_1970.as_secs());
+    let millis = since_1970.subsec_millis();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// The text without anything that could end a line, or steer a terminal: some of it may have come
+/// from a client.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_client_stays_on_its_line() {
+        assert_eq!(one_line("plain \u{e9}"), "plain \u{e9}");
+        assert_eq!(one_line("a\r\nb\x1b[2J\0"), "a\\r\\nb\\u{1b}[2J\\u{0}");
+    }
+
+    #[test]
+    fn time_is_told_to_the_millisecond() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_042);
+        assert_eq!(timestamp(time), "1994-11-06T08:49:37.042Z");
+    }
+}

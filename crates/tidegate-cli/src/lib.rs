@@ -1,0 +1,174 @@
+//! The program `tidegate`: from the command line to a server at work.
+//!
+//! It is a library for those who embed the program as a whole: `src/main.rs`, and the Python package, which has
+//! further options ([`Extension`]). It promises nothing to others: what it does is in the package `tidegate`.
+//!
+//! ```text
+//! arguments ──parse──▶ Options ──run──▶ gateway (welcome | static files) ─┐
+//!                         │        ──▶ limits, descriptors ───────────────┼─▶ bind ─▶ announce ─▶ serve
+//!                         ▼        ──▶ logger, access log, signals ───────┘               │
+//!                      Refusal (help, version, what is wrong) ──▶ exit status ◀───────────┘
+//! ```
+//!
+//! `tidegate bench` serves nothing: it asks other servers (the package `tidegate-bench`).
+
+mod console;
+mod descriptors;
+mod environment;
+mod heap;
+mod options;
+mod signals;
+mod welcome;
+
+use std::env;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub use tidegate_bench::{Size, Span};
+
+pub use self::console::{finish, print, say};
+pub use self::descriptors::make_room_for;
+pub use self::environment::Lookup;
+pub use self::heap::{give_back, keep_what_is_free, share_one_heap};
+pub use self::options::{Extension, NoExtension, Options, Others, Refusal, parse, parse_with};
+
+use tidegate::access_log::{CombinedLog, JsonLog, LineQueue};
+use tidegate::adapters::StaticFiles;
+use tidegate::gateway::Gateway;
+use tidegate::limits::Limits;
+use tidegate::server::AccessLog;
+use tidegate::{ListenAddress, Server};
+
+use self::options::{AccessLogFormat, Command};
+use self::signals::ShutdownSignals;
+
+/// The name of the access log, in what is said of it.
+pub const ACCESS_LOG: &str = "the access log";
+
+/// Exit status: served, and shut down.
+pub const EXIT_DONE: u8 = 0;
+/// Exit status: the system would not have it.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit status: the command line makes no sense.
+pub const EXIT_USAGE: u8 = 2;
+
+/// The whole program: what the process was started with, to its exit status.
+pub fn main() -> ExitCode {
+    let status = match parse::<NoExtension>(env::args_os()) {
+        Ok(options) => run(&options),
+        Err(refusal) => refusal.print(),
+    };
+    ExitCode::from(status)
+}
+
+/// Does what the command line asks for, and returns the exit status. What an extension asks for is its own affair.
+pub fn run<E: Extension>(options: &Options<E>) -> u8 {
+    options.start_log();
+    let _finish = FinishLog;
+    let done = match options.command() {
+        Some(Command::Bench(options)) => tidegate_bench::run(options, make_room_for),
+        Some(Command::Static { folder, .. }) => serve(options, Some(folder)),
+        None => serve(options, None),
+    };
+    match done {
+        Ok(()) => EXIT_DONE,
+        Err(reason) => {
+            say(&format!("tidegate: {reason}"));
+            EXIT_FAILED
+        }
+    }
+}
+
+/// Writes what was said before the program ends, however it does.
+struct FinishLog;
+
+impl Drop for FinishLog {
+    fn drop(&mut self) {
+        finish();
+    }
+}
+
+/// Serves a folder, or the welcome application, until shut down. An error is one sentence.
+fn serve<E: Extension>(options: &Options<E>, folder: Option<&Path>) -> Result<(), String> {
+    let what = match folder {
+        None => "the welcome application".to_string(),
+        // Tried once, so that what is wrong with the folder is said before anything is served.
+        Some(folder) => {
+            warn_of_no_listings(folder, &open_folder(folder)?);
+            folder.display().to_string()
+        }
+    };
+    let gateway = |_: usize| -> io::Result<Box<dyn Gateway>> {
+        match folder {
+            None => Ok(Box::new(welcome::Welcome::new())),
+            Some(folder) => {
+                open_folder(folder).map(|files| Box::new(files) as Box<dyn Gateway>).map_err(io::Error::other)
+            }
+        }
+    };
+    let mut limits = options.limits().clone();
+    limits.connections_max = make_room_for(limits.connections_max);
+    // From here on a signal is an event, even if it comes before the server does.
+    let signals = ShutdownSignals::install().map_err(|error| error.to_string())?;
+    let server = server(options, limits).map_err(|error| error.to_string())?;
+    let server = options.addresses().iter().cloned().fold(server, Server::listen);
+    let server = server.reactors(options.reactors()).bind().map_err(|error| error.to_string())?;
+    signals.forward_to(server.handle()).map_err(|error| error.to_string())?;
+    announce(&server.addresses(), &what);
+    server.run_each(gateway).map_err(|error| error.to_string())
+}
+
+fn open_folder(folder: &Path) -> Result<StaticFiles, String> {
+    StaticFiles::new(folder).map_err(|error| format!("cannot serve the folder {}: {error}", folder.display()))
+}
+
+/// Says that a folder can be entered, and not read. No reason not to serve it: some files are for those alone who
+/// know their names.
+fn warn_of_no_listings(folder: &Path, files: &StaticFiles) {
+    if let Err(error) = files.check_listing() {
+        let folder = folder.display();
+        say(&format!(
+            "tidegate: the folder {folder} cannot be read, so its files will not be listed: {error}"
+        ));
+    }
+}
+
+/// A server with these limits and the access log that was asked for, without an address yet.
+fn server<E: Extension>(options: &Options<E>, limits: Limits) -> io::Result<Server> {
+    keep_what_is_free();
+    let server = Server::new().limits(limits).at_low_tide(give_back);
+    Ok(match access_log(options)? {
+        Some(log) => server.access_log(log),
+        None => server,
+    })
+}
+
+/// The log of `--access-log`.
+///
+/// # Errors
+/// Stdout is closed, or there can be no thread to write to it.
+pub fn access_log<E: Extension>(options: &Options<E>) -> io::Result<Option<Box<dyn AccessLog + Send>>> {
+    Ok(match options.access_log() {
+        AccessLogFormat::Off => None,
+        AccessLogFormat::Combined => Some(Box::new(CombinedLog::new(stdout_lines()?))),
+        AccessLogFormat::Json => Some(Box::new(JsonLog::new(stdout_lines()?))),
+    })
+}
+
+/// Stdout for an access log. Not the one of the standard library, which keeps what it could not write.
+///
+/// # Errors
+/// Stdout is closed, or there can be no thread to write to it.
+pub fn stdout_lines() -> io::Result<LineQueue> {
+    LineQueue::new(ACCESS_LOG, File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// Tells the operator where something is served, one line an address.
+pub fn announce(addresses: &[ListenAddress], what: &str) {
+    for address in addresses {
+        say(&format!("tidegate serves {what} on {address} (Ctrl-C stops)"));
+    }
+}

@@ -1,0 +1,7 @@
+//! The program `tidegate`. All of it is in the library, so that the Python package has it, too.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate_cli::main()
+}

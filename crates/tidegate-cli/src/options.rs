@@ -1,0 +1,587 @@
+//! The command line: what can be said on it, and what it comes to.
+//!
+//! Every option stands before or after the command. [`parse`] reads and checks all of it; nothing is
+//! done here.
+
+use std::ffi::OsString;
+use std::fmt::{self, Debug};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::{Resettable, StyledStr};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use log::LevelFilter;
+
+use tidegate::ListenAddress;
+use tidegate::limits::Limits;
+use tidegate_bench::{BenchOptions, Size, Span};
+
+use super::EXIT_USAGE;
+use super::console::log_to_stderr;
+use super::environment::{self, Lookup};
+
+/// What can call Python applications.
+const PYTHON_PACKAGE: &str =
+    "the tidegate of the Python package: \"pip install .\" in a copy of its source installs it";
+
+/// Most event loops. 1,024: more processors than a machine has.
+const REACTORS_MAX: usize = 1024;
+
+/// What was asked for, checked: nothing in it is senseless.
+#[derive(Debug)]
+pub struct Options<E: Extension = NoExtension> {
+    arguments: Arguments<E>,
+    addresses: Vec<ListenAddress>,
+    limits: Limits,
+}
+
+/// What another program that is this one, too, has in its command line beside.
+pub trait Extension: Args + Debug {
+    /// What the program does, in its help.
+    const ABOUT: &str;
+    /// What holds for all options, at the end of the help.
+    const AFTER_HELP: &str;
+
+    /// Whether these options make sense beside the others, and what the limits are with them.
+    ///
+    /// # Errors
+    /// A sentence about what makes no sense.
+    fn settle(&self, others: Others, limits: &mut Limits) -> Result<(), String>;
+}
+
+/// What else stands in a command line, for an [`Extension`].
+#[derive(Clone, Copy, Debug)]
+pub struct Others {
+    /// Whether there is a command: something to serve, or to measure.
+    pub has_command: bool,
+    /// Event loops.
+    pub reactors: usize,
+}
+
+/// The program as it is.
+#[derive(Args, Debug)]
+pub struct NoExtension {}
+
+impl Extension for NoExtension {
+    const ABOUT: &str = "Serves HTTP/1.1: a folder, or without a command the built-in welcome application";
+    const AFTER_HELP: &str = AFTER_HELP;
+
+    fn settle(&self, _: Others, _: &mut Limits) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Reads a command line, and for what it does not say, the environment. The first argument is the
+/// program's name, and not looked at.
+///
+/// # Errors
+/// Whatever leaves nothing to run: a wrong command line, but also `--help` and `--version`.
+pub fn parse<E: Extension>(arguments: impl IntoIterator<Item = OsString>) -> Result<Options<E>, Refusal> {
+    parse_with(arguments, &environment::variable)
+}
+
+/// The same with variables that are looked up elsewhere.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with<E: Extension>(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: Lookup<'_>,
+) -> Result<Options<E>, Refusal> {
+    let mut command = environment::with_variables(Arguments::<E>::command(), variables);
+    hide_from_bench(&mut command);
+    let matches = command.try_get_matches_from_mut(arguments).map_err(with_hint);
+    let matches = matches.map_err(|error| Refusal(error.format(&mut command)))?;
+    let arguments = Arguments::<E>::from_arg_matches(&matches);
+    let arguments = arguments.map_err(|error| Refusal(error.format(&mut command)))?;
+    let of_serving = options_of_serving(&command, &matches);
+    let mut refuse = |reason| refuse(&mut command, &matches, reason);
+    if let Some(Command::Bench(options)) = &arguments.command {
+        of_serving.map_err(&mut refuse)?;
+        tidegate_bench::check(options).map_err(&mut refuse)?;
+    }
+    let limits = arguments.limits().map_err(&mut refuse)?;
+    let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
+    Ok(Options { addresses, limits, arguments })
+}
+
+/// Refuses what was said, with the usage of the command that it was said to.
+fn refuse(command: &mut clap::Command, matches: &ArgMatches, reason: String) -> Refusal {
+    let named = matches.subcommand_name().and_then(|name| command.find_subcommand_mut(name));
+    if let Some(named) = named {
+        return Refusal(named.error(ErrorKind::ValueValidation, reason));
+    }
+    Refusal(command.error(ErrorKind::ValueValidation, reason))
+}
+
+/// The name of the command that serves nothing.
+const BENCH: &str = "bench";
+/// The only option for all commands that it lets pass.
+const OF_BOTH: &str = "log_level";
+
+/// Keeps the options of serving, which stand before or after every command, out of the help of the one
+/// that serves nothing.
+fn hide_from_bench(command: &mut clap::Command) {
+    // Until it is built, a command has none of those options.
+    command.build();
+    let of_all = command.get_arguments().filter(|arg| arg.is_global_set());
+    let of_all: Vec<_> = of_all.map(|arg| arg.get_id().clone()).collect();
+    if let Some(bench) = command.find_subcommand_mut(BENCH) {
+        let shown = std::mem::take(bench);
+        *bench = shown.mut_args(|arg| if of_all.contains(arg.get_id()) { arg.hide(true) } else { arg });
+    }
+}
+
+/// Refuses what was said about serving to the command that serves nothing.
+fn options_of_serving(command: &clap::Command, matches: &ArgMatches) -> Result<(), String> {
+    let is_said = |id: &str| {
+        let is_here = matches.try_contains_id(id).is_ok();
+        is_here && matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    let mut said =
+        command.get_arguments().filter(|arg| *arg.get_id() != OF_BOTH && is_said(arg.get_id().as_str()));
+    match said.next().map(|arg| arg.get_long().unwrap_or(arg.get_id().as_str())) {
+        Some(name) => Err(format!("--{name} is about serving, and bench serves nothing")),
+        None => Ok(()),
+    }
+}
+
+/// Whoever names a Python application where there is no Python gets to know where there is.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let hint = vec![StyledStr::from(format!("a Python application is served by {PYTHON_PACKAGE}"))];
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(hint));
+    }
+    error
+}
+
+impl<E: Extension> Options<E> {
+    /// What to serve; none for the welcome application.
+    pub(super) fn command(&self) -> Option<&Command> {
+        self.arguments.command.as_ref()
+    }
+
+    /// Whether a command was given, rather than an application or nothing.
+    pub fn has_command(&self) -> bool {
+        self.arguments.command.is_some()
+    }
+
+    /// What the extension has read.
+    pub fn extension(&self) -> &E {
+        &self.arguments.extension
+    }
+
+    /// How many event loops to run.
+    pub(super) fn reactors(&self) -> usize {
+        self.arguments.settings.reactors
+    }
+
+    /// In which form to log exchanges on stdout.
+    pub(super) fn access_log(&self) -> AccessLogFormat {
+        self.arguments.settings.access_log
+    }
+
+    /// Where to listen: at least one address.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// The limits, whatever the system allows.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Makes stderr the place where the log goes, for the whole process; a second call does nothing.
+    pub fn start_log(&self) {
+        log_to_stderr(self.arguments.settings.log_level.into());
+    }
+}
+
+/// A text for whoever has typed the command line, instead of something to run: what is wrong with
+/// it, or the help or version that it asks for.
+#[derive(Debug)]
+pub struct Refusal(clap::Error);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Refusal {
+    /// Prints it on stderr, or what was asked for on stdout, and returns the exit status.
+    pub fn print(&self) -> u8 {
+        // Nobody may be left to read it.
+        let _ = self.0.print();
+        u8::try_from(self.0.exit_code()).unwrap_or(EXIT_USAGE)
+    }
+}
+
+/// What holds for all options.
+const AFTER_HELP: &str = "\
+Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.
+Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; PORT is --listen :PORT. \
+The command line wins, then TIDEGATE_...
+SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops at once. So do other signals, SIGHUP \
+among them.
+Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong command line.";
+
+/// An event-loop HTTP/1.1 server.
+#[derive(Debug, Parser)]
+#[command(
+    // Also where a module of Python runs it, whose name is another.
+    name = "tidegate",
+    bin_name = "tidegate",
+    version,
+    about = E::ABOUT,
+    after_help = E::AFTER_HELP
+)]
+struct Arguments<E: Extension> {
+    /// What to serve.
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Where to serve it, as said before the command.
+    #[command(flatten)]
+    addresses: Addresses,
+    /// What else another program serves, and how.
+    #[command(flatten)]
+    extension: E,
+    /// How to serve it.
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What to serve.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve the files of a folder
+    ///
+    /// GET and HEAD, with index.html, listings, ranges and conditional requests. Nothing leads out
+    /// of the folder; names with a leading dot are hidden, but for /.well-known. The folder is opened at the
+    /// start: another one that takes its name later is served after a restart.
+    Static {
+        /// The folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Where to serve it, as said after the command.
+        #[command(flatten)]
+        addresses: Addresses,
+    },
+    /// Measure a server: requests a second, latencies, errors, and what it costs the server
+    ///
+    /// Any server that speaks HTTP/1.1. Its CPU time and memory are told where its process is on this
+    /// machine (Linux). Ctrl-C ends early and prints what was measured so far. A server that is gone at
+    /// the end is status 1.
+    Bench(Box<BenchOptions>),
+}
+
+/// Where to listen. Not a global option like the others: of those clap keeps one side of the
+/// command and drops the other, and no address is to be lost.
+#[derive(Args, Debug)]
+pub(super) struct Addresses {
+    /// Where to listen; may be repeated [default: 127.0.0.1:8000]
+    ///
+    /// HOST:PORT, [V6-ADDRESS]:PORT, :PORT for all addresses, unix:PATH, or fd://3 for a listening
+    /// socket that the program was started with. Port 0 takes a free one.
+    #[arg(long, short, visible_alias = "bind", visible_short_alias = 'b', value_name = "ADDR")]
+    #[arg(value_parser = ListenAddress::from_str)]
+    listen: Vec<ListenAddress>,
+}
+
+impl<E: Extension> Arguments<E> {
+    /// The limits that were asked for.
+    fn limits(&self) -> Result<Limits, String> {
+        let mut limits = self.settings.limits.to_limits()?;
+        let others = Others { has_command: self.command.is_some(), reactors: self.settings.reactors };
+        self.extension.settle(others, &mut limits)?;
+        Ok(limits)
+    }
+
+    /// Where to listen: what was said on either side of the command, else in the environment, else
+    /// the default.
+    fn addresses(&self, variables: Lookup<'_>) -> Result<Vec<ListenAddress>, String> {
+        let mut addresses = self.addresses.listen.clone();
+        if let Some(Command::Static { addresses: after, .. }) = &self.command {
+            addresses.extend_from_slice(&after.listen);
+        }
+        if addresses.is_empty() {
+            addresses = environment::addresses(variables)?;
+        }
+        if addresses.is_empty() {
+            addresses.push(ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8000))));
+        }
+        Ok(addresses)
+    }
+}
+
+/// How to serve, whatever is served.
+#[derive(Args, Debug)]
+// The heading of those before does not hold for these.
+#[command(next_help_heading = Resettable::Reset)]
+struct Settings {
+    /// What to log on stderr
+    #[arg(long, value_name = "LEVEL", global = true, default_value = "warn")]
+    log_level: LogLevel,
+
+    /// Event loops, on a thread each: a number, or auto for one a processor
+    #[arg(long, value_name = "COUNT", global = true, default_value = "1", value_parser = parse_reactors)]
+    reactors: usize,
+
+    /// Log every exchange on stdout
+    ///
+    /// Off by default: a server in the background should be quiet. A reader of stdout that stalls costs
+    /// lines, whose number is logged when it reads again; nobody waits for it.
+    #[arg(long, value_name = "FORMAT", global = true, default_value = "off")]
+    access_log: AccessLogFormat,
+
+    /// The limits.
+    #[command(flatten)]
+    limits: LimitOptions,
+}
+
+fn parse_reactors(text: &str) -> Result<usize, String> {
+    if text == "auto" {
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+    }
+    let count = text.parse().ok().filter(|count| (1..=REACTORS_MAX).contains(count));
+    count.ok_or_else(|| format!("1 to {REACTORS_MAX}, or auto"))
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogLevel {
+    /// Nothing
+    Off,
+    /// Failures of the application
+    Error,
+    /// Also what an operator can mend
+    Warn,
+    /// Also what the server does as a whole
+    Info,
+    /// Also each connection
+    Debug,
+    /// Also each turn of a connection
+    Trace,
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> LevelFilter {
+        match level {
+            LogLevel::Off => LevelFilter::Off,
+            LogLevel::Error => LevelFilter::Error,
+            LogLevel::Warn => LevelFilter::Warn,
+            LogLevel::Info => LevelFilter::Info,
+            LogLevel::Debug => LevelFilter::Debug,
+            LogLevel::Trace => LevelFilter::Trace,
+        }
+    }
+}
+
+/// In which form exchanges are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AccessLogFormat {
+    /// Not at all
+    Off,
+    /// Combined Log Format, as Apache and nginx write it
+    Combined,
+    /// One JSON object a line
+    Json,
+}
+
+/// One option for each field of [`Limits`], in their order.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+struct LimitOptions {
+    /// Longest request line; beyond it 414
+    #[arg(long, visible_alias = "limit-request-line", value_name = "SIZE", global = true, default_value = size(|l| l.request_line_bytes_max as u64))]
+    request_line_max: Size,
+    /// Longest head, request line and fields together; beyond it 431
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.head_bytes_max as u64))]
+    head_max: Size,
+    /// Most field lines in a head, at most 128; beyond it 431
+    #[arg(long, visible_alias = "limit-request-fields", value_name = "COUNT", global = true, default_value = count(|l| l.fields_max))]
+    fields_max: usize,
+    /// Longest request content; beyond it 413
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_bytes_max))]
+    body_max: Size,
+    /// Content of a request kept in memory while that is ample; beyond it in a temporary file
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_memory_bytes_max as u64))]
+    body_memory_max: Size,
+    /// Request content in temporary files, for all connections together; beyond it 503 [default: half of what
+    /// is free in their folder, $TMPDIR or /tmp, shared by all --workers]
+    #[arg(long, value_name = "SIZE", global = true)]
+    spool_max: Option<Size>,
+    /// Connections at a time; beyond it those without a request make room, or new ones wait
+    #[arg(long, value_name = "COUNT", global = true, default_value = count(|l| l.connections_max))]
+    connections_max: usize,
+    /// Bytes held for all connections together; near it, content goes to temporary files
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.memory_bytes_max as u64))]
+    memory_max: Size,
+    /// Output owed to a client; beyond it no more is produced for it until it reads
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.output_bytes_high as u64))]
+    output_max: Size,
+    /// Longest time for a request's head; beyond it 408
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.head_timeout))]
+    head_timeout: Span,
+    /// Longest time without a byte of request content; beyond it 408
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.body_timeout))]
+    body_timeout: Span,
+    /// Least rate of request content, in bytes a second, 0 for any; behind it for --body-timeout 408
+    ///
+    /// Having been faster pays for slowness of three such timeouts at most.
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_rate_min.into()))]
+    body_rate_min: Size,
+    /// Longest time between two requests of a connection; then it is closed
+    #[arg(long, visible_alias = "keep-alive", value_name = "TIME", global = true, default_value = time(|l| l.idle_timeout))]
+    idle_timeout: Span,
+    /// Longest time without the client reading what it is owed; then it is cut off
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.write_timeout))]
+    write_timeout: Span,
+    /// Least rate at which a client reads what it is owed, in bytes a second, 0 for any; behind it for
+    /// --write-timeout cut off
+    ///
+    /// Having been faster pays for slowness of three such timeouts at most.
+    #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.output_rate_min.into()))]
+    output_rate_min: Size,
+    /// How long a refused client is still listened to, so that it gets its error response
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.linger_timeout))]
+    linger_timeout: Span,
+    /// Longest time that a client waits while the application takes no request; beyond it 503
+    #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.gateway_timeout))]
+    gateway_timeout: Span,
+    /// How long a shutdown waits for what is being served; then it is cut off
+    #[arg(long, visible_alias = "graceful-timeout", value_name = "TIME", global = true, default_value = time(|l| l.drain_timeout))]
+    drain_timeout: Span,
+}
+
+/// The text of a default: as it would be said. (As a value it has its text made by code of its own.)
+fn size(limit: fn(&Limits) -> u64) -> String {
+    Size::from_bytes(limit(&Limits::default())).to_string()
+}
+
+fn time(limit: fn(&Limits) -> Duration) -> String {
+    Span::from_time(limit(&Limits::default())).to_string()
+}
+
+fn count(limit: fn(&Limits) -> usize) -> String {
+    limit(&Limits::default()).to_string()
+}
+
+/// `fields_max` → `--fields-max`: limits speak of their fields, an operator of options.
+fn in_words_of_the_command_line(reason: &str) -> String {
+    let name = reason.split(' ').next().unwrap_or_default();
+    let option = name.replace("_bytes", "").replace("output_high", "output_max").replace('_', "-");
+    reason.replacen(name, &format!("--{option}"), 1)
+}
+
+impl LimitOptions {
+    /// The limits that were asked for.
+    ///
+    /// # Errors
+    /// A sentence about the one that makes no sense.
+    fn to_limits(&self) -> Result<Limits, String> {
+        let rate = u32::try_from(self.body_rate_min.bytes());
+        let output_rate = u32::try_from(self.output_rate_min.bytes());
+        let limits = Limits {
+            request_line_bytes_max: self.request_line_max.in_memory(),
+            head_bytes_max: self.head_max.in_memory(),
+            fields_max: self.fields_max,
+            body_bytes_max: self.body_max.bytes(),
+            body_memory_bytes_max: self.body_memory_max.in_memory(),
+            spool_bytes_max: self.spool_max.map(Size::bytes),
+            connections_max: self.connections_max,
+            memory_bytes_max: self.memory_max.in_memory(),
+            output_bytes_high: self.output_max.in_memory(),
+            head_timeout: self.head_timeout.time(),
+            body_timeout: self.body_timeout.time(),
+            body_rate_min: rate.map_err(|_| "--body-rate-min can be at most 4G-1".to_string())?,
+            idle_timeout: self.idle_timeout.time(),
+            write_timeout: self.write_timeout.time(),
+            output_rate_min: output_rate.map_err(|_| "--output-rate-min can be at most 4G-1".to_string())?,
+            linger_timeout: self.linger_timeout.time(),
+            gateway_timeout: self.gateway_timeout.time(),
+            drain_timeout: self.drain_timeout.time(),
+        };
+        limits.check().map_err(|reason| in_words_of_the_command_line(&reason))?;
+        Ok(limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(arguments: &[&str]) -> Result<Options, String> {
+        let arguments = ["tidegate"].iter().chain(arguments).map(OsString::from);
+        parse_with(arguments, &|_| None).map_err(|refusal| refusal.0.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let options = parse_words(&[]).unwrap();
+        assert_eq!(options.limits(), &Limits::default());
+        assert_eq!(options.addresses(), ["127.0.0.1:8000".parse().unwrap()]);
+    }
+
+    #[test]
+    fn options_stand_before_or_after_the_command() {
+        for arguments in [
+            ["--head-timeout", "3s", "--listen", "[::1]:0", "static", "x"],
+            ["static", "x", "--head-timeout", "3s", "--listen", "[::1]:0"],
+            ["--head-timeout", "3", "static", "-b", "[::1]:0", "x"],
+            ["--bind", "[::1]:0", "static", "--head-timeout", "3", "x"],
+        ] {
+            let options = parse_words(&arguments).unwrap();
+            let Some(Command::Static { folder, .. }) = options.command() else { panic!("{options:?}") };
+            assert_eq!(folder.to_str(), Some("x"));
+            assert_eq!(options.limits().head_timeout, Duration::from_secs(3));
+            assert_eq!(options.addresses(), ["[::1]:0".parse().unwrap()]);
+        }
+    }
+
+    #[test]
+    fn addresses_on_both_sides_of_the_command_all_count() {
+        let options = parse_words(&["-l", "[::1]:1", "static", "x", "-l", "[::1]:2"]).unwrap();
+        assert_eq!(options.addresses().len(), 2);
+    }
+
+    #[test]
+    fn names_that_other_servers_have_for_limits_are_understood() {
+        let words = ["--keep-alive", "2", "--graceful-timeout", "3", "--limit-request-line", "4094"];
+        let options = parse_words(&[&words[..], &["--limit-request-fields=50"]].concat()).unwrap();
+        let expected = Limits {
+            idle_timeout: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(3),
+            request_line_bytes_max: 4094,
+            fields_max: 50,
+            ..Limits::default()
+        };
+        assert_eq!(options.limits(), &expected);
+    }
+
+    #[test]
+    fn application_of_python_is_refused_with_the_way_to_serve_it() {
+        let refusal = parse_words(&["app:app", "-b", ":0", "--threads", "1"]).unwrap_err();
+        assert!(refusal.contains("app:app") && refusal.contains("pip install ."), "{refusal}");
+    }
+
+    #[test]
+    fn senseless_limits_are_refused_by_name() {
+        for (arguments, name) in [
+            (["--fields-max", "0"], "--fields-max"),
+            (["--connections-max", "0"], "--connections-max"),
+            (["--body-rate-min", "4G"], "--body-rate-min"),
+        ] {
+            assert!(parse_words(&arguments).unwrap_err().contains(name));
+        }
+    }
+
+    #[test]
+    fn command_line_is_consistent_in_itself() {
+        Arguments::<NoExtension>::command().debug_assert();
+    }
+}

@@ -1,0 +1,228 @@
+//! The pages, as HTML.
+//!
+//! What is foreign comes in through [`Escaped`] or [`Bytes`]; everything else is written here.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use tidegate::adapters::html::Escaped;
+use tidegate::gateway::Environ;
+
+use super::upload::{PartReport, Report};
+
+/// The fields of every page.
+pub const FIELDS: [(&str, &str); 5] = [
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Cache-Control", "no-store"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("Referrer-Policy", "same-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+];
+
+const GATE: &str = include_str!("gate.svg");
+const HOME: &str = include_str!("home.html");
+const UPLOAD: &str = include_str!("upload.html");
+const BACK: &str = "<p><a href=\"/\">Back to the gate</a></p>\n";
+
+/// What the server is, what it knows of this request, and what there is to try.
+pub fn home(environ: &mut Environ<'_>) -> String {
+    let content = match environ.content_length() {
+        None => "none".to_string(),
+        Some(bytes) => format!("{bytes} bytes"),
+    };
+    let mut rows = String::new();
+    for (name, value) in environ.variables() {
+        push_row(&mut rows, &name, Bytes(&value));
+    }
+    push_row(&mut rows, "connection", environ.client().connection_id);
+    push_row(&mut rows, "content", content);
+    whole("Welcome to tidegate", &fill(HOME, &[("gate", GATE), ("rows", &rows)]))
+}
+
+/// The form to be filled in.
+pub fn upload_form() -> String {
+    whole("An upload", &format!("{UPLOAD}{BACK}"))
+}
+
+/// What arrived.
+pub fn upload_report(report: &Report) -> String {
+    let mut main = String::from("<h1>It arrived</h1>\n<table class=\"facts\" id=\"whole\">\n");
+    push_row(&mut main, "content type", Bytes(report.content_type.as_bytes()));
+    push_row(&mut main, "length", format_args!("{} bytes", report.bytes));
+    push_row(&mut main, "parts", report.parts.len());
+    main.push_str("</table>\n");
+    for part in &report.parts {
+        push_part(&mut main, part);
+    }
+    main.push_str("<p><a href=\"/upload\">Send another</a></p>\n");
+    whole("It arrived", &(main + BACK))
+}
+
+/// Why nothing could be made of what arrived.
+pub fn upload_error(reason: &str) -> String {
+    let reason = Escaped(reason);
+    let main = format!(
+        "<h1>That was no form</h1>\n<p>The server could not read it: {reason}.</p>\n\
+         <p><a href=\"/upload\">Try again</a></p>\n{BACK}"
+    );
+    whole("That was no form", &main)
+}
+
+/// The answer that took its time.
+pub fn late(delay: Duration) -> String {
+    let seconds = delay.as_secs();
+    let main = format!(
+        "<h1>Better late</h1>\n<p>This answer was promised at once, and given {seconds} seconds \
+         later. Meanwhile the server was free for everybody else, with one thread and no \
+         waiting.</p>\n{BACK}"
+    );
+    whole("A late answer", &main)
+}
+
+/// The page that grows, up to its first line.
+pub fn tide_start() -> String {
+    start("A rising tide")
+        + "<h1>A rising tide</h1>\n<p>Each line was sent when it came into being. The length of \
+           the page was not known when it began.</p>\n<ul class=\"tide\">\n"
+}
+
+/// One line of it.
+pub fn tide_line(line: u32, lines: u32, elapsed: Duration) -> String {
+    let (seconds, percent) = (elapsed.as_secs_f64(), line * 100 / lines);
+    format!(
+        "<li><span>{seconds:.1} s</span><svg viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" \
+         aria-hidden=\"true\"><rect width=\"{percent}\" height=\"4\"/></svg></li>\n"
+    )
+}
+
+/// The page that grows, behind its last line.
+pub fn tide_end() -> String {
+    format!("</ul>\n<p>High water.</p>\n{BACK}{END}")
+}
+
+/// Nothing at this path.
+pub fn not_found(path: &[u8]) -> String {
+    let path = Bytes(path);
+    let main = format!(
+        "<h1>Nothing washed up here</h1>\n<p>There is no page at \
+         <code>{path}</code>.</p>\n{BACK}"
+    );
+    whole("Not found", &main)
+}
+
+/// Something is at this path, but not for this method.
+pub fn wrong_method(allowed: &str) -> String {
+    let main = format!("<h1>Not this way</h1>\n<p>This path answers to {allowed} only.</p>\n{BACK}");
+    whole("Method not allowed", &main)
+}
+
+const END: &str =
+    concat!("</main>\n<footer>tidegate ", env!("CARGO_PKG_VERSION"), "</footer>\n</body>\n</html>\n");
+
+fn start(title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
+         <link rel=\"icon\" href=\"/icon.svg\">\n<link rel=\"stylesheet\" href=\"/style.css\">\n\
+         </head>\n<body>\n<main>\n"
+    )
+}
+
+fn whole(title: &str, main: &str) -> String {
+    start(title) + main + END
+}
+
+/// Replaces each `{{name}}` of a template by its value, in one pass: what a value holds is never
+/// looked at again.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(template.len() + 4_096);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        filled.push_str(before);
+        let (name, tail) = after.split_once("}}").unwrap_or((after, ""));
+        let value = values.iter().find(|(other, _)| *other == name);
+        filled.push_str(value.map_or("", |(_, value)| value));
+        rest = tail;
+    }
+    filled + rest
+}
+
+/// A line of a table; the value is HTML.
+fn push_row(html: &mut String, name: &str, value: impl fmt::Display) {
+    // Writing to a String does not fail.
+    let _ = writeln!(html, "<tr><th scope=\"row\">{}</th><td>{value}</td></tr>", Escaped(name));
+}
+
+fn push_part(html: &mut String, part: &PartReport) {
+    html.push_str("<div class=\"part\"><table>\n");
+    let texts =
+        [("field", &part.head.name), ("file name", &part.head.filename), ("type", &part.head.content_type)];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            push_row(html, name, Bytes(text.as_bytes()));
+        }
+    }
+    push_row(html, "length", format_args!("{} bytes", part.bytes));
+    push_row(html, "CRC-32", format_args!("<code>{:08x}</code>", part.checksum));
+    let more = if part.bytes > part.first_bytes.len() as u64 { " …" } else { "" };
+    let first_bytes = part.first_bytes.escape_ascii().to_string();
+    push_row(html, "begins", format_args!("<code>{}</code>{more}", Escaped(&first_bytes)));
+    html.push_str("</table></div>\n");
+}
+
+/// Foreign bytes as escaped text; a dash if there are none.
+struct Bytes<'a>(&'a [u8]);
+
+impl fmt::Display for Bytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("<span class=\"dim\">–</span>"),
+            bytes => Escaped(&String::from_utf8_lossy(bytes)).fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::welcome::multipart::PartHead;
+
+    const HOSTILE: &str = "<script>alert('x')</script>{{rows}}\"&";
+
+    fn check_is_harmless(html: &str) {
+        assert!(!html.contains("<script"), "{html}");
+        assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
+    }
+
+    #[test]
+    fn foreign_text_is_escaped_wherever_it_stands() {
+        check_is_harmless(&not_found(HOSTILE.as_bytes()));
+        check_is_harmless(&upload_error(HOSTILE));
+        let text = || Some(HOSTILE.to_string());
+        let head = PartHead { name: text(), filename: text(), content_type: text() };
+        let first_bytes = HOSTILE.as_bytes().to_vec();
+        let part = PartReport { head, bytes: 1, checksum: 0xab, first_bytes };
+        let report = Report { content_type: HOSTILE.to_string(), bytes: 1, parts: vec![part] };
+        let html = upload_report(&report);
+        check_is_harmless(&html);
+        assert!(html.contains("000000ab"));
+    }
+
+    #[test]
+    fn templates_are_filled_in_one_pass() {
+        assert_eq!(fill("a{{x}}b{{y}}c", &[("x", "{{y}}"), ("y", "1")]), "a{{y}}b1c");
+        assert_eq!(fill("{{unknown}}-{{open", &[]), "-");
+    }
+
+    #[test]
+    fn pages_load_nothing_from_elsewhere_and_hold_no_style_or_script() {
+        for html in [&upload_form(), &late(Duration::from_secs(2)), HOME, GATE] {
+            assert!(!html.contains("style=") && !html.contains("<script"));
+            assert!(!html.contains("src=") && !html.contains("//127"));
+        }
+    }
+}

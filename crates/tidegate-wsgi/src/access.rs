@@ -1,0 +1,73 @@
+//! The access log that was asked for: where it goes, and in which form.
+
+use std::io;
+use std::str::FromStr;
+
+use tidegate::access_log::{
+    CombinedLog, FormattedLog, InvalidLogFormat, JsonLog, LineQueue, LogFile, LogFormat, ReopenHandle,
+};
+use tidegate::server::AccessLog;
+
+use super::options::PythonOptions;
+
+/// What `--access-logformat` can say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogForm {
+    /// `json`.
+    Json,
+    /// `combined`.
+    Combined,
+    /// Anything else: a format with gunicorn's atoms.
+    Format(LogFormat),
+}
+
+impl FromStr for LogForm {
+    type Err = InvalidLogFormat;
+
+    fn from_str(text: &str) -> Result<LogForm, InvalidLogFormat> {
+        match text {
+            "json" => Ok(LogForm::Json),
+            "combined" => Ok(LogForm::Combined),
+            format => format.parse().map(LogForm::Format),
+        }
+    }
+}
+
+/// An access log, and how to let it open its file again.
+#[derive(Default)]
+pub struct AskedLog {
+    /// None if nobody has asked for one.
+    pub log: Option<Box<dyn AccessLog + Send>>,
+    /// None if there is no file.
+    pub reopen: Option<ReopenHandle>,
+}
+
+/// The access log for a server of these options.
+///
+/// # Errors
+/// A file that cannot be opened, in a sentence.
+pub fn access_log(options: &PythonOptions) -> io::Result<AskedLog> {
+    let wsgi = options.extension();
+    let form = wsgi.access_logformat.clone();
+    match wsgi.access_logfile.as_deref() {
+        None => Ok(AskedLog { log: tidegate_cli::access_log(options)?, reopen: None }),
+        Some("-") => Ok(AskedLog { log: Some(in_form(form, tidegate_cli::stdout_lines()?)), reopen: None }),
+        Some(path) => {
+            let file = LogFile::open(path).map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot write the access log to {path}: {error}"))
+            })?;
+            let reopen = Some(file.handle());
+            // It may be a FIFO, or on a disk that hangs.
+            let lines = LineQueue::new(tidegate_cli::ACCESS_LOG, file)?;
+            Ok(AskedLog { log: Some(in_form(form, lines)), reopen })
+        }
+    }
+}
+
+fn in_form(form: Option<LogForm>, writer: LineQueue) -> Box<dyn AccessLog + Send> {
+    match form.unwrap_or(LogForm::Format(LogFormat::default())) {
+        LogForm::Json => Box::new(JsonLog::new(writer)),
+        LogForm::Combined => Box::new(CombinedLog::new(writer)),
+        LogForm::Format(format) => Box::new(FormattedLog::new(format, writer)),
+    }
+}

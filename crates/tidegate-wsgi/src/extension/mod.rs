@@ -1,0 +1,90 @@
+//! The extension module `tidegate._tidegate`: the native half of the Python package.
+//!
+//! ```text
+//!   python/tidegate                         here
+//!   ───────────────                         ────
+//!   main ───────── command_line(argv) ────▶ parse, or run what needs no Python ──▶ status
+//!                                           Settings ◀── options
+//!   supervisor ─── settings.bind() ───────▶ Listener, before any fork
+//!   worker ─────── Server(settings, …) ───▶ limits, access log, gateway: Inline or Pool
+//!                  server.work() ─────────▶ the life of a pool thread
+//!                  server.run() ──────────▶ the event loop, on the main thread
+//!   signals ────── server.drain(), … ─────▶ ServerHandle
+//! ```
+//!
+//! It joins what is there: the command line, the server, and the WSGI adapter. Processes, signals,
+//! loading and reloading are Python's affair, and in Python.
+
+mod served;
+mod server;
+mod settings;
+mod watch;
+
+use std::ffi::OsString;
+
+use pyo3::prelude::*;
+use pyo3::types::PyModule;
+
+use tidegate_cli as cli;
+
+use crate::options::WsgiOptions;
+
+/// The native half of the package.
+#[pymodule(gil_used = true)]
+fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<settings::Settings>()?;
+    module.add_class::<settings::BoundListener>()?;
+    module.add_class::<server::PyServer>()?;
+    module.add_function(wrap_pyfunction!(command_line, module)?)?;
+    module.add_function(wrap_pyfunction!(write_stderr, module)?)?;
+    module.add_function(wrap_pyfunction!(finish_stderr, module)?)
+}
+
+/// write_stderr(lines): leaves whole lines to the thread that writes to stderr. Nothing is waited for.
+#[pyfunction]
+fn write_stderr(lines: &[u8]) {
+    cli::print(lines);
+}
+
+/// finish_stderr(): waits until everything is written, or for a second.
+#[pyfunction]
+fn finish_stderr(py: Python<'_>) {
+    py.detach(cli::finish);
+}
+
+/// command_line(arguments) -> Settings, or an exit status
+///
+/// Reads a command line as in sys.argv. What needs no Python is done at once: help, complaints, and
+/// the native commands.
+#[pyfunction]
+fn command_line(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<Py<PyAny>> {
+    // Whatever is said begins a thread.
+    cli::share_one_heap();
+    let options = match cli::parse::<WsgiOptions>(arguments) {
+        Ok(options) => options,
+        Err(refusal) => return status(py, refusal.print()),
+    };
+    if options.extension().application.is_none() {
+        leave_interrupts_to_the_system(py);
+        let done = py.detach(|| cli::run(&options));
+        return status(py, done);
+    }
+    Ok(Py::new(py, settings::Settings::new(options))?.into_any())
+}
+
+/// Takes Python's own handler of Ctrl-C away. The native commands have theirs, which calls the one before
+/// it: a command that has ended in order would end once more, by KeyboardInterrupt.
+fn leave_interrupts_to_the_system(py: Python<'_>) {
+    let set = || -> PyResult<()> {
+        let signal = py.import("signal")?;
+        signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?))?;
+        Ok(())
+    };
+    // Outside of the main thread Python hears of no signals anyway.
+    let _ = set();
+}
+
+fn status(py: Python<'_>, status: u8) -> PyResult<Py<PyAny>> {
+    Ok(status.into_pyobject(py)?.into_any().unbind())
+}

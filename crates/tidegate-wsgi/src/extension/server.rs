@@ -1,0 +1,277 @@
+//! One server in one process: made after the fork, run on the main thread.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+
+use tidegate::access_log::ReopenHandle;
+use tidegate::gateway::{Gateway, LoopHooks, ServerInfo};
+use tidegate::server::{BoundServer, Server, ServerHandle, spool_bytes_by_default};
+use tidegate_cli as cli;
+
+use super::served::{Mode, Reached, Served, Signals, Watched};
+use super::settings::{BoundListener, Settings};
+use super::watch::{end_when_stuck, wake_on_signals, watch_pool};
+use crate::access::access_log;
+use crate::adapter::{Crew, Inline, InlineHooks, Pool, Surroundings, duplicate_descriptor};
+use crate::options::PythonOptions;
+
+/// How long a finished response may wait for others before the application is called again, where it is
+/// called on the thread of the loop: see [`Server::hold_responses`]. Half a millisecond: more gained
+/// nothing with Flask and Django, and less than nothing without a framework.
+const HOLD_MAX: Duration = Duration::from_micros(500);
+
+/// A server for one application.
+#[pyclass(frozen, name = "Server", module = "tidegate._tidegate")]
+pub(super) struct PyServer {
+    options: Arc<PythonOptions>,
+    application: Py<PyAny>,
+    surroundings: Surroundings,
+    /// Where a supervisor, if there is one, is told that this process is worn; taken when it serves.
+    supervisor: Mutex<Option<File>>,
+    /// None once it runs.
+    bound: Mutex<Option<(BoundServer, Option<Pool>)>>,
+    /// None where the application is called on the thread of the loop.
+    crew: Option<Crew>,
+    handle: ServerHandle,
+    reopen: Option<ReopenHandle>,
+    watched: Arc<Watched>,
+    outcome: Mutex<&'static str>,
+}
+
+#[pymethods]
+impl PyServer {
+    #[new]
+    #[pyo3(signature = (settings, listeners, application, *, multiprocess=false, supervisor=None))]
+    fn new(
+        settings: &Bound<'_, Settings>,
+        listeners: Vec<Bound<'_, BoundListener>>,
+        application: Py<PyAny>,
+        multiprocess: bool,
+        supervisor: Option<i32>,
+    ) -> PyResult<PyServer> {
+        let options = settings.get().options.clone();
+        let wsgi = options.extension();
+        let surroundings = Surroundings {
+            multithread: wsgi.threads > 1,
+            multiprocess,
+            trusted_proxies: wsgi.forwarded_allow_ips.clone(),
+        };
+        let (server, reopen) = assemble(&options, &surroundings, listeners)?;
+        let bound = server.bind()?;
+        let pool = surroundings
+            .multithread
+            .then(|| Pool::new(unless_zero(wsgi.timeout)).reader_wait_max(unless_zero(wsgi.reader_wait_max)));
+        Ok(PyServer {
+            application,
+            surroundings,
+            supervisor: Mutex::new(supervisor.map(duplicate_descriptor).transpose()?.map(File::from)),
+            crew: pool.as_ref().map(Pool::crew),
+            handle: bound.handle(),
+            reopen,
+            watched: Arc::default(),
+            outcome: Mutex::new("stopped"),
+            bound: Mutex::new(Some((bound, pool))),
+            options,
+        })
+    }
+
+    /// work(): the life of one thread of the pool; returns when the server has ended.
+    fn work(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.crew {
+            Some(crew) => crew.work(py, self.application.clone_ref(py), &self.surroundings),
+            None => Ok(()),
+        }
+    }
+
+    /// run(): serves until drained or stopped. To be called on the main thread, once. An exception of a
+    /// signal handler ends it and is raised here.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        let taken = lock(&self.bound).take();
+        let (bound, pool) = taken.ok_or_else(|| PyRuntimeError::new_err("the server runs, or has run"))?;
+        let signals = wake_on_signals(self.watched.clone(), self.handle.clone())?;
+        let before = set_wakeup_descriptor(py, signals.as_raw_fd());
+        // Of a signal that has come since Python was last asked nobody has been told.
+        self.wake();
+        let result = self.serve_application(py, bound, pool);
+        if let Some(crew) = &self.crew {
+            crew.close();
+        }
+        if let Some(before) = before {
+            set_wakeup_descriptor(py, before);
+        }
+        result
+    }
+
+    /// drain(hand_over=False, restart=False): finishes what is being served, and ends. Clients that wait to be accepted
+    /// are left to others that listen on the same sockets, if there are others, or until this process has started again. From
+    /// any thread.
+    #[pyo3(signature = (*, hand_over=false, restart=false))]
+    fn drain(&self, hand_over: bool, restart: bool) {
+        *lock(&self.outcome) = "drained";
+        match (hand_over, restart) {
+            (_, true) => self.handle.restart(),
+            (true, false) => self.handle.hand_over(),
+            (false, false) => self.handle.drain(),
+        }
+    }
+
+    /// stop(): ends at once. From any thread.
+    fn stop(&self) {
+        *lock(&self.outcome) = "stopped";
+        self.handle.stop();
+    }
+
+    /// reopen_logs(): opens the files of logs again, after they were moved away.
+    fn reopen_logs(&self) {
+        if let Some(reopen) = &self.reopen {
+            reopen.reopen();
+        }
+    }
+
+    /// wake(): ends the wait of the event loop, which then looks for signals.
+    fn wake(&self) {
+        self.watched.is_signalled.store(true, Ordering::Release);
+        self.handle.wake();
+    }
+
+    /// Requests handed to the application so far.
+    #[getter]
+    fn requests(&self) -> u64 {
+        self.watched.requests.load(Ordering::Relaxed)
+    }
+
+    /// How it has ended: "drained", "stopped" or "max_requests".
+    #[getter]
+    fn outcome(&self) -> &'static str {
+        *lock(&self.outcome)
+    }
+}
+
+impl PyServer {
+    fn serve_application(&self, py: Python<'_>, bound: BoundServer, pool: Option<Pool>) -> PyResult<()> {
+        self.watch_for_standstill(py)?;
+        if let Some(mut pool) = pool {
+            let mut hooks = pool.hooks();
+            return py.detach(|| self.serve(bound, &mut pool, &mut hooks, Mode::Pool));
+        }
+        let mut inline = Inline::new(py, self.application.clone_ref(py), &self.surroundings)?;
+        self.serve(bound, &mut inline, &mut InlineHooks, Mode::Inline)
+    }
+
+    fn serve(
+        &self,
+        bound: BoundServer,
+        gateway: &mut dyn Gateway,
+        hooks: &mut dyn LoopHooks,
+        mode: Mode,
+    ) -> PyResult<()> {
+        let (watched, handle) = (self.watched.clone(), self.handle.clone());
+        let mut signals = Signals { hooks, mode, watched, handle, raised: None };
+        let mut served = Served {
+            gateway,
+            watched: self.watched.clone(),
+            handle: self.handle.clone(),
+            requests_max: self.requests_max(),
+            supervisor: lock(&self.supervisor).take(),
+            reached: Reached::Nothing,
+        };
+        let ran = bound.run_with_hooks(&mut served as &mut dyn Gateway, &mut signals);
+        if served.reached == Reached::MaxRequests {
+            *lock(&self.outcome) = "max_requests";
+        }
+        if let Some(raised) = signals.raised {
+            return Err(raised);
+        }
+        ran.map_err(|error| PyOSError::new_err(error.to_string()))
+    }
+
+    /// With a share of the jitter that differs from worker to worker; 0 for never.
+    fn requests_max(&self) -> u64 {
+        let wsgi = self.options.extension();
+        if wsgi.max_requests == 0 {
+            return 0;
+        }
+        // The standard library has no random numbers, but random keys for its hash tables.
+        use std::hash::{BuildHasher, Hasher};
+        let random = std::hash::RandomState::new().build_hasher().finish();
+        wsgi.max_requests + random % (wsgi.max_requests_jitter + 1)
+    }
+
+    /// Whoever is stuck is named, if it is a thread of a pool; and a worker that is can only be replaced, by a
+    /// supervisor.
+    fn watch_for_standstill(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(timeout) = unless_zero(self.options.extension().timeout) else { return Ok(()) };
+        let supervisor = lock(&self.supervisor).as_ref().map(File::try_clone).transpose()?;
+        if supervisor.is_some() {
+            // Aborting prints where the application is stuck, unless stderr is nowhere.
+            let _ = py.import("faulthandler").and_then(|faulthandler| faulthandler.call_method0("enable"));
+        }
+        match (&self.crew, supervisor) {
+            (Some(crew), supervisor) => watch_pool(crew.clone(), timeout, supervisor)?,
+            (None, Some(_)) => end_when_stuck(self.watched.clone(), timeout)?,
+            (None, None) => {}
+        }
+        Ok(())
+    }
+}
+
+/// None for the 0 that an operator gives for "any".
+fn unless_zero(time: Duration) -> Option<Duration> {
+    Some(time).filter(|time| !time.is_zero())
+}
+
+/// The server of these options, on these sockets.
+fn assemble(
+    options: &PythonOptions,
+    surroundings: &Surroundings,
+    listeners: Vec<Bound<'_, BoundListener>>,
+) -> PyResult<(Server, Option<ReopenHandle>)> {
+    let mut limits = options.limits().clone();
+    limits.connections_max = cli::make_room_for(limits.connections_max);
+    // The folder for temporary files is one for all workers.
+    let workers = u64::from(options.extension().workers.unwrap_or(1));
+    limits.spool_bytes_max.get_or_insert_with(|| spool_bytes_by_default() / workers);
+    if let Some(timeout) = unless_zero(options.extension().timeout) {
+        // Whoever waits to be read waits for an answer, too: together that is twice the timeout at most.
+        limits.gateway_timeout = limits.gateway_timeout.min(timeout);
+    }
+    let info = ServerInfo {
+        multithread: surroundings.multithread,
+        multiprocess: surroundings.multiprocess,
+        ..ServerInfo::default()
+    };
+    let hold_max = if surroundings.multithread { Duration::ZERO } else { HOLD_MAX };
+    let server = Server::new().limits(limits).info(info).hold_responses(hold_max);
+    cli::keep_what_is_free();
+    let mut server = server.at_low_tide(cli::give_back);
+    for listener in listeners {
+        server = server.listener(listener.get().duplicate()?);
+    }
+    let asked = access_log(options)?;
+    if let Some(log) = asked.log {
+        server = server.access_log(log);
+    }
+    Ok((server, asked.reopen))
+}
+
+/// Lets Python's signal handler write to this descriptor: the one before, or none outside of the main
+/// thread, where there are no signals to hear of.
+fn set_wakeup_descriptor(py: Python<'_>, descriptor: i32) -> Option<i32> {
+    let set = || -> PyResult<i32> {
+        if descriptor >= 0 {
+            py.import("os")?.call_method1("set_blocking", (descriptor, false))?;
+        }
+        py.import("signal")?.call_method1("set_wakeup_fd", (descriptor,))?.extract()
+    };
+    set().ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,171 @@
+//! What was asked for on the command line, and the sockets that it names.
+
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
+
+use tidegate::ListenAddress;
+use tidegate::server::Listener;
+use tidegate_cli as cli;
+
+use crate::adapter::duplicate_descriptor;
+use crate::options::PythonOptions;
+
+/// The options for a WSGI application.
+#[pyclass(frozen, module = "tidegate._tidegate")]
+pub(super) struct Settings {
+    pub options: Arc<PythonOptions>,
+}
+
+impl Settings {
+    pub fn new(options: PythonOptions) -> Settings {
+        Settings { options: Arc::new(options) }
+    }
+}
+
+#[pymethods]
+impl Settings {
+    /// MODULE:APP, as it was named.
+    #[getter]
+    fn application(&self) -> &str {
+        self.options.extension().application.as_deref().unwrap_or_default()
+    }
+
+    #[getter]
+    fn chdir(&self) -> Option<std::path::PathBuf> {
+        self.options.extension().chdir.clone()
+    }
+
+    #[getter]
+    fn pythonpath(&self) -> Vec<String> {
+        self.options.extension().pythonpath.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    /// None: the process serves by itself.
+    #[getter]
+    fn workers(&self) -> Option<u16> {
+        self.options.extension().workers
+    }
+
+    #[getter]
+    fn threads(&self) -> u16 {
+        self.options.extension().threads
+    }
+
+    /// Seconds; 0 for any.
+    #[getter]
+    fn timeout(&self) -> f64 {
+        self.options.extension().timeout.as_secs_f64()
+    }
+
+    /// Seconds.
+    #[getter]
+    fn graceful_timeout(&self) -> f64 {
+        self.options.limits().drain_timeout.as_secs_f64()
+    }
+
+    #[getter]
+    fn max_requests(&self) -> u64 {
+        self.options.extension().max_requests
+    }
+
+    #[getter]
+    fn max_requests_jitter(&self) -> u64 {
+        self.options.extension().max_requests_jitter
+    }
+
+    #[getter]
+    fn pid(&self) -> Option<String> {
+        self.options.extension().pid.as_ref().map(|path| path.display().to_string())
+    }
+
+    #[getter]
+    fn reload(&self) -> bool {
+        self.options.extension().reload
+    }
+
+    #[getter]
+    fn reload_extra_files(&self) -> Vec<String> {
+        self.options.extension().reload_extra_file.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    #[getter]
+    fn preload(&self) -> bool {
+        self.options.extension().preload
+    }
+
+    /// start_log(): lets the log go to stderr, for this process. Harmless twice. What was logged is written before
+    /// the process ends by the functions of `atexit`, or becomes another program after them.
+    fn start_log(&self, py: Python<'_>) -> PyResult<()> {
+        self.options.start_log();
+        let finish =
+            PyCFunction::new_closure(py, None, None, |arguments, _| arguments.py().detach(cli::finish))?;
+        py.import("atexit")?.call_method1("register", (finish,)).map(drop)
+    }
+
+    /// bind() -> list of Listener. OSError with a ready sentence.
+    fn bind(&self, py: Python<'_>) -> PyResult<Vec<BoundListener>> {
+        let bind = |address: &ListenAddress| {
+            let listener = match address {
+                ListenAddress::Descriptor(number) => take_over(py, *number, address)?,
+                address => Listener::bind(address).map_err(|error| PyOSError::new_err(error.to_string()))?,
+            };
+            Ok(BoundListener::new(listener))
+        };
+        self.options.addresses().iter().map(bind).collect()
+    }
+}
+
+/// Takes over a socket that was inherited to be listened on. Whoever has named it has given it up: it is closed, and
+/// a duplicate serves in its place.
+fn take_over(py: Python<'_>, number: RawFd, address: &ListenAddress) -> PyResult<Listener> {
+    let listener = duplicate_descriptor(number)
+        .and_then(Listener::adopt)
+        .map_err(|error| PyOSError::new_err(format!("cannot listen on {address}: {error}")))?;
+    py.import("os")?.call_method1("close", (number,))?;
+    Ok(listener)
+}
+
+/// A listening socket.
+#[pyclass(frozen, name = "Listener", module = "tidegate._tidegate")]
+pub(super) struct BoundListener {
+    /// None once it was given away.
+    listener: Mutex<Option<Listener>>,
+    address: String,
+}
+
+impl BoundListener {
+    fn new(listener: Listener) -> BoundListener {
+        BoundListener { address: listener.address().to_string(), listener: Mutex::new(Some(listener)) }
+    }
+
+    /// A duplicate, for a server.
+    pub fn duplicate(&self) -> std::io::Result<Listener> {
+        match &*self.listener.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(listener) => listener.try_clone(),
+            None => Err(std::io::Error::other("the listener was given away")),
+        }
+    }
+}
+
+#[pymethods]
+impl BoundListener {
+    /// As it is announced, with the real port.
+    #[getter]
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// detach_for_exec() -> int: gives the socket away as a descriptor that programs inherit;
+    /// "fd://N" takes it over there.
+    fn detach_for_exec(&self, py: Python<'_>) -> PyResult<i32> {
+        let taken = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = taken.ok_or_else(|| PyOSError::new_err("the listener was given away before"))?;
+        let descriptor = std::os::fd::IntoRawFd::into_raw_fd(listener.release()?);
+        py.import("os")?.call_method1("set_inheritable", (descriptor, true))?;
+        Ok(descriptor)
+    }
+}

@@ -1,0 +1,13 @@
+//! What the tests of Python applications share with those of the program and of the library: a command as a child
+//! process, and a raw client.
+// Each test crate compiles all of it and uses a part.
+#![allow(dead_code)]
+
+#[path = "../../../../tests/support/loopback.rs"]
+pub mod loopback;
+#[path = "../../../tidegate-cli/tests/support/process.rs"]
+pub mod process;
+#[path = "../../../../tests/support/response.rs"]
+pub mod response;
+#[path = "../../../../tests/support/temp_folder.rs"]
+pub mod temp_folder;

@@ -1,7 +1,0 @@
-//! The program `tidegate`. All of it is in the library, so that the Python package has it, too.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    tidegate::cli::main()
-}
