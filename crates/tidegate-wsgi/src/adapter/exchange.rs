@@ -45,7 +45,7 @@ pub(super) type Waiting = Jobs<Arc<Exchange>, Arc<Exchange>>;
 /// The two threads' common ground.
 pub(super) struct Exchange {
     state: Mutex<State>,
-    /// Blocks were taken, or nobody will take any more.
+    /// All blocks were taken, or nobody will take any more.
     room: Condvar,
     wakeup: Wakeup,
 }
