@@ -28,6 +28,9 @@ const READ_BYTES: usize = 64 << 20;
 const ABANDONED: usize = 200;
 #[cfg(target_os = "linux")]
 const ABANDONED_BYTES: usize = 500_000;
+/// What clients get back who do not wait for it.
+#[cfg(target_os = "linux")]
+const ECHOED_BYTES: usize = 4 << 20;
 /// The account of memory is 8 MiB; allocators keep some of what was given back.
 #[cfg(target_os = "linux")]
 const ABANDONED_SLACK_BYTES: u64 = 24 << 20;
@@ -188,6 +191,32 @@ fn answers_that_nobody_reads_are_not_held() {
     assert!(peak < before + (4 * 2 * 10 + 24) * 1_000_000, "{before} bytes before, {peak} at most");
     drop(unread);
     wait_until("what is free has gone back", || served.resident_bytes() < before + UPLOAD_SLACK_BYTES);
+}
+
+/// Clients that leave while their own content is on its way back to them, in one piece and in blocks that a thread makes.
+#[cfg(target_os = "linux")]
+#[test]
+fn content_on_its_way_back_goes_with_its_client() {
+    let served = Served::start("probe_app:application", Mode::Threads);
+    assert_eq!(served.get("/hello").text(), "hello");
+    let before = served.resident_bytes();
+    for block in ["", "16384", "1000000"] {
+        let head =
+            format!("POST /input_echo?{block} HTTP/1.1\r\nHost: a\r\nContent-Length: {ECHOED_BYTES}\r\n\r\n");
+        let request = [head.as_bytes(), &vec![b'x'; ECHOED_BYTES]].concat();
+        let unread: Vec<Client> = (0..16)
+            .map(|_| {
+                let mut client = served.connect();
+                set_socket_recv_buffer_size(client.try_clone_tcp(), 4096).unwrap();
+                client.send(&request);
+                client
+            })
+            .collect();
+        wait_until("much is held", || served.resident_bytes() > before + 2 * UPLOAD_SLACK_BYTES);
+        drop(unread);
+        assert_eq!(served.get("/hello").text(), "hello");
+        wait_until("it has gone", || served.resident_bytes() < before + UPLOAD_SLACK_BYTES);
+    }
 }
 
 /// A request that stays in its thread until its gate is opened.
