@@ -367,6 +367,23 @@ fn adapters_do_not_know_each_other() {
     }
 }
 
+/// Whatever differs from system to system is a function there.
+#[test]
+fn reactor_asks_in_one_place_which_system_it_is() {
+    let asks = |line: &&str| {
+        line.contains("cfg")
+            && ["\"sockets\"", "target_os", "target_vendor"].iter().any(|what| line.contains(what))
+    };
+    let (of_sys, others): (Vec<_>, Vec<_>) = sources()
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("reactor/"))
+        .partition(|(path, _)| path.starts_with("reactor/sys/"));
+    for (path, source) in others {
+        assert_eq!(source.lines().find(asks), None, "{path}");
+    }
+    assert!(of_sys.iter().any(|(_, source)| source.lines().any(|line| asks(&line))));
+}
+
 #[test]
 fn forbidden_names_are_found_in_every_spelling() {
     check("message/a.rs", "use crate::limits::Limits;", &["message/a.rs names limits"]);

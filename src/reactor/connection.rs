@@ -74,16 +74,26 @@ pub(super) struct Connection<S = Stream> {
     socket: Socket<S>,
     conversation: Conversation,
     output: Output,
-    /// Tells it from those that had its place in the slab before. (Here rather than beside it: so they fill each
-    /// other's gaps.)
-    pub generation: u32,
     /// Bytes held for it that the account of all connections knows of.
     accounted: u32,
+    /// Bits of the [lists](List) that it stands in.
+    lists: u8,
 }
 
-/// Ten thousand of them are 700 KiB. (Where assertions are on, mio's sockets carry a little more.)
-#[cfg(all(target_pointer_width = "64", target_os = "linux", not(debug_assertions)))]
-const _: () = assert!(size_of::<Connection<Stream>>() <= 72);
+/// A list of the loop, in which a connection waits for a turn that no event will bring. It may stand in both: an event
+/// can let it go on before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// It can go on at once.
+    Ready = 1,
+    /// It waits for memory, or for the gateway.
+    Starved = 2,
+}
+
+/// Ten thousand of them are 700 KiB: 72 bytes each, of which mio's socket takes 8. (It carries more on some systems, and
+/// where assertions are on.)
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Connection<Stream>>() - size_of::<Stream>() <= 64);
 
 /// What is on its way to the peer.
 enum Output {
@@ -121,9 +131,19 @@ impl<S: Transport> Connection<S> {
             socket: Socket::new(stream, peer, listener),
             conversation: Conversation::new(now),
             output: Output::Clear,
-            generation: 0,
             accounted: 0,
+            lists: 0,
         }
+    }
+
+    /// Tells it from those that had its place in the slab before.
+    pub fn generation(&self) -> u32 {
+        self.socket.generation
+    }
+
+    /// It gets its place in the slab.
+    pub fn set_generation(&mut self, generation: u32) {
+        self.socket.generation = generation;
     }
 
     /// Takes note of [what an event says](super::socket::signs); whether the connection is still alive.
@@ -131,28 +151,21 @@ impl<S: Transport> Connection<S> {
         self.socket.note(signs)
     }
 
-    /// Whether it must be put into the ready list: it must not stand there twice.
-    pub fn enqueue(&mut self) -> bool {
-        let is_new = !self.socket.readiness.has(Readiness::QUEUED);
-        self.socket.readiness.set(Readiness::QUEUED, true);
+    /// Puts it into a list. Whether it did not stand there before: it must not stand there twice.
+    pub fn enter(&mut self, list: List) -> bool {
+        let is_new = !self.stands_in(list);
+        self.lists |= list as u8;
         is_new
     }
 
-    /// Whether it must be put into the list of those that wait for memory, or for the gateway.
-    pub fn starve(&mut self) -> bool {
-        let is_new = !self.socket.readiness.has(Readiness::STARVED);
-        self.socket.readiness.set(Readiness::STARVED, true);
-        is_new
+    /// Notes that it was taken from a list.
+    pub fn leave(&mut self, list: List) {
+        self.lists &= !(list as u8);
     }
 
-    /// Notes that the connection was taken from that list, since there is more.
-    pub fn relieve(&mut self) {
-        self.socket.readiness.set(Readiness::STARVED, false);
-    }
-
-    /// It was taken from the ready list.
-    pub fn dequeue(&mut self) {
-        self.socket.readiness.set(Readiness::QUEUED, false);
+    /// Whether it stands in a list.
+    pub fn stands_in(&self, list: List) -> bool {
+        self.lists & list as u8 != 0
     }
 
     /// The server shuts down: a last look at the socket, for a request that has just arrived.
@@ -246,7 +259,7 @@ impl<S: Transport> Connection<S> {
     /// it holds nothing, or the application is to move. Who has sent more than was read waits for us, and comes last.
     pub fn holding(&self, id: ConnectionId, now: Moment) -> Option<Holding> {
         let readiness = &self.socket.readiness;
-        let is_unread = readiness.has(Readiness::STARVED) && readiness.has(Readiness::READABLE);
+        let is_unread = self.stands_in(List::Starved) && readiness.has(Readiness::READABLE);
         let moved = match &self.output {
             Output::Backlog(backlog) => Some(backlog.departure.last_byte),
             Output::Clear if is_unread => Some(now),

@@ -91,22 +91,21 @@ impl<S: Transport> Connections<S> {
     pub fn insert(&mut self, mut connection: Connection<S>) -> ConnectionId {
         self.generation = self.generation.wrapping_add(self.stride);
         let generation = self.generation;
+        connection.set_generation(generation);
         // Limits::check keeps the number of connections below 2^31.
-        connection.generation = generation;
         let index = self.slots.insert(connection) as u32;
         self.places = self.places.max(index as usize + 1);
         ConnectionId { index, generation }
     }
 
     pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection<S>> {
-        self.slots.get_mut(id.index as usize).filter(|connection| connection.generation == id.generation)
+        self.slots.get_mut(id.index as usize).filter(|connection| connection.generation() == id.generation)
     }
 
     /// Whose event this is; none if that connection is gone.
     pub fn find(&self, token: Token) -> Option<ConnectionId> {
         let index = token.0 as u32;
-        let generation = self.slots.get(index as usize)?.generation;
-        let id = ConnectionId { index, generation };
+        let id = id_at(index as usize, self.slots.get(index as usize)?);
         (id.token() == token).then_some(id)
     }
 
@@ -126,26 +125,24 @@ impl<S: Transport> Connections<S> {
         let slots = &self.slots;
         let look = |place: usize| {
             let connection = slots.get(place)?;
-            let (standing, from) = connection.makes_room(&around.limits, &silence)?;
-            Some((ConnectionId { index: place as u32, generation: connection.generation }, standing, from))
+            let (standing, since) = connection.makes_room(&around.limits, &silence)?;
+            Some((id_at(place, connection), standing, since))
         };
         self.room.find(self.places.max(1), around.now.moment, looks, look)
     }
 
     /// The memory that connections hold while their peers are to move.
     pub fn holdings(&self, now: Moment) -> Vec<Holding> {
-        let holding = |(index, connection): (usize, &Connection<S>)| {
-            let id = ConnectionId { index: index as u32, generation: connection.generation };
-            connection.holding(id, now)
-        };
-        self.slots.iter().filter_map(holding).collect()
+        let all = self.slots.iter();
+        all.filter_map(|(index, connection)| connection.holding(id_at(index, connection), now)).collect()
     }
 
     pub fn ids(&self) -> Vec<ConnectionId> {
-        let id = |(index, connection): (usize, &Connection<S>)| ConnectionId {
-            index: index as u32,
-            generation: connection.generation,
-        };
-        self.slots.iter().map(id).collect()
+        self.slots.iter().map(|(index, connection)| id_at(index, connection)).collect()
     }
+}
+
+/// The id of the connection at this place.
+fn id_at<S: Transport>(index: usize, connection: &Connection<S>) -> ConnectionId {
+    ConnectionId { index: index as u32, generation: connection.generation() }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::stream::SENDS_FILES;
+use super::sys;
 use crate::conversation::Disk;
 use crate::gateway::{Spool, SpoolFile, SpoolRoom};
 
@@ -48,19 +48,7 @@ struct RoomyFile {
 
 /// The bytes that temporary files may hold by default: a part of what is free. Several processes share it.
 pub fn spool_bytes_by_default() -> u64 {
-    free_bytes(&std::env::temp_dir()).map_or(UNKNOWN_BYTES_MAX, |bytes| bytes / FREE_SHARE)
-}
-
-/// Free bytes there, for others than root.
-#[cfg(feature = "sockets")]
-fn free_bytes(directory: &Path) -> Option<u64> {
-    let system = rustix::fs::statvfs(directory).ok()?;
-    system.f_bavail.checked_mul(system.f_frsize)
-}
-
-#[cfg(not(feature = "sockets"))]
-fn free_bytes(_directory: &Path) -> Option<u64> {
-    None
+    sys::free_bytes(&std::env::temp_dir()).map_or(UNKNOWN_BYTES_MAX, |bytes| bytes / FREE_SHARE)
 }
 
 impl RealDisk {
@@ -133,27 +121,13 @@ impl Spool for RealDisk {
     /// A file that never had a name, where the system has such files; else one whose name was nobody's to guess,
     /// and is gone already.
     fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
-        let file = create_unnamed(&self.directory).or_else(|_| create_named(&self.directory))?;
+        let file = sys::create_unnamed(&self.directory, MODE).or_else(|_| create_named(&self.directory))?;
         Ok(Box::new(RoomyFile { file, position: 0, bytes: 0, room: self.room.clone() }))
     }
 
     fn room(&self) -> SpoolRoom {
         SpoolRoom { bytes_max: self.room.bytes_max, bytes_left: self.room.bytes_left() }
     }
-}
-
-/// Not every file system has files without a name, and what it says then differs; the way with a name meets
-/// again whatever else may be wrong.
-#[cfg(all(feature = "sockets", target_os = "linux"))]
-fn create_unnamed(directory: &Path) -> io::Result<File> {
-    use rustix::fs::{Mode, OFlags, open};
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::EXCL;
-    Ok(open(directory, flags, Mode::from_raw_mode(MODE))?.into())
-}
-
-#[cfg(not(all(feature = "sockets", target_os = "linux")))]
-fn create_unnamed(_directory: &Path) -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn create_named(directory: &Path) -> io::Result<File> {
@@ -189,7 +163,7 @@ impl Disk for RealDisk {
     }
 
     fn sends_files(&self) -> bool {
-        SENDS_FILES
+        sys::SENDS_FILES
     }
 }
 
@@ -216,7 +190,7 @@ mod tests {
         for _ in 0..3 {
             check(create_named(&directory).unwrap());
             // Not every file system has them.
-            create_unnamed(&directory).into_iter().for_each(check);
+            sys::create_unnamed(&directory, MODE).into_iter().for_each(check);
         }
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
         fs::remove_dir(&directory).unwrap();

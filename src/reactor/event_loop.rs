@@ -22,9 +22,8 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::clock::Clock;
-use super::connection::{Cause, Connection, Verdict};
+use super::connection::{Cause, Connection, List, Verdict};
 use super::connections::{ConnectionId, Connections, reserved};
-use super::descriptors;
 use super::disk::{RealDisk, spool_bytes_by_default};
 use super::journal::LoopJournal;
 use super::listener::{Accepted, Accepting, Listener, Listening};
@@ -33,6 +32,7 @@ use super::room::{Found, LOOKS_PER_TURN, Standing};
 use super::shared::{AtLowTide, Settings, Shared};
 use super::shutdown::{Command, Queue, ServerHandle};
 use super::socket::signs;
+use super::sys;
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
 use crate::conversation::{AccessLog, Life, Memory};
@@ -103,7 +103,7 @@ impl EventLoop {
         }
         if let Some(listener) = listeners.first() {
             // Mostly there is no other thread yet, so this is the time when it costs nothing.
-            descriptors::make_room(limits.connections_max, listener);
+            sys::reserve_descriptors(limits.connections_max, listener);
         }
         let clock = Clock::start();
         Ok(EventLoop {
@@ -162,7 +162,7 @@ impl EventLoop {
     ) -> io::Result<()> {
         if let Some(listener) = self.listeners.first() {
             // A process that was forked since has a table of its own, no larger than it had to be.
-            descriptors::make_room(self.limits.connections_max, listener);
+            sys::reserve_descriptors(self.limits.connections_max, listener);
         }
         let connections_max = self.limits.connections_max;
         let spool_bytes_max =
@@ -473,7 +473,7 @@ impl<'g, L: Listening> Running<'g, L> {
             if let Some(id) = self.starved.pop_front()
                 && let Some(connection) = self.connections.get(id)
             {
-                connection.relieve();
+                connection.leave(List::Starved);
                 self.turn(id, Cause::Remainder);
             }
         }
@@ -484,7 +484,7 @@ impl<'g, L: Listening> Running<'g, L> {
         self.relieve();
         for id in first(&mut self.ready, self.budget.remainders) {
             if let Some(connection) = self.connections.get(id) {
-                connection.dequeue();
+                connection.leave(List::Ready);
                 self.turn(id, Cause::Remainder);
             }
         }
@@ -622,8 +622,8 @@ impl<'g, L: Listening> Running<'g, L> {
         match verdict {
             Verdict::Held => return,
             Verdict::Gone => return self.reap(id),
-            Verdict::Again if connection.enqueue() => self.ready.push(id),
-            Verdict::Starved if connection.starve() => self.starved.push_back(id),
+            Verdict::Again if connection.enter(List::Ready) => self.ready.push(id),
+            Verdict::Starved if connection.enter(List::Starved) => self.starved.push_back(id),
             // A connection that has become idle can make room for one that waits.
             Verdict::Keep if is_full => {
                 makes_room = connection.idle_since().is_some();
@@ -725,9 +725,9 @@ impl<'g, L: Listening> Running<'g, L> {
         self.starved.clear();
         for id in self.connections.ids() {
             if let Some(connection) = self.connections.get(id) {
-                connection.relieve();
+                connection.leave(List::Starved);
                 connection.look_again();
-                if connection.enqueue() {
+                if connection.enter(List::Ready) {
                     self.ready.push(id);
                 }
             }

@@ -10,7 +10,7 @@
 use std::fs;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net as unix;
 use std::path::{Path, PathBuf};
@@ -21,15 +21,9 @@ use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 
 use super::address::ListenAddress;
-#[cfg(feature = "sockets")]
-use super::defer_accept::defer_accept;
-use super::defer_accept::{deferral, set_deferral};
 use super::stream::{Stream, Transport};
+use super::sys;
 use crate::now::Moment;
-
-/// Longest queue of connections that wait to be accepted. 4,096: Linux's own limit by default.
-#[cfg(feature = "sockets")]
-const BACKLOG: i32 = 4096;
 
 /// Whether there may be something to accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +141,7 @@ impl Listener {
         let bound = match address {
             ListenAddress::Tcp(address) => bind_tcp(*address).and_then(Listener::own_tcp),
             ListenAddress::Unix(path) => bind_unix(path),
-            ListenAddress::Descriptor(number) => inherited(*number).and_then(Listener::adopt),
+            ListenAddress::Descriptor(number) => sys::inherited(*number).and_then(Listener::adopt),
         };
         bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
     }
@@ -158,16 +152,16 @@ impl Listener {
     /// # Errors
     /// It is no such socket.
     pub fn adopt(descriptor: OwnedFd) -> io::Result<Listener> {
-        check_that_it_listens(&descriptor)?;
+        sys::check_that_it_listens(&descriptor)?;
         // A duplicate is closed in programs that this one starts; what was inherited may not be.
         let listener = net::TcpListener::from(descriptor.try_clone()?);
         if listener.local_addr().is_ok() {
             listener.set_nonblocking(true)?;
-            set_tcp_options(&listener)?;
+            sys::set_listener_options(&listener)?;
             return Listener::of_tcp(TcpListener::from_std(listener), None);
         }
         let listener = unix::UnixListener::from(OwnedFd::from(listener));
-        let path = path_of(&listener.local_addr()?);
+        let path = sys::path_of(&listener.local_addr()?);
         listener.set_nonblocking(true)?;
         Ok(Listener::new(Socket::Unix(UnixListener::from_std(listener), path), None))
     }
@@ -197,7 +191,7 @@ impl Listener {
         let accepting = Accepting::Ready;
         let mut listener =
             Listener { accepting, socket, bound_by, file: None, deferral: 0, stopped_deferral: 0 };
-        listener.deferral = deferral(&listener);
+        listener.deferral = sys::deferral(&listener);
         listener
     }
 
@@ -225,7 +219,7 @@ impl Listener {
     pub(crate) fn sibling(&self) -> io::Result<Listener> {
         match &self.socket {
             Socket::Tcp(listener, local) if self.bound_by == Some(process::id()) => {
-                bind_beside(listener, *local).or_else(|_| self.try_clone())
+                sys::bind_beside(listener, *local).and_then(Listener::own_tcp).or_else(|_| self.try_clone())
             }
             Socket::Tcp(..) | Socket::Unix(..) => self.try_clone(),
         }
@@ -261,10 +255,7 @@ impl Listening for Listener {
     fn accept(&mut self) -> Accepted {
         let accepted = match &self.socket {
             Socket::Tcp(listener, _) => listener.accept().map(|(stream, peer)| {
-                // Inherited from the listener where the feature `sockets` has set it there.
-                if cfg!(not(feature = "sockets")) {
-                    let _ = stream.set_nodelay(true);
-                }
+                sys::set_stream_options(&stream);
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 (Stream::Tcp(stream), Some(peer))
             }),
@@ -288,9 +279,9 @@ impl Listening for Listener {
     }
 
     fn stop_deferring(&mut self) -> bool {
-        let seconds = deferral(self);
+        let seconds = sys::deferral(self);
         if seconds > 0 {
-            set_deferral(self, 0);
+            sys::set_deferral(self, 0);
             self.deferral = 0;
             self.stopped_deferral = seconds;
         }
@@ -322,7 +313,7 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if self.stopped_deferral > 0 {
-            set_deferral(self, self.stopped_deferral);
+            sys::set_deferral(self, self.stopped_deferral);
         }
         // A process that was forked since has only a copy: the path is still served. And it is, too, where another
         // server was started on it before this one ends.
@@ -348,53 +339,6 @@ fn file_id(path: &Path) -> Option<FileId> {
     fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// A duplicate of a descriptor that is known by its number only. The number may belong to another part
-/// of the process, or to nobody: so it is the system that is asked, and nothing taken from anybody.
-#[cfg(all(feature = "sockets", target_os = "linux"))]
-fn inherited(number: RawFd) -> io::Result<OwnedFd> {
-    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-    let own = pidfd_open(getpid(), PidfdFlags::empty());
-    let found = own.and_then(|own| pidfd_getfd(own, number, PidfdGetfdFlags::empty()));
-    found.map_err(|error| {
-        let error = io::Error::from(error);
-        match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
-                let text = format!("the system lets nobody take a descriptor over (pidfd_getfd): {error}");
-                io::Error::new(error.kind(), text)
-            }
-            _ => error,
-        }
-    })
-}
-
-#[cfg(not(all(feature = "sockets", target_os = "linux")))]
-fn inherited(_number: RawFd) -> io::Result<OwnedFd> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "a descriptor cannot be taken over here"))
-}
-
-#[cfg(all(feature = "sockets", not(target_vendor = "apple")))]
-fn check_that_it_listens(descriptor: &OwnedFd) -> io::Result<()> {
-    match rustix::net::sockopt::socket_acceptconn(descriptor)? {
-        true => Ok(()),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen")),
-    }
-}
-
-/// It will be seen when accepting fails. (Apple's systems know the question, SO_ACCEPTCONN, and do not answer it.)
-#[cfg(not(all(feature = "sockets", not(target_vendor = "apple"))))]
-fn check_that_it_listens(_descriptor: &OwnedFd) -> io::Result<()> {
-    Ok(())
-}
-
-/// The path of a unix socket; where it has a name that is none, that name with an `@`, as is usual.
-fn path_of(address: &unix::SocketAddr) -> PathBuf {
-    #[cfg(target_os = "linux")]
-    if let Some(name) = std::os::linux::net::SocketAddrExt::as_abstract_name(address) {
-        return PathBuf::from(format!("@{}", String::from_utf8_lossy(name)));
-    }
-    address.as_pathname().unwrap_or(Path::new("")).to_path_buf()
-}
-
 /// A socket that was left behind by a server that is gone is in the way of the next one. One that does not answer,
 /// since its server is stuck and its queue is full, is not waited for: it is in use.
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
@@ -408,93 +352,15 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Without Nagle's delay, and with keep-alive probes: each connection inherits them, which saves system
-/// calls.
-#[cfg(feature = "sockets")]
-fn set_tcp_options(listener: impl AsFd) -> io::Result<()> {
-    use rustix::net::sockopt;
-    sockopt::set_tcp_nodelay(&listener, true)?;
-    // So that a client that has vanished without a word is noticed in the end, even while its
-    // answer is pending.
-    sockopt::set_socket_keepalive(&listener, true)?;
-    Ok(())
-}
-
-/// Nobody can: connections are told one by one.
-#[cfg(not(feature = "sockets"))]
-fn set_tcp_options(_listener: impl AsFd) -> io::Result<()> {
-    Ok(())
-}
-
-/// With a long queue, and for IPv4 as well where the address is `[::]`.
-#[cfg(feature = "sockets")]
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    or_without_ipv6(open_tcp(address, false), address, bind_tcp)
-}
-
-/// Flags that a socket is made with: it does not block, and programs that are started do not inherit it.
-#[cfg(all(feature = "sockets", not(target_vendor = "apple")))]
-const SOCKET_FLAGS: rustix::net::SocketFlags =
-    rustix::net::SocketFlags::NONBLOCK.union(rustix::net::SocketFlags::CLOEXEC);
-/// Nothing: it is told afterwards.
-#[cfg(all(feature = "sockets", target_vendor = "apple"))]
-const SOCKET_FLAGS: rustix::net::SocketFlags = rustix::net::SocketFlags::empty();
-
-/// `is_shared`: others may be bound to the same address (SO_REUSEPORT).
-#[cfg(feature = "sockets")]
-fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
-    use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
-    use rustix::net::{AddressFamily, SocketType, bind, listen, socket_with, sockopt};
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?;
-    if SOCKET_FLAGS.is_empty() {
-        fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
-        ioctl_fionbio(&socket, true)?;
-    }
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if is_shared {
-        sockopt::set_socket_reuseport(&socket, true)?;
-    }
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, false)?;
-    }
-    set_tcp_options(&socket)?;
-    defer_accept(&socket);
-    bind(&socket, &address)?;
-    listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
-}
-
-/// Elsewhere SO_REUSEPORT gives all connections to the socket that was bound last.
-#[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
-fn bind_beside(listener: &TcpListener, local: SocketAddr) -> io::Result<Listener> {
-    rustix::net::sockopt::set_socket_reuseport(listener, true)?;
-    Listener::own_tcp(open_tcp(local, true)?)
-}
-
-#[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
-fn bind_beside(_listener: &TcpListener, _local: SocketAddr) -> io::Result<Listener> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-#[cfg(not(feature = "sockets"))]
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    or_without_ipv6(TcpListener::bind(address), address, bind_tcp)
-}
-
 /// `:8000` means every address; a machine without IPv6 has only those of IPv4.
-fn or_without_ipv6(
-    bound: io::Result<TcpListener>,
-    address: SocketAddr,
-    bind: fn(SocketAddr) -> io::Result<TcpListener>,
-) -> io::Result<TcpListener> {
-    match bound {
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    match sys::bind_tcp(address) {
         Err(error)
             if address.is_ipv6()
                 && address.ip().is_unspecified()
                 && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
         {
-            bind(SocketAddr::from(([0, 0, 0, 0], address.port())))
+            sys::bind_tcp(SocketAddr::from(([0, 0, 0, 0], address.port())))
         }
         bound => bound,
     }
@@ -503,52 +369,6 @@ fn or_without_ipv6(
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(all(feature = "sockets", target_os = "linux"))]
-    use {
-        crate::{Environ, Server, StartResponse},
-        std::thread,
-        std::time::Instant,
-    };
-
-    /// Those of a socket that others have bound are no less theirs.
-    #[cfg(all(feature = "sockets", target_os = "linux"))]
-    #[test]
-    fn socket_that_others_have_bound_is_left_as_it_is() {
-        let own = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
-        let theirs = net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let adopted = Listener::adopt(theirs.into()).unwrap();
-        for (first, is_own) in [(own, true), (adopted, false)] {
-            let second = first.sibling().unwrap();
-            assert_eq!((deferral(&first) > 0, deferral(&second) > 0), (is_own, is_own));
-            let is_shared = rustix::net::sockopt::socket_reuseport(&first).unwrap();
-            assert_eq!(is_shared, is_own);
-        }
-    }
-
-    /// As workers do that were forked from one process, one of which ends.
-    #[cfg(all(feature = "sockets", target_os = "linux"))]
-    #[test]
-    fn server_that_ends_leaves_its_socket_to_others_as_it_was() {
-        let others = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
-        let before = deferral(&others);
-        let server = Server::new().listener(others.try_clone().unwrap()).bind().unwrap();
-        let handle = server.handle();
-        let serving = thread::spawn(move || {
-            server.serve(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
-                start_response.status(200).send("")
-            })
-        });
-        handle.drain();
-        let begun = Instant::now();
-        let mut was_put_off = false;
-        while !serving.is_finished() {
-            was_put_off |= deferral(&others) == 0;
-            assert!(begun.elapsed() < Duration::from_secs(60), "it ends");
-        }
-        serving.join().unwrap().unwrap();
-        assert!(before > 0 && was_put_off, "it takes who has connected, and only then closes");
-        assert_eq!(deferral(&others), before);
-    }
 
     #[test]
     fn path_that_another_server_has_taken_over_stays() {

@@ -12,6 +12,8 @@
 //!   └── Shared ─────────────── application, limits, clock, scratches, disk, journal
 //! ```
 //!
+//! Which system it is, and whether the feature `sockets` is on, nobody asks but [`sys`].
+//!
 //! # Readiness, in nine sentences
 //!
 //! The system says when a socket *becomes* readable or writable, once: an edge, not a level. It
@@ -30,8 +32,6 @@ mod address;
 mod clock;
 mod connection;
 mod connections;
-mod defer_accept;
-mod descriptors;
 mod disk;
 mod event_loop;
 mod held;
@@ -47,6 +47,7 @@ mod shutdown;
 mod simulation;
 mod socket;
 mod stream;
+mod sys;
 mod talk;
 mod timers;
 mod wakeup_queue;

@@ -21,6 +21,9 @@ pub(super) struct Socket<S = Stream> {
     pub registration: Registration,
     /// By which listener it was accepted.
     pub listener: u16,
+    /// Tells it from those that had its place in the slab before: events name it. (Here rather than beside the place: so
+    /// they fill each other's gaps.)
+    pub generation: u32,
     peer: Peer,
 }
 
@@ -43,6 +46,7 @@ impl<S: Transport> Socket<S> {
             readiness: Readiness::unknown(),
             registration: Registration::None,
             listener,
+            generation: 0,
             peer: peer.into(),
         }
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::socket::{ServerSide, Socket};
 use crate::conversation::Wants;
 use crate::now::Moment;
-use crate::reactor::connection::Connection;
+use crate::reactor::connection::{Connection, List};
 use crate::reactor::connections::ConnectionId;
 use crate::reactor::readiness::Readiness;
 use crate::reactor::shared::Shared;
@@ -108,8 +108,8 @@ impl State {
             is_in_head: connection.conversation().is_in_head(),
             is_untold: connection.conversation().is_to_be_told_of_end(),
             is_lingering: connection.is_lingering(),
-            is_ready: connection.readiness().has(Readiness::QUEUED),
-            is_starved: connection.readiness().has(Readiness::STARVED),
+            is_ready: connection.stands_in(List::Ready),
+            is_starved: connection.stands_in(List::Starved),
             waiting_since: connection.waiting_since(),
             knows_end: connection.readiness().has(Readiness::READ_CLOSED),
             is_held: shared.held.holds(id),

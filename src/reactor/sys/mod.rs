@@ -1,0 +1,60 @@
+//! What the reactor asks of the system beyond std and mio, and every `cfg` that asks which system it is.
+//!
+//! ```text
+//! plain.rs ─── all of it, as std and mio can do it anywhere
+//! sockets.rs ─ what takes rustix, on every unix             ┐ with the feature `sockets`,
+//! linux.rs ─── what Linux and Android alone have            ┘ in place of the same function in plain.rs
+//! ```
+//!
+//! Each file has functions of the same names, and the rest of the reactor calls them without asking where it is. Nothing
+//! that a user sees depends on which of them it gets; only what it costs does. The plain ones are always compiled.
+
+#[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
+mod linux;
+#[cfg_attr(feature = "sockets", allow(dead_code))]
+mod plain;
+#[cfg(feature = "sockets")]
+mod sockets;
+
+use std::os::unix::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+// Names that are imported one by one hide those of a glob.
+#[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
+pub(super) use linux::{
+    SENDS_FILES, bind_beside, create_unnamed, deferral, inherited, reserve_descriptors, send_file, send_more,
+    set_deferral,
+};
+#[allow(unused_imports)]
+pub(super) use plain::*;
+#[cfg(feature = "sockets")]
+pub(super) use sockets::{
+    bind_tcp, check_that_it_listens, free_bytes, reset_on_close, set_listener_options, set_stream_options,
+};
+
+/// Whether a read that did not fill its buffer has drained the socket, so that the read that would
+/// only say `WouldBlock` can be saved (a tenth of the CPU of a request). True on epoll and kqueue,
+/// unless the event has said that the peer has ended: then the end is still to be read, and no
+/// further event will tell. mio does not promise it; where its poll(2) backend is forced, which arms an
+/// event again only on `WouldBlock`, the draining path runs.
+pub(super) const SHORT_READ_DRAINS: bool = cfg!(all(
+    not(mio_unsupported_force_poll_poll),
+    any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+        target_vendor = "apple",
+    )
+));
+
+/// The path of a unix socket; where it has a name that is none, that name with an `@`, as is usual.
+pub(super) fn path_of(address: &SocketAddr) -> PathBuf {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = std::os::linux::net::SocketAddrExt::as_abstract_name(address) {
+        return PathBuf::from(format!("@{}", String::from_utf8_lossy(name)));
+    }
+    address.as_pathname().unwrap_or(Path::new("")).to_path_buf()
+}

@@ -1,0 +1,86 @@
+//! What the reactor asks of the system, as std and mio can do it on every unix.
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use mio::net::{TcpListener, TcpStream};
+
+// Listening
+
+/// Listens on an address. How long its queue is, and whether `[::]` means IPv4 as well, is as std and the system have it.
+pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address)
+}
+
+/// Listens on an address that another socket listens on, too, and shares its connections. Nobody can.
+pub fn bind_beside(_listener: &TcpListener, _local: SocketAddr) -> io::Result<TcpListener> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Sets what connections inherit from their listener. Nothing: they are [told](set_stream_options) one by one.
+pub fn set_listener_options(_listener: impl AsFd) -> io::Result<()> {
+    Ok(())
+}
+
+/// Sets what a connection has not inherited: it sends without Nagle's delay.
+pub fn set_stream_options(stream: &TcpStream) {
+    // It goes without where this fails.
+    let _ = stream.set_nodelay(true);
+}
+
+/// An error where a socket does not listen. It is believed here: accepting will fail.
+pub fn check_that_it_listens(_descriptor: &impl AsFd) -> io::Result<()> {
+    Ok(())
+}
+
+/// Duplicates a descriptor that is known by its number only. Nobody can.
+pub fn inherited(_number: RawFd) -> io::Result<OwnedFd> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "a descriptor cannot be taken over here"))
+}
+
+/// For how many seconds a connection without a request stays with the system. Other systems than Linux have nothing
+/// like it, or nothing that gives up waiting.
+pub fn deferral(_socket: &impl AsFd) -> u32 {
+    0
+}
+
+/// Sets that, where there is something to set.
+pub fn set_deferral(_socket: &impl AsFd, _seconds: u32) {}
+
+/// Makes room for so many descriptors. The table grows by itself, without waiting, or nothing is known of it.
+pub fn reserve_descriptors(_count: usize, _any: impl AsFd) {}
+
+// Connections
+
+/// Whether [`send_file`] sends files. (The calls of macOS and the BSDs that have this name are others, and rustix has none
+/// of them.)
+pub const SENDS_FILES: bool = false;
+
+/// Sends part of a file without reading it.
+pub fn send_file(_socket: impl AsFd, _file: &File, _offset: u64, _bytes: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Sends bytes that may wait for more to follow at once, so that they share a packet. Here they do not wait.
+pub fn send_more(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    io::Write::write(&mut stream, bytes)
+}
+
+/// Makes the close that follows a reset. Here it stays an ordinary end, and a client of HTTP/1.0 cannot tell a broken
+/// answer without length from a whole one.
+pub fn reset_on_close(_stream: &TcpStream) {}
+
+// The disk
+
+/// Free bytes in a folder, for others than root; none where the system does not say.
+pub fn free_bytes(_directory: &Path) -> Option<u64> {
+    None
+}
+
+/// Creates a file that never has a name. Nobody can: the way with a name is taken.
+pub fn create_unnamed(_directory: &Path, _mode: u32) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}

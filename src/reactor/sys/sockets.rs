@@ -1,0 +1,92 @@
+//! What sockets and disks of every unix can do, and std does not offer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+
+use super::set_deferral;
+
+/// Longest queue of connections that wait to be accepted. 4,096: Linux's own limit by default.
+const BACKLOG: i32 = 4096;
+
+/// How long a connection without a request stays with the system. 1 s: the shortest there is, and nobody's
+/// timeout is put off by more, unless a segment is lost: a second SYN-ACK and its answer end the wait.
+const DEFER_ACCEPT_SECONDS: u32 = 1;
+
+/// Flags that a socket is made with: it does not block, and programs that are started do not inherit it.
+#[cfg(not(target_vendor = "apple"))]
+const SOCKET_FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+/// Nothing: it is told afterwards.
+#[cfg(target_vendor = "apple")]
+const SOCKET_FLAGS: SocketFlags = SocketFlags::empty();
+
+/// Listens on an address, with a long queue, and for IPv4 as well where it is `[::]`.
+pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    open_tcp(address, false)
+}
+
+/// `is_shared`: others may be bound to the same address (SO_REUSEPORT).
+pub fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
+    use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?;
+    if SOCKET_FLAGS.is_empty() {
+        fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+        ioctl_fionbio(&socket, true)?;
+    }
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if is_shared {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    set_listener_options(&socket)?;
+    // To be set before it listens.
+    set_deferral(&socket, DEFER_ACCEPT_SECONDS);
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Sends without Nagle's delay, and with keep-alive probes: each connection inherits both, which saves system calls.
+pub fn set_listener_options(listener: impl AsFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(&listener, true)?;
+    // So that a client that has vanished without a word is noticed in the end, even while its
+    // answer is pending.
+    sockopt::set_socket_keepalive(&listener, true)?;
+    Ok(())
+}
+
+/// Sets nothing: a connection has inherited all.
+pub fn set_stream_options(_stream: &TcpStream) {}
+
+/// An error where a socket does not listen.
+#[cfg(not(target_vendor = "apple"))]
+pub fn check_that_it_listens(descriptor: &impl AsFd) -> io::Result<()> {
+    match sockopt::socket_acceptconn(descriptor)? {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket does not listen")),
+    }
+}
+
+/// Apple's systems know the question, SO_ACCEPTCONN, and do not answer it.
+#[cfg(target_vendor = "apple")]
+pub use super::plain::check_that_it_listens;
+
+/// Makes the close that follows a reset.
+pub fn reset_on_close(stream: &TcpStream) {
+    // The close itself follows in any case.
+    let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+}
+
+/// Free bytes in a folder, for others than root.
+pub fn free_bytes(directory: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(directory).ok()?;
+    system.f_bavail.checked_mul(system.f_frsize)
+}
