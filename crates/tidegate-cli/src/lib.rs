@@ -103,7 +103,7 @@ fn serve<E: Extension>(options: &Options<E>, folder: Option<&Path>) -> Result<()
     };
     let gateway = |_: usize| -> io::Result<Box<dyn Gateway>> {
         match folder {
-            None => Ok(Box::new(welcome::Welcome::new())),
+            None => Ok(Box::new(welcome::Welcome)),
             Some(folder) => {
                 open_folder(folder).map(|files| Box::new(files) as Box<dyn Gateway>).map_err(io::Error::other)
             }

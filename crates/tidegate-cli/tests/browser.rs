@@ -182,10 +182,8 @@ fn check_upload(browser: &Browser, program: &Program, file: &Path) {
     browser.wait_for("document.readyState === 'complete'");
     let text = browser.evaluate("document.body.innerText");
     let text = text.as_str().unwrap();
-    for word in ["multipart/form-data", "tide & time.bin", "9 bytes", "cbf43926", "Grüße <vom> Deich"] {
-        // The beginning of a part is shown byte by byte.
-        let escaped = word.as_bytes().escape_ascii().to_string();
-        assert!(text.contains(word) || text.contains(&escaped), "no {word} in {text}");
+    for word in ["multipart/form-data", "tide & time.bin", "123456789", "Grüße <vom> Deich"] {
+        assert!(text.contains(word), "no {word} in {text}");
     }
 }
 

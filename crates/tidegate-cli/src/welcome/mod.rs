@@ -5,40 +5,32 @@
 //! | `/` | content at hand, and the environ of the request |
 //! | `/stream` | content that is drawn piece by piece, as it comes into being |
 //! | `/slow` | an answer that comes later, while others are served |
-//! | `/upload` | request content, read in another thread |
+//! | `/upload` | request content, as it arrives |
 //! | `/fail` | an application that panics, and harms nobody |
 //!
 //! Everything foreign that is shown is escaped, and a strict Content-Security-Policy stands behind
 //! that. The pages load nothing from anywhere else.
 
 mod late;
-mod multipart;
 mod page;
 mod tide;
-mod upload;
+
+use std::io::Read;
 
 use tidegate::gateway::{Admission, Body, Environ, Gateway, GatewayError, ResponseHead, StartResponse};
 use tidegate::message::Method;
 
 use self::late::LateAnswer;
 use self::tide::Tide;
-use self::upload::UploadDesk;
 
 const STYLE: &[u8] = include_bytes!("style.css");
 const ICON: &[u8] = include_bytes!("icon.svg");
 
-/// The welcome application.
-#[derive(Default)]
-pub struct Welcome {
-    uploads: UploadDesk,
-}
+/// How much of an upload is read and shown. 1 KiB: enough to see the first fields of a form.
+const BEGINNING_BYTES: u64 = 1024;
 
-impl Welcome {
-    /// Ready to be called.
-    pub fn new() -> Welcome {
-        Welcome::default()
-    }
-}
+/// The welcome application.
+pub struct Welcome;
 
 impl Gateway for Welcome {
     fn call(
@@ -49,7 +41,7 @@ impl Gateway for Welcome {
         let path = environ.get("PATH_INFO").unwrap_or_default();
         let is_get = matches!(environ.method(), Method::GET | Method::HEAD);
         match (&*path, environ.method()) {
-            (b"/upload", Method::POST | Method::PUT) => self.uploads.receive(environ, start_response),
+            (b"/upload", Method::POST | Method::PUT) => show_upload(environ, start_response),
             (b"/upload", _) if !is_get => refuse(start_response, "GET, HEAD, POST, PUT"),
             _ if !is_get => refuse(start_response, "GET, HEAD"),
             (b"" | b"/", _) => page_head(start_response, 200).send(page::home(environ)),
@@ -66,13 +58,20 @@ impl Gateway for Welcome {
         }
     }
 
-    /// Only the desk for uploads reads content.
+    /// Only `/upload` reads content.
     fn admit(&self, environ: &Environ<'_>) -> Admission {
         match (&*environ.path_info(), environ.method()) {
             (b"/upload", Method::POST | Method::PUT) => Admission::Collect,
             _ => Admission::FromHead,
         }
     }
+}
+
+/// Shows what has arrived. However long it is, only its beginning is read, so nobody waits for that.
+fn show_upload(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    let mut beginning = Vec::new();
+    environ.content().take(BEGINNING_BYTES).read_to_end(&mut beginning)?;
+    page_head(start_response, 200).send(page::upload_report(environ, &beginning))
 }
 
 /// Begins a page. It shows what this very request was, so nobody may keep it.
