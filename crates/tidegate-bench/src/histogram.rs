@@ -1,99 +1,58 @@
-//! How long things took: counts in buckets that are narrow where times are short.
-//!
-//! Buckets are exact to the nanosecond up to [`EXACT`], and from there on each power of two is cut
-//! into 1024 equal ones: every value is told to within one thousandth of itself (three significant
-//! digits, as with HdrHistogram), and memory is bounded whatever the number of values: 262 KiB.
-//!
-//! ```text
-//! value       0 … 2047 │ 2048 … 4095 │ 4096 … 8191 │ …  2^42 ns are 73 minutes
-//! bucket is      1 ns   │    2 ns     │    4 ns     │
-//! ```
+//! How long things took, to three digits and in bounded memory: HdrHistogram, of durations.
 
 use std::time::Duration;
 
-/// Values below it, in nanoseconds, have a bucket each.
-const EXACT: u64 = 1 << EXACT_BITS;
-const EXACT_BITS: u32 = 11;
-/// Buckets of each power of two beyond.
-const BUCKETS_PER_DOUBLING: usize = 1 << (EXACT_BITS - 1);
-/// The longest that is told apart; whatever is longer counts as this long.
-const LONGEST: u64 = (1 << LONGEST_BITS) - 1;
-const LONGEST_BITS: u32 = 42;
-const BUCKETS: usize = EXACT as usize + (LONGEST_BITS - EXACT_BITS) as usize * BUCKETS_PER_DOUBLING;
+use hdrhistogram::Histogram as Counts;
+
+/// The longest that is told apart, in nanoseconds: 73 minutes. Whatever is longer counts as this long.
+const LONGEST: u64 = (1 << 42) - 1;
+/// Every value is told to within one thousandth of itself.
+const DIGITS: u8 = 3;
 
 /// Counts of durations.
 #[derive(Clone, Debug)]
 pub(super) struct Histogram {
-    counts: Vec<u64>,
-    total: u64,
+    counts: Counts<u64>,
+    /// Counts tell it to three digits only, as everything else.
     longest: u64,
 }
 
 impl Histogram {
     pub fn new() -> Histogram {
-        Histogram { counts: vec![0; BUCKETS], total: 0, longest: 0 }
+        let counts = Counts::new_with_bounds(1, LONGEST, DIGITS).expect("constants that make sense");
+        Histogram { counts, longest: 0 }
     }
 
     /// Counts one value.
     pub fn record(&mut self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(LONGEST).min(LONGEST);
-        self.counts[bucket(nanos)] += 1;
-        self.total += 1;
+        self.counts.saturating_record(nanos);
         self.longest = self.longest.max(nanos);
     }
 
     /// Counts what another has counted, too.
     pub fn merge(&mut self, other: &Histogram) {
-        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
-        }
-        self.total += other.total;
+        self.counts.add(&other.counts).expect("the same bounds");
         self.longest = self.longest.max(other.longest);
     }
 
     /// How many values were counted.
     pub fn total(&self) -> u64 {
-        self.total
+        self.counts.len()
     }
 
-    /// The time within which this share of the values lies (0 to 1): the end of the bucket of the
-    /// first value that no smaller share holds. Without values it is zero.
+    /// The time within which this share of the values lies (0 to 1). Without values it is zero.
     pub fn quantile(&self, share: f64) -> Duration {
-        // Shares that a reader knows as decimals are none in binary: without the small step back
-        // 0.999 of 1000 would be the 1000th.
-        let rank = (share * self.total as f64 - 1e-6).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        for (index, count) in self.counts.iter().enumerate() {
-            seen += count;
-            if seen >= rank {
-                return Duration::from_nanos(bucket_end(index).min(self.longest));
-            }
-        }
-        self.longest()
+        // Shares that a reader knows as decimals are none in binary: without the small step back 0.999 of 1000 could be
+        // the 1000th. And of none at all the least value would be told by the lower end of its bucket.
+        let share = (share - 1e-6 / self.total().max(1) as f64).max(f64::MIN_POSITIVE);
+        Duration::from_nanos(self.counts.value_at_quantile(share).min(self.longest))
     }
 
     /// The longest value, exactly.
     pub fn longest(&self) -> Duration {
         Duration::from_nanos(self.longest)
     }
-}
-
-fn bucket(nanos: u64) -> usize {
-    if nanos < EXACT {
-        return nanos as usize;
-    }
-    // How often the value can be halved until it has as many bits as an exact one.
-    let halvings = u64::BITS - nanos.leading_zeros() - EXACT_BITS;
-    let within = (nanos >> halvings) as usize - BUCKETS_PER_DOUBLING;
-    EXACT as usize + (halvings as usize - 1) * BUCKETS_PER_DOUBLING + within
-}
-
-/// The largest value of a bucket.
-fn bucket_end(index: usize) -> u64 {
-    let Some(beyond) = index.checked_sub(EXACT as usize) else { return index as u64 };
-    let halvings = beyond / BUCKETS_PER_DOUBLING + 1;
-    let within = beyond % BUCKETS_PER_DOUBLING + BUCKETS_PER_DOUBLING;
-    ((within as u64 + 1) << halvings) - 1
 }
 
 #[cfg(test)]
@@ -138,19 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn buckets_follow_each_other_without_gap_or_overlap() {
-        for index in 1..BUCKETS {
-            let first = bucket_end(index - 1) + 1;
-            assert_eq!((bucket(first), bucket(bucket_end(index))), (index, index));
-        }
-        assert_eq!(bucket(LONGEST), BUCKETS - 1);
-    }
-
-    #[test]
     fn value_beyond_the_longest_counts_as_the_longest() {
         let mut histogram = Histogram::new();
         histogram.record(Duration::MAX);
         assert_eq!(histogram.quantile(0.5), Duration::from_nanos(LONGEST));
+        assert_eq!(histogram.longest(), Duration::from_nanos(LONGEST));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Sizes and times as people tell them: `64k`, `1MiB`, `500ms`, `1m`.
-//!
-//! They are read exactly or not at all, and shown as they can be read again.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// How sizes are read: all units are powers of 1024.
+const SIZES: parse_size::Config = parse_size::Config::new().with_binary();
+
+const TOO_MUCH: &str = "that is more than can be counted";
 
 /// A number of bytes, told with a binary unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,22 +34,18 @@ impl Size {
 }
 
 impl FromStr for Size {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Size, String> {
-        let (number, unit) = split_unit(text);
-        let factor = match unit.to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kb" | "kib" => 1 << 10,
-            "m" | "mb" | "mib" => 1 << 20,
-            "g" | "gb" | "gib" => 1 << 30,
-            "t" | "tb" | "tib" => 1 << 40,
-            _ => return Err("a size is a whole number of bytes, or with a unit: 64k, 1MiB".into()),
-        };
-        scale(number, factor, "a size is a whole number of bytes, or with a unit: 64k, 1MiB").map(Size)
+    fn from_str(text: &str) -> Result<Size, &'static str> {
+        match SIZES.parse_size(text) {
+            Ok(bytes) => Ok(Size(bytes)),
+            Err(parse_size::Error::PosOverflow) => Err(TOO_MUCH),
+            Err(_) => Err("a size is a number of bytes, or with a unit: 64k, 1MiB"),
+        }
     }
 }
 
+/// Exactly, and as it can be read again.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |&&(_, bytes): &&(&str, u64)| self.0 >= bytes && self.0.is_multiple_of(bytes);
@@ -61,8 +60,6 @@ impl fmt::Display for Size {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(Duration);
 
-const SPAN_HELP: &str = "a time is a number of seconds, or with a unit: 30, 0.5, 500ms, 30s, 1m, 2h";
-
 impl Span {
     /// A length of time as a span.
     pub fn from_time(time: Duration) -> Span {
@@ -76,32 +73,26 @@ impl Span {
 }
 
 impl FromStr for Span {
-    type Err = String;
+    type Err = &'static str;
 
     /// To the millisecond: what is finer is refused, so that nothing but zero comes to zero.
-    fn from_str(text: &str) -> Result<Span, String> {
-        let (number, unit) = split_unit(text);
-        let millis = match unit.to_ascii_lowercase().as_str() {
-            "ms" => 1,
-            "" | "s" => 1_000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            _ => return Err(SPAN_HELP.into()),
-        };
-        Ok(Span(Duration::from_millis(scale_decimal(number, millis, SPAN_HELP)?)))
+    fn from_str(text: &str) -> Result<Span, &'static str> {
+        let unit = if text.ends_with(|last: char| last.is_ascii_digit()) { "s" } else { "" };
+        // A capital M is a minute, not a month.
+        let text = text.to_ascii_lowercase() + unit;
+        let time = humantime::parse_duration(&text)
+            .ok()
+            .filter(|time| time.subsec_nanos().is_multiple_of(1_000_000));
+        let time =
+            time.ok_or("a time is a number of seconds, or with a unit: 30, 0.5, 500ms, 30s, 1m, 2h")?;
+        u64::try_from(time.as_millis()).map(|_| Span(time)).map_err(|_| TOO_MUCH)
     }
 }
 
+/// As it can be read again.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        match millis {
-            _ if !millis.is_multiple_of(1_000) => write!(f, "{millis}ms"),
-            _ if millis >= 120_000 && millis.is_multiple_of(60_000) => {
-                write!(f, "{}m", millis / 60_000)
-            }
-            _ => write!(f, "{}s", millis / 1_000),
-        }
+        humantime::format_duration(self.0).fmt(f)
     }
 }
 
@@ -111,6 +102,10 @@ pub(crate) struct Rate {
     thousandths: u64,
 }
 
+/// How rates are read: as sizes without a unit, of which one is a thousand thousandths. (As `f64` is read they would make
+/// the program 20 kB larger.)
+const RATES: parse_size::Config = parse_size::Config::new().with_default_factor(1_000);
+
 impl Rate {
     pub(crate) fn per_second(self) -> f64 {
         self.thousandths as f64 / 1_000.0
@@ -118,41 +113,14 @@ impl Rate {
 }
 
 impl FromStr for Rate {
-    type Err = String;
+    type Err = &'static str;
 
-    /// To the thousandth. (Not as `f64` is read: that would make the program 20 kB larger.)
-    fn from_str(text: &str) -> Result<Rate, String> {
-        let help = "a rate is a number of requests a second: 10000, 0.5";
-        Ok(Rate { thousandths: scale_decimal(text, 1_000, help)? })
+    fn from_str(text: &str) -> Result<Rate, &'static str> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let thousandths = RATES.parse_size(text).ok().filter(|_| is_plain);
+        let rate = thousandths.map(|thousandths| Rate { thousandths });
+        rate.ok_or("a rate is a number of requests a second: 10000, 0.5")
     }
-}
-
-/// `64k` → `64` and `k`.
-fn split_unit(text: &str) -> (&str, &str) {
-    let end = text.bytes().position(|byte| !byte.is_ascii_digit() && byte != b'.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    (number, unit.trim_start())
-}
-
-const TOO_MUCH: &str = "that is more than can be counted";
-
-/// The same for a number with a fraction, if what it comes to has none.
-fn scale_decimal(number: &str, factor: u64, help: &str) -> Result<u64, String> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let whole = scale(whole, factor, help)?;
-    // 0.125 h are 125 × 3,600,000 ÷ 10³ ms.
-    let parts = scale(fraction, factor, help)?;
-    let divisor = u32::try_from(fraction.len()).ok().and_then(|digits| 10_u64.checked_pow(digits));
-    let divisor = divisor.filter(|divisor| parts.is_multiple_of(*divisor)).ok_or(help)?;
-    whole.checked_add(parts / divisor).ok_or_else(|| TOO_MUCH.to_string())
-}
-
-fn scale(number: &str, factor: u64, help: &str) -> Result<u64, String> {
-    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(help.to_string());
-    }
-    let scaled = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    scaled.ok_or_else(|| TOO_MUCH.to_string())
 }
 
 #[cfg(test)]
@@ -176,8 +144,9 @@ mod tests {
         check_size("64 KiB", Some(65_536));
         check_size("1MiB", Some(1 << 20));
         check_size("2G", Some(2 << 30));
+        check_size("1.5M", Some(3 << 19));
         check_size("16777215t", Some(16_777_215 << 40));
-        for bad in ["", "k", "-1", "+1", "1.5M", "1x", "1 M B", "16777216t", "99999999999999999999"] {
+        for bad in ["", "k", "-1", "+1", "1x", "1 M B", "16777216t", "99999999999999999999"] {
             check_size(bad, None);
         }
     }
@@ -195,6 +164,10 @@ mod tests {
         check_span("30s", Some(30_000));
         check_span("1m", Some(60_000));
         check_span("2h", Some(7_200_000));
+        check_span("1M", Some(60_000));
+        check_span("2min", Some(120_000));
+        check_span("1m 30s", Some(90_000));
+        check_span("1d", Some(86_400_000));
         for bad in [
             "",
             "s",
@@ -205,7 +178,9 @@ mod tests {
             "-1s",
             "0.0001",
             "0.5ms",
-            "1d",
+            "1 parsec",
+            "1h 1us",
+            "5000000000000000000h",
             "1ss",
             "99999999999999999999s",
         ] {
@@ -218,9 +193,7 @@ mod tests {
         for (text, expected) in [("10000", Some(10_000.0)), ("0.5", Some(0.5)), ("2.125", Some(2.125))] {
             assert_eq!(text.parse().ok().map(Rate::per_second), expected, "{text}");
         }
-        for bad in
-            ["", "fast", "-1", "+1", "1.+5", "1e3", "0.0001", ".5", "inf", "10k", "99999999999999999999"]
-        {
+        for bad in ["", "fast", "-1", "+1", "1.+5", "1e3", ".5", "inf", "10k", "99999999999999999999"] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
     }
@@ -230,7 +203,7 @@ mod tests {
         for text in ["0", "500", "8KiB", "1GiB", "1025", "3TiB"] {
             assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
         }
-        for text in ["0s", "500ms", "75s", "60s", "5m", "1500ms"] {
+        for text in ["0s", "500ms", "1m 15s", "1m", "5m", "1s 500ms"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
     }

@@ -90,7 +90,7 @@ fn wrong_command_line_is_refused_with_status_2() {
     check_failure(&["--listen", "fd://three"], 2, &["three", "descriptor", "--listen"]);
     check_failure(&["--listen", "127.0.0.1:99999"], 2, &["127.0.0.1:99999"]);
     check_failure(&["--body-max", "1.5x"], 2, &["1.5x", "--body-max", "a size is"]);
-    check_failure(&["--head-timeout", "5d"], 2, &["--head-timeout", "30s"]);
+    check_failure(&["--head-timeout", "5x"], 2, &["--head-timeout", "30s"]);
     check_failure(&["--log-level", "loud"], 2, &["loud", "warn"]);
     check_failure(&["--access-log", "xml"], 2, &["xml", "combined"]);
     check_failure(&["--fields-max", "0"], 2, &["--fields-max"]);

@@ -124,7 +124,7 @@ be loaded.";
     }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+fn time(text: &str) -> Result<Duration, &'static str> {
     text.parse().map(Span::time)
 }
 
