@@ -30,8 +30,10 @@ use std::time::Duration;
 pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, ServerInfo, StartResponse};
 use crate::limits::Limits;
-use crate::reactor::{AtLowTide, EventLoop};
-pub use crate::reactor::{InvalidAddress, ListenAddress, Listener, ServerHandle, spool_bytes_by_default};
+use crate::reactor::{AtLowTide, BoundLoop};
+pub use crate::reactor::{
+    GuestLoop, InvalidAddress, ListenAddress, Listener, ServerHandle, spool_bytes_by_default,
+};
 
 /// Most addresses of one server.
 const LISTENERS_MAX: usize = 1024;
@@ -181,7 +183,7 @@ impl Server {
         sets.insert(0, listeners);
         let new_loop = |listeners| {
             let log = logs.pop().flatten();
-            let mut event_loop = EventLoop::new(listeners, limits.clone(), self.info.clone(), log)?;
+            let mut event_loop = BoundLoop::new(listeners, limits.clone(), self.info.clone(), log)?;
             event_loop.hold_responses(self.hold_max);
             if let Some(act) = &self.at_low_tide {
                 event_loop.at_low_tide(act.clone());
@@ -189,7 +191,7 @@ impl Server {
             Ok(event_loop)
         };
         let mut loops = sets.into_iter().map(new_loop).collect::<io::Result<Vec<_>>>()?;
-        EventLoop::join(&mut loops);
+        BoundLoop::join(&mut loops);
         Ok(BoundServer { loops })
     }
 }
@@ -197,7 +199,7 @@ impl Server {
 /// A server whose addresses are bound.
 pub struct BoundServer {
     /// One at least.
-    loops: Vec<EventLoop>,
+    loops: Vec<BoundLoop>,
 }
 
 impl BoundServer {
@@ -216,26 +218,32 @@ impl BoundServer {
     /// # Errors
     /// What waiting for events says; nothing that a client or the application does ends a server.
     /// A server with several reactors needs a gateway for each: [`BoundServer::run_each`].
-    pub fn run(self, mut gateway: impl Gateway) -> io::Result<()> {
-        self.run_only(&mut gateway, None)
+    pub fn run(self, gateway: impl Gateway) -> io::Result<()> {
+        self.into_only()?.start(Box::new(gateway), None)?.run()
     }
 
     /// As [`BoundServer::run`], with somebody who takes part in the event loop: see [`LoopHooks`].
     ///
     /// # Errors
     /// As [`BoundServer::run`].
-    pub fn run_with_hooks(self, mut gateway: impl Gateway, mut hooks: impl LoopHooks) -> io::Result<()> {
-        self.run_only(&mut gateway, Some(&mut hooks))
+    pub fn run_with_hooks(self, gateway: impl Gateway, hooks: impl LoopHooks) -> io::Result<()> {
+        self.into_only()?.start(Box::new(gateway), Some(Box::new(hooks)))?.run()
     }
 
-    fn run_only<'g>(
-        mut self,
-        gateway: &'g mut dyn Gateway,
-        hooks: Option<&'g mut dyn LoopHooks>,
-    ) -> io::Result<()> {
+    /// Serves from the event loop of somebody else, who waits and gives it turns: see [`GuestLoop`].
+    ///
+    /// # Errors
+    /// As for [`BoundServer::run`]; or no descriptor is left; or the system has none that can be polled for events, as
+    /// those without epoll or kqueue.
+    pub fn into_loop<'g>(self, gateway: impl Gateway + 'g) -> io::Result<GuestLoop<'g>> {
+        GuestLoop::new(self.into_only()?.start(Box::new(gateway), None)?)
+    }
+
+    /// The only event loop.
+    fn into_only(mut self) -> io::Result<BoundLoop> {
         self.log_addresses();
         match (self.loops.pop(), &self.loops[..]) {
-            (Some(only), []) => only.run(gateway, hooks),
+            (Some(only), []) => Ok(only),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "several reactors need a gateway each")),
         }
     }
@@ -265,9 +273,9 @@ impl BoundServer {
     {
         self.log_addresses();
         let gateway = &gateway;
-        let run = |number: usize, event_loop: EventLoop| {
+        let run = |number: usize, event_loop: BoundLoop| {
             let others = StopOthers(event_loop.handle());
-            let ran = gateway(number).and_then(|mut gateway| event_loop.run(&mut gateway, None));
+            let ran = gateway(number).and_then(|gateway| event_loop.start(Box::new(gateway), None)?.run());
             if ran.is_ok() {
                 std::mem::forget(others);
             }
@@ -276,7 +284,7 @@ impl BoundServer {
         std::thread::scope(|scope| {
             let mut loops = self.loops.into_iter().enumerate();
             let first = loops.next();
-            let spawn = |(number, event_loop): (usize, EventLoop)| {
+            let spawn = |(number, event_loop): (usize, BoundLoop)| {
                 let others = StopOthers(event_loop.handle());
                 let thread = std::thread::Builder::new().name(format!("reactor-{number}"));
                 let spawned = thread.spawn_scoped(scope, move || run(number, event_loop));

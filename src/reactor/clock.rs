@@ -25,6 +25,11 @@ impl Clock {
     pub fn moment(&self) -> Moment {
         Moment::from_start(self.started.elapsed())
     }
+
+    /// What the system calls a moment; none where that is too far away for it.
+    pub fn instant(&self, moment: Moment) -> Option<Instant> {
+        self.started.checked_add(moment.since(Moment::START))
+    }
 }
 
 impl Watch for Clock {

@@ -8,34 +8,29 @@
 //!                                           └─────────┴── Connection::turn ───┴───────────┘
 //! ```
 //!
-//! Every loop over something from outside has a budget, so that no storm of accepts, wake-ups or
-//! expiries lets the others wait. Whoever stops early owns the remainder: no edge comes for what is
-//! already there, so it is put into the ready list, and the next wait does not wait.
+//! What the parts of a turn do stands in [`running`](super::running); here they are brought into their order. Who waits
+//! is either this loop ([`EventLoop::run`]) or [somebody else's](super::guest), which then asks for a turn.
 
-use std::collections::VecDeque;
 use std::io;
-use std::mem;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Waker};
 
 use super::clock::Clock;
-use super::connection::{Cause, Connection, List, Verdict};
-use super::connections::{ConnectionId, Connections, reserved};
+use super::connections::Connections;
 use super::disk::{RealDisk, spool_bytes_by_default};
 use super::journal::LoopJournal;
-use super::listener::{Accepted, Accepting, Listener, Listening};
-use super::pressure::{SPILLED_BYTES_MAX, STALL_MAX, Tide, most_expensive};
-use super::room::{Found, LOOKS_PER_TURN, Standing};
+use super::listener::Listener;
+use super::running::{Patience, Running, WAKER, listener_token};
 use super::shared::{AtLowTide, Settings, Shared};
-use super::shutdown::{Command, Queue, ServerHandle};
+use super::shutdown::ServerHandle;
 use super::socket::signs;
 use super::sys;
-use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
-use crate::conversation::{AccessLog, Life, Memory};
+use crate::conversation::AccessLog;
 use crate::gateway::{Gateway, LoopHooks, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Moment;
@@ -43,37 +38,9 @@ use crate::now::Moment;
 /// Events taken from the system at a time. 128: more gain nothing, and bound the turn less. Each can be the
 /// end of a connection, which takes some 12 µs.
 const EVENTS_PER_TURN: usize = 128;
-/// Connections accepted from one listener in a turn. 32: some 200 µs.
-const ACCEPTS_PER_TURN: usize = 32;
-/// Connections that wait when a server begins to drain: as many as a listen queue holds.
-const LAST_ACCEPTS: usize = 4096;
-/// How long a server that drains goes on accepting where connections come with their request: who has connected
-/// has not been seen yet. 100 ms: a busy proxy sends a few ms after it has connected; and an end that comes
-/// so much later disturbs nobody.
-const LAST_CALL: Duration = Duration::from_millis(100);
-/// How long a kept connection may bring another request where another server takes over. 5 s: those that a front end keeps
-/// busy are used within that, and told to be the last time.
-const GRACE_HANDING_OVER: Duration = Duration::from_secs(5);
-/// The same where this server starts again, and new clients wait for it. 250 ms: less than it takes to load an application.
-const GRACE_RESTARTING: Duration = Duration::from_millis(250);
-/// Wake-ups answered, and remainders of earlier turns taken up, in a turn.
-const REMAINDERS_PER_TURN: usize = 256;
-/// Timers that go off in a turn. 64: closing a connection takes some 8 µs, at times 20, and 10,000 may
-/// expire in the same second.
-const EXPIRIES_PER_TURN: usize = 64;
-/// Complaints of the same kind are not logged more often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The token of the waker; listeners count down from the one before. No connection reaches them:
-/// places end below 2^31.
-const WAKER: Token = Token(usize::MAX);
-
-pub(super) fn listener_token(index: usize) -> Token {
-    Token(usize::MAX - 1 - index)
-}
 
 /// A bound server that does not run yet.
-pub(crate) struct EventLoop {
+pub(crate) struct BoundLoop {
     poll: Poll,
     listeners: Vec<Listener>,
     queue: Arc<WakeupQueue>,
@@ -88,14 +55,14 @@ pub(crate) struct EventLoop {
     place: (u32, u32),
 }
 
-impl EventLoop {
+impl BoundLoop {
     /// Registers the listeners; connections wait from now on, and are accepted once it runs.
     pub fn new(
         mut listeners: Vec<Listener>,
         limits: Limits,
         server: ServerInfo,
         access_log: Option<Box<dyn AccessLog + Send>>,
-    ) -> io::Result<EventLoop> {
+    ) -> io::Result<BoundLoop> {
         let poll = Poll::new()?;
         let queue = Arc::new(WakeupQueue::new(Waker::new(poll.registry(), WAKER)?));
         for (index, listener) in listeners.iter_mut().enumerate() {
@@ -106,7 +73,7 @@ impl EventLoop {
             sys::reserve_descriptors(limits.connections_max, listener);
         }
         let clock = Clock::start();
-        Ok(EventLoop {
+        Ok(BoundLoop {
             poll,
             listeners,
             handle: ServerHandle::new([queue.clone()]),
@@ -132,7 +99,7 @@ impl EventLoop {
     }
 
     /// Makes several loops those of one server, which one handle shuts down.
-    pub fn join(loops: &mut [EventLoop]) {
+    pub fn join(loops: &mut [BoundLoop]) {
         let handle = ServerHandle::new(loops.iter().map(|event_loop| event_loop.queue.clone()));
         let count = loops.len() as u32;
         for (index, event_loop) in loops.iter_mut().enumerate() {
@@ -151,15 +118,15 @@ impl EventLoop {
         self.handle.clone()
     }
 
-    /// Serves until it is shut down.
+    /// Begins to serve with this gateway.
     ///
     /// # Errors
-    /// What waiting for events says; nothing that a peer or an application does.
-    pub fn run<'g>(
+    /// No descriptor is left.
+    pub fn start<'g>(
         self,
-        gateway: &'g mut dyn Gateway,
-        hooks: Option<&'g mut dyn LoopHooks>,
-    ) -> io::Result<()> {
+        gateway: Box<dyn Gateway + 'g>,
+        hooks: Option<Box<dyn LoopHooks + 'g>>,
+    ) -> io::Result<EventLoop<'g>> {
         if let Some(listener) = self.listeners.first() {
             // A process that was forked since has a table of its own, no larger than it had to be.
             sys::reserve_descriptors(self.limits.connections_max, listener);
@@ -182,590 +149,141 @@ impl EventLoop {
         let mut shared = Shared::new(gateway, hooks, settings);
         shared.around.watch = Box::new(self.clock);
         let connections = Connections::of_loop(self.place.0, self.place.1, connections_max);
-        let mut running = Running::new(self.listeners, connections, shared);
-        running.run(self.poll, &self.clock, &self.handle, &self.queue)
+        Ok(EventLoop {
+            poll: self.poll,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            running: Running::new(self.listeners, connections, shared),
+            clock: self.clock,
+            handle: self.handle,
+            queue: self.queue,
+        })
     }
 }
 
-/// How many of each kind a turn of the loop takes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LoopBudget {
-    /// Connections accepted from one listener.
-    pub accepts: usize,
-    /// Wake-ups answered, and remainders taken up.
-    pub remainders: usize,
-    /// Timers that go off.
-    pub expiries: usize,
+/// A server that runs, and the selector that tells it of events.
+pub(crate) struct EventLoop<'g> {
+    poll: Poll,
+    /// Those of this turn.
+    events: Events,
+    running: Running<'g>,
+    clock: Clock,
+    handle: ServerHandle,
+    queue: Arc<WakeupQueue>,
 }
 
-impl LoopBudget {
-    const TURN: LoopBudget = LoopBudget {
-        accepts: ACCEPTS_PER_TURN,
-        remainders: REMAINDERS_PER_TURN,
-        expiries: EXPIRIES_PER_TURN,
-    };
-}
-
-/// A running server: all that the loop does but wait. A simulation runs it, too, over listeners and sockets of its own.
-pub(super) struct Running<'g, L: Listening = Listener> {
-    listeners: Vec<L>,
-    pub connections: Connections<L::Stream>,
-    pub timers: Timers,
-    /// Bounds of a turn of the loop; a simulation gives less.
-    pub budget: LoopBudget,
-    /// Connections that can go on without an event.
-    ready: Vec<ConnectionId>,
-    /// Connections that wait for memory, or for the gateway: who has begun first is first.
-    starved: VecDeque<ConnectionId>,
-    /// Connections that were woken and have not had their turn.
-    pub woken: Vec<ConnectionId>,
-    /// When the operator was last told that accepting has failed.
-    complained: Option<Moment>,
-    /// When draining ends.
-    drain_until: Option<Moment>,
-    /// Until when it accepts although it drains.
-    last_call: Option<Moment>,
-    /// Since when memory has been scarce, or those who stalled last gave theirs back.
-    scarce_since: Option<Moment>,
-    tide: Tide,
-    pub shared: Shared<'g>,
-}
-
-/// How long the loop may wait for events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// Not at all: something can go on.
-    None,
-    /// Until this moment.
-    Until(Moment),
-    /// As long as none comes.
-    Endless,
-}
-
-impl Patience {
-    /// The same, or until this moment, if that is sooner.
-    fn no_longer_than(self, moment: Option<Moment>) -> Patience {
-        match (self, moment) {
-            (patience, None) | (patience @ Patience::None, Some(_)) => patience,
-            (Patience::Until(next), Some(moment)) => Patience::Until(next.min(moment)),
-            (Patience::Endless, Some(moment)) => Patience::Until(moment),
-        }
-    }
-}
-
-impl Running<'_, Listener> {
-    fn run(
-        &mut self,
-        mut poll: Poll,
-        clock: &Clock,
-        handle: &ServerHandle,
-        queue: &WakeupQueue,
-    ) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+impl EventLoop<'_> {
+    /// Serves until it is shut down.
+    ///
+    /// # Errors
+    /// What waiting for events says; nothing that a peer or an application does.
+    pub fn run(mut self) -> io::Result<()> {
         loop {
-            self.wait(&mut poll, &mut events, clock, queue)?;
-            self.shared.around.refresh(clock.read());
-            for event in &events {
-                self.dispatch(event.token(), signs(event));
-            }
-            self.deliver();
-            self.accept();
-            self.wake(queue);
-            self.take_up_remainders();
-            self.expire();
-            self.watch_memory();
-            self.shared.journal.flush();
-            if self.obey(handle.command()).is_break() {
+            self.wait()?;
+            if self.turn().is_break() {
                 return Ok(());
             }
         }
     }
 
+    /// Until when it may wait for events.
+    pub(super) fn patience(&self) -> Patience {
+        self.running.patience().no_longer_than(self.running.shared.deadline_of_hooks())
+    }
+
     /// Waits for events, as long as there is nothing else to do.
-    fn wait(
-        &mut self,
-        poll: &mut Poll,
-        events: &mut Events,
-        clock: &Clock,
-        queue: &WakeupQueue,
-    ) -> io::Result<()> {
-        let deadline_of_hooks = self.shared.deadline_of_hooks();
-        let mut patience = match self.patience().no_longer_than(deadline_of_hooks) {
+    fn wait(&mut self) -> io::Result<()> {
+        let mut patience = match self.patience() {
             Patience::None => Some(Duration::ZERO),
             // Not from the beginning of the turn, which may have taken a while.
-            Patience::Until(next) => Some(next.since(clock.moment())),
+            Patience::Until(next) => Some(next.since(self.clock.moment())),
             Patience::Endless => None,
         };
+        let EventLoop { poll, events, queue, .. } = self;
         if patience != Some(Duration::ZERO) && !queue.fall_asleep() {
             patience = Some(Duration::ZERO);
         }
         // Should the hooks not wait, there are no events: the old ones must not come again.
         events.clear();
         let mut waited = Ok(());
-        self.shared.wait(&mut || {
+        self.running.shared.wait(&mut || {
             waited = poll.poll(events, patience);
             queue.wake_up();
         });
-        match waited {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-}
-
-impl<'g, L: Listening> Running<'g, L> {
-    pub fn new(listeners: Vec<L>, connections: Connections<L::Stream>, shared: Shared<'g>) -> Running<'g, L> {
-        let timers = Timers::with_capacity(reserved(shared.around.limits.connections_max));
-        Running {
-            listeners,
-            connections,
-            timers,
-            budget: LoopBudget::TURN,
-            ready: Vec::new(),
-            starved: VecDeque::new(),
-            woken: Vec::new(),
-            complained: None,
-            drain_until: None,
-            last_call: None,
-            scarce_since: None,
-            tide: Tide::default(),
-            shared,
-        }
+        unless_interrupted(waited)
     }
 
-    /// How long to wait for events: not at all if something can go on, else exactly until the next
-    /// deadline, and for ever if there is none. Hooks may want it shorter.
-    pub fn patience(&self) -> Patience {
-        let is_ready = |listener: &L| listener.accepting() == Accepting::Ready;
-        let is_fed = !self.starved.is_empty() && self.shared.can_take_more();
-        if is_fed || !self.ready.is_empty() || !self.woken.is_empty() || self.listeners.iter().any(is_ready) {
-            return Patience::None;
+    /// Does what the events ask for, and everything else that can be done now. Breaks when the server has ended.
+    fn turn(&mut self) -> ControlFlow<()> {
+        let EventLoop { events, running, queue, .. } = self;
+        running.shared.around.refresh(self.clock.read());
+        for event in &*events {
+            running.dispatch(event.token(), signs(event));
         }
-        let pauses = self.listeners.iter().filter_map(|listener| match listener.accepting() {
-            Accepting::Paused(until) => Some(until),
-            Accepting::Ready | Accepting::Waiting => None,
-        });
-        let pressure = self.scarce_since.map(|since| since + STALL_MAX).or(self.tide.due());
-        let next = pauses
-            .chain(self.timers.next())
-            .chain(self.drain_until)
-            .chain(self.last_call)
-            .chain(pressure)
-            .min();
-        next.map_or(Patience::Endless, Patience::Until)
+        running.deliver();
+        running.accept();
+        running.wake(queue);
+        running.take_up_remainders();
+        running.expire();
+        running.watch_memory();
+        running.shared.journal.flush();
+        running.obey(self.handle.command())
     }
 
-    /// An event has come: for whom, and [what it says](signs).
-    pub fn dispatch(&mut self, token: Token, signs: u8) {
-        if token == WAKER {
-            // It has ended the wait, and that is all that it is for.
-        } else if let Some(id) = self.connections.find(token) {
-            if self.shared.is_delivery_due() {
-                self.deliver();
-            }
-            let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(signs));
-            if is_alive {
-                self.turn(id, Cause::Event);
-            } else {
-                self.abandon(id);
-            }
-        } else if let Some(listener) = self.listeners.get_mut(usize::MAX - 1 - token.0)
-            && listener.accepting() == Accepting::Waiting
-        {
-            listener.set_accepting(Accepting::Ready);
-        }
+    // Where somebody else waits
+
+    /// A turn with the events that are there, after which the selector says whether there are others.
+    ///
+    /// # Errors
+    /// As [`EventLoop::run`].
+    pub fn turn_ready(&mut self) -> io::Result<ControlFlow<()>> {
+        self.queue.wake_up();
+        self.events.clear();
+        unless_interrupted(self.poll.poll(&mut self.events, Some(Duration::ZERO)))?;
+        let flow = self.turn();
+        self.fall_asleep();
+        Ok(flow)
     }
 
-    /// Takes connections from the listeners that may have some.
-    pub fn accept(&mut self) {
-        let now = self.shared.around.now.moment;
-        let mut looks = LOOKS_PER_TURN;
-        for index in 0..self.listeners.len() {
-            if let Accepting::Paused(until) = self.listeners[index].accepting()
-                && until <= now
-            {
-                self.listeners[index].resume();
-            }
-            let mut budget = self.budget.accepts;
-            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 && looks > 0 {
-                self.accept_one(index, &mut looks);
-                budget -= 1;
-            }
-        }
+    /// From now on whoever wakes the loop does so through the selector. Where it was woken before that, it
+    /// [is at work](EventLoop::is_at_work).
+    pub fn fall_asleep(&self) {
+        self.queue.fall_asleep();
     }
 
-    /// One attempt. Only so many places are looked at for somebody who makes room.
-    fn accept_one(&mut self, index: usize, looks: &mut usize) {
-        let now = self.shared.around.now.moment;
-        let limit = self.shared.around.limits.connections_max;
-        // Who makes room, if anybody is waiting: nobody may be.
-        let leaving = match self.connections.len() >= limit {
-            false => None,
-            true => match self.find_room(looks) {
-                Found::One(id, standing) => Some((id, standing)),
-                Found::NotYet => return,
-                Found::Nobody(until) => {
-                    self.complain(format_args!("all {limit} connections are busy: new ones wait"));
-                    return self.listeners[index].pause(until);
-                }
-            },
-        };
-        match self.listeners[index].accept() {
-            Accepted::Connection(stream, peer) => {
-                leaving.into_iter().for_each(|(id, standing)| self.send_away(id, standing));
-                let connection = Connection::new(stream, peer, index as u16, now);
-                let id = self.connections.insert(connection);
-                log::debug!("connection {}: accepted, peer {peer:?}", id.number());
-                self.turn(id, Cause::Accepted);
-            }
-            Accepted::Nobody => {}
-            Accepted::Empty => {
-                self.listeners[index].set_accepting(Accepting::Waiting);
-                if self.listeners.iter().all(|listener| listener.accepting() == Accepting::Waiting) {
-                    self.connections.room.nobody_waits();
-                }
-            }
-            Accepted::Exhausted(error) => match self.find_room(looks) {
-                // The next attempt finds what this has made free.
-                Found::One(id, standing) => self.send_away(id, standing),
-                Found::NotYet => {}
-                Found::Nobody(until) => {
-                    self.complain(format_args!("cannot accept, new connections wait: {error}"));
-                    self.listeners[index].pause(until);
-                }
-            },
-        }
+    /// Whether there is something to do that the selector does not tell: a wake-up, or more events than a turn takes, of
+    /// which a level would speak, but no edge.
+    pub fn is_at_work(&self) -> bool {
+        self.queue.is_notified() || self.events.iter().count() >= EVENTS_PER_TURN
     }
 
-    fn find_room(&mut self, looks: &mut usize) -> Found {
-        let listeners = &self.listeners;
-        let silence = |index: u16| listeners.get(usize::from(index)).map_or(Duration::ZERO, L::silence);
-        self.connections.find_room(&self.shared.around, looks, silence)
+    /// The moment of the last turn.
+    pub fn now(&self) -> Moment {
+        self.running.shared.around.now.moment
     }
 
-    /// Tells the operator, but not a thousand times a second.
-    fn complain(&mut self, what: std::fmt::Arguments<'_>) {
-        let now = self.shared.around.now.moment;
-        if self.complained.is_none_or(|at| now.since(at) >= COMPLAINT_INTERVAL) {
-            log::warn!("{what}");
-            self.complained = Some(now);
-        }
+    /// What the system calls that moment; none where that is too far away for it.
+    pub fn instant(&self, moment: Moment) -> Option<Instant> {
+        self.clock.instant(moment)
     }
 
-    /// Gives a turn to the connections that other threads have woken.
-    pub fn wake(&mut self, queue: &WakeupQueue) {
-        if queue.is_notified() {
-            queue.drain(&mut self.woken);
-        }
-        for id in first(&mut self.woken, self.budget.remainders) {
-            self.turn(id, Cause::Wake);
-        }
-    }
-
-    /// Gives a turn to those that wait for memory, or for the gateway, as long as there is some, or it takes more.
-    fn relieve(&mut self) {
-        for _ in 0..self.starved.len().min(self.budget.remainders) {
-            // Who has gone stands here still.
-            let first = self.starved.front().map(|id| self.connections.get(*id).is_some());
-            if first == Some(true) && !self.shared.can_take_more() {
-                return;
-            }
-            if let Some(id) = self.starved.pop_front()
-                && let Some(connection) = self.connections.get(id)
-            {
-                connection.leave(List::Starved);
-                self.turn(id, Cause::Remainder);
-            }
-        }
-    }
-
-    /// Gives a turn to the connections that stopped early.
-    pub fn take_up_remainders(&mut self) {
-        self.relieve();
-        for id in first(&mut self.ready, self.budget.remainders) {
-            if let Some(connection) = self.connections.get(id) {
-                connection.leave(List::Ready);
-                self.turn(id, Cause::Remainder);
-            }
-        }
-    }
-
-    /// Gives a turn to the connections whose timer has gone off. They are all taken first: a timer
-    /// that is set again at once must wait for the next turn of the loop.
-    pub fn expire(&mut self) {
-        let (now, count) = (self.shared.around.now.moment, self.budget.expiries);
-        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(count).collect();
-        for id in due {
-            self.turn(id, Cause::Timer);
-        }
-    }
-
-    /// Takes memory back from those who stall, once it has been scarce for a while; and gives back to the system what
-    /// has been free for a while.
-    pub fn watch_memory(&mut self) {
-        let now = self.shared.around.now.moment;
-        if self.shared.is_memory_exhausted() {
-            self.take_memory_back(Duration::ZERO, self.shared.bytes_after_relief(false));
-        }
-        self.scarce_since = match (self.shared.memory(), self.scarce_since) {
-            (Memory::Ample, _) => None,
-            (Memory::Scarce, Some(since)) if now.since(since) >= STALL_MAX => {
-                let is_waited_for = !self.starved.is_empty() && self.shared.is_ready();
-                let bytes_max = self.shared.bytes_after_relief(is_waited_for);
-                self.take_memory_back(STALL_MAX, bytes_max);
-                if is_waited_for && self.shared.memory() == Memory::Scarce {
-                    // Nobody stalls, and yet somebody has to wait: who moves least makes room.
-                    self.take_memory_back(Duration::ZERO, bytes_max);
-                }
-                Some(now)
-            }
-            (Memory::Scarce, since) => since.or(Some(now)),
-        };
-        if self.tide.note(self.shared.memory_in_use(), now) {
-            (self.shared.at_low_tide)();
-        }
-    }
-
-    /// Lets those give memory back that hold much and have stalled for long, `stall_min` at least, until less than
-    /// `bytes_max` are in use.
-    #[cold]
-    fn take_memory_back(&mut self, stall_min: Duration, bytes_max: usize) {
-        let now = self.shared.around.now.moment;
-        self.tide.rise(self.shared.memory_in_use());
-        let (mut spilled_bytes, mut cut_count) = (0, 0);
-        for holding in most_expensive(self.connections.holdings(now), stall_min, now) {
-            if self.shared.memory_in_use() < bytes_max || spilled_bytes > SPILLED_BYTES_MAX {
-                break;
-            }
-            if self.connections.get(holding.id).is_some_and(|connection| connection.can_spill()) {
-                spilled_bytes += holding.bytes;
-                self.turn(holding.id, Cause::Pressure);
-            } else {
-                cut_count += 1;
-                self.abandon(holding.id);
-            }
-        }
-        if cut_count > 0 {
-            let limit = self.shared.around.limits.memory_bytes_max;
-            self.complain(format_args!(
-                "{limit} bytes of memory are in use: {cut_count} connections that did not move were cut"
-            ));
-        }
-    }
-
-    /// One turn of one connection, and what follows from it.
-    fn turn(&mut self, id: ConnectionId, cause: Cause) {
-        let is_full = self.connections.room.is_known_to_be_full();
-        let Some(connection) = self.connections.get(id) else {
-            return;
-        };
-        if !self.shared.is_ready() && connection.must_wait_for_gateway(cause, &self.shared) {
-            return self.let_wait(id);
-        }
-        let verdict = connection.turn(id, cause, &mut self.shared);
-        if verdict == Verdict::Keep && !is_full {
-            let may_hold = connection.account(&mut self.shared.held_bytes);
-            let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
-            self.timers.arm(id, deadline);
-            if !may_hold {
-                return;
-            }
-        } else {
-            self.follow(id, verdict);
-        }
-        // Not while memory is being taken back: that goes on by itself.
-        if cause != Cause::Pressure && self.shared.is_memory_exhausted() {
-            self.take_memory_back(Duration::ZERO, self.shared.bytes_after_relief(false));
-        }
-    }
-
-    /// Lets a connection wait for the gateway; one that has waited for as long as it may is turned away.
-    #[cold]
-    fn let_wait(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get(id) else {
-            return;
-        };
-        let verdict = connection.wait_for_gateway(id, &self.shared);
-        if connection.is_due(&self.shared) {
-            let away = self.shared.stand_in();
-            self.turn(id, Cause::TurnedAway);
-            self.shared.put_back(away);
-        } else {
-            self.follow(id, verdict);
-        }
-    }
-
-    /// Sends the finished responses that have waited for each other.
-    pub fn deliver(&mut self) {
-        if self.shared.held.is_empty() {
-            return;
-        }
-        let mut held = self.shared.held.take();
-        for (id, response) in &mut held {
-            if let Some(connection) = self.connections.get(*id) {
-                let verdict = connection.deliver(*id, response, &mut self.shared);
-                self.follow(*id, verdict);
-            }
-        }
-        self.shared.held.give_back(held);
-    }
-
-    /// What follows from the turn of a connection.
-    #[cold]
-    fn follow(&mut self, id: ConnectionId, verdict: Verdict) {
-        let is_full = self.connections.room.is_known_to_be_full();
-        let Some(connection) = self.connections.get(id) else {
-            return;
-        };
-        connection.account(&mut self.shared.held_bytes);
-        let mut makes_room = false;
-        match verdict {
-            Verdict::Held => return,
-            Verdict::Gone => return self.reap(id),
-            Verdict::Again if connection.enter(List::Ready) => self.ready.push(id),
-            Verdict::Starved if connection.enter(List::Starved) => self.starved.push_back(id),
-            // A connection that has become idle can make room for one that waits.
-            Verdict::Keep if is_full => {
-                makes_room = connection.idle_since().is_some();
-            }
-            Verdict::Again | Verdict::Starved | Verdict::Keep => {}
-        }
-        let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
-        self.timers.arm(id, deadline);
-        if makes_room {
-            self.connections.room.somebody_is_idle();
-            self.listeners.iter_mut().for_each(L::resume);
-        }
-    }
-
-    fn abandon(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get(id) {
-            connection.abandon(id, &mut self.shared);
-            self.reap(id);
-        }
-    }
-
-    /// Removes a connection that makes room. Half a head hears 408, as after its timeout, and the others nothing. Nobody
-    /// lingers: the answer of one that still sends may be lost.
-    fn send_away(&mut self, id: ConnectionId, standing: Standing) {
-        if standing > Standing::Lingering {
-            self.complain(format_args!("no place is left: connections without a whole request make room"));
-        }
-        self.connections.room.make(self.shared.around.now.moment);
-        self.turn(id, Cause::SentAway);
-        self.reap(id);
-    }
-
-    /// Removes a connection. Closing is dropping its socket; that takes it out of epoll, too.
-    fn reap(&mut self, id: ConnectionId) {
-        if let Some(mut connection) = self.connections.remove(id) {
-            log::debug!("connection {}: closed", id.number());
-            self.timers.disarm(id);
-            connection.close_account(&mut self.shared.held_bytes);
-            self.listeners.iter_mut().for_each(L::resume);
-        }
-    }
-
-    /// Does what the server was told to do. Breaks when it has ended.
-    pub fn obey(&mut self, command: Command) -> ControlFlow<()> {
-        match command {
-            Command::Run => {}
-            Command::Drain(queue) => self.drain(queue),
-            Command::Stop => {
-                self.stop();
-                return ControlFlow::Break(());
-            }
-        }
-        if self.is_drained() {
-            self.stop();
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Stops accepting, after those that wait already; every connection has a last look for a request that
-    /// has just arrived, and ends if there is none. To be called until it is drained.
-    fn drain(&mut self, queue: Queue) {
-        let now = self.shared.around.now.moment;
-        if self.drain_until.is_some() {
-            if self.last_call.take_if(|until| *until <= now).is_some() {
-                self.accept_who_waits();
-                self.listeners.clear();
-            }
-            if queue == Queue::Accepted && self.shared.around.life != Life::Draining {
-                // It is to end for good now, and that is waited for.
-                self.shared.around.life = Life::Draining;
-                self.look_at_all();
-            }
-            return;
-        }
-        log::info!("draining: {} connections are open", self.connections.len());
-        self.drain_until = Some(now + self.shared.around.limits.drain_timeout);
-        if queue == Queue::Accepted {
-            let stopped = self.listeners.iter_mut().map(L::stop_deferring);
-            let deferred_count = stopped.filter(|was_deferred| *was_deferred).count();
-            self.last_call = (deferred_count > 0).then_some(now + LAST_CALL);
-            self.accept_who_waits();
-        }
-        if self.last_call.is_none() {
-            self.listeners.clear();
-        }
-        // They are to end by themselves, before what is left is cut.
-        let grace = |grace: Duration| grace.min(self.shared.around.limits.drain_timeout / 2);
-        self.shared.around.life = match queue {
-            Queue::Accepted => Life::Draining,
-            Queue::Left => Life::HandingOver(now + grace(GRACE_HANDING_OVER)),
-            Queue::Waiting => Life::HandingOver(now + grace(GRACE_RESTARTING)),
-        };
-        self.look_at_all();
-    }
-
-    /// Gives every connection a last look for a request that has just arrived.
-    fn look_at_all(&mut self) {
-        self.starved.clear();
-        for id in self.connections.ids() {
-            if let Some(connection) = self.connections.get(id) {
-                connection.leave(List::Starved);
-                connection.look_again();
-                if connection.enter(List::Ready) {
-                    self.ready.push(id);
-                }
-            }
-        }
-    }
-
-    fn accept_who_waits(&mut self) {
-        for index in 0..self.listeners.len() {
-            self.listeners[index].set_accepting(Accepting::Ready);
-            let (mut budget, mut looks) = (LAST_ACCEPTS, LOOKS_PER_TURN);
-            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 && looks > 0 {
-                self.accept_one(index, &mut looks);
-                budget -= 1;
-            }
-        }
-    }
-
-    fn is_drained(&self) -> bool {
-        let is_done = self.connections.is_empty() && self.listeners.is_empty();
-        self.drain_until.is_some_and(|until| is_done || until <= self.shared.around.now.moment)
+    /// A descriptor that is readable when there are events.
+    ///
+    /// # Errors
+    /// No descriptor is left, or the system waits for events without one.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        sys::selector(self.poll.registry())
     }
 
     /// Cuts what is left.
-    fn stop(&mut self) {
-        let ids = self.connections.ids();
-        match ids.len() {
-            0 => log::info!("stopped"),
-            open => log::warn!("stopped while connections were open: {open}"),
-        }
-        for id in ids {
-            self.abandon(id);
-        }
-        self.shared.journal.flush();
+    pub fn stop(&mut self) {
+        self.running.stop();
     }
 }
 
-/// Takes the first few; the others stay.
-fn first(ids: &mut Vec<ConnectionId>, count: usize) -> Vec<ConnectionId> {
-    let later = if ids.len() > count { ids.split_off(count) } else { Vec::new() };
-    mem::replace(ids, later)
+/// A signal that has ended the wait is no error.
+fn unless_interrupted(waited: io::Result<()>) -> io::Result<()> {
+    match waited {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

@@ -1,7 +1,8 @@
 //! The event loop: the only place that touches the operating system's network.
 //!
 //! ```text
-//! EventLoop ── waits, reads the clocks, gives turns
+//! EventLoop ── waits and reads the clocks; in a GuestLoop somebody else waits
+//! Running ──── gives turns
 //!   ├── Listener ×n ────────── accepts; pauses when the means are exhausted
 //!   ├── Connections ────────── slab + generation ↔ token
 //!   │     └── Connection ───── Socket (stream, readiness, peer) + Conversation; one turn()
@@ -34,12 +35,14 @@ mod connection;
 mod connections;
 mod disk;
 mod event_loop;
+mod guest;
 mod held;
 mod journal;
 mod listener;
 mod pressure;
 mod readiness;
 mod room;
+mod running;
 mod shared;
 mod shutdown;
 #[cfg(test)]
@@ -54,7 +57,8 @@ mod wakeup_queue;
 
 pub use address::{InvalidAddress, ListenAddress};
 pub use disk::spool_bytes_by_default;
-pub(crate) use event_loop::EventLoop;
+pub(crate) use event_loop::BoundLoop;
+pub use guest::GuestLoop;
 pub use listener::Listener;
 pub(crate) use shared::AtLowTide;
 pub use shutdown::ServerHandle;

@@ -31,9 +31,9 @@ pub(crate) type AtLowTide = Arc<dyn Fn() + Send + Sync>;
 
 /// Lent to each connection for its turn.
 pub(super) struct Shared<'g> {
-    gateway: &'g mut dyn Gateway,
+    gateway: Box<dyn Gateway + 'g>,
     /// None where nobody takes part in the loop, as nearly always.
-    hooks: Option<&'g mut dyn LoopHooks>,
+    hooks: Option<Box<dyn LoopHooks + 'g>>,
     /// What holds for all conversations.
     pub around: Surroundings,
     pub registry: Registry,
@@ -76,8 +76,8 @@ pub(super) struct Settings {
 
 /// The gateway and its hooks, while another one stands in.
 pub(super) struct Away<'g> {
-    gateway: &'g mut dyn Gateway,
-    hooks: Option<&'g mut dyn LoopHooks>,
+    gateway: Box<dyn Gateway + 'g>,
+    hooks: Option<Box<dyn LoopHooks + 'g>>,
 }
 
 /// What a connection knows of the client at its other end.
@@ -98,8 +98,8 @@ pub(super) struct Lent<'a> {
 impl<'g> Shared<'g> {
     /// Around this application.
     pub fn new(
-        gateway: &'g mut dyn Gateway,
-        hooks: Option<&'g mut dyn LoopHooks>,
+        gateway: Box<dyn Gateway + 'g>,
+        hooks: Option<Box<dyn LoopHooks + 'g>>,
         settings: Settings,
     ) -> Shared<'g> {
         let Settings { limits, server, registry, journal, disk, locals, queue, hold_max, at_low_tide, clock } =
@@ -170,9 +170,9 @@ impl<'g> Shared<'g> {
     /// Whether the gateway takes a request. Hooks that panic here are no reason not to call it.
     #[inline]
     pub fn is_ready(&self) -> bool {
-        let ask =
-            |hooks: &&mut dyn LoopHooks| catch_unwind(AssertUnwindSafe(|| hooks.is_ready())).unwrap_or(true);
-        self.hooks.as_ref().is_none_or(ask)
+        self.hooks
+            .as_deref()
+            .is_none_or(|hooks| catch_unwind(AssertUnwindSafe(|| hooks.is_ready())).unwrap_or(true))
     }
 
     /// Until when the hooks let the loop wait. Those that panic here may have something to say soon.
@@ -211,8 +211,8 @@ impl<'g> Shared<'g> {
     /// Lets a gateway stand in that answers every request with 503, until [it comes back](Shared::put_back).
     #[cold]
     pub fn stand_in(&mut self) -> Away<'g> {
-        // It has no size: nothing is allocated, and nothing leaks.
-        let gateway = mem::replace(&mut self.gateway, Box::leak(Box::new(Busy)));
+        // It has no size: nothing is allocated.
+        let gateway = mem::replace(&mut self.gateway, Box::new(Busy));
         Away { gateway, hooks: self.hooks.take() }
     }
 

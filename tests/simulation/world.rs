@@ -27,10 +27,10 @@ use crate::limits::Limits;
 use crate::now::{Moment, Now};
 use crate::reactor::clock::Clock;
 use crate::reactor::connections::Connections;
-use crate::reactor::event_loop::{LoopBudget, Patience, Running, listener_token};
 use crate::reactor::journal::LoopJournal;
 use crate::reactor::listener::Accepting;
 use crate::reactor::readiness::Readiness;
+use crate::reactor::running::{LoopBudget, Patience, Running, listener_token};
 use crate::reactor::shared::{Settings, Shared};
 use crate::reactor::shutdown::{Command, Queue};
 use crate::reactor::wakeup_queue::WakeupQueue;
@@ -131,8 +131,8 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
         output_bytes_high: limits.output_bytes_high,
         is_draining: false,
     }));
-    let mut application = Application { scripts: scripts.clone(), ledger: ledger.clone() };
-    let mut hooks = Hooks(ledger.clone());
+    let application = Application { scripts: scripts.clone(), ledger: ledger.clone() };
+    let hooks = Hooks(ledger.clone());
     let room = Rc::<Room>::default();
     let records = rng.once_in(2).then(Records::default);
     let poll = Poll::new().map_err(|error| error.to_string())?;
@@ -142,8 +142,8 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
     let clock = Clock::start();
     let connections_max = limits.connections_max;
     let mut shared = Shared::new(
-        &mut application,
-        Some(&mut hooks),
+        Box::new(application),
+        Some(Box::new(hooks)),
         Settings {
             limits,
             server: ServerInfo::default(),

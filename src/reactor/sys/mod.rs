@@ -4,6 +4,7 @@
 //! plain.rs ─── all of it, as std and mio can do it anywhere
 //! sockets.rs ─ what takes rustix, on every unix             ┐ with the feature `sockets`,
 //! linux.rs ─── what Linux and Android alone have            ┘ in place of the same function in plain.rs
+//! selector.rs  what systems with epoll or kqueue know of readiness; likewise
 //! ```
 //!
 //! Each file has functions of the same names, and the rest of the reactor calls them without asking where it is. Nothing
@@ -11,8 +12,21 @@
 
 #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
 mod linux;
-#[cfg_attr(feature = "sockets", allow(dead_code))]
+#[allow(dead_code)]
 mod plain;
+#[cfg(all(
+    not(mio_unsupported_force_poll_poll),
+    any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+        target_vendor = "apple",
+    )
+))]
+mod selector;
 #[cfg(feature = "sockets")]
 mod sockets;
 
@@ -27,17 +41,7 @@ pub(super) use linux::{
 };
 #[allow(unused_imports)]
 pub(super) use plain::*;
-#[cfg(feature = "sockets")]
-pub(super) use sockets::{
-    bind_tcp, check_that_it_listens, free_bytes, reset_on_close, set_listener_options, set_stream_options,
-};
-
-/// Whether a read that did not fill its buffer has drained the socket, so that the read that would
-/// only say `WouldBlock` can be saved (a tenth of the CPU of a request). True on epoll and kqueue,
-/// unless the event has said that the peer has ended: then the end is still to be read, and no
-/// further event will tell. mio does not promise it; where its poll(2) backend is forced, which arms an
-/// event again only on `WouldBlock`, the draining path runs.
-pub(super) const SHORT_READ_DRAINS: bool = cfg!(all(
+#[cfg(all(
     not(mio_unsupported_force_poll_poll),
     any(
         target_os = "linux",
@@ -48,7 +52,12 @@ pub(super) const SHORT_READ_DRAINS: bool = cfg!(all(
         target_os = "dragonfly",
         target_vendor = "apple",
     )
-));
+))]
+pub(super) use selector::{SHORT_READ_DRAINS, selector};
+#[cfg(feature = "sockets")]
+pub(super) use sockets::{
+    bind_tcp, check_that_it_listens, free_bytes, reset_on_close, set_listener_options, set_stream_options,
+};
 
 /// The path of a unix socket; where it has a name that is none, that name with an `@`, as is usual.
 pub(super) fn path_of(address: &SocketAddr) -> PathBuf {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use mio::Registry;
 use mio::net::{TcpListener, TcpStream};
 
 // Listening
@@ -72,6 +73,17 @@ pub fn send_more(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 /// Makes the close that follows a reset. Here it stays an ordinary end, and a client of HTTP/1.0 cannot tell a broken
 /// answer without length from a whole one.
 pub fn reset_on_close(_stream: &TcpStream) {}
+
+// Readiness
+
+/// Whether a read that did not fill its buffer has drained the socket. mio's poll(2) back end arms an event again only on
+/// `WouldBlock`: so reading goes on until then.
+pub const SHORT_READ_DRAINS: bool = false;
+
+/// The selector, as something that can be polled itself. With poll(2) there is no such thing.
+pub fn selector(_registry: &Registry) -> io::Result<OwnedFd> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no descriptor that tells of events"))
+}
 
 // The disk
 

@@ -1,0 +1,576 @@
+//! A running server: everything that a turn of the loop does, but wait.
+//!
+//! Every loop over something from outside has a budget, so that no storm of accepts, wake-ups or
+//! expiries lets the others wait. Whoever stops early owns the remainder: no edge comes for what is
+//! already there, so it is put into the ready list, and the next wait does not wait.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use mio::Token;
+
+use super::connection::{Cause, Connection, List, Verdict};
+use super::connections::{ConnectionId, Connections, reserved};
+use super::listener::{Accepted, Accepting, Listener, Listening};
+use super::pressure::{SPILLED_BYTES_MAX, STALL_MAX, Tide, most_expensive};
+use super::room::{Found, LOOKS_PER_TURN, Standing};
+use super::shared::Shared;
+use super::shutdown::{Command, Queue};
+use super::timers::Timers;
+use super::wakeup_queue::WakeupQueue;
+use crate::conversation::{Life, Memory};
+use crate::now::Moment;
+
+/// Connections accepted from one listener in a turn. 32: some 200 µs.
+const ACCEPTS_PER_TURN: usize = 32;
+/// Connections that wait when a server begins to drain: as many as a listen queue holds.
+const LAST_ACCEPTS: usize = 4096;
+/// How long a server that drains goes on accepting where connections come with their request: who has connected
+/// has not been seen yet. 100 ms: a busy proxy sends a few ms after it has connected; and an end that comes
+/// so much later disturbs nobody.
+const LAST_CALL: Duration = Duration::from_millis(100);
+/// How long a kept connection may bring another request where another server takes over. 5 s: those that a front end keeps
+/// busy are used within that, and told to be the last time.
+const GRACE_HANDING_OVER: Duration = Duration::from_secs(5);
+/// The same where this server starts again, and new clients wait for it. 250 ms: less than it takes to load an application.
+const GRACE_RESTARTING: Duration = Duration::from_millis(250);
+/// Wake-ups answered, and remainders of earlier turns taken up, in a turn.
+const REMAINDERS_PER_TURN: usize = 256;
+/// Timers that go off in a turn. 64: closing a connection takes some 8 µs, at times 20, and 10,000 may
+/// expire in the same second.
+const EXPIRIES_PER_TURN: usize = 64;
+/// Complaints of the same kind are not logged more often.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The token of the waker; listeners count down from the one before. No connection reaches them:
+/// places end below 2^31.
+pub(super) const WAKER: Token = Token(usize::MAX);
+
+pub(super) fn listener_token(index: usize) -> Token {
+    Token(usize::MAX - 1 - index)
+}
+
+/// How many of each kind a turn of the loop takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LoopBudget {
+    /// Connections accepted from one listener.
+    pub accepts: usize,
+    /// Wake-ups answered, and remainders taken up.
+    pub remainders: usize,
+    /// Timers that go off.
+    pub expiries: usize,
+}
+
+impl LoopBudget {
+    const TURN: LoopBudget = LoopBudget {
+        accepts: ACCEPTS_PER_TURN,
+        remainders: REMAINDERS_PER_TURN,
+        expiries: EXPIRIES_PER_TURN,
+    };
+}
+
+/// A running server: all that the loop does but wait. A simulation runs it, too, over listeners and sockets of its own.
+pub(super) struct Running<'g, L: Listening = Listener> {
+    listeners: Vec<L>,
+    pub connections: Connections<L::Stream>,
+    pub timers: Timers,
+    /// Bounds of a turn of the loop; a simulation gives less.
+    pub budget: LoopBudget,
+    /// Connections that can go on without an event.
+    ready: Vec<ConnectionId>,
+    /// Connections that wait for memory, or for the gateway: who has begun first is first.
+    starved: VecDeque<ConnectionId>,
+    /// Connections that were woken and have not had their turn.
+    pub woken: Vec<ConnectionId>,
+    /// When the operator was last told that accepting has failed.
+    complained: Option<Moment>,
+    /// When draining ends.
+    drain_until: Option<Moment>,
+    /// Until when it accepts although it drains.
+    last_call: Option<Moment>,
+    /// Since when memory has been scarce, or those who stalled last gave theirs back.
+    scarce_since: Option<Moment>,
+    tide: Tide,
+    pub shared: Shared<'g>,
+}
+
+/// How long the loop may wait for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Not at all: something can go on.
+    None,
+    /// Until this moment.
+    Until(Moment),
+    /// As long as none comes.
+    Endless,
+}
+
+impl Patience {
+    /// The same, or until this moment, if that is sooner.
+    pub fn no_longer_than(self, moment: Option<Moment>) -> Patience {
+        match (self, moment) {
+            (patience, None) | (patience @ Patience::None, Some(_)) => patience,
+            (Patience::Until(next), Some(moment)) => Patience::Until(next.min(moment)),
+            (Patience::Endless, Some(moment)) => Patience::Until(moment),
+        }
+    }
+}
+
+impl<'g, L: Listening> Running<'g, L> {
+    pub fn new(listeners: Vec<L>, connections: Connections<L::Stream>, shared: Shared<'g>) -> Running<'g, L> {
+        let timers = Timers::with_capacity(reserved(shared.around.limits.connections_max));
+        Running {
+            listeners,
+            connections,
+            timers,
+            budget: LoopBudget::TURN,
+            ready: Vec::new(),
+            starved: VecDeque::new(),
+            woken: Vec::new(),
+            complained: None,
+            drain_until: None,
+            last_call: None,
+            scarce_since: None,
+            tide: Tide::default(),
+            shared,
+        }
+    }
+
+    /// How long to wait for events: not at all if something can go on, else exactly until the next
+    /// deadline, and for ever if there is none. Hooks may want it shorter.
+    pub fn patience(&self) -> Patience {
+        let is_ready = |listener: &L| listener.accepting() == Accepting::Ready;
+        let is_fed = !self.starved.is_empty() && self.shared.can_take_more();
+        if is_fed || !self.ready.is_empty() || !self.woken.is_empty() || self.listeners.iter().any(is_ready) {
+            return Patience::None;
+        }
+        let pauses = self.listeners.iter().filter_map(|listener| match listener.accepting() {
+            Accepting::Paused(until) => Some(until),
+            Accepting::Ready | Accepting::Waiting => None,
+        });
+        let pressure = self.scarce_since.map(|since| since + STALL_MAX).or(self.tide.due());
+        let next = pauses
+            .chain(self.timers.next())
+            .chain(self.drain_until)
+            .chain(self.last_call)
+            .chain(pressure)
+            .min();
+        next.map_or(Patience::Endless, Patience::Until)
+    }
+
+    /// An event has come: for whom, and [what it says](signs).
+    pub fn dispatch(&mut self, token: Token, signs: u8) {
+        if token == WAKER {
+            // It has ended the wait, and that is all that it is for.
+        } else if let Some(id) = self.connections.find(token) {
+            if self.shared.is_delivery_due() {
+                self.deliver();
+            }
+            let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(signs));
+            if is_alive {
+                self.turn(id, Cause::Event);
+            } else {
+                self.abandon(id);
+            }
+        } else if let Some(listener) = self.listeners.get_mut(usize::MAX - 1 - token.0)
+            && listener.accepting() == Accepting::Waiting
+        {
+            listener.set_accepting(Accepting::Ready);
+        }
+    }
+
+    /// Takes connections from the listeners that may have some.
+    pub fn accept(&mut self) {
+        let now = self.shared.around.now.moment;
+        let mut looks = LOOKS_PER_TURN;
+        for index in 0..self.listeners.len() {
+            if let Accepting::Paused(until) = self.listeners[index].accepting()
+                && until <= now
+            {
+                self.listeners[index].resume();
+            }
+            let mut budget = self.budget.accepts;
+            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 && looks > 0 {
+                self.accept_one(index, &mut looks);
+                budget -= 1;
+            }
+        }
+    }
+
+    /// One attempt. Only so many places are looked at for somebody who makes room.
+    fn accept_one(&mut self, index: usize, looks: &mut usize) {
+        let now = self.shared.around.now.moment;
+        let limit = self.shared.around.limits.connections_max;
+        // Who makes room, if anybody is waiting: nobody may be.
+        let leaving = match self.connections.len() >= limit {
+            false => None,
+            true => match self.find_room(looks) {
+                Found::One(id, standing) => Some((id, standing)),
+                Found::NotYet => return,
+                Found::Nobody(until) => {
+                    self.complain(format_args!("all {limit} connections are busy: new ones wait"));
+                    return self.listeners[index].pause(until);
+                }
+            },
+        };
+        match self.listeners[index].accept() {
+            Accepted::Connection(stream, peer) => {
+                leaving.into_iter().for_each(|(id, standing)| self.send_away(id, standing));
+                let connection = Connection::new(stream, peer, index as u16, now);
+                let id = self.connections.insert(connection);
+                log::debug!("connection {}: accepted, peer {peer:?}", id.number());
+                self.turn(id, Cause::Accepted);
+            }
+            Accepted::Nobody => {}
+            Accepted::Empty => {
+                self.listeners[index].set_accepting(Accepting::Waiting);
+                if self.listeners.iter().all(|listener| listener.accepting() == Accepting::Waiting) {
+                    self.connections.room.nobody_waits();
+                }
+            }
+            Accepted::Exhausted(error) => match self.find_room(looks) {
+                // The next attempt finds what this has made free.
+                Found::One(id, standing) => self.send_away(id, standing),
+                Found::NotYet => {}
+                Found::Nobody(until) => {
+                    self.complain(format_args!("cannot accept, new connections wait: {error}"));
+                    self.listeners[index].pause(until);
+                }
+            },
+        }
+    }
+
+    fn find_room(&mut self, looks: &mut usize) -> Found {
+        let listeners = &self.listeners;
+        let silence = |index: u16| listeners.get(usize::from(index)).map_or(Duration::ZERO, L::silence);
+        self.connections.find_room(&self.shared.around, looks, silence)
+    }
+
+    /// Tells the operator, but not a thousand times a second.
+    fn complain(&mut self, what: std::fmt::Arguments<'_>) {
+        let now = self.shared.around.now.moment;
+        if self.complained.is_none_or(|at| now.since(at) >= COMPLAINT_INTERVAL) {
+            log::warn!("{what}");
+            self.complained = Some(now);
+        }
+    }
+
+    /// Gives a turn to the connections that other threads have woken.
+    pub fn wake(&mut self, queue: &WakeupQueue) {
+        if queue.is_notified() {
+            queue.drain(&mut self.woken);
+        }
+        for id in first(&mut self.woken, self.budget.remainders) {
+            self.turn(id, Cause::Wake);
+        }
+    }
+
+    /// Gives a turn to those that wait for memory, or for the gateway, as long as there is some, or it takes more.
+    fn relieve(&mut self) {
+        for _ in 0..self.starved.len().min(self.budget.remainders) {
+            // Who has gone stands here still.
+            let first = self.starved.front().map(|id| self.connections.get(*id).is_some());
+            if first == Some(true) && !self.shared.can_take_more() {
+                return;
+            }
+            if let Some(id) = self.starved.pop_front()
+                && let Some(connection) = self.connections.get(id)
+            {
+                connection.leave(List::Starved);
+                self.turn(id, Cause::Remainder);
+            }
+        }
+    }
+
+    /// Gives a turn to the connections that stopped early.
+    pub fn take_up_remainders(&mut self) {
+        self.relieve();
+        for id in first(&mut self.ready, self.budget.remainders) {
+            if let Some(connection) = self.connections.get(id) {
+                connection.leave(List::Ready);
+                self.turn(id, Cause::Remainder);
+            }
+        }
+    }
+
+    /// Gives a turn to the connections whose timer has gone off. They are all taken first: a timer
+    /// that is set again at once must wait for the next turn of the loop.
+    pub fn expire(&mut self) {
+        let (now, count) = (self.shared.around.now.moment, self.budget.expiries);
+        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(count).collect();
+        for id in due {
+            self.turn(id, Cause::Timer);
+        }
+    }
+
+    /// Takes memory back from those who stall, once it has been scarce for a while; and gives back to the system what
+    /// has been free for a while.
+    pub fn watch_memory(&mut self) {
+        let now = self.shared.around.now.moment;
+        if self.shared.is_memory_exhausted() {
+            self.take_memory_back(Duration::ZERO, self.shared.bytes_after_relief(false));
+        }
+        self.scarce_since = match (self.shared.memory(), self.scarce_since) {
+            (Memory::Ample, _) => None,
+            (Memory::Scarce, Some(since)) if now.since(since) >= STALL_MAX => {
+                let is_waited_for = !self.starved.is_empty() && self.shared.is_ready();
+                let bytes_max = self.shared.bytes_after_relief(is_waited_for);
+                self.take_memory_back(STALL_MAX, bytes_max);
+                if is_waited_for && self.shared.memory() == Memory::Scarce {
+                    // Nobody stalls, and yet somebody has to wait: who moves least makes room.
+                    self.take_memory_back(Duration::ZERO, bytes_max);
+                }
+                Some(now)
+            }
+            (Memory::Scarce, since) => since.or(Some(now)),
+        };
+        if self.tide.note(self.shared.memory_in_use(), now) {
+            (self.shared.at_low_tide)();
+        }
+    }
+
+    /// Lets those give memory back that hold much and have stalled for long, `stall_min` at least, until less than
+    /// `bytes_max` are in use.
+    #[cold]
+    fn take_memory_back(&mut self, stall_min: Duration, bytes_max: usize) {
+        let now = self.shared.around.now.moment;
+        self.tide.rise(self.shared.memory_in_use());
+        let (mut spilled_bytes, mut cut_count) = (0, 0);
+        for holding in most_expensive(self.connections.holdings(now), stall_min, now) {
+            if self.shared.memory_in_use() < bytes_max || spilled_bytes > SPILLED_BYTES_MAX {
+                break;
+            }
+            if self.connections.get(holding.id).is_some_and(|connection| connection.can_spill()) {
+                spilled_bytes += holding.bytes;
+                self.turn(holding.id, Cause::Pressure);
+            } else {
+                cut_count += 1;
+                self.abandon(holding.id);
+            }
+        }
+        if cut_count > 0 {
+            let limit = self.shared.around.limits.memory_bytes_max;
+            self.complain(format_args!(
+                "{limit} bytes of memory are in use: {cut_count} connections that did not move were cut"
+            ));
+        }
+    }
+
+    /// One turn of one connection, and what follows from it.
+    fn turn(&mut self, id: ConnectionId, cause: Cause) {
+        let is_full = self.connections.room.is_known_to_be_full();
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        if !self.shared.is_ready() && connection.must_wait_for_gateway(cause, &self.shared) {
+            return self.let_wait(id);
+        }
+        let verdict = connection.turn(id, cause, &mut self.shared);
+        if verdict == Verdict::Keep && !is_full {
+            let may_hold = connection.account(&mut self.shared.held_bytes);
+            let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
+            self.timers.arm(id, deadline);
+            if !may_hold {
+                return;
+            }
+        } else {
+            self.follow(id, verdict);
+        }
+        // Not while memory is being taken back: that goes on by itself.
+        if cause != Cause::Pressure && self.shared.is_memory_exhausted() {
+            self.take_memory_back(Duration::ZERO, self.shared.bytes_after_relief(false));
+        }
+    }
+
+    /// Lets a connection wait for the gateway; one that has waited for as long as it may is turned away.
+    #[cold]
+    fn let_wait(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let verdict = connection.wait_for_gateway(id, &self.shared);
+        if connection.is_due(&self.shared) {
+            let away = self.shared.stand_in();
+            self.turn(id, Cause::TurnedAway);
+            self.shared.put_back(away);
+        } else {
+            self.follow(id, verdict);
+        }
+    }
+
+    /// Sends the finished responses that have waited for each other.
+    pub fn deliver(&mut self) {
+        if self.shared.held.is_empty() {
+            return;
+        }
+        let mut held = self.shared.held.take();
+        for (id, response) in &mut held {
+            if let Some(connection) = self.connections.get(*id) {
+                let verdict = connection.deliver(*id, response, &mut self.shared);
+                self.follow(*id, verdict);
+            }
+        }
+        self.shared.held.give_back(held);
+    }
+
+    /// What follows from the turn of a connection.
+    #[cold]
+    fn follow(&mut self, id: ConnectionId, verdict: Verdict) {
+        let is_full = self.connections.room.is_known_to_be_full();
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        connection.account(&mut self.shared.held_bytes);
+        let mut makes_room = false;
+        match verdict {
+            Verdict::Held => return,
+            Verdict::Gone => return self.reap(id),
+            Verdict::Again if connection.enter(List::Ready) => self.ready.push(id),
+            Verdict::Starved if connection.enter(List::Starved) => self.starved.push_back(id),
+            // A connection that has become idle can make room for one that waits.
+            Verdict::Keep if is_full => {
+                makes_room = connection.idle_since().is_some();
+            }
+            Verdict::Again | Verdict::Starved | Verdict::Keep => {}
+        }
+        let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
+        self.timers.arm(id, deadline);
+        if makes_room {
+            self.connections.room.somebody_is_idle();
+            self.listeners.iter_mut().for_each(L::resume);
+        }
+    }
+
+    fn abandon(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get(id) {
+            connection.abandon(id, &mut self.shared);
+            self.reap(id);
+        }
+    }
+
+    /// Removes a connection that makes room. Half a head hears 408, as after its timeout, and the others nothing. Nobody
+    /// lingers: the answer of one that still sends may be lost.
+    fn send_away(&mut self, id: ConnectionId, standing: Standing) {
+        if standing > Standing::Lingering {
+            self.complain(format_args!("no place is left: connections without a whole request make room"));
+        }
+        self.connections.room.make(self.shared.around.now.moment);
+        self.turn(id, Cause::SentAway);
+        self.reap(id);
+    }
+
+    /// Removes a connection. Closing is dropping its socket; that takes it out of epoll, too.
+    fn reap(&mut self, id: ConnectionId) {
+        if let Some(mut connection) = self.connections.remove(id) {
+            log::debug!("connection {}: closed", id.number());
+            self.timers.disarm(id);
+            connection.close_account(&mut self.shared.held_bytes);
+            self.listeners.iter_mut().for_each(L::resume);
+        }
+    }
+
+    /// Does what the server was told to do. Breaks when it has ended.
+    pub fn obey(&mut self, command: Command) -> ControlFlow<()> {
+        match command {
+            Command::Run => {}
+            Command::Drain(queue) => self.drain(queue),
+            Command::Stop => {
+                self.stop();
+                return ControlFlow::Break(());
+            }
+        }
+        if self.is_drained() {
+            self.stop();
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Stops accepting, after those that wait already; every connection has a last look for a request that
+    /// has just arrived, and ends if there is none. To be called until it is drained.
+    fn drain(&mut self, queue: Queue) {
+        let now = self.shared.around.now.moment;
+        if self.drain_until.is_some() {
+            if self.last_call.take_if(|until| *until <= now).is_some() {
+                self.accept_who_waits();
+                self.listeners.clear();
+            }
+            if queue == Queue::Accepted && self.shared.around.life != Life::Draining {
+                // It is to end for good now, and that is waited for.
+                self.shared.around.life = Life::Draining;
+                self.look_at_all();
+            }
+            return;
+        }
+        log::info!("draining: {} connections are open", self.connections.len());
+        self.drain_until = Some(now + self.shared.around.limits.drain_timeout);
+        if queue == Queue::Accepted {
+            let stopped = self.listeners.iter_mut().map(L::stop_deferring);
+            let deferred_count = stopped.filter(|was_deferred| *was_deferred).count();
+            self.last_call = (deferred_count > 0).then_some(now + LAST_CALL);
+            self.accept_who_waits();
+        }
+        if self.last_call.is_none() {
+            self.listeners.clear();
+        }
+        // They are to end by themselves, before what is left is cut.
+        let grace = |grace: Duration| grace.min(self.shared.around.limits.drain_timeout / 2);
+        self.shared.around.life = match queue {
+            Queue::Accepted => Life::Draining,
+            Queue::Left => Life::HandingOver(now + grace(GRACE_HANDING_OVER)),
+            Queue::Waiting => Life::HandingOver(now + grace(GRACE_RESTARTING)),
+        };
+        self.look_at_all();
+    }
+
+    /// Gives every connection a last look for a request that has just arrived.
+    fn look_at_all(&mut self) {
+        self.starved.clear();
+        for id in self.connections.ids() {
+            if let Some(connection) = self.connections.get(id) {
+                connection.leave(List::Starved);
+                connection.look_again();
+                if connection.enter(List::Ready) {
+                    self.ready.push(id);
+                }
+            }
+        }
+    }
+
+    fn accept_who_waits(&mut self) {
+        for index in 0..self.listeners.len() {
+            self.listeners[index].set_accepting(Accepting::Ready);
+            let (mut budget, mut looks) = (LAST_ACCEPTS, LOOKS_PER_TURN);
+            while self.listeners[index].accepting() == Accepting::Ready && budget > 0 && looks > 0 {
+                self.accept_one(index, &mut looks);
+                budget -= 1;
+            }
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        let is_done = self.connections.is_empty() && self.listeners.is_empty();
+        self.drain_until.is_some_and(|until| is_done || until <= self.shared.around.now.moment)
+    }
+
+    /// Cuts what is left.
+    pub fn stop(&mut self) {
+        let ids = self.connections.ids();
+        match ids.len() {
+            0 => log::info!("stopped"),
+            open => log::warn!("stopped while connections were open: {open}"),
+        }
+        for id in ids {
+            self.abandon(id);
+        }
+        self.shared.journal.flush();
+    }
+}
+
+/// Takes the first few; the others stay.
+fn first(ids: &mut Vec<ConnectionId>, count: usize) -> Vec<ConnectionId> {
+    let later = if ids.len() > count { ids.split_off(count) } else { Vec::new() };
+    mem::replace(ids, later)
+}
