@@ -135,13 +135,13 @@ fn head_that_is_taken_back_leaves_everything_as_it_was() {
             http.write_continue(&mut out);
         }
         http.read_content(b"x").unwrap();
-        let (before, open) = (http, http.head_open());
+        let (before, open) = (http, http.savepoint());
         http.close_after(CloseReason::ShuttingDown);
         let head = ResponseEncoder::begin(&mut out, &own, 200, None).unwrap();
         http.end_head(&head, &mut out, ContentLength::Unknown).unwrap();
         assert_eq!(http.response(), ResponseState::Body(BodyEncoder::Chunked));
         assert_ne!(http.persistence(), before.persistence());
-        http.reopen_head(open);
+        http.rollback(open);
         assert_eq!(http, before, "{is_told_to_continue}");
     }
 }

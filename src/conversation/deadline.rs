@@ -26,7 +26,7 @@ const CREDIT_TIMEOUTS: u32 = 3;
 ///
 /// Each byte pays for the time that it may take at the least rate. The credit is bounded, so that the rate is
 /// one of the last few timeouts, not an average since the beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// When the last byte moved.
     pub last_byte: Moment,

@@ -1,192 +1,702 @@
-//! One exchange, as far as it owns nothing: reading the head, calling the application, ending the response.
+//! One exchange, a request and its response, and the loop that carries it through.
 //!
-//! Nearly all exchanges are over when the call of the application is: they begin and end in
-//! [`Conversation::answer_at_once`](super::Conversation), on the stack, and leave nothing behind. What lasts
-//! longer moves into an [`Active`](super::active::Active), together with what it owns.
+//! ```text
+//!        ┌──────────────────────────────────────────────────────┐
+//!        ▼                                                      │
+//!  Intake::Head ──▶ Intake::Content ──▶ call ──▶ Delivery ──▶ ended ──▶ Finished
+//!        │                               ▲ │                    ▲
+//!        └───────────────────────────────┘ └────────────────────┘
+//!             whole with its head             whole with its call
+//! ```
+//!
+//! Each round of the loop looks at the [`Stage`] and does the one thing that belongs to it: read a head, collect
+//! content, get on with the response. It stops when bytes are missing, or room, or the application, or its
+//! turn is over; which of them it was can be read off the stage.
+//!
+//! Nearly all requests lie whole before the loop and are answered in their call: for them the stage never
+//! changes, and the exchange stays on the stack.
 
 use std::mem;
+use std::time::Duration;
 
-use super::Farewell;
-use super::foreign::guard;
-use super::journal::{ExchangeRecord, Journal, Outcome};
+use super::deadline::{of_body, of_head};
+use super::delivery::{Delivery, Step};
+use super::foreign::{Foreign, guard};
+use super::intake::{Collected, Intake, PeerSide, Taken};
+use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
-use super::report::Report;
-use super::sink::{Notes, Sink, Tally};
-use super::turn::Turn;
+use super::record::{Outcome, Record, RequestLine};
+use super::sink::Sink;
+use super::turn::{Surroundings, Turn};
+use super::{EmptyLines, Farewell, Phase, Wants};
 use crate::gateway::{
-    Admission, Body, BodyKind, Environ, GatewayError, RequestContent, ResponseSink, StartResponse,
+    Admission, BodyKind, Client, Environ, FileRange, GatewayError, RequestContent, StartResponse,
 };
-use crate::message::RequestHead;
+use crate::limits::Limits;
+use crate::message::{RequestHead, StatusCode};
 use crate::now::Moment;
 use crate::protocol::{
-    BodyEncoder, CloseReason, Http1, ParsedHead, Persistence, RequestFraming, ResponseState,
+    BodyEncoder, CloseReason, EMPTY_LINES_MAX, Expectation, FieldSlots, Http1, ParsedHead, Persistence,
+    ProtocolError, ReceiveBuffer, RequestFraming, RequestState, ResponseState, blank_lines, parse_head,
+    parse_request_line,
 };
 
-/// What is known of an exchange.
+/// From where an exchange sets out, and where the conversation goes back to if nothing comes of it.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    /// The connection was accepted then; no exchange has taken place. So many empty lines have come since.
+    Accepted(Moment, EmptyLines),
+    /// The last exchange ended then. So many empty lines have come since.
+    Kept(Moment, EmptyLines),
+}
+
+/// A conversation in the middle of something, and what it owns meanwhile.
 pub(super) struct Exchange {
-    pub http: Http1,
-    pub tally: Tally,
-    /// While a head is read, when it began (for its deadline); from its end on, when that was; and where
-    /// content was collected, when that was complete (both for the journal).
-    pub begun: Moment,
+    http: Http1,
+    record: Record,
+    stage: Stage,
+    /// What has come and could not be understood yet.
+    input: ReceiveBuffer,
+    peer_side: PeerSide,
+    origin: Origin,
 }
 
-/// What follows an exchange.
-pub(super) enum Next {
-    /// Another one may.
-    Exchange,
-    /// The end of the connection.
-    End(Farewell),
+/// How far an exchange has come.
+enum Stage {
+    /// The request is being taken in.
+    Intake(Intake),
+    /// The application was called, and the response is being given out.
+    Delivery {
+        delivery: Delivery,
+        /// The application was told that the peer seems to have ended its side.
+        is_told_of_end: bool,
+    },
+    /// Nothing more will be said.
+    Finished(Farewell),
 }
 
-/// Content that has come with its head.
-pub(super) struct ContentAtHand<'i> {
-    pub bytes: &'i [u8],
-    /// As Content-Length says; none where the request has no content.
-    pub length: Option<u64>,
+/// What a round of the loop has come to.
+enum Progress {
+    /// So many bytes of input were used up, or the stage has changed; on with it.
+    Consumed(usize),
+    /// Nothing more can be done for now.
+    Blocked,
 }
 
 impl Exchange {
-    /// One that has not begun, or begins now.
+    /// One that has not begun.
     #[inline]
-    pub fn new(begun: Moment) -> Exchange {
-        Exchange { http: Http1::new(), tally: Tally::default(), begun }
-    }
-
-    /// Takes up the content of the request whose head was read, if all of it is `behind` that. Chunked content
-    /// is not: it needs a place to be put together.
-    #[inline]
-    pub fn take_content<'i>(
-        &mut self,
-        parsed: &ParsedHead<'_, '_>,
-        behind: &'i [u8],
-    ) -> Option<ContentAtHand<'i>> {
-        match parsed.meaning.framing {
-            RequestFraming::None => Some(ContentAtHand { bytes: &[], length: None }),
-            RequestFraming::Length(length) => {
-                let bytes = behind.get(..usize::try_from(length).ok()?)?;
-                // It cannot fail: the length was admitted with the head, and all of it is here.
-                self.http.read_content(bytes).ok()?;
-                Some(ContentAtHand { bytes, length: Some(length) })
-            }
-            RequestFraming::Chunked => None,
+    pub fn new(origin: Origin) -> Exchange {
+        let (Origin::Accepted(begun, _) | Origin::Kept(begun, _)) = origin;
+        Exchange {
+            http: Http1::new(),
+            record: Record::new(begun),
+            stage: Stage::Intake(Intake::Head),
+            input: ReceiveBuffer::default(),
+            peer_side: PeerSide::Open,
+            origin,
         }
     }
 
-    /// Asks the application whether it wants the content that is still to come.
+    /// The phase of a conversation in which nothing remains for which this is needed; none while something does.
     #[inline]
-    pub fn admit(
-        &self,
-        head: &RequestHead<'_>,
-        content_length: Option<u64>,
-        turn: &Turn<'_>,
-    ) -> Result<Admission, GatewayError> {
-        let (around, content) = (turn.around, RequestContent::borrowed(&[]));
-        let environ =
-            Environ::new(head, content, content_length, &turn.client, &around.server, around.now.moment);
-        guard(|| Ok(turn.gateway.admit(&environ)))
+    pub fn rest(&self) -> Option<Phase> {
+        match (&self.stage, self.http.request(), self.origin) {
+            (Stage::Finished(farewell), _, _) => Some(Phase::Finished(*farewell)),
+            (Stage::Intake(Intake::Head), RequestState::Idle, _) if !self.input.is_empty() => None,
+            (Stage::Intake(Intake::Head), RequestState::Idle, Origin::Accepted(at, lines)) => {
+                Some(Phase::Fresh(at, lines))
+            }
+            (Stage::Intake(Intake::Head), RequestState::Idle, Origin::Kept(since, lines)) => {
+                Some(Phase::Kept(since, lines))
+            }
+            (Stage::Intake(_) | Stage::Delivery { .. }, _, _) => None,
+        }
     }
 
-    /// Calls the application. None where head and content were handed over in the call, as nearly always; else what
-    /// is still to come, or the error, after which the response was taken back if that was still possible.
-    #[inline(always)]
-    pub fn answer(
+    /// Takes bytes from the peer, and does all that can be done with them.
+    #[inline]
+    pub fn receive(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if !self.input.is_empty() {
+            return self.receive_more(bytes, turn, out);
+        }
+        // The bytes are understood where they lie; only what is left over is copied.
+        let used = self.consume(bytes, 0, turn, out);
+        if used < bytes.len() {
+            self.input.extend(&bytes[used..]);
+            self.input.mark_searched();
+        }
+    }
+
+    /// The same, where something has waited for these bytes.
+    #[inline(never)]
+    fn receive_more(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        self.input.extend(bytes);
+        let mut input = mem::take(&mut self.input);
+        let (waiting, searched) = input.as_slice();
+        let used = self.consume(waiting, searched, turn, out);
+        input.consume(used);
+        self.input = input;
+    }
+
+    /// The peer has ended its side: what has come is still answered.
+    pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        self.peer_side = PeerSide::Ended;
+        self.receive(&[], turn, out);
+    }
+
+    /// The deadline has come.
+    pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        match &self.stage {
+            Stage::Intake(Intake::Head) if self.is_in_head() => self.expire_in_head(turn, out),
+            Stage::Intake(Intake::Content(_)) => self.refuse(ProtocolError::BodyTimeout, turn, out),
+            Stage::Intake(Intake::Head) | Stage::Delivery { .. } | Stage::Finished(_) => {
+                self.wake();
+                self.receive(&[], turn, out);
+            }
+        }
+    }
+
+    /// A head has not ended in time. (All that has come of it may be an empty line, or half of one: that is no request.)
+    fn expire_in_head(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        let input = mem::take(&mut self.input);
+        let (bytes, _) = input.as_slice();
+        if is_blank(bytes) {
+            self.stage = Stage::Finished(Farewell::Clean);
+        } else {
+            self.record_head(bytes, turn);
+            self.refuse(ProtocolError::HeadTimeout, turn, out);
+        }
+    }
+
+    /// The peer seems to have ended its side while the application is pending: it is told, and asked again.
+    pub fn client_has_finished(&mut self) {
+        if let Stage::Delivery { delivery, is_told_of_end } = &mut self.stage {
+            *is_told_of_end = true;
+            delivery.notify_of_end();
+            delivery.wake();
+        }
+    }
+
+    /// Whether an application is pending that was not told yet that the peer seems to have ended its side.
+    pub fn is_to_be_told_of_end(&self) -> bool {
+        matches!(&self.stage, Stage::Delivery { delivery, is_told_of_end: false } if delivery.pending().is_some())
+    }
+
+    /// The application is to be asked again.
+    pub fn wake(&mut self) {
+        if let Stage::Delivery { delivery, .. } = &mut self.stage {
+            delivery.wake();
+        }
+    }
+
+    pub fn wants(&self, owed_bytes: usize, output_bytes_high: usize) -> Wants {
+        let (wants, output_bytes_high) = match &self.stage {
+            Stage::Intake(Intake::Head) if !self.is_in_head() => (Wants::Turn, output_bytes_high),
+            Stage::Intake(_) => (Wants::Read, output_bytes_high),
+            Stage::Delivery { delivery, .. } if delivery.pending().is_some() => return Wants::Application,
+            Stage::Delivery { delivery, .. } => (Wants::Turn, delivery.output_bytes_high(output_bytes_high)),
+            Stage::Finished(farewell) => (Wants::Close(*farewell), output_bytes_high),
+        };
+        if owed_bytes >= output_bytes_high { Wants::Write } else { wants }
+    }
+
+    pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
+        match &self.stage {
+            Stage::Intake(Intake::Head) => self.head_since().map(|begun| of_head(begun, limits)),
+            Stage::Intake(Intake::Content(collected)) => Some(of_body(collected.arrival, limits)),
+            Stage::Delivery { delivery, .. } => delivery.pending().flatten(),
+            Stage::Finished(_) => None,
+        }
+    }
+
+    /// For so long nothing was read, by no fault of the peer.
+    pub fn excuse(&mut self, time: Duration) {
+        match &mut self.stage {
+            Stage::Intake(Intake::Head) if self.http.request() == RequestState::Head => {
+                self.record.begun = self.record.begun + time;
+            }
+            Stage::Intake(Intake::Content(collected)) => collected.arrival.pause(time),
+            Stage::Intake(Intake::Head) | Stage::Delivery { .. } | Stage::Finished(_) => {}
+        }
+    }
+
+    /// Since when the peer has sent nothing of a request that has begun. (A head counts from its beginning: when its
+    /// last byte came is not kept.)
+    pub fn stalled_since(&self) -> Option<Moment> {
+        match &self.stage {
+            Stage::Intake(Intake::Head) => self.head_since(),
+            Stage::Intake(Intake::Content(collected)) => Some(collected.arrival.last_byte),
+            Stage::Delivery { .. } | Stage::Finished(_) => None,
+        }
+    }
+
+    /// Since when a head has begun, if it has not ended.
+    pub fn head_since(&self) -> Option<Moment> {
+        self.is_in_head().then_some(self.record.begun)
+    }
+
+    pub fn is_in_head(&self) -> bool {
+        self.http.request() == RequestState::Head
+    }
+
+    /// Whether content is on its way, and what has come of it is in memory.
+    pub fn collects_in_memory(&self) -> bool {
+        matches!(&self.stage, Stage::Intake(Intake::Content(collected)) if collected.content.memory_bytes() > 0)
+    }
+
+    /// Moves content that is on its way to the disk.
+    pub fn spill(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if let Stage::Intake(Intake::Content(collected)) = &mut self.stage
+            && let Err(error) = collected.spill(turn)
+        {
+            self.refuse(error, turn, out);
+        }
+    }
+
+    pub fn memory_in_use(&self) -> usize {
+        let elsewhere = match &self.stage {
+            Stage::Intake(Intake::Content(collected)) => collected.memory_in_use(),
+            Stage::Delivery { delivery, .. } => delivery.memory_in_use(),
+            Stage::Intake(Intake::Head) | Stage::Finished(_) => 0,
+        };
+        size_of::<Exchange>() + self.input.len() + elsewhere
+    }
+
+    /// Reads on what is left of a file that was in the queue, and will not be sent.
+    pub fn take_back(&mut self, rest: FileRange, out: &mut OutputQueue) {
+        if let Stage::Delivery { delivery, .. } = &mut self.stage {
+            delivery.take_back(rest, Outlet { http: &mut self.http, record: &mut self.record, out });
+        }
+    }
+
+    /// The connection is gone, in the middle of this. How it should end, so that the peer can tell.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>) -> Farewell {
+        let is_open_ended = matches!(
+            self.http.response(),
+            ResponseState::Body(BodyEncoder::UntilClose) | ResponseState::Aborted(BodyEncoder::UntilClose)
+        );
+        let farewell = if is_open_ended { Farewell::Reset } else { Farewell::Clean };
+        self.stage = Stage::Finished(farewell);
+        self.record.close(Outcome::Aborted, turn);
+        farewell
+    }
+
+    /// Does all that can be done with this input, of which so many bytes were searched before for the end of a head; how
+    /// many bytes of it were used up.
+    #[inline]
+    fn consume(
+        &mut self,
+        input: &[u8],
+        searched: usize,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> usize {
+        let mut used = 0;
+        loop {
+            let rest = &input[used..];
+            let progress = match &mut self.stage {
+                Stage::Intake(Intake::Head) => self.read_head(rest, searched.saturating_sub(used), turn, out),
+                Stage::Intake(Intake::Content(collected)) => {
+                    let taken = collected.take(rest, self.peer_side, &mut self.http, turn);
+                    self.follow_intake(taken, turn, out)
+                }
+                Stage::Delivery { delivery, .. } => {
+                    let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
+                    match delivery.advance(outlet, turn) {
+                        Ok(Step::Next(next)) => {
+                            *delivery = next;
+                            Progress::Consumed(0)
+                        }
+                        step => self.follow_delivery(step, turn, out),
+                    }
+                }
+                Stage::Finished(farewell) => {
+                    // A peer that has sent more than it should is still sending, perhaps: closing at once would
+                    // reset the connection under its answer.
+                    if *farewell == Farewell::Clean && !rest.is_empty() {
+                        *farewell = Farewell::Linger;
+                    }
+                    return input.len();
+                }
+            };
+            match progress {
+                Progress::Consumed(bytes) => used += bytes,
+                Progress::Blocked => return used,
+            }
+        }
+    }
+
+    /// Reads the next head, and calls the application if the request is complete with it.
+    #[inline]
+    fn read_head(
+        &mut self,
+        rest: &[u8],
+        searched: usize,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Progress {
+        match rest {
+            [b'\r' | b'\n', ..] if blank_lines(rest) > 0 => return self.skip_blank_lines(rest, turn, out),
+            [] if !self.is_in_head() => return self.await_bytes(),
+            _ => {}
+        }
+        let mut searched = searched;
+        if !self.is_in_head() {
+            turn.look_at_watch();
+            if !turn.may_begin(out) {
+                return Progress::Blocked;
+            }
+            if let Origin::Kept(..) = self.origin {
+                self.record.begun = turn.around.now.moment;
+            }
+            searched = 0;
+        }
+        let mut slots = FieldSlots::new();
+        match self.http.read_head(rest, searched, &mut slots, &turn.around.limits) {
+            Ok(Some(parsed)) => self.take_request(&parsed, rest, turn, out),
+            Ok(None) if self.peer_side == PeerSide::Open => Progress::Blocked,
+            Ok(None) if is_blank(rest) => self.await_bytes(),
+            Ok(None) => self.refuse_head(rest, ProtocolError::IncompleteRequest, turn, out),
+            Err(error) => self.refuse_head(rest, error, turn, out),
+        }
+    }
+
+    /// Nothing of a request is there; if nothing more can come, the conversation has ended.
+    fn await_bytes(&mut self) -> Progress {
+        match self.peer_side {
+            PeerSide::Open => Progress::Blocked,
+            PeerSide::Ended => {
+                self.stage = Stage::Finished(Farewell::Clean);
+                Progress::Consumed(0)
+            }
+        }
+    }
+
+    /// Some empty lines before a request line are skipped, too many are refused (RFC 9112 §2.2).
+    #[cold]
+    fn skip_blank_lines(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Progress {
+        let (Origin::Accepted(_, empty_lines) | Origin::Kept(_, empty_lines)) = &mut self.origin;
+        let blank = blank_lines(rest);
+        let lines = rest[..blank].iter().filter(|&&byte| byte == b'\n').count();
+        match u8::try_from(usize::from(*empty_lines) + lines) {
+            Ok(lines @ ..=EMPTY_LINES_MAX) => *empty_lines = lines,
+            _ => self.refuse(ProtocolError::TooManyEmptyLines, turn, out),
+        }
+        Progress::Consumed(blank)
+    }
+
+    /// The head is complete. If all of the content is at hand, too, it is lent where it lies.
+    #[inline]
+    fn take_request(
+        &mut self,
+        parsed: &ParsedHead<'_, '_>,
+        rest: &[u8],
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Progress {
+        turn.budget.requests = turn.budget.requests.saturating_sub(1);
+        self.record.begun = turn.around.now.moment;
+        let behind = &rest[parsed.length..];
+        match content_at_hand(&mut self.http, parsed, behind) {
+            Some(content) => {
+                let content_length = parsed.meaning.framing.declared_length();
+                self.call(&parsed.head(), RequestContent::borrowed(content), content_length, turn, out);
+                Progress::Consumed(parsed.length + content.len())
+            }
+            None => {
+                self.await_content(parsed, rest, turn, out);
+                Progress::Consumed(parsed.length)
+            }
+        }
+    }
+
+    /// The head at the start of these bytes is complete, its content is not: the application says whether it
+    /// wants that.
+    #[inline(never)]
+    fn await_content(
+        &mut self,
+        parsed: &ParsedHead<'_, '_>,
+        bytes: &[u8],
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        let (head, content_length) = (parsed.head(), parsed.meaning.framing.declared_length());
+        let environ =
+            environ_of(&head, RequestContent::borrowed(&[]), content_length, &turn.client, turn.around);
+        match guard(|| Ok(turn.gateway.admit(&environ))) {
+            Ok(Admission::Collect) => self.begin_to_collect(parsed, bytes, turn, out),
+            Ok(Admission::FromHead) => {
+                self.http.decline_content();
+                self.call(&head, RequestContent::borrowed(&[]), content_length, turn, out);
+            }
+            Err(error) => {
+                self.http.decline_content();
+                self.fail(Some(RequestLine::of(&head)), error, turn, out);
+            }
+        }
+    }
+
+    /// The application wants the content, which is to come if there is a place for it.
+    fn begin_to_collect(
+        &mut self,
+        parsed: &ParsedHead<'_, '_>,
+        bytes: &[u8],
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        let (head, behind) = bytes.split_at(parsed.length);
+        let length = parsed.meaning.framing.declared_length();
+        let collected = Box::new(Collected::new(head, length, self.record.begun));
+        let place = collected.find_place(turn);
+        self.stage = Stage::Intake(Intake::Content(collected));
+        match place {
+            Err(error) => self.refuse(error, turn, out),
+            // Who has begun to send does not wait (RFC 9110 §10.1.1).
+            Ok(()) if parsed.meaning.expectation == Expectation::Continue && behind.is_empty() => {
+                self.http.write_continue(out.buffer());
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// Content has come: calls the application when it is complete.
+    #[inline(never)]
+    fn follow_intake(
+        &mut self,
+        taken: Result<Taken, ProtocolError>,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Progress {
+        match taken {
+            Ok(Taken::Part(0)) => Progress::Blocked,
+            Ok(Taken::Part(used)) => Progress::Consumed(used),
+            Ok(Taken::Whole(used, collected)) => {
+                self.call_with_collected(collected, turn, out);
+                Progress::Consumed(used)
+            }
+            Err(error) => {
+                self.refuse(error, turn, out);
+                Progress::Consumed(0)
+            }
+        }
+    }
+
+    /// The content has ended: back to the head that it belongs to.
+    fn call_with_collected(&mut self, mut request: Collected, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        let mut slots = FieldSlots::new();
+        let parsed = parse_head(&request.head, 0, &mut slots, &turn.around.limits);
+        let (Ok(Some(parsed)), Ok(())) = (parsed, request.content.rewind()) else {
+            let error = GatewayError::new("the collected request cannot be read back");
+            return self.fail(None, error, turn, out);
+        };
+        self.record.begun = turn.around.now.moment;
+        let content_length = Some(request.content.len());
+        let content = RequestContent::owned(&mut request.content);
+        self.call(&parsed.head(), content, content_length, turn, out);
+    }
+
+    /// Calls the application, and ends the exchange if the answer is complete with that, as nearly always.
+    #[inline]
+    fn call(
         &mut self,
         head: &RequestHead<'_>,
         content: RequestContent<'_>,
         content_length: Option<u64>,
-        report: &mut Option<Box<Report>>,
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
-    ) -> Option<Result<BodyKind, GatewayError>> {
-        let around = turn.around;
-        let mut environ =
-            Environ::new(head, content, content_length, &turn.client, &around.server, around.now.moment);
-        if let Some(wanted) = turn.journal.wanted() {
-            *report = Some(Report::of_request(head, &environ, wanted));
+    ) {
+        let mut environ = environ_of(head, content, content_length, &turn.client, turn.around);
+        let wanted = turn.journal.wanted();
+        if let Some(wanted) = wanted {
+            self.record.note_request(head, &environ, wanted);
         }
-        let notes = notes(report, turn.journal);
-        let gateway = &mut *turn.gateway;
-        let mut sink = Sink::new(self, out, notes, around, turn.wire);
-        let result = guard(|| gateway.call(&mut environ, StartResponse::new(&mut sink)));
-        conclude(result, &mut sink)
+        let mut outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
+        let mut sink = Sink::new(outlet.reborrow(), wanted, turn.around, turn.wire);
+        let result = guard(|| turn.gateway.call(&mut environ, StartResponse::new(&mut sink)));
+        let concluded = sink.conclude(result);
+        match concluded {
+            Ok(BodyKind::Complete) => self.end_response(turn, out),
+            Ok(kind) => self.begin_delivery(head, kind, turn, out),
+            Err(error) => self.fail(Some(RequestLine::of(head)), error, turn, out),
+        }
     }
 
-    /// Ends the response; None if that went well.
-    #[inline(always)]
-    pub fn end_response(&mut self, out: &mut OutputQueue) -> Option<Result<BodyKind, GatewayError>> {
-        let invalid = self.http.end_response(out.buffer()).err()?;
-        Some(Err(invalid.into()))
+    /// The response outlasts the call.
+    #[inline(never)]
+    fn begin_delivery(
+        &mut self,
+        head: &RequestHead<'_>,
+        kind: BodyKind,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        self.record.note_line(RequestLine::of(head));
+        let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
+        match Delivery::of(kind, outlet, turn) {
+            Some(delivery) => self.stage = Stage::Delivery { delivery, is_told_of_end: false },
+            None => self.end_response(turn, out),
+        }
     }
 
-    /// The response has ended, well or not: what comes now. Makes ready for the next request if one may
-    /// follow.
+    /// The delivery has done what it could.
+    #[inline(never)]
+    fn follow_delivery(
+        &mut self,
+        step: Result<Step, GatewayError>,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Progress {
+        match step {
+            Ok(Step::Blocked) => return Progress::Blocked,
+            Ok(Step::Next(_) | Step::Again) => {}
+            Ok(Step::Complete) => self.end_response(turn, out),
+            Err(error) => self.fail(None, error, turn, out),
+        }
+        Progress::Consumed(0)
+    }
+
+    /// All content was handed over.
     #[inline]
-    pub fn end(&mut self) -> Next {
-        match (self.http.response(), self.http.persistence()) {
-            (ResponseState::Aborted(BodyEncoder::UntilClose), _) => Next::End(Farewell::Reset),
-            (ResponseState::Aborted(_), _) => Next::End(Farewell::Clean),
-            (_, Persistence::Close(reason)) => Next::End(farewell(reason)),
+    fn end_response(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        match self.http.end_response(out.buffer()) {
+            Ok(()) => self.end(turn),
+            Err(invalid) => self.fail(None, invalid.into(), turn, out),
+        }
+    }
+
+    /// The response has ended, well or not: on to the next request, or to the end.
+    #[inline]
+    fn end(&mut self, turn: &mut Turn<'_>) {
+        let outcome = match self.http.response() {
+            ResponseState::Aborted(_) => Outcome::Aborted,
+            _ => Outcome::Complete,
+        };
+        self.record.close(outcome, turn);
+        self.stage = match (self.http.response(), self.http.persistence()) {
+            (ResponseState::Aborted(BodyEncoder::UntilClose), _) => Stage::Finished(Farewell::Reset),
+            (ResponseState::Aborted(_), _) => Stage::Finished(Farewell::Clean),
+            (_, Persistence::Close(reason)) => Stage::Finished(farewell(reason)),
             (_, Persistence::KeepAlive) => {
                 self.http.next_exchange();
-                self.tally = Tally::default();
-                Next::Exchange
+                self.origin = Origin::Kept(turn.around.now.moment, 0);
+                Stage::Intake(Intake::Head)
             }
+        };
+    }
+
+    /// The application has failed: 500, or a broken connection if the head is gone.
+    #[inline(never)]
+    fn fail(
+        &mut self,
+        line: Option<RequestLine<'_>>,
+        error: GatewayError,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        let known = self.record.line();
+        // Even to print an error, and to drop it, is the application's code.
+        Foreign::new(error).notify(|error| turn.journal.failure(line.or(known), error));
+        self.http.abort();
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        if !matches!(self.http.response(), ResponseState::Aborted(_)) {
+            self.record.status = status.code();
+        }
+        let content = "500 Internal Server Error: the application failed.\n";
+        self.write_error(status, content, turn, out);
+        self.end(turn);
+    }
+
+    /// The peer has broken a rule, or a limit: it is told so, and nothing more is read as a request.
+    #[inline(never)]
+    pub fn refuse(&mut self, error: ProtocolError, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        self.http.refuse(error);
+        if let Stage::Intake(Intake::Content(request)) =
+            mem::replace(&mut self.stage, Stage::Finished(Farewell::Linger))
+        {
+            self.record_head(&request.head, turn);
+        }
+        self.record.status = error.status().code();
+        self.write_error(error.status(), &error.content(), turn, out);
+        self.record.close(Outcome::Complete, turn);
+    }
+
+    /// Refuses a request in whose head, all of which lies here, something is wrong.
+    #[inline(never)]
+    fn refuse_head(
+        &mut self,
+        head: &[u8],
+        error: ProtocolError,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Progress {
+        self.record_head(head, turn);
+        self.refuse(error, turn, out);
+        Progress::Consumed(0)
+    }
+
+    /// Writes an error response, if none has started, and records its fields.
+    fn write_error(&mut self, status: StatusCode, content: &str, turn: &Turn<'_>, out: &mut OutputQueue) {
+        let start = out.buffer().len();
+        let own_fields = &turn.around.own_fields;
+        self.record.content_bytes += self.http.write_error(out.buffer(), own_fields, status, content);
+        let written = &out.buffer()[start..];
+        if let Some(wanted) = turn.journal.wanted()
+            && !wanted.response_fields.is_empty()
+            && !written.is_empty()
+        {
+            self.record.note_response(written, wanted);
         }
     }
 
-    /// Tells the journal.
-    pub fn report(&self, report: Option<Box<Report>>, outcome: Outcome, turn: &mut Turn<'_>) {
-        if turn.journal.wanted().is_none() || (report.is_none() && self.tally.status == 0) {
+    /// Records what an access log wants to know of a request that is refused: all, if its head can be read; else its
+    /// request line, if that can.
+    fn record_head(&mut self, head: &[u8], turn: &mut Turn<'_>) {
+        let Some(wanted) = turn.journal.wanted() else {
             return;
+        };
+        let mut slots = FieldSlots::new();
+        if let Ok(Some(parsed)) = parse_head(head, 0, &mut slots, &turn.around.limits) {
+            let head = parsed.head();
+            let environ = environ_of(&head, RequestContent::borrowed(&[]), None, &turn.client, turn.around);
+            self.record.note_request(&head, &environ, wanted);
+        } else if let Some((method, target, version)) = parse_request_line(head, &turn.around.limits) {
+            self.record.note_line(RequestLine { method, target, version });
         }
-        turn.journal.exchange(&ExchangeRecord {
-            peer: turn.client.peer.address(),
-            request: report.as_ref().and_then(|report| report.line()),
-            status: self.tally.status,
-            content_bytes: self.tally.content_bytes,
-            request_fields: report.as_ref().map_or(&[], |report| &report.request_fields),
-            response_fields: report.as_ref().map_or(&[], |report| &report.response_fields),
-            variables: report.as_ref().map_or(&[], |report| &report.variables),
-            begun: self.begun,
-            ended: turn.around.now,
-            outcome,
-        });
     }
 }
 
-/// Where a response is to be noted, if anywhere.
-#[inline]
-pub(super) fn notes<'a>(report: &'a mut Option<Box<Report>>, journal: &'a dyn Journal) -> Option<Notes<'a>> {
-    let report = report.as_deref_mut()?;
-    Some(Notes { report, wanted: journal.wanted()? })
-}
-
-/// What the call has led to, as [`Exchange::answer`] says it.
+/// What the application sees of a request.
 #[inline(always)]
-pub(super) fn conclude(
-    result: Result<Body, GatewayError>,
-    sink: &mut Sink<'_>,
-) -> Option<Result<BodyKind, GatewayError>> {
-    if matches!(&result, Ok(body) if sink.completes(body)) {
-        // There is nothing to drop, but finding that out is a call.
-        mem::forget(result);
-        return None;
-    }
-    Some(conclude_unusual(result, sink))
+fn environ_of<'e>(
+    head: &'e RequestHead<'e>,
+    content: RequestContent<'e>,
+    content_length: Option<u64>,
+    client: &'e Client<'e>,
+    around: &'e Surroundings,
+) -> Environ<'e> {
+    Environ::new(head, content, content_length, client, &around.server, around.now.moment)
 }
 
-#[inline(never)]
-fn conclude_unusual(
-    result: Result<Body, GatewayError>,
-    sink: &mut Sink<'_>,
-) -> Result<BodyKind, GatewayError> {
-    let concluded = result.and_then(|body| Ok(sink.accept(body)?));
-    if concluded.is_err() {
-        // Refused once content has followed; then the response is aborted instead.
-        let _ = sink.retract();
+/// Takes up the content of the request whose head was read, if all of it is `behind` that. Chunked content
+/// is not: it needs a place to be put together.
+#[inline]
+fn content_at_hand<'i>(http: &mut Http1, parsed: &ParsedHead<'_, '_>, behind: &'i [u8]) -> Option<&'i [u8]> {
+    match parsed.meaning.framing {
+        RequestFraming::None => Some(&[]),
+        RequestFraming::Length(length) => {
+            let content = behind.get(..usize::try_from(length).ok()?)?;
+            // It cannot fail: the length was admitted with the head, and all of it is here.
+            http.read_content(content).ok()?;
+            Some(content)
+        }
+        RequestFraming::Chunked => None,
     }
-    concluded
+}
+
+/// Whether it is empty lines and nothing else, the last of them perhaps only half there.
+fn is_blank(input: &[u8]) -> bool {
+    matches!(&input[blank_lines(input)..], [] | [b'\r'])
 }
 
 /// How to end a connection, by the reason for it. A client that has asked for the end, or whose

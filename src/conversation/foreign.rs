@@ -39,8 +39,8 @@ impl<T> Foreign<T> {
     }
 
     /// Lets it know something. A panic is no answer, and changes nothing.
-    pub fn tell(&mut self, tell: impl FnOnce(&mut T)) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().map(tell)));
+    pub fn notify(&mut self, notify: impl FnOnce(&mut T)) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().map(notify)));
     }
 
     /// Asks it for a number; 0 if it panics.
@@ -48,8 +48,8 @@ impl<T> Foreign<T> {
         catch_unwind(AssertUnwindSafe(|| self.0.as_ref().map_or(0, measure))).unwrap_or(0)
     }
 
-    /// Hands it out; whoever takes it drops it under guard.
-    pub fn take(mut self) -> Option<T> {
+    /// Hands it out, once; whoever takes it drops it under guard.
+    pub fn take(&mut self) -> Option<T> {
         self.0.take()
     }
 }

@@ -14,10 +14,9 @@
 //! It joins `protocol` and `gateway`, and still is a pure function of bytes, time and state: what
 //! it wants and until when is computed from the state whenever it is asked, and stored nowhere.
 //!
-//! A conversation at rest is two words. What an exchange needs beyond the call of the application
-//! (half a head, content on its way in, a body on its way out) lives in a box that exists only
-//! meanwhile; a request that arrives whole and is answered at once never allocates it, and goes the straight way
-//! of `at_once.rs`.
+//! A conversation at rest is two words. What lasts longer than the call of the application (half a head,
+//! content on its way in, a body on its way out) lives in a box that exists only meanwhile; a request that
+//! arrives whole and is answered at once never allocates it.
 //!
 //! Driven by hand:
 //!
@@ -35,30 +34,29 @@
 //! assert!(hand.transmit().ends_with(b"\r\n\r\n/tide"));
 //! ```
 
-mod active;
-mod answer;
-mod at_once;
 mod busy;
 mod by_hand;
 mod deadline;
+mod delivery;
 mod exchange;
 mod foreign;
-mod journal;
+mod intake;
+mod outlet;
 mod output_queue;
-mod report;
+mod record;
 mod sink;
 mod turn;
 
 pub use busy::Busy;
 pub use by_hand::ByHand;
 pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
-pub use journal::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
 pub use output_queue::OutputQueue;
+pub use record::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
 pub use turn::{Budget, Disk, Life, Memory, NoWatch, NoWire, Surroundings, Turn, Watch, Wire};
 
 use std::time::Duration;
 
-use active::{Active, Origin};
+use exchange::{Exchange, Origin};
 
 use crate::gateway::FileRange;
 use crate::limits::Limits;
@@ -107,7 +105,7 @@ enum Phase {
     /// Between two requests, since this moment. So many empty lines have come instead.
     Kept(Moment, EmptyLines),
     /// In the middle of something.
-    Active(Box<Active>),
+    Active(Box<Exchange>),
     /// Nothing more will be said.
     Finished(Farewell),
 }
@@ -124,20 +122,11 @@ impl Conversation {
     /// Takes bytes from the peer, and does all that can be done with them.
     #[inline]
     pub fn receive(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        let used = self.answer_at_once(bytes, turn, out);
-        if used < bytes.len() || !self.is_idle() {
-            self.receive_rest(&bytes[used..], turn, out);
-        }
-    }
-
-    /// What was not a whole request, or is not answered yet.
-    #[inline(never)]
-    fn receive_rest(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match &mut self.phase {
             // A peer that has sent more than it should is still sending, perhaps: closing at once would
             // reset the connection under its answer.
             Phase::Finished(farewell @ Farewell::Clean) if !bytes.is_empty() => *farewell = Farewell::Linger,
-            _ => self.act(turn, out, |active, turn, out| active.receive(bytes, turn, out)),
+            _ => self.act(|exchange| exchange.receive(bytes, turn, out)),
         }
     }
 
@@ -145,7 +134,7 @@ impl Conversation {
     pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {
             Phase::Fresh(..) | Phase::Kept(..) => self.phase = Phase::Finished(Farewell::Clean),
-            Phase::Active(_) => self.act(turn, out, Active::receive_end),
+            Phase::Active(_) => self.act(|exchange| exchange.receive_end(turn, out)),
             Phase::Finished(_) => {}
         }
     }
@@ -153,14 +142,14 @@ impl Conversation {
     /// Goes on where it stopped: for want of room in the queue, or of a turn.
     pub fn advance(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         if let Phase::Active(_) = self.phase {
-            self.act(turn, out, |active, turn, out| active.receive(&[], turn, out));
+            self.act(|exchange| exchange.receive(&[], turn, out));
         }
     }
 
     /// Goes on because the application has asked for it.
     pub fn wake(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        if let Phase::Active(active) = &mut self.phase {
-            active.wake();
+        if let Phase::Active(exchange) = &mut self.phase {
+            exchange.wake();
             self.advance(turn, out);
         }
     }
@@ -168,22 +157,22 @@ impl Conversation {
     /// The peer seems to have ended its side. An application that is pending is told; everybody
     /// else learns of it by reading.
     pub fn client_has_finished(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        if let Phase::Active(active) = &mut self.phase {
-            active.client_has_finished();
+        if let Phase::Active(exchange) = &mut self.phase {
+            exchange.client_has_finished();
             self.advance(turn, out);
         }
     }
 
     /// Whether an application is pending that was not [told](Conversation::client_has_finished) yet.
     pub fn is_to_be_told_of_end(&self) -> bool {
-        matches!(&self.phase, Phase::Active(active) if active.work.pending().is_some() && !active.is_told)
+        matches!(&self.phase, Phase::Active(exchange) if exchange.is_to_be_told_of_end())
     }
 
     /// The deadline has come.
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {
             Phase::Fresh(..) | Phase::Kept(..) => self.phase = Phase::Finished(Farewell::Clean),
-            Phase::Active(_) => self.act(turn, out, Active::expire),
+            Phase::Active(_) => self.act(|exchange| exchange.expire(turn, out)),
             Phase::Finished(_) => {}
         }
     }
@@ -192,7 +181,7 @@ impl Conversation {
     /// by a [stand-in](Busy).)
     pub fn turn_away(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         if let Phase::Active(_) = self.phase {
-            self.act(turn, out, |active, turn, out| active.refuse(ProtocolError::GatewayBusy, turn, out));
+            self.act(|exchange| exchange.refuse(ProtocolError::GatewayBusy, turn, out));
         }
     }
 
@@ -200,7 +189,7 @@ impl Conversation {
     pub fn excuse(&mut self, time: Duration) {
         match &mut self.phase {
             Phase::Fresh(since, _) | Phase::Kept(since, _) => *since = *since + time,
-            Phase::Active(active) => active.excuse(time),
+            Phase::Active(exchange) => exchange.excuse(time),
             Phase::Finished(_) => {}
         }
     }
@@ -235,7 +224,7 @@ impl Conversation {
     /// the rest. Says how to cut, so that the peer can tell.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) -> Farewell {
         let farewell = match &mut self.phase {
-            Phase::Active(active) => active.abandon(turn),
+            Phase::Active(exchange) => exchange.abandon(turn),
             Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => Farewell::Clean,
         };
         self.phase = Phase::Finished(farewell);
@@ -245,8 +234,8 @@ impl Conversation {
     /// The file at the end of the output queue is not going to be sent, or no further: the rest of
     /// it, from the queue. It is read instead, and if that is no better, the response is cut.
     pub fn take_back(&mut self, rest: FileRange, out: &mut OutputQueue) {
-        if let Phase::Active(active) = &mut self.phase {
-            active.take_back(rest, out);
+        if let Phase::Active(exchange) = &mut self.phase {
+            exchange.take_back(rest, out);
         }
     }
 
@@ -267,7 +256,7 @@ impl Conversation {
             Phase::Finished(_) => Wants::Write,
             Phase::Fresh(..) | Phase::Kept(..) if is_full => Wants::Write,
             Phase::Fresh(..) | Phase::Kept(..) => Wants::Read,
-            Phase::Active(active) => active.wants(owed_bytes, output_bytes_high),
+            Phase::Active(exchange) => exchange.wants(owed_bytes, output_bytes_high),
         }
     }
 
@@ -278,15 +267,15 @@ impl Conversation {
         match &self.phase {
             Phase::Fresh(accepted, _) => Some(of_head(*accepted, limits)),
             Phase::Kept(since, _) => Some(of_idle(*since, limits)),
-            Phase::Active(active) => active.deadline(limits),
+            Phase::Active(exchange) => exchange.deadline(limits),
             Phase::Finished(_) => None,
         }
     }
 
     /// How many bytes it holds, other than its own few words: half a head, content in memory.
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_in_use(&self) -> usize {
         match &self.phase {
-            Phase::Active(active) => active.held_bytes(),
+            Phase::Active(exchange) => exchange.memory_in_use(),
             Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => 0,
         }
     }
@@ -294,33 +283,33 @@ impl Conversation {
     /// Since when the peer has sent nothing of the request that it has begun; none where no request is on its way.
     pub fn stalled_since(&self) -> Option<Moment> {
         match &self.phase {
-            Phase::Active(active) => active.stalled_since(),
+            Phase::Active(exchange) => exchange.stalled_since(),
             Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => None,
         }
     }
 
     /// Whether content is on its way, and what has come of it is in memory.
     pub fn collects_in_memory(&self) -> bool {
-        matches!(&self.phase, Phase::Active(active) if active.collects_in_memory())
+        matches!(&self.phase, Phase::Active(exchange) if exchange.collects_in_memory())
     }
 
     /// Moves content that is on its way from memory to the disk.
     pub fn spill(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         if self.collects_in_memory() {
-            self.act(turn, out, Active::spill);
+            self.act(|exchange| exchange.spill(turn, out));
         }
     }
 
     /// Whether a head has begun and not ended.
     pub fn is_in_head(&self) -> bool {
-        matches!(&self.phase, Phase::Active(active) if active.is_in_head())
+        matches!(&self.phase, Phase::Active(exchange) if exchange.is_in_head())
     }
 
     /// Since when a head has begun, if it has not ended.
     pub fn head_since(&self) -> Option<Moment> {
         match &self.phase {
-            Phase::Active(active) if active.is_in_head() => Some(active.exchange.begun),
-            Phase::Active(_) | Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => None,
+            Phase::Active(exchange) => exchange.head_since(),
+            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => None,
         }
     }
 
@@ -345,33 +334,24 @@ impl Conversation {
         matches!(self.phase, Phase::Fresh(..) | Phase::Kept(..))
     }
 
-    /// Goes on with what is active, if anything remains to be done.
-    fn take(&mut self, active: Active) {
-        self.phase = active.rest().unwrap_or_else(|| Phase::Active(Box::new(active)));
-    }
-
-    /// Lets `work` act on the active part: the one in the box, or one on the stack that moves into
-    /// a box only if something remains to be done.
-    fn act(
-        &mut self,
-        turn: &mut Turn<'_>,
-        out: &mut OutputQueue,
-        work: impl FnOnce(&mut Active, &mut Turn<'_>, &mut OutputQueue),
-    ) {
-        if let Phase::Active(active) = &mut self.phase {
-            work(active, turn, out);
-            if let Some(phase) = active.rest() {
-                self.phase = phase;
+    /// Lets `step` act on the exchange: the one in the box, or one on the stack that moves into a box only if
+    /// something remains to be done.
+    #[inline]
+    fn act(&mut self, step: impl FnOnce(&mut Exchange)) {
+        let origin = match &mut self.phase {
+            Phase::Active(exchange) => {
+                step(exchange);
+                if let Some(phase) = exchange.rest() {
+                    self.phase = phase;
+                }
+                return;
             }
-            return;
-        }
-        let origin = match self.phase {
-            Phase::Fresh(accepted, empty_lines) => Origin::Accepted(accepted, empty_lines),
-            Phase::Kept(since, empty_lines) => Origin::Kept(since, empty_lines),
-            Phase::Active(_) | Phase::Finished(_) => return,
+            Phase::Fresh(accepted, empty_lines) => Origin::Accepted(*accepted, *empty_lines),
+            Phase::Kept(since, empty_lines) => Origin::Kept(*since, *empty_lines),
+            Phase::Finished(_) => return,
         };
-        let mut active = Active::new(origin);
-        work(&mut active, turn, out);
-        self.take(active);
+        let mut exchange = Exchange::new(origin);
+        step(&mut exchange);
+        self.phase = exchange.rest().unwrap_or_else(|| Phase::Active(Box::new(exchange)));
     }
 }

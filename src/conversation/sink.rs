@@ -1,86 +1,87 @@
 //! The server's side of `start_response`: from the application's calls to bytes in the queue.
 
-use super::exchange::Exchange;
+use std::mem;
+
 use super::foreign::Foreign;
-use super::journal::Wanted;
+use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
-use super::report::Report;
+use super::record::Wanted;
 use super::turn::{Life, Surroundings, Wire};
-use crate::gateway::{Body, BodyKind, Content, Misuse, ResponseSink};
+use crate::gateway::{Body, BodyKind, Content, GatewayError, Misuse, ResponseSink};
 use crate::message::{ContentLength, FieldBlock, InvalidResponse};
 use crate::now::Moment;
-use crate::protocol::{BodyEncoder, CloseReason, HeadOpen, ResponseEncoder, ResponseState};
-
-/// What is counted of a response, for the journal.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    /// The status code; 0 before there is one.
-    pub status: u16,
-    /// Bytes of content that were queued; of a file that is sent, those that have left.
-    pub content_bytes: u64,
-}
-
-/// Where the fields of a response are noted, for the journal.
-pub(super) struct Notes<'a> {
-    pub report: &'a mut Report,
-    pub wanted: &'a Wanted,
-}
+use crate::protocol::{BodyEncoder, CloseReason, ResponseEncoder, ResponseState, Savepoint};
 
 /// Takes one response, from its status line to the content that is at hand.
 pub(super) struct Sink<'a> {
-    exchange: &'a mut Exchange,
-    out: &'a mut OutputQueue,
-    /// None where nobody wants to know.
-    notes: Option<Notes<'a>>,
+    outlet: Outlet<'a>,
+    /// What an access log wants to know; none where there is none.
+    wanted: Option<&'a Wanted>,
     around: &'a Surroundings,
     wire: &'a dyn Wire,
-    stage: Stage,
+    written: Written,
 }
 
-/// How far the response has come.
-enum Stage {
-    /// Nothing was written.
-    Unbegun,
-    /// The head is being written.
+/// How much of the response was written.
+enum Written {
+    /// No byte of it.
+    Nothing,
+    /// Part of the head.
     Head(ResponseEncoder),
-    /// It is wrong. What was written of it, from `start` on, will be taken back.
+    /// Part of a head that is wrong. It stands from `start` on, and will be taken back.
     Misused { start: usize, misuse: Misuse },
-    /// The head has ended; no content has followed, so it can still be taken back.
-    Ended {
+    /// The head, and no content behind it: it can still be taken back.
+    WholeHead {
         /// Where the head begins in the output.
         start: usize,
         /// What the end of the head has changed, as it was before.
-        before: HeadOpen,
+        before: Savepoint,
     },
-    /// Content has followed, or the head has been sent.
+    /// The head, and content behind it; or the head was sent.
     Content,
 }
 
 impl<'a> Sink<'a> {
     #[inline]
     pub fn new(
-        exchange: &'a mut Exchange,
-        out: &'a mut OutputQueue,
-        notes: Option<Notes<'a>>,
+        outlet: Outlet<'a>,
+        wanted: Option<&'a Wanted>,
         around: &'a Surroundings,
         wire: &'a dyn Wire,
     ) -> Sink<'a> {
-        Sink { exchange, out, notes, around, wire, stage: Stage::Unbegun }
+        Sink { outlet, wanted, around, wire, written: Written::Nothing }
     }
 
-    /// Whether all that there is to the body was handed over in the call, as nearly always.
-    #[inline]
-    pub fn completes(&self, body: &Body) -> bool {
-        body.is_complete() && matches!(self.stage, Stage::Ended { .. } | Stage::Content)
+    /// Concludes the call of the application: what remains to be done for its response. After an error it was taken
+    /// back, if that was still possible.
+    #[inline(always)]
+    pub fn conclude(mut self, result: Result<Body, GatewayError>) -> Result<BodyKind, GatewayError> {
+        let is_written = matches!(self.written, Written::WholeHead { .. } | Written::Content);
+        if is_written && matches!(&result, Ok(body) if body.is_complete()) {
+            // There is nothing to drop, but finding that out is a call.
+            mem::forget(result);
+            return Ok(BodyKind::Complete);
+        }
+        self.conclude_unusual(result)
+    }
+
+    #[inline(never)]
+    fn conclude_unusual(&mut self, result: Result<Body, GatewayError>) -> Result<BodyKind, GatewayError> {
+        let concluded = result.and_then(|body| Ok(self.accept(body)?));
+        if concluded.is_err() {
+            // Refused once content has followed; then the response is aborted instead.
+            let _ = self.retract();
+        }
+        concluded
     }
 
     #[inline(never)]
     fn begin_other(&mut self, code: u16, reason: Option<&[u8]>) {
-        let (out, own_fields) = (self.out.buffer(), &self.around.own_fields);
+        let (out, own_fields) = (self.outlet.out.buffer(), &self.around.own_fields);
         let start = out.len();
-        self.stage = match ResponseEncoder::begin(out, own_fields, code, reason) {
-            Ok(head) => Stage::Head(head),
-            Err(invalid) => Stage::Misused { start, misuse: invalid.into() },
+        self.written = match ResponseEncoder::begin(out, own_fields, code, reason) {
+            Ok(head) => Written::Head(head),
+            Err(invalid) => Written::Misused { start, misuse: invalid.into() },
         };
     }
 
@@ -90,20 +91,22 @@ impl<'a> Sink<'a> {
         &mut self,
         write: impl FnOnce(&mut ResponseEncoder, &mut Vec<u8>) -> Result<(), InvalidResponse>,
     ) {
-        if let Stage::Head(head) = &mut self.stage
-            && let Err(invalid) = write(head, self.out.buffer())
+        if let Written::Head(head) = &mut self.written
+            && let Err(invalid) = write(head, self.outlet.out.buffer())
         {
-            self.stage = Stage::Misused { start: head.start(), misuse: invalid.into() };
+            self.written = Written::Misused { start: head.start(), misuse: invalid.into() };
         }
     }
 
     /// Whether the body that the application returned goes with what it did.
-    pub fn accept(&self, body: Body) -> Result<BodyKind, Misuse> {
+    fn accept(&self, body: Body) -> Result<BodyKind, Misuse> {
         let kind = body.into_kind();
-        match (&kind, &self.stage) {
-            (BodyKind::Later { .. }, Stage::Unbegun) => Ok(kind),
-            (BodyKind::Complete | BodyKind::Stream(_), Stage::Ended { .. } | Stage::Content) => Ok(kind),
-            (BodyKind::File(range), Stage::Ended { .. }) if self.declares(range.length) => Ok(kind),
+        match (&kind, &self.written) {
+            (BodyKind::Later { .. }, Written::Nothing) => Ok(kind),
+            (BodyKind::Complete | BodyKind::Stream(_), Written::WholeHead { .. } | Written::Content) => {
+                Ok(kind)
+            }
+            (BodyKind::File(range), Written::WholeHead { .. }) if self.declares(range.length) => Ok(kind),
             // A body kept from another call: the only way to come here.
             _ => {
                 drop(Foreign::new(kind));
@@ -114,7 +117,7 @@ impl<'a> Sink<'a> {
 
     /// Whether the head that has ended announces so many bytes, or that there will be none at all.
     fn declares(&self, bytes: u64) -> bool {
-        match self.exchange.http.response() {
+        match self.outlet.http.response() {
             ResponseState::Body(BodyEncoder::Length(length)) => length == bytes,
             ResponseState::Body(BodyEncoder::Discard) => true,
             _ => false,
@@ -124,9 +127,9 @@ impl<'a> Sink<'a> {
 
 impl ResponseSink for Sink<'_> {
     fn begin(&mut self, code: u16, reason: Option<&[u8]>) {
-        let (out, own_fields) = (self.out.buffer(), &self.around.own_fields);
+        let (out, own_fields) = (self.outlet.out.buffer(), &self.around.own_fields);
         match (code, reason) {
-            (200, None) => self.stage = Stage::Head(ResponseEncoder::begin_ok(out, own_fields)),
+            (200, None) => self.written = Written::Head(ResponseEncoder::begin_ok(out, own_fields)),
             _ => self.begin_other(code, reason),
         }
     }
@@ -141,115 +144,92 @@ impl ResponseSink for Sink<'_> {
 
     #[inline]
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse> {
-        let head = match &self.stage {
-            Stage::Head(head) => head,
-            Stage::Misused { misuse, .. } => return Err(misuse.clone()),
-            Stage::Unbegun | Stage::Ended { .. } | Stage::Content => return Err(Misuse::NotStarted),
+        let head = match &self.written {
+            Written::Head(head) => head,
+            Written::Misused { misuse, .. } => return Err(misuse.clone()),
+            Written::Nothing | Written::WholeHead { .. } | Written::Content => {
+                return Err(Misuse::NotStarted);
+            }
         };
-        let http = &mut self.exchange.http;
-        let before = http.head_open();
+        let http = &mut self.outlet.http;
+        let before = http.savepoint();
         if self.around.life != Life::Running {
             http.close_after(CloseReason::ShuttingDown);
         }
-        http.end_head(head, self.out.buffer(), length)?;
-        self.exchange.tally.status = head.status().code();
-        if let Some(notes) = &mut self.notes {
-            notes.report.note_response(&self.out.buffer()[head.start()..], notes.wanted);
+        http.end_head(head, self.outlet.out.buffer(), length)?;
+        self.outlet.record.status = head.status().code();
+        if let Some(wanted) = self.wanted {
+            self.outlet.record.note_response(&self.outlet.out.buffer()[head.start()..], wanted);
         }
-        self.stage = Stage::Ended { start: head.start(), before };
+        self.written = Written::WholeHead { start: head.start(), before };
         Ok(())
     }
 
     fn content(&mut self, content: Content<'_>) -> Result<(), Misuse> {
-        match &self.stage {
-            Stage::Unbegun | Stage::Head(_) | Stage::Misused { .. } => return Err(Misuse::NotStarted),
-            Stage::Ended { .. } | Stage::Content => {}
+        match &self.written {
+            Written::Nothing | Written::Head(_) | Written::Misused { .. } => return Err(Misuse::NotStarted),
+            Written::WholeHead { .. } | Written::Content => {}
         }
         if !content.as_slice().is_empty() {
-            self.stage = Stage::Content;
-            write_piece(self.exchange, self.out, content);
+            self.written = Written::Content;
+            self.outlet.write(content);
         }
         Ok(())
     }
 
     /// Where nobody looks at the head in between, and nothing is left open: 150 instructions less.
     fn send(&mut self, content: &[u8]) -> bool {
-        let (Stage::Head(head), None, Life::Running) = (&self.stage, &self.notes, self.around.life) else {
+        let (Written::Head(head), None, Life::Running) = (&self.written, self.wanted, self.around.life)
+        else {
             return false;
         };
         let is_sent = !content.is_empty()
             && OutputQueue::copies(content.len())
-            && self.exchange.http.write_rest(head, self.out.buffer(), content);
+            && self.outlet.http.write_rest(head, self.outlet.out.buffer(), content);
         if is_sent {
-            self.exchange.tally = Tally { status: head.status().code(), content_bytes: content.len() as u64 };
-            self.stage = Stage::Content;
+            self.outlet.record.status = head.status().code();
+            self.outlet.record.content_bytes = content.len() as u64;
+            self.written = Written::Content;
         }
         is_sent
     }
 
     fn retract(&mut self) -> Result<(), Misuse> {
-        match &self.stage {
-            Stage::Unbegun => {}
-            Stage::Head(head) => self.out.buffer().truncate(head.start()),
-            Stage::Misused { start, .. } => self.out.buffer().truncate(*start),
-            Stage::Ended { start, before } => {
-                self.out.buffer().truncate(*start);
-                self.exchange.http.reopen_head(*before);
-                self.exchange.tally = Tally::default();
-                if let Some(notes) = &mut self.notes {
-                    notes.report.forget_response();
-                }
+        match &self.written {
+            Written::Nothing => {}
+            Written::Head(head) => self.outlet.out.buffer().truncate(head.start()),
+            Written::Misused { start, .. } => self.outlet.out.buffer().truncate(*start),
+            Written::WholeHead { start, before } => {
+                self.outlet.out.buffer().truncate(*start);
+                self.outlet.http.rollback(*before);
+                self.outlet.record.forget_response();
             }
-            Stage::Content => return Err(Misuse::AlreadySent),
+            Written::Content => return Err(Misuse::AlreadySent),
         }
-        self.stage = Stage::Unbegun;
+        self.written = Written::Nothing;
         Ok(())
     }
 
     fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {
-        match &self.stage {
-            Stage::Unbegun => Ok(self.exchange.http.write_interim(self.out.buffer(), code, fields)?),
-            Stage::Head(_) | Stage::Misused { .. } | Stage::Ended { .. } | Stage::Content => {
+        match &self.written {
+            Written::Nothing => Ok(self.outlet.http.write_interim(self.outlet.out.buffer(), code, fields)?),
+            Written::Head(_) | Written::Misused { .. } | Written::WholeHead { .. } | Written::Content => {
                 Err(Misuse::AlreadySent)
             }
         }
     }
 
     fn flush(&mut self) {
-        match &self.stage {
+        match &self.written {
             // Half a head stays where it is: its beginning is known by its place.
-            Stage::Head(_) | Stage::Misused { .. } => return,
-            Stage::Unbegun | Stage::Content => {}
-            Stage::Ended { .. } => self.stage = Stage::Content,
+            Written::Head(_) | Written::Misused { .. } => return,
+            Written::Nothing | Written::Content => {}
+            Written::WholeHead { .. } => self.written = Written::Content,
         }
-        self.wire.flush(self.out);
+        self.wire.flush(self.outlet.out);
     }
 
     fn now(&self) -> Moment {
         self.around.now.moment
     }
-}
-
-/// Queues one piece of content in its framing, as much of it as the declared length admits.
-#[inline(always)]
-pub(super) fn write_piece(exchange: &mut Exchange, out: &mut OutputQueue, content: Content<'_>) {
-    let (bytes, buffer) = (content.as_slice(), out.buffer());
-    let admitted = exchange.http.open_piece(buffer, bytes.len() as u64);
-    if admitted > 0 {
-        match bytes.get(..admitted as usize) {
-            Some(bytes) if OutputQueue::copies(bytes.len()) => {
-                buffer.extend_from_slice(bytes);
-                exchange.http.close_piece(buffer);
-            }
-            _ => push_piece(exchange, out, content, admitted as usize),
-        }
-        exchange.tally.content_bytes += admitted;
-    }
-}
-
-/// What is too long to be copied.
-#[inline(never)]
-fn push_piece(exchange: &Exchange, out: &mut OutputQueue, content: Content<'_>, bytes: usize) {
-    out.push(content, bytes);
-    exchange.http.close_piece(out.buffer());
 }

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-use super::journal::Journal;
 use super::output_queue::OutputQueue;
+use super::record::Journal;
 use crate::gateway::{Client, Gateway, ServerInfo, Spool};
 use crate::limits::Limits;
 use crate::now::{Moment, Now};

@@ -53,7 +53,7 @@ pub struct Http1 {
 
 /// What the end of a response's head changes, as it was before.
 #[derive(Clone, Copy, Debug)]
-pub struct HeadOpen {
+pub struct Savepoint {
     has_continued: bool,
     persistence: Persistence,
 }
@@ -213,13 +213,13 @@ impl Http1 {
 
     /// To be kept before the head of a response ends, should it be taken back.
     #[inline]
-    pub fn head_open(&self) -> HeadOpen {
+    pub fn savepoint(&self) -> Savepoint {
         let has_continued = self.response == ResponseState::Continue;
-        HeadOpen { has_continued, persistence: self.persistence }
+        Savepoint { has_continued, persistence: self.persistence }
     }
 
     /// Takes the end of a head back, before anything has followed it.
-    pub fn reopen_head(&mut self, before: HeadOpen) {
+    pub fn rollback(&mut self, before: Savepoint) {
         self.response = if before.has_continued { ResponseState::Continue } else { ResponseState::Unstarted };
         self.persistence = before.persistence;
     }

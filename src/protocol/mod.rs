@@ -35,7 +35,7 @@ pub use framing::{BodyDecoder, Decoded, FramingFields, RequestFraming, parse_con
 pub use head_parser::{
     EMPTY_LINES_MAX, FieldSlots, ParsedHead, blank_lines, has_head_end, parse_head, parse_request_line,
 };
-pub use http1::{HeadOpen, Http1, RETRY_AFTER_SECONDS};
+pub use http1::{Http1, RETRY_AFTER_SECONDS, Savepoint};
 pub use meaning::{Expectation, Meaning};
 pub use persistence::{CloseReason, ConnectionOption, Persistence};
 pub use receive_buffer::ReceiveBuffer;

@@ -252,7 +252,7 @@ impl<S: Transport> Connection<S> {
             Output::Backlog(backlog) => backlog.queue.memory_bytes(),
             Output::Clear | Output::Waiting(_) | Output::Ended(_) => 0,
         };
-        self.conversation.held_bytes() + queued
+        self.conversation.memory_in_use() + queued
     }
 
     /// The memory that the connection holds while the peer is to move, by taking output or by sending more; none where

@@ -1,0 +1,267 @@
+//! What is being given out: the ways of an answer that outlasts the call of its application.
+
+use super::foreign::{Foreign, guard};
+use super::outlet::Outlet;
+use super::sink::Sink;
+use super::turn::Turn;
+use crate::gateway::{
+    BodyKind, BodyStream, Content, FileRange, GatewayError, Later, Misuse, Piece, StartResponse,
+};
+use crate::message::InvalidResponse;
+use crate::now::Moment;
+
+/// How much of a file is read at a time. 64 KiB: as much as a socket takes.
+const FILE_PIECE_BYTES: u64 = 64 * 1024;
+/// Files up to this length are read even where files are sent. 16 KiB: as cheap, and the head leaves
+/// in the same write, as do the responses around it in a pipeline.
+const READ_FILE_BYTES_MAX: u64 = 16 * 1024;
+
+/// What is being given out once the application was called.
+pub(super) enum Delivery {
+    /// The application will answer later; nothing of the response is there.
+    Deferred(Deferred),
+    /// Content is drawn from a stream.
+    Stream(Stream),
+    /// The file stands in the output queue, and nothing is queued behind it.
+    QueuedFile(QueuedFile),
+    /// Content is read from a file, from the beginning of this range on.
+    ReadFile(FileRange),
+}
+
+/// What a step of a delivery has come to.
+pub(super) enum Step {
+    /// The next step is one of this delivery.
+    Next(Delivery),
+    /// The same delivery can go on at once.
+    Again,
+    /// It cannot go on before something happens: the application is pending, the queue is full, or the turn is over.
+    Blocked,
+    /// All content was handed over.
+    Complete,
+}
+
+/// Whether the application is to be asked again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    /// It is.
+    Ready,
+    /// It has said that it would wake us, or to come back at this moment.
+    Pending { until: Option<Moment> },
+}
+
+/// An answer of which not even the status is known.
+pub(super) struct Deferred {
+    readiness: Readiness,
+    answer: Foreign<Box<dyn Later>>,
+}
+
+/// Content that is drawn.
+pub(super) struct Stream {
+    readiness: Readiness,
+    departure: Departure,
+    stream: Foreign<Box<dyn BodyStream>>,
+}
+
+/// When the pieces of a stream leave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Departure {
+    /// As many as there is room for.
+    Together,
+    /// Each before the next is asked for.
+    OneByOne,
+}
+
+/// A file in the output queue.
+pub(super) struct QueuedFile {
+    /// How long it was when it was queued.
+    length: u64,
+}
+
+impl Delivery {
+    /// What remains to be done after the call of an application; none where nothing does. A file is put into the queue,
+    /// if it is long enough and can be sent; else it is read.
+    pub fn of(kind: BodyKind, outlet: Outlet<'_>, turn: &Turn<'_>) -> Option<Delivery> {
+        match kind {
+            BodyKind::Complete => None,
+            BodyKind::Stream(stream) => Some(Delivery::Stream(Stream::new(stream))),
+            BodyKind::File(range) => {
+                let is_sent = turn.disk.sends_files() && range.length > READ_FILE_BYTES_MAX;
+                if is_sent && outlet.http.wants_content() {
+                    let length = range.length;
+                    outlet.out.push_file(range);
+                    return Some(Delivery::QueuedFile(QueuedFile { length }));
+                }
+                Some(Delivery::ReadFile(range))
+            }
+            BodyKind::Later { until, answer } => Some(Delivery::Deferred(Deferred {
+                readiness: Readiness::Pending { until },
+                answer: Foreign::new(answer),
+            })),
+        }
+    }
+
+    /// Does as much as can be done now.
+    ///
+    /// # Errors
+    /// The application has failed, or its file.
+    pub fn advance(&mut self, outlet: Outlet<'_>, turn: &mut Turn<'_>) -> Result<Step, GatewayError> {
+        let output_bytes_high = self.output_bytes_high(turn.output_bytes_high());
+        let is_full = outlet.out.owed() >= output_bytes_high;
+        match self {
+            Delivery::Deferred(deferred) => deferred.resume(outlet, turn),
+            Delivery::QueuedFile(queued) => Ok(queued.leave(outlet)),
+            Delivery::Stream(_) | Delivery::ReadFile(_) if is_full => Ok(Step::Blocked),
+            Delivery::Stream(stream) => stream.draw(output_bytes_high, outlet, turn),
+            Delivery::ReadFile(range) => read_on(range, outlet, turn),
+        }
+    }
+
+    /// From how many bytes owed on nothing more is produced, where it is `usual` for most.
+    pub fn output_bytes_high(&self, usual: usize) -> usize {
+        match self {
+            // Each of its pieces leaves before it is asked for the next, and the file before the end.
+            Delivery::Stream(Stream { departure: Departure::OneByOne, .. }) | Delivery::QueuedFile(_) => 1,
+            Delivery::Stream(Stream { departure: Departure::Together, .. })
+            | Delivery::Deferred(_)
+            | Delivery::ReadFile(_) => usual,
+        }
+    }
+
+    /// Whether the application is pending, and until when, if it has said.
+    pub fn pending(&self) -> Option<Option<Moment>> {
+        match self {
+            Delivery::Deferred(Deferred { readiness: Readiness::Pending { until }, .. })
+            | Delivery::Stream(Stream { readiness: Readiness::Pending { until }, .. }) => Some(*until),
+            Delivery::Deferred(Deferred { readiness: Readiness::Ready, .. })
+            | Delivery::Stream(Stream { readiness: Readiness::Ready, .. })
+            | Delivery::QueuedFile(_)
+            | Delivery::ReadFile(_) => None,
+        }
+    }
+
+    /// The application is to be asked again.
+    pub fn wake(&mut self) {
+        match self {
+            Delivery::Deferred(Deferred { readiness, .. }) | Delivery::Stream(Stream { readiness, .. }) => {
+                *readiness = Readiness::Ready;
+            }
+            Delivery::QueuedFile(_) | Delivery::ReadFile(_) => {}
+        }
+    }
+
+    /// Tells the application that its client has ended its side.
+    pub fn notify_of_end(&mut self) {
+        match self {
+            Delivery::Deferred(Deferred { answer, .. }) => {
+                answer.notify(|answer| answer.client_has_finished())
+            }
+            Delivery::Stream(Stream { stream, .. }) => stream.notify(|stream| stream.client_has_finished()),
+            Delivery::QueuedFile(_) | Delivery::ReadFile(_) => {}
+        }
+    }
+
+    /// How many bytes of memory the application says that it holds for this answer.
+    pub fn memory_in_use(&self) -> usize {
+        match self {
+            Delivery::Deferred(Deferred { answer, .. }) => answer.measure(|answer| answer.held_bytes()),
+            Delivery::Stream(Stream { stream, .. }) => stream.measure(|stream| stream.held_bytes()),
+            Delivery::QueuedFile(_) | Delivery::ReadFile(_) => 0,
+        }
+    }
+
+    /// Reads on what is left of a file that was in the queue, and will not be sent.
+    pub fn take_back(&mut self, rest: FileRange, mut outlet: Outlet<'_>) {
+        if let Delivery::QueuedFile(queued) = self {
+            outlet.count_file(queued.length.saturating_sub(rest.length));
+            *self = Delivery::ReadFile(rest);
+        }
+    }
+}
+
+impl Deferred {
+    /// Asks for the answer that was to come later, unless it is still pending.
+    fn resume(&mut self, mut outlet: Outlet<'_>, turn: &mut Turn<'_>) -> Result<Step, GatewayError> {
+        if let Readiness::Pending { .. } = self.readiness {
+            return Ok(Step::Blocked);
+        }
+        let answer = self.answer.take().ok_or(Misuse::Abandoned)?;
+        let mut sink = Sink::new(outlet.reborrow(), turn.journal.wanted(), turn.around, turn.wire);
+        let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
+        let kind = sink.conclude(result)?;
+        Ok(Delivery::of(kind, outlet, turn).map_or(Step::Complete, Step::Next))
+    }
+}
+
+impl Stream {
+    fn new(stream: Box<dyn BodyStream>) -> Stream {
+        let departure = match guard(|| Ok(stream.is_prompt())) {
+            Ok(true) => Departure::OneByOne,
+            // Should it panic here, it will again when it is drawn.
+            Ok(false) | Err(_) => Departure::Together,
+        };
+        Stream { readiness: Readiness::Ready, departure, stream: Foreign::new(stream) }
+    }
+
+    /// Draws pieces while there is room for them, unless the application is pending.
+    fn draw(
+        &mut self,
+        output_bytes_high: usize,
+        mut outlet: Outlet<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Step, GatewayError> {
+        if let Readiness::Pending { .. } = self.readiness {
+            return Ok(Step::Blocked);
+        }
+        let stream = self.stream.get().ok_or(Misuse::Abandoned)?;
+        while outlet.out.owed() < output_bytes_high {
+            if !outlet.http.wants_content() {
+                return Ok(Step::Complete);
+            }
+            if !turn.may_draw() {
+                return Ok(Step::Blocked);
+            }
+            if output_bytes_high == 1 {
+                // The application may take its time for each piece that leaves by itself: others come between.
+                turn.budget.pieces = 0;
+            }
+            match guard(|| stream.next_piece(turn.around.now.moment))? {
+                Piece::Data(bytes) => outlet.write(Content::Borrowed(bytes)),
+                Piece::Pending { until } => {
+                    self.readiness = Readiness::Pending { until };
+                    return Ok(Step::Blocked);
+                }
+                Piece::End => return Ok(Step::Complete),
+            }
+        }
+        Ok(Step::Blocked)
+    }
+}
+
+impl QueuedFile {
+    /// Looks whether all of the file has left. Only then is it content that was sent: how much of it will
+    /// be, nobody can know before.
+    fn leave(&self, mut outlet: Outlet<'_>) -> Step {
+        if outlet.out.file().is_some() {
+            return Step::Blocked;
+        }
+        outlet.count_file(self.length);
+        Step::Complete
+    }
+}
+
+/// Reads the next part of a file.
+fn read_on(range: &mut FileRange, mut outlet: Outlet<'_>, turn: &mut Turn<'_>) -> Result<Step, GatewayError> {
+    if range.length == 0 || !outlet.http.wants_content() {
+        return Ok(Step::Complete);
+    }
+    let wanted = range.length.min(FILE_PIECE_BYTES);
+    // Without framing around it, it can be read right to where it leaves from.
+    let read = turn.disk.read_at(&range.file, range.offset, wanted as usize, outlet.out.buffer())?;
+    if read == 0 {
+        return Err(InvalidResponse::TooShort { missing: range.length }.into());
+    }
+    range.offset += read as u64;
+    range.length -= read as u64;
+    outlet.count_file(read as u64);
+    Ok(Step::Again)
+}

@@ -1,0 +1,137 @@
+//! What is being taken in: a head, or the content that belongs to one.
+
+use std::borrow::Cow;
+use std::mem;
+
+use super::deadline::Flow;
+use super::turn::Turn;
+use crate::gateway::{GatewayError, OwnedContent};
+use crate::now::Moment;
+use crate::protocol::{Http1, ProtocolError, RequestState};
+
+/// Said to the operator of content that is refused by its length.
+const NO_ROOM: &str = "no room is left for temporary files: spool_bytes_max is reached";
+
+/// What is being taken in before the application is called.
+pub(super) enum Intake {
+    /// The next head, of which the protocol knows whether it has begun.
+    Head,
+    /// The content of the request whose head is complete. In a box, so that exchanges without are small.
+    Content(Box<Collected>),
+}
+
+/// A request whose content is collected before its application is called.
+#[derive(Default)]
+pub(super) struct Collected {
+    /// The head, which is parsed again in the end: that is cheaper to understand than to store
+    /// where in the bytes everything was, and happens only to content that came in pieces.
+    pub head: Vec<u8>,
+    /// What has come of the content.
+    pub content: OwnedContent,
+    /// Bytes of content, where the head has said it.
+    length: Option<u64>,
+    /// How the content has come so far, for its deadline.
+    pub arrival: Flow,
+}
+
+/// Whether more can come from the peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PeerSide {
+    /// It can.
+    Open,
+    /// The peer has ended its side; it may still wait for answers.
+    Ended,
+}
+
+/// What has come of content.
+pub(super) enum Taken {
+    /// This many bytes of input, and more is to come.
+    Part(usize),
+    /// This many bytes of input, the last of them; and the whole request.
+    Whole(usize, Collected),
+}
+
+impl Collected {
+    /// Begins to collect, at the moment when the head was complete.
+    pub fn new(head: &[u8], length: Option<u64>, now: Moment) -> Collected {
+        Collected { head: head.to_vec(), content: OwnedContent::default(), length, arrival: Flow::new(now) }
+    }
+
+    /// Looks whether there is a place for all that was announced.
+    ///
+    /// # Errors
+    /// There never will be one, or there is none now.
+    pub fn find_place(&self, turn: &mut Turn<'_>) -> Result<(), ProtocolError> {
+        let place = self.length.map_or(Ok(()), |length| turn.place_for(length));
+        if place == Err(ProtocolError::NoPlaceForContent) {
+            turn.journal.failure(None, &GatewayError::new(NO_ROOM));
+        }
+        place
+    }
+
+    /// Takes in what has come. Where all has, nothing is left of this.
+    ///
+    /// # Errors
+    /// Broken framing, too much content, no place for it, or nothing more of it that can come.
+    pub fn take(
+        &mut self,
+        input: &[u8],
+        peer_side: PeerSide,
+        http: &mut Http1,
+        turn: &mut Turn<'_>,
+    ) -> Result<Taken, ProtocolError> {
+        if input.is_empty() && peer_side == PeerSide::Ended {
+            return Err(ProtocolError::IncompleteRequest);
+        }
+        let (used, content) = decode_all(http, input)?;
+        let memory_bytes_max = turn.content_memory_bytes_max(self.length);
+        if memory_bytes_max > 0 {
+            self.content.make_room(content.len(), self.length);
+        }
+        if let Err(error) = self.content.append(&content, memory_bytes_max, turn.disk) {
+            turn.journal.failure(None, &error.into());
+            return Err(ProtocolError::NoPlaceForContent);
+        }
+        self.arrival.arrived(used as u64, turn.around.now.moment, &turn.around.limits);
+        Ok(match http.request() {
+            RequestState::Complete => Taken::Whole(used, mem::take(self)),
+            _ => Taken::Part(used),
+        })
+    }
+
+    /// Moves what has come from memory to the disk.
+    ///
+    /// # Errors
+    /// There is no place.
+    pub fn spill(&mut self, turn: &mut Turn<'_>) -> Result<(), ProtocolError> {
+        self.content.spill(turn.disk).map_err(|error| {
+            turn.journal.failure(None, &error.into());
+            ProtocolError::NoPlaceForContent
+        })
+    }
+
+    pub fn memory_in_use(&self) -> usize {
+        self.head.len() + self.content.memory_bytes()
+    }
+}
+
+/// Takes the framing off all of the input, or as much as there is: how many bytes were used, and
+/// the content among them. Gathered first, because a chunk can be a single byte, and each append a
+/// system call.
+fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> Result<(usize, Cow<'i, [u8]>), ProtocolError> {
+    let mut used = 0;
+    let mut content = Cow::Borrowed(&input[..0]);
+    while let RequestState::Body(_) = http.request() {
+        let decoded = http.read_content(&input[used..])?;
+        if decoded.consumed == 0 {
+            break;
+        }
+        used += decoded.consumed;
+        if content.is_empty() {
+            content = Cow::Borrowed(decoded.content);
+        } else if !decoded.content.is_empty() {
+            content.to_mut().extend_from_slice(decoded.content);
+        }
+    }
+    Ok((used, content))
+}

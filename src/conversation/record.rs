@@ -1,0 +1,294 @@
+//! The record of an exchange: what an access log is told of it.
+//!
+//! Whoever takes the records says beforehand what is [`Wanted`] beyond what every record has. Only that
+//! is copied, and nothing at all where nobody wants it: of the request when the application is called,
+//! of the response when its head has been written, from the bytes that will leave. The pure layers
+//! report; the reactor logs.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::turn::Turn;
+use crate::gateway::{Environ, GatewayError};
+use crate::message::{RequestHead, Version};
+use crate::now::{Moment, Now};
+
+/// A request line as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLine<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The target; may hold any byte above the blank.
+    pub target: &'a str,
+    /// The version.
+    pub version: Version,
+}
+
+impl<'a> RequestLine<'a> {
+    /// The request line of a head that could be read.
+    pub(super) fn of(head: &RequestHead<'a>) -> RequestLine<'a> {
+        RequestLine { method: head.method.0, target: head.target.as_str(), version: head.version }
+    }
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The whole response was handed to the output queue; a file that is sent has left it.
+    Complete,
+    /// The response was cut: by a failing application, a deadline, or a client that left.
+    Aborted,
+}
+
+/// One request and its response, for an access log.
+#[derive(Clone, Copy, Debug)]
+pub struct ExchangeRecord<'a> {
+    /// Who asked; none on a unix socket.
+    pub peer: Option<SocketAddr>,
+    /// What was asked; none where the request line could not be read.
+    pub request: Option<RequestLine<'a>>,
+    /// The status code of the response; 0 if none was started.
+    pub status: u16,
+    /// Bytes of response content, without framing.
+    pub content_bytes: u64,
+    /// The request fields that were [wanted](Wanted), in that order, the first of each name; none for a
+    /// field that there was not. Empty where the head could not be read.
+    pub request_fields: &'a [Option<Vec<u8>>],
+    /// The response fields that were wanted, in the same manner, as they were sent. Empty where no
+    /// response was started.
+    pub response_fields: &'a [Option<Vec<u8>>],
+    /// The variables that were wanted, in the same manner, as they were when the application was called.
+    pub variables: &'a [Option<Vec<u8>>],
+    /// The beginning of the turn of the loop in which the request was complete, with its content; for
+    /// one that never was, its head.
+    pub begun: Moment,
+    /// When the end of the response was in the output queue. The pure layers know only when the turn
+    /// of the loop began; the reactor puts its clocks here before it hands a record on.
+    pub ended: Now,
+    /// Whether it ended well.
+    pub outcome: Outcome,
+}
+
+impl ExchangeRecord<'_> {
+    /// How long the request waited for the end of its response: for an application that blocks the
+    /// loop, too, and for the calls that came before its own in the same turn.
+    pub fn duration(&self) -> Duration {
+        self.ended.moment.since(self.begun)
+    }
+
+    /// The request field that was wanted at this place, if there was one.
+    pub fn request_field(&self, place: usize) -> Option<&[u8]> {
+        self.request_fields.get(place)?.as_deref()
+    }
+
+    /// The response field that was wanted at this place, if there was one.
+    pub fn response_field(&self, place: usize) -> Option<&[u8]> {
+        self.response_fields.get(place)?.as_deref()
+    }
+
+    /// The variable that was wanted at this place, if it was set.
+    pub fn variable(&self, place: usize) -> Option<&[u8]> {
+        self.variables.get(place)?.as_deref()
+    }
+}
+
+/// What an access log wants to know of each exchange, beyond what every record has.
+///
+/// The order is that of the values in [`ExchangeRecord`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Names of request fields.
+    pub request_fields: Vec<String>,
+    /// Names of response fields, those of the server included.
+    pub response_fields: Vec<String>,
+    /// Names of variables, as [`Environ::get`](crate::gateway::Environ::get) knows them.
+    pub variables: Vec<String>,
+}
+
+impl Wanted {
+    /// Nothing more.
+    pub const fn nothing() -> Wanted {
+        Wanted { request_fields: Vec::new(), response_fields: Vec::new(), variables: Vec::new() }
+    }
+}
+
+impl Default for Wanted {
+    /// What the usual formats show: the request fields Referer and User-Agent, in this order.
+    fn default() -> Wanted {
+        let request_fields = vec!["Referer".to_string(), "User-Agent".to_string()];
+        Wanted { request_fields, ..Wanted::nothing() }
+    }
+}
+
+/// Takes the reports of the pure layers, which log nothing themselves.
+pub trait Journal {
+    /// What [`Journal::exchange`] is to be told; none if it is not worth calling: then nothing is
+    /// collected. The same from the beginning of an exchange to its end, unless it becomes none.
+    fn wanted(&self) -> Option<&Wanted>;
+    /// An exchange has ended.
+    fn exchange(&mut self, record: &ExchangeRecord<'_>);
+    /// The application has failed; the client saw a 500 or a cut connection.
+    fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError);
+}
+
+/// Takes the records of an access log. Called from the event loop: it must not block for long.
+pub trait AccessLog {
+    /// What it wants to know of each exchange. Asked once, when the server is bound.
+    fn wanted(&self) -> Wanted {
+        Wanted::default()
+    }
+    /// An exchange has ended.
+    fn record(&mut self, record: &ExchangeRecord<'_>);
+    /// The turn of the loop is over, and something was recorded in it.
+    fn flush(&mut self);
+}
+
+impl AccessLog for Box<dyn AccessLog + Send> {
+    fn wanted(&self) -> Wanted {
+        (**self).wanted()
+    }
+
+    fn record(&mut self, record: &ExchangeRecord<'_>) {
+        (**self).record(record);
+    }
+
+    fn flush(&mut self) {
+        (**self).flush();
+    }
+}
+
+/// Takes everything and keeps nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoJournal;
+
+impl Journal for NoJournal {
+    fn wanted(&self) -> Option<&Wanted> {
+        None
+    }
+
+    fn exchange(&mut self, _record: &ExchangeRecord<'_>) {}
+
+    fn failure(&mut self, _request: Option<RequestLine<'_>>, _error: &GatewayError) {}
+}
+
+/// The record of an exchange that is under way.
+pub(super) struct Record {
+    /// While a head is read, the moment of its first byte, for its deadline. From its end on, the moment of that; and
+    /// where content was collected, the moment when that was complete: this is what a log calls its beginning.
+    pub begun: Moment,
+    /// The status code; 0 before there is one.
+    pub status: u16,
+    /// Bytes of content that were queued; of a file that is sent, those that have left.
+    pub content_bytes: u64,
+    details: Option<Box<Details>>,
+}
+
+/// The parts of a record that take memory of their own.
+#[derive(Default)]
+struct Details {
+    /// Method and target, one behind the other; how long the method is; the version.
+    line: Option<(String, usize, Version)>,
+    request_fields: Values,
+    response_fields: Values,
+    variables: Values,
+}
+
+/// The value of each thing that was wanted, in that order; none for what there was not.
+type Values = Vec<Option<Vec<u8>>>;
+
+impl Record {
+    #[inline]
+    pub fn new(begun: Moment) -> Record {
+        Record { begun, status: 0, content_bytes: 0, details: None }
+    }
+
+    /// Notes a request as its application sees it before it has changed anything.
+    pub fn note_request(&mut self, head: &RequestHead<'_>, environ: &Environ<'_>, wanted: &Wanted) {
+        self.note_line(RequestLine::of(head));
+        let details = self.details.get_or_insert_default();
+        let field = |name: &String| head.fields.get(name).map(<[u8]>::to_vec);
+        details.request_fields = wanted.request_fields.iter().map(field).collect();
+        let variable = |name: &String| environ.get(name).map(|value| value.into_owned());
+        details.variables = wanted.variables.iter().map(variable).collect();
+    }
+
+    /// Notes the request line, without which nobody can make sense of a failure.
+    pub fn note_line(&mut self, line: RequestLine<'_>) {
+        let details = self.details.get_or_insert_default();
+        if details.line.is_none() {
+            details.line = Some(([line.method, line.target].concat(), line.method.len(), line.version));
+        }
+    }
+
+    /// Notes the fields of a response whose head was just written; content may follow it.
+    pub fn note_response(&mut self, head: &[u8], wanted: &Wanted) {
+        let field = |name: &String| encoded_field(head, name).map(<[u8]>::to_vec);
+        let response_fields = wanted.response_fields.iter().map(field).collect();
+        self.details.get_or_insert_default().response_fields = response_fields;
+    }
+
+    /// Forgets a response that was taken back.
+    pub fn forget_response(&mut self) {
+        (self.status, self.content_bytes) = (0, 0);
+        if let Some(details) = &mut self.details {
+            details.response_fields.clear();
+        }
+    }
+
+    /// The request line, if it is known.
+    pub fn line(&self) -> Option<RequestLine<'_>> {
+        let (text, method_bytes, version) = self.details.as_ref()?.line.as_ref()?;
+        let (method, target) = text.split_at(*method_bytes);
+        Some(RequestLine { method, target, version: *version })
+    }
+
+    /// Tells the journal how the exchange has ended, and begins anew.
+    #[inline]
+    pub fn close(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
+        if turn.journal.wanted().is_some() && (self.details.is_some() || self.status != 0) {
+            self.report(outcome, turn);
+        }
+        (self.status, self.content_bytes, self.details) = (0, 0, None);
+    }
+
+    fn report(&self, outcome: Outcome, turn: &mut Turn<'_>) {
+        let details = self.details.as_deref();
+        turn.journal.exchange(&ExchangeRecord {
+            peer: turn.client.peer.address(),
+            request: self.line(),
+            status: self.status,
+            content_bytes: self.content_bytes,
+            request_fields: details.map_or(&[], |details| &details.request_fields),
+            response_fields: details.map_or(&[], |details| &details.response_fields),
+            variables: details.map_or(&[], |details| &details.variables),
+            begun: self.begun,
+            ended: turn.around.now,
+            outcome,
+        });
+    }
+}
+
+/// The value of the first field of this name in a head as it was encoded.
+fn encoded_field<'h>(head: &'h [u8], name: &str) -> Option<&'h [u8]> {
+    let lines = head.split(|&byte| byte == b'\n').skip(1).take_while(|line| *line != b"\r");
+    lines.filter(|line| line.get(name.len()) == Some(&b':')).find_map(|line| {
+        let (own_name, value) = line.split_at(name.len());
+        own_name.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_field_of_a_name_is_found_in_an_encoded_head() {
+        let head = b"HTTP/1.1 200 Date: x\r\nDate: 1\r\nX-Date: 2\r\nEmpty: \r\nx-date: 3\r\n\r\nLate: 4\r\n";
+        for (name, expected) in
+            [("date", Some(&b"1"[..])), ("X-DATE", Some(b"2")), ("Empty", Some(b"")), ("Late", None)]
+        {
+            assert_eq!(encoded_field(head, name), expected, "{name}");
+        }
+        assert_eq!(encoded_field(b"", "Date"), None);
+    }
+}
