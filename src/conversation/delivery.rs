@@ -187,7 +187,10 @@ impl Deferred {
         let answer = self.answer.take().ok_or(Misuse::Abandoned)?;
         let mut sink = Sink::new(outlet.reborrow(), turn.journal.wanted(), turn.around, turn.wire);
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
-        let kind = sink.conclude(result)?;
+        let Some(remaining) = sink.conclude(result) else {
+            return Ok(Step::Complete);
+        };
+        let kind = remaining?;
         Ok(Delivery::of(kind, outlet, turn).map_or(Step::Complete, Step::Next))
     }
 }

@@ -336,29 +336,44 @@ impl Exchange {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) -> Progress {
+        let has_begun = self.is_in_head();
         match rest {
             [b'\r' | b'\n', ..] if blank_lines(rest) > 0 => return self.skip_blank_lines(rest, turn, out),
-            [] if !self.is_in_head() => return self.await_bytes(),
+            [] if !has_begun => return self.await_bytes(),
             _ => {}
         }
-        let mut searched = searched;
-        if !self.is_in_head() {
+        if !has_begun {
             turn.look_at_watch();
             if !turn.may_begin(out) {
                 return Progress::Blocked;
             }
-            if let Origin::Kept(..) = self.origin {
-                self.record.begun = turn.around.now.moment;
-            }
-            searched = 0;
         }
+        let searched = if has_begun { searched } else { 0 };
         let mut slots = FieldSlots::new();
         match self.http.read_head(rest, searched, &mut slots, &turn.around.limits) {
             Ok(Some(parsed)) => self.take_request(&parsed, rest, turn, out),
-            Ok(None) if self.peer_side == PeerSide::Open => Progress::Blocked,
-            Ok(None) if is_blank(rest) => self.await_bytes(),
-            Ok(None) => self.refuse_head(rest, ProtocolError::IncompleteRequest, turn, out),
+            Ok(None) => self.await_head(rest, has_begun, turn, out),
             Err(error) => self.refuse_head(rest, error, turn, out),
+        }
+    }
+
+    /// The end of the head is not there yet.
+    #[inline(never)]
+    fn await_head(
+        &mut self,
+        rest: &[u8],
+        has_begun: bool,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Progress {
+        // The first head of a connection counts from when that was accepted.
+        if let (Origin::Kept(..), false) = (self.origin, has_begun) {
+            self.record.begun = turn.around.now.moment;
+        }
+        match self.peer_side {
+            PeerSide::Open => Progress::Blocked,
+            PeerSide::Ended if is_blank(rest) => self.await_bytes(),
+            PeerSide::Ended => self.refuse_head(rest, ProtocolError::IncompleteRequest, turn, out),
         }
     }
 
@@ -472,6 +487,7 @@ impl Exchange {
             Ok(Taken::Part(0)) => Progress::Blocked,
             Ok(Taken::Part(used)) => Progress::Consumed(used),
             Ok(Taken::Whole(used, collected)) => {
+                self.stage = Stage::Intake(Intake::Head);
                 self.call_with_collected(collected, turn, out);
                 Progress::Consumed(used)
             }
@@ -497,7 +513,7 @@ impl Exchange {
     }
 
     /// Calls the application, and ends the exchange if the answer is complete with that, as nearly always.
-    #[inline]
+    #[inline(always)]
     fn call(
         &mut self,
         head: &RequestHead<'_>,
@@ -514,11 +530,10 @@ impl Exchange {
         let mut outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
         let mut sink = Sink::new(outlet.reborrow(), wanted, turn.around, turn.wire);
         let result = guard(|| turn.gateway.call(&mut environ, StartResponse::new(&mut sink)));
-        let concluded = sink.conclude(result);
-        match concluded {
-            Ok(BodyKind::Complete) => self.end_response(turn, out),
-            Ok(kind) => self.begin_delivery(head, kind, turn, out),
-            Err(error) => self.fail(Some(RequestLine::of(head)), error, turn, out),
+        match sink.conclude(result) {
+            None => self.end_response(turn, out),
+            Some(Ok(kind)) => self.begin_delivery(head, kind, turn, out),
+            Some(Err(error)) => self.fail(Some(RequestLine::of(head)), error, turn, out),
         }
     }
 
@@ -550,14 +565,20 @@ impl Exchange {
         match step {
             Ok(Step::Blocked) => return Progress::Blocked,
             Ok(Step::Next(_) | Step::Again) => {}
-            Ok(Step::Complete) => self.end_response(turn, out),
-            Err(error) => self.fail(None, error, turn, out),
+            Ok(Step::Complete) => {
+                self.stage = Stage::Intake(Intake::Head);
+                self.end_response(turn, out);
+            }
+            Err(error) => {
+                self.stage = Stage::Intake(Intake::Head);
+                self.fail(None, error, turn, out);
+            }
         }
         Progress::Consumed(0)
     }
 
     /// All content was handed over.
-    #[inline]
+    #[inline(always)]
     fn end_response(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.http.end_response(out.buffer()) {
             Ok(()) => self.end(turn),
@@ -566,7 +587,7 @@ impl Exchange {
     }
 
     /// The response has ended, well or not: on to the next request, or to the end.
-    #[inline]
+    #[inline(always)]
     fn end(&mut self, turn: &mut Turn<'_>) {
         let outcome = match self.http.response() {
             ResponseState::Aborted(_) => Outcome::Aborted,
@@ -580,7 +601,7 @@ impl Exchange {
             (_, Persistence::KeepAlive) => {
                 self.http.next_exchange();
                 self.origin = Origin::Kept(turn.around.now.moment, 0);
-                Stage::Intake(Intake::Head)
+                return;
             }
         };
     }

@@ -54,6 +54,7 @@ pub use output_queue::OutputQueue;
 pub use record::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
 pub use turn::{Budget, Disk, Life, Memory, NoWatch, NoWire, Surroundings, Turn, Watch, Wire};
 
+use std::mem;
 use std::time::Duration;
 
 use exchange::{Exchange, Origin};
@@ -352,6 +353,13 @@ impl Conversation {
         };
         let mut exchange = Exchange::new(origin);
         step(&mut exchange);
-        self.phase = exchange.rest().unwrap_or_else(|| Phase::Active(Box::new(exchange)));
+        match exchange.rest() {
+            Some(phase) => {
+                // It owns nothing now, but finding that out is a call.
+                mem::forget(exchange);
+                self.phase = phase;
+            }
+            None => self.phase = Phase::Active(Box::new(exchange)),
+        }
     }
 }

@@ -245,26 +245,30 @@ impl Record {
     /// Tells the journal how the exchange has ended, and begins anew.
     #[inline]
     pub fn close(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
-        if turn.journal.wanted().is_some() && (self.details.is_some() || self.status != 0) {
+        if self.details.is_some() || (self.status != 0 && turn.journal.wanted().is_some()) {
             self.report(outcome, turn);
         }
-        (self.status, self.content_bytes, self.details) = (0, 0, None);
+        (self.status, self.content_bytes) = (0, 0);
     }
 
-    fn report(&self, outcome: Outcome, turn: &mut Turn<'_>) {
+    #[inline(never)]
+    fn report(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
         let details = self.details.as_deref();
-        turn.journal.exchange(&ExchangeRecord {
-            peer: turn.client.peer.address(),
-            request: self.line(),
-            status: self.status,
-            content_bytes: self.content_bytes,
-            request_fields: details.map_or(&[], |details| &details.request_fields),
-            response_fields: details.map_or(&[], |details| &details.response_fields),
-            variables: details.map_or(&[], |details| &details.variables),
-            begun: self.begun,
-            ended: turn.around.now,
-            outcome,
-        });
+        if turn.journal.wanted().is_some() {
+            turn.journal.exchange(&ExchangeRecord {
+                peer: turn.client.peer.address(),
+                request: self.line(),
+                status: self.status,
+                content_bytes: self.content_bytes,
+                request_fields: details.map_or(&[], |details| &details.request_fields),
+                response_fields: details.map_or(&[], |details| &details.response_fields),
+                variables: details.map_or(&[], |details| &details.variables),
+                begun: self.begun,
+                ended: turn.around.now,
+                outcome,
+            });
+        }
+        self.details = None;
     }
 }
 

@@ -52,17 +52,17 @@ impl<'a> Sink<'a> {
         Sink { outlet, wanted, around, wire, written: Written::Nothing }
     }
 
-    /// Concludes the call of the application: what remains to be done for its response. After an error it was taken
-    /// back, if that was still possible.
+    /// Concludes the call of the application. None where head and content were handed over in it, as nearly always; else
+    /// what remains to be done, or the error, after which the response was taken back if that was still possible.
     #[inline(always)]
-    pub fn conclude(mut self, result: Result<Body, GatewayError>) -> Result<BodyKind, GatewayError> {
+    pub fn conclude(mut self, result: Result<Body, GatewayError>) -> Option<Result<BodyKind, GatewayError>> {
         let is_written = matches!(self.written, Written::WholeHead { .. } | Written::Content);
         if is_written && matches!(&result, Ok(body) if body.is_complete()) {
             // There is nothing to drop, but finding that out is a call.
             mem::forget(result);
-            return Ok(BodyKind::Complete);
+            return None;
         }
-        self.conclude_unusual(result)
+        Some(self.conclude_unusual(result))
     }
 
     #[inline(never)]
