@@ -62,40 +62,18 @@ pub(super) enum Stream {
 }
 
 impl Transport for Stream {
-    // Straight to the kernel, and through mio, which may have to know of `WouldBlock`. The calls of the C library are
-    // points where a thread can be cancelled: where there are two threads, each costs 45 instructions more.
-    #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
+    // Through mio, which may have to know of `WouldBlock`.
     fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        use rustix::net::{RecvFlags, recv};
         match self {
-            Stream::Tcp(stream) => stream.try_io(|| Ok(recv(stream, into, RecvFlags::empty())?.0)),
-            Stream::Unix(stream) => stream.try_io(|| Ok(recv(stream, into, RecvFlags::empty())?.0)),
+            Stream::Tcp(stream) => stream.try_io(|| sys::receive(stream, into)),
+            Stream::Unix(stream) => stream.try_io(|| sys::receive(stream, into)),
         }
     }
 
-    #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        use rustix::net::{SendFlags, send};
-        match self {
-            Stream::Tcp(stream) => stream.try_io(|| Ok(send(stream, bytes, SendFlags::NOSIGNAL)?)),
-            Stream::Unix(stream) => stream.try_io(|| Ok(send(stream, bytes, SendFlags::NOSIGNAL)?)),
-        }
-    }
-
-    #[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
-    fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        use std::io::Read;
-        match self {
-            Stream::Tcp(stream) => (&*stream).read(into),
-            Stream::Unix(stream) => (&*stream).read(into),
-        }
-    }
-
-    #[cfg(not(all(feature = "sockets", any(target_os = "linux", target_os = "android"))))]
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => (&*stream).write(bytes),
-            Stream::Unix(stream) => (&*stream).write(bytes),
+            Stream::Tcp(stream) => stream.try_io(|| sys::send(stream, bytes)),
+            Stream::Unix(stream) => stream.try_io(|| sys::send(stream, bytes)),
         }
     }
 
@@ -114,7 +92,6 @@ impl Transport for Stream {
     }
 
     fn send_file(&self, file: &File, offset: u64, bytes: usize) -> io::Result<usize> {
-        // Through mio, which may have to know of `WouldBlock`.
         match self {
             Stream::Tcp(stream) => stream.try_io(|| sys::send_file(stream, file, offset, bytes)),
             Stream::Unix(stream) => stream.try_io(|| sys::send_file(stream, file, offset, bytes)),

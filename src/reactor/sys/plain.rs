@@ -1,7 +1,7 @@
 //! What the reactor asks of the system, as std and mio can do it on every unix.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -65,9 +65,19 @@ pub fn send_file(_socket: impl AsFd, _file: &File, _offset: u64, _bytes: usize) 
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Reads what is there, as far as there is room for it.
+pub fn receive(mut socket: impl Read, into: &mut [u8]) -> io::Result<usize> {
+    socket.read(into)
+}
+
+/// Writes as much as is taken.
+pub fn send(mut socket: impl Write, bytes: &[u8]) -> io::Result<usize> {
+    socket.write(bytes)
+}
+
 /// Sends bytes that may wait for more to follow at once, so that they share a packet. Here they do not wait.
-pub fn send_more(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    io::Write::write(&mut stream, bytes)
+pub fn send_more(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    send(stream, bytes)
 }
 
 /// Makes the close that follows a reset. Here it stays an ordinary end, and a client of HTTP/1.0 cannot tell a broken
