@@ -33,7 +33,7 @@ use crate::gateway::{
     Admission, BodyKind, Client, Environ, FileRange, GatewayError, RequestContent, StartResponse,
 };
 use crate::limits::Limits;
-use crate::message::{RequestHead, StatusCode};
+use crate::message::{FieldBlock, RequestHead, StatusCode};
 use crate::now::Moment;
 use crate::protocol::{
     BodyEncoder, CloseReason, EMPTY_LINES_MAX, Expectation, FieldSlots, Http1, ParsedHead, Persistence,
@@ -530,6 +530,7 @@ impl Exchange {
         let mut outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
         let mut sink = Sink::new(outlet.reborrow(), wanted, turn.around, turn.wire);
         let result = guard(|| turn.gateway.call(&mut environ, StartResponse::new(&mut sink)));
+        environ.end();
         match sink.conclude(result) {
             None => self.end_response(turn, out),
             Some(Ok(kind)) => self.begin_delivery(head, kind, turn, out),
@@ -616,6 +617,7 @@ impl Exchange {
         out: &mut OutputQueue,
     ) {
         let known = self.record.line();
+        let (error, fields) = error.take_fields();
         // Even to print an error, and to drop it, is the application's code.
         Foreign::new(error).notify(|error| turn.journal.failure(line.or(known), error));
         self.http.abort();
@@ -624,7 +626,7 @@ impl Exchange {
             self.record.status = status.code();
         }
         let content = "500 Internal Server Error: the application failed.\n";
-        self.write_error(status, content, turn, out);
+        self.write_error(status, content, &fields, turn, out);
         self.end(turn);
     }
 
@@ -638,7 +640,7 @@ impl Exchange {
             self.record_head(&request.head, turn);
         }
         self.record.status = error.status().code();
-        self.write_error(error.status(), &error.content(), turn, out);
+        self.write_error(error.status(), &error.content(), &FieldBlock::default(), turn, out);
         self.record.close(Outcome::Complete, turn);
     }
 
@@ -656,11 +658,18 @@ impl Exchange {
         Progress::Consumed(0)
     }
 
-    /// Writes an error response, if none has started, and records its fields.
-    fn write_error(&mut self, status: StatusCode, content: &str, turn: &Turn<'_>, out: &mut OutputQueue) {
+    /// Writes an error response with these fields besides its own, if none has started, and records them all.
+    fn write_error(
+        &mut self,
+        status: StatusCode,
+        content: &str,
+        fields: &FieldBlock,
+        turn: &Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
         let start = out.buffer().len();
         let own_fields = &turn.around.own_fields;
-        self.record.content_bytes += self.http.write_error(out.buffer(), own_fields, status, content);
+        self.record.content_bytes += self.http.write_error(out.buffer(), own_fields, status, content, fields);
         let written = &out.buffer()[start..];
         if let Some(wanted) = turn.journal.wanted()
             && !wanted.response_fields.is_empty()

@@ -3,26 +3,18 @@
 //! Calls that answer a request go through [`guard`]. What an application leaves with the server is held as [`Foreign`],
 //! because dropping it runs the application's code, too.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::gateway::{GatewayError, Misuse};
+use crate::gateway::GatewayError;
 
 /// Runs application code; a panic becomes an error. What the application leaves behind half done
 /// is its own: the server's part is only touched through checked calls.
 pub(super) fn guard<T>(call: impl FnOnce() -> Result<T, GatewayError>) -> Result<T, GatewayError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let error = panicked(panic.as_ref());
+        let error = GatewayError::of_panic(panic.as_ref());
         drop(Foreign::new(panic));
         Err(error)
     })
-}
-
-#[cold]
-fn panicked(panic: &(dyn Any + Send)) -> GatewayError {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Misuse::Panicked(text.unwrap_or("no message").to_string()).into()
 }
 
 /// Something of the application's that may panic when it is dropped.

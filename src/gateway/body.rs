@@ -1,12 +1,12 @@
 //! The ways to answer: at once, piece by piece, from a file, or later.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::os::unix::fs::FileExt;
 
 use super::{GatewayError, StartResponse};
+use crate::message::InvalidResponse;
 use crate::now::Moment;
 
 /// Proof that the response was started, or will be; what a gateway returns.
@@ -47,17 +47,6 @@ pub enum BodyKind {
         /// Whom to resume.
         answer: Box<dyn Later>,
     },
-}
-
-impl FileRange {
-    /// All of a file, as long as it is now.
-    ///
-    /// # Errors
-    /// What asking for its length says.
-    pub fn whole(file: File) -> io::Result<FileRange> {
-        let length = file.metadata()?.len();
-        Ok(FileRange { file, offset: 0, length })
-    }
 }
 
 impl fmt::Debug for BodyKind {
@@ -150,6 +139,53 @@ pub struct FileRange {
     pub length: u64,
 }
 
+impl FileRange {
+    /// All of a file, as long as it is now.
+    ///
+    /// # Errors
+    /// What asking for its length says.
+    pub fn whole(file: File) -> io::Result<FileRange> {
+        let length = file.metadata()?.len();
+        Ok(FileRange { file, offset: 0, length })
+    }
+
+    /// The same content to be drawn, for those who have to look at it. As a file it is sent without being copied.
+    pub fn into_stream(self) -> FileStream {
+        FileStream { range: self, piece: Vec::new() }
+    }
+}
+
+/// The content of a file, read piece by piece.
+#[derive(Debug)]
+pub struct FileStream {
+    range: FileRange,
+    piece: Vec<u8>,
+}
+
+/// How much of a file is read at a time. 64 KiB: as much as a socket takes.
+const FILE_PIECE_BYTES: usize = 64 * 1024;
+
+impl BodyStream for FileStream {
+    fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
+        let FileRange { file, offset, length } = &mut self.range;
+        if *length == 0 {
+            return Ok(Piece::End);
+        }
+        self.piece.resize(usize::try_from(*length).unwrap_or(usize::MAX).min(FILE_PIECE_BYTES), 0);
+        let read = file.read_at(&mut self.piece, *offset)?;
+        if read == 0 {
+            return Err(InvalidResponse::TooShort { missing: *length }.into());
+        }
+        *offset += read as u64;
+        *length -= read as u64;
+        Ok(Piece::Data(&self.piece[..read]))
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.piece.capacity()
+    }
+}
+
 /// An answer that comes later, from another thread, a timer, a child process or a future.
 ///
 /// Dropped without having been resumed when the connection is known to be broken.
@@ -169,98 +205,5 @@ pub trait Later {
     /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn.
     fn held_bytes(&self) -> usize {
         0
-    }
-}
-
-/// An answer that is due at a moment; woken before, it waits on.
-pub(super) struct AtMoment<F> {
-    pub moment: Moment,
-    pub answer: F,
-}
-
-impl<F> Later for AtMoment<F>
-where
-    F: FnOnce(StartResponse<'_>) -> Result<Body, GatewayError> + 'static,
-{
-    fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
-        if start_response.now() < self.moment {
-            return Ok(start_response.later_boxed(Some(self.moment), self));
-        }
-        (self.answer)(start_response)
-    }
-}
-
-/// Content at hand. What is short is copied behind the head, so that both leave in one write; what
-/// is long is kept by reference until the socket has taken it, unless it is borrowed.
-#[derive(Clone, Debug)]
-pub enum Content<'a> {
-    /// Lent for the length of the call.
-    Borrowed(&'a [u8]),
-    /// There for as long as the program.
-    Static(&'static [u8]),
-    /// Handed over.
-    Owned(Vec<u8>),
-    /// Shared, with other responses for one.
-    Shared(Arc<[u8]>),
-}
-
-impl Content<'_> {
-    /// The bytes.
-    pub fn as_slice(&self) -> &[u8] {
-        match self {
-            Content::Borrowed(bytes) => bytes,
-            Content::Static(bytes) => bytes,
-            Content::Owned(bytes) => bytes,
-            Content::Shared(bytes) => bytes,
-        }
-    }
-
-    /// The same content without a borrow; copies only what was borrowed.
-    pub fn into_owned(self) -> Content<'static> {
-        match self {
-            Content::Borrowed(bytes) => Content::Owned(bytes.to_vec()),
-            Content::Static(bytes) => Content::Static(bytes),
-            Content::Owned(bytes) => Content::Owned(bytes),
-            Content::Shared(bytes) => Content::Shared(bytes),
-        }
-    }
-}
-
-macro_rules! content_from {
-    ($($from:ty, $bytes:ident => $content:expr;)*) => {
-        $(impl<'a> From<$from> for Content<'a> {
-            fn from($bytes: $from) -> Content<'a> {
-                $content
-            }
-        })*
-    };
-}
-
-content_from! {
-    &'a [u8], bytes => Content::Borrowed(bytes);
-    &'a Vec<u8>, bytes => Content::Borrowed(bytes);
-    &'a str, bytes => Content::Borrowed(bytes.as_bytes());
-    &'a String, bytes => Content::Borrowed(bytes.as_bytes());
-    Vec<u8>, bytes => Content::Owned(bytes);
-    String, bytes => Content::Owned(bytes.into_bytes());
-    Arc<[u8]>, bytes => Content::Shared(bytes);
-    Arc<str>, text => Content::Shared(text.into());
-}
-
-impl<'a, T: ToOwned + ?Sized> From<Cow<'a, T>> for Content<'a>
-where
-    Content<'a>: From<&'a T> + From<T::Owned>,
-{
-    fn from(content: Cow<'a, T>) -> Content<'a> {
-        match content {
-            Cow::Borrowed(borrowed) => borrowed.into(),
-            Cow::Owned(owned) => owned.into(),
-        }
-    }
-}
-
-impl<'a, const N: usize> From<&'a [u8; N]> for Content<'a> {
-    fn from(bytes: &'a [u8; N]) -> Content<'a> {
-        Content::Borrowed(bytes)
     }
 }

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use super::{Client, RequestContent, ServerInfo, Wakeup};
 use crate::message::{
-    Fields, Method, RequestHead, RequestTarget, Version, percent_decode, percent_decode_text, split_port,
+    Fields, Method, RequestHead, RequestTarget, Version, percent_decode, percent_decode_text,
+    split_first_decoded, split_port,
 };
 use crate::now::Moment;
 
@@ -71,11 +72,17 @@ pub struct Environ<'a> {
     pub(super) content: RequestContent<'a>,
     content_length: Option<u64>,
     /// How much of the path, as it was sent, stands in `SCRIPT_NAME`. The rest is `PATH_INFO`.
-    pub(super) script_name_bytes: usize,
+    script_name_bytes: usize,
+    /// Variables that were set on the way to the application; none for nearly all requests.
+    pub(super) added: Option<Box<AddedVariables>>,
     client: &'a Client<'a>,
     server: &'a ServerInfo,
     now: Moment,
 }
+
+/// Names and values, each name once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AddedVariables(Vec<(String, Vec<u8>)>);
 
 impl<'a> Environ<'a> {
     /// For servers and tests. `content_length` is none where the request has no content at all.
@@ -87,7 +94,7 @@ impl<'a> Environ<'a> {
         server: &'a ServerInfo,
         now: Moment,
     ) -> Environ<'a> {
-        Environ { head, content, content_length, script_name_bytes: 0, client, server, now }
+        Environ { head, content, content_length, script_name_bytes: 0, added: None, client, server, now }
     }
 
     /// The method.
@@ -206,16 +213,82 @@ impl<'a> Environ<'a> {
         Wakeup::new(self.client.wake_source.waker())
     }
 
-    /// Says how many bytes of the encoded path belong to SCRIPT_NAME, for applications that run
-    /// others below a prefix. A number beyond the path is the whole path.
-    pub fn set_script_name_bytes(&mut self, bytes: usize) {
-        let path = self.head.target.raw_path();
-        self.script_name_bytes =
-            (0..=bytes.min(path.len())).rev().find(|at| path.is_char_boundary(*at)).unwrap_or(0);
+    /// Shows the same request without its content, to those who judge it or pass it on in [`Gateway::admit`].
+    ///
+    /// [`Gateway::admit`]: super::Gateway::admit
+    pub fn without_content(&self) -> Environ<'a> {
+        Environ { content: RequestContent::borrowed(&[]), added: self.added.clone(), ..*self }
+    }
+
+    /// Moves a prefix from the beginning of [`path`](Environ::path) to the end of
+    /// [`script_name`](Environ::script_name), as an application does that has others below it (`shift_path_info` of
+    /// Python's wsgiref). Answers whether the path lies there: it is the prefix, or goes on with a slash. If not,
+    /// nothing has happened.
+    ///
+    /// The prefix is compared with the decoded path, and a slash at its end does not count.
+    ///
+    /// ```
+    /// # use tidegate::{Body, Environ, GatewayError, StartResponse};
+    /// fn site(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    ///     if environ.enter("/shop") { shop(environ, start_response) } else { start_response.status(404).send("") }
+    /// }
+    ///
+    /// fn shop(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    ///     start_response.status(200).send(format!("{} of the shop", environ.path()))
+    /// }
+    /// # let mut hand = tidegate::conversation::ByHand::new(site);
+    /// # hand.receive(b"GET /%73hop/tea HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(hand.transmit_all().ends_with(b"/tea of the shop"));
+    /// # hand.receive(b"GET /shopping HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(hand.transmit_all().starts_with(b"HTTP/1.1 404 "));
+    /// ```
+    pub fn enter(&mut self, prefix: &str) -> bool {
+        let Some(bytes) = prefix_bytes(self.raw_path(), prefix) else {
+            return false;
+        };
+        self.script_name_bytes += bytes;
+        true
+    }
+
+    /// How much of the path, as it was sent, stands in `SCRIPT_NAME`.
+    pub(super) fn script_name_bytes(&self) -> usize {
+        self.script_name_bytes
+    }
+
+    /// Goes back to where the path began before it was [entered](Environ::enter).
+    pub(super) fn set_script_name_bytes(&mut self, bytes: usize) {
+        self.script_name_bytes = bytes;
+    }
+
+    /// Sets a variable for the applications further in, as PEP 3333 lets middleware do: `REMOTE_USER` for one.
+    /// [`get`](Environ::get) and [`variables`](Environ::variables) tell it instead of what the server says; the other
+    /// methods go on telling what the request says.
+    pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+        let AddedVariables(added) = &mut **self.added.get_or_insert_default();
+        added.retain(|(other, _)| other != name);
+        added.push((name.to_string(), value.into()));
+    }
+
+    /// Ends the view; as to drop it, but without a call where nothing was set, as nearly always.
+    #[inline(always)]
+    pub(crate) fn end(mut self) {
+        if let Some(added) = self.added.take() {
+            drop(added);
+        }
+        std::mem::forget(self);
+    }
+
+    /// Variables that were [set](Environ::set), by name.
+    pub fn added_variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let added = self.added.as_deref().map_or(&[][..], |AddedVariables(added)| added);
+        added.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
     /// The value of a variable; none if it is not set.
     pub fn get(&self, variable: &str) -> Option<Cow<'_, [u8]>> {
+        if let Some((_, value)) = self.added_variables().find(|(name, _)| *name == variable) {
+            return Some(value.into());
+        }
         if let Some(name) = variable.strip_prefix("HTTP_") {
             return self.http_variable(name);
         }
@@ -256,15 +329,18 @@ impl<'a> Environ<'a> {
 
     /// Name and value of every variable that is set, each name once.
     pub fn variables(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, [u8]>)> {
-        let fixed = VARIABLES.iter().filter_map(|name| Some((Cow::Borrowed(*name), self.get(name)?)));
+        let is_added = |name: &str| self.added_variables().any(|(other, _)| other == name);
+        let added = self.added_variables().map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)));
+        let fixed = VARIABLES.iter().filter(move |name| !is_added(name));
+        let fixed = fixed.filter_map(|name| Some((Cow::Borrowed(*name), self.get(name)?)));
         let fields = self.fields();
         let of_fields = fields.iter().enumerate().filter_map(move |(index, (name, _))| {
             let is_repeated = fields.iter().take(index).any(|(other, _)| other.eq_ignore_ascii_case(name));
-            let variable = variable_of_field(name).filter(|_| !is_repeated)?;
+            let variable = variable_of_field(name).filter(|name| !is_repeated && !is_added(name))?;
             let value = self.http_variable(&variable["HTTP_".len()..])?;
             Some((Cow::Owned(variable), value))
         });
-        fixed.chain(of_fields)
+        fixed.chain(of_fields).chain(added)
     }
 
     /// `suffix` is the part of the variable after `HTTP_`.
@@ -302,6 +378,17 @@ impl<'a> Environ<'a> {
         let asked = || self.host().and_then(|host| split_port(host).1).map(str::to_string);
         own.or_else(asked).unwrap_or_else(|| "80".to_string())
     }
+}
+
+/// How many bytes of a path, as it was sent, are this prefix; none if it lies elsewhere.
+fn prefix_bytes(raw_path: &str, prefix: &str) -> Option<usize> {
+    let mut rest = raw_path.as_bytes();
+    for expected in prefix.trim_end_matches('/').bytes() {
+        let (byte, after) = split_first_decoded(rest)?;
+        rest = Some(after).filter(|_| byte == expected)?;
+    }
+    let goes_on = split_first_decoded(rest).is_some_and(|(byte, _)| byte != b'/');
+    (!goes_on).then_some(raw_path.len() - rest.len())
 }
 
 /// `X-Forwarded-For` → `HTTP_X_FORWARDED_FOR`; none for fields that are no `HTTP_` variable.
@@ -385,7 +472,7 @@ mod tests {
     fn check_path(target: &str, path: &str, path_info: &[u8], raw_path: &str) {
         for (mount_point, is_copied) in [("", raw_path != path), ("/m", raw_path != path)] {
             with_environ(&format!("{mount_point}{target}"), &[], |environ| {
-                environ.set_script_name_bytes(mount_point.len());
+                assert!(environ.enter(mount_point));
                 assert_eq!(environ.path(), path, "{target}");
                 assert_eq!(*environ.path_info(), *path_info, "{target}");
                 assert_eq!(environ.raw_path(), raw_path, "{target}");
@@ -406,6 +493,31 @@ mod tests {
         let whole =
             |environ: &mut Environ<'_>| assert_eq!((&*environ.path(), environ.raw_path()), ("/x", "/x"));
         with_environ("http://b.example/x?y", &[], whole);
+    }
+
+    #[test]
+    fn a_prefix_ends_where_a_segment_does() {
+        let check = |target: &str, prefix: &str, expected: Option<(&[u8], &str)>| {
+            with_environ(target, &[], |environ| {
+                let entered = environ.enter(prefix).then(|| (environ.script_name(), environ.path()));
+                let expected = expected.map(|(name, path)| (name.into(), path.into()));
+                assert_eq!(entered, expected, "{target} below {prefix}");
+            });
+        };
+        check("/a/b", "/a", Some((b"/a", "/b")));
+        check("/a/b", "/a/", Some((b"/a", "/b")));
+        check("/a", "/a", Some((b"/a", "")));
+        check("/a/", "/a", Some((b"/a", "/")));
+        check("/a/b", "", Some((b"", "/a/b")));
+        check("/a/b", "/", Some((b"", "/a/b")));
+        check("/%61%2fb?c", "/a", Some((b"/a", "/b")));
+        check("/%C3%A9/b", "/é", Some(("/é".as_bytes(), "/b")));
+        check("/%2541/b", "/%41", Some((b"/%41", "/b")));
+        for (target, prefix) in
+            [("/ab", "/a"), ("/a", "/a/b"), ("/A/b", "/a"), ("//a", "/a"), ("/x/../a", "/a"), ("/%c3", "/é")]
+        {
+            check(target, prefix, None);
+        }
     }
 
     #[test]
@@ -444,13 +556,18 @@ mod tests {
     fn an_owned_copy_says_the_same() {
         let fields = [("Host", "a"), ("Accept", "x"), ("Accept", "y")];
         with_environ("/m/p%20q?r", &fields, |environ| {
-            environ.set_script_name_bytes(2);
+            assert!(environ.enter("/m/"));
+            environ.set("REMOTE_USER", "ebb");
+            environ.set("HTTP_ACCEPT", "z");
             let all = |environ: &Environ<'_>| -> Vec<(String, Vec<u8>)> {
                 environ.variables().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
             };
             let before = all(environ);
             assert!(before.contains(&("SCRIPT_NAME".into(), b"/m".into())));
             assert!(before.contains(&("PATH_INFO".into(), b"/p q".into())));
+            assert!(before.contains(&("REMOTE_USER".into(), b"ebb".into())));
+            assert_eq!(before.iter().filter(|(name, _)| name == "HTTP_ACCEPT").count(), 1);
+            assert_eq!(environ.get("HTTP_ACCEPT").as_deref(), Some(&b"z"[..]));
             let mut owned = environ.detach();
             owned.with(|copy| {
                 assert_eq!(all(copy), before);

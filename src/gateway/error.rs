@@ -1,9 +1,10 @@
 //! What goes wrong in an application.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
-use crate::message::InvalidResponse;
+use crate::message::{FieldBlock, InvalidResponse};
 
 /// A failed answer. Any error converts into it, so `?` works in a gateway.
 ///
@@ -12,22 +13,74 @@ use crate::message::InvalidResponse;
 #[derive(Debug)]
 pub struct GatewayError(Box<dyn Error + Send + Sync>);
 
+/// An error with what those between server and application add to the 500 that answers it. Rare, and so no part of
+/// each [`GatewayError`]: every call of an application returns room for one.
+#[derive(Debug)]
+struct WithFields {
+    cause: Box<dyn Error + Send + Sync>,
+    fields: FieldBlock,
+}
+
 impl GatewayError {
     /// An error with a cause, or with a text.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> GatewayError {
         GatewayError(cause.into())
     }
 
+    /// The error that a panic of an application is.
+    #[cold]
+    pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> GatewayError {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Misuse::Panicked(text.unwrap_or("no message").to_string()).into()
+    }
+
+    /// What has gone wrong.
+    pub fn cause(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self.0.downcast_ref::<WithFields>().map_or(&*self.0, |error| &*error.cause)
+    }
+
     /// The misuse of the gateway's contract, if it is one.
     pub fn misuse(&self) -> Option<&Misuse> {
-        self.0.downcast_ref()
+        self.cause().downcast_ref()
+    }
+
+    /// Adds fields to the 500 that answers it, in place of those that were there.
+    pub(super) fn with_fields(self, fields: FieldBlock) -> GatewayError {
+        let (cause, _) = self.split();
+        GatewayError::new(WithFields { cause, fields })
+    }
+
+    /// Takes it apart: the error alone, and the fields for the 500 that answers it.
+    pub fn take_fields(self) -> (GatewayError, FieldBlock) {
+        let (cause, fields) = self.split();
+        (GatewayError(cause), fields)
+    }
+
+    fn split(self) -> (Box<dyn Error + Send + Sync>, FieldBlock) {
+        match self.0.downcast::<WithFields>() {
+            Ok(error) => (error.cause, error.fields),
+            Err(cause) => (cause, FieldBlock::default()),
+        }
+    }
+}
+
+impl fmt::Display for WithFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl Error for WithFields {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
     }
 }
 
 // Not `std::error::Error` itself: then the conversion below would overlap with the reflexive one.
 impl<E: Error + Send + Sync + 'static> From<E> for GatewayError {
     fn from(cause: E) -> GatewayError {
-        GatewayError(Box::new(cause))
+        GatewayError::new(cause)
     }
 }
 
@@ -53,6 +106,8 @@ pub enum Misuse {
     NotStarted,
     /// The head cannot be replaced any more: content has followed it.
     AlreadySent,
+    /// A filter of middleware would not let content pass; it has said why.
+    Filtered,
     /// The answer was dropped by whoever promised it.
     Abandoned,
     /// The application panicked, with this message.
@@ -73,6 +128,7 @@ impl fmt::Display for Misuse {
             Misuse::AlreadySent => {
                 write!(f, "the head cannot be replaced once content has followed")
             }
+            Misuse::Filtered => write!(f, "a filter has refused the content"),
             Misuse::Abandoned => write!(f, "the promised answer was dropped"),
             Misuse::Panicked(message) => write!(f, "the application panicked: {message}"),
         }

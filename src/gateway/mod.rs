@@ -40,6 +40,14 @@
 //! # is_gateway(hello);
 //! ```
 //!
+//! # Middleware
+//!
+//! A gateway around a gateway can answer itself, set variables of the environ, add fields to every answer, watch the
+//! content, and change it as it streams. [`middleware`] tells how, and has three: [fields](middleware::WithFields),
+//! [a password](middleware::BasicAuth), and [mounts](middleware::Mounts) by host and prefix.
+//!
+//! # Hooks
+//!
 //! A gateway is one method, [`Gateway::call`]. Those who drive an interpreter take part in the event loop besides:
 //! [`LoopHooks`].
 //!
@@ -55,11 +63,13 @@ mod environ;
 mod error;
 mod hooks;
 mod memory;
+pub mod middleware;
 mod owned_environ;
+mod sink;
 mod start_response;
 mod wakeup;
 
-pub use body::{Body, BodyKind, BodyStream, Content, FileRange, Later, Piece, Pieces};
+pub use body::{Body, BodyKind, BodyStream, FileRange, FileStream, Later, Piece, Pieces};
 pub use call::{Admission, Gateway};
 pub use client::{Client, Peer, ServerInfo};
 pub use content::{OwnedContent, RequestContent, Spool, SpoolFile, SpoolRoom};
@@ -69,5 +79,6 @@ pub use error::{GatewayError, Misuse};
 pub use hooks::LoopHooks;
 pub use memory::{MemoryAccount, Reservation};
 pub use owned_environ::OwnedEnviron;
-pub use start_response::{ResponseHead, ResponseSink, StartResponse, Writer};
+pub use sink::{Content, ResponseSink, StartResponse};
+pub use start_response::{ResponseHead, Writer};
 pub use wakeup::{NoWake, WakeSource, Wakeup};

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::environ::AddedVariables;
 use super::{
     Client, Environ, OwnedContent, Peer, RequestContent, Reservation, ServerInfo, WakeSource, Wakeup,
 };
@@ -20,7 +21,8 @@ impl Environ<'_> {
             fields: OwnedFields::copy(self.fields()),
             content: self.content.detach(),
             content_length: self.content_length(),
-            script_name_bytes: self.script_name_bytes,
+            script_name_bytes: self.script_name_bytes(),
+            added: self.added.clone(),
             wakeup: self.wakeup(),
             connection_id: self.client().connection_id,
             peer: self.client().peer.clone(),
@@ -46,6 +48,7 @@ pub struct OwnedEnviron {
     content: OwnedContent,
     content_length: Option<u64>,
     script_name_bytes: usize,
+    added: Option<Box<AddedVariables>>,
     wakeup: Wakeup,
     connection_id: u64,
     peer: Peer,
@@ -136,7 +139,8 @@ impl OwnedEnviron {
         };
         let content = RequestContent::owned(&mut self.content);
         let mut environ = Environ::new(&head, content, self.content_length, &client, &self.server, self.now);
-        environ.script_name_bytes = self.script_name_bytes;
+        environ.set_script_name_bytes(self.script_name_bytes);
+        environ.added = self.added.clone();
         view(&mut environ)
     }
 }

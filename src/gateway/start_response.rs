@@ -29,66 +29,13 @@
 //! }
 //! ```
 
-use super::body::{AtMoment, BodyKind, BodyStream, Content, FileRange, Later, Pieces};
-use super::{Body, GatewayError, Misuse};
-use crate::message::{ConnectionOption, ContentLength, FieldBlock};
+use super::{
+    Body, BodyKind, BodyStream, Content, FileRange, GatewayError, Later, Pieces, ResponseSink, StartResponse,
+};
+use crate::message::{ContentLength, FieldBlock};
 use crate::now::Moment;
 
-/// Where a response goes: the server's side of [`StartResponse`].
-///
-/// Calls come in the order begin, field…, end_head, content… (or send, for the last two); `retract` goes back to
-/// the start. What is wrong with status or fields comes out at the end of the head, the first error of several.
-pub trait ResponseSink {
-    /// Takes the status line. `reason` replaces the standard's phrase.
-    fn begin(&mut self, code: u16, reason: Option<&[u8]>);
-    /// Takes a field line.
-    fn field(&mut self, name: &str, value: &[u8]);
-    /// Takes fields that were judged before.
-    fn fields(&mut self, block: &FieldBlock) {
-        if let Some(length) = block.content_length() {
-            self.field("Content-Length", length.to_string().as_bytes());
-        }
-        if block.connection() == ConnectionOption::Close {
-            self.field("Connection", b"close");
-        }
-        block.iter().for_each(|(name, value)| self.field(name, value));
-    }
-    /// Ends the head, which fixes the framing.
-    fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse>;
-    /// Takes content.
-    fn content(&mut self, content: Content<'_>) -> Result<(), Misuse>;
-    /// Ends the head and copies all of the content behind it, where that is short and nothing stands in the way:
-    /// as nearly every response ends, in one call. Whether it did; if not, nothing has happened.
-    fn send(&mut self, content: &[u8]) -> bool {
-        let _ = content;
-        false
-    }
-    /// Forgets the response so far; refused once content was taken, or anything was sent.
-    fn retract(&mut self) -> Result<(), Misuse>;
-    /// Takes an interim response (RFC 9110 §15.2), which comes before the status line. Not every sink
-    /// passes them on: a client must do without.
-    fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {
-        let _ = (code, fields);
-        Ok(())
-    }
-    /// Sends what was taken, as far as the socket admits without waiting. What it does not admit
-    /// leaves later.
-    fn flush(&mut self) {}
-    /// The time of this turn.
-    fn now(&self) -> Moment;
-}
-
-/// The right, and the duty, to start the response of one request.
-pub struct StartResponse<'a> {
-    sink: &'a mut dyn ResponseSink,
-}
-
 impl<'a> StartResponse<'a> {
-    /// For servers and tests: lets an application answer into `sink`.
-    pub fn new(sink: &'a mut dyn ResponseSink) -> StartResponse<'a> {
-        StartResponse { sink }
-    }
-
     /// Begins a response with this status code, 200 to 599.
     pub fn status(self, code: u16) -> ResponseHead<'a> {
         self.sink.begin(code, None);
@@ -105,7 +52,7 @@ impl<'a> StartResponse<'a> {
     /// which is still to be given. A client of HTTP/1.0 is spared it.
     ///
     /// # Errors
-    /// [`Misuse`] of the fields, or a code that is none of an interim response (102 to 199; 100 and
+    /// [`Misuse`](super::Misuse) of the fields, or a code that is none of an interim response (102 to 199; 100 and
     /// 101 are the server's).
     pub fn inform(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), GatewayError> {
         self.sink.interim(code, fields)?;
@@ -117,7 +64,7 @@ impl<'a> StartResponse<'a> {
     /// `write`.
     ///
     /// # Errors
-    /// [`Misuse`] of status or fields.
+    /// [`Misuse`](super::Misuse) of status or fields.
     pub fn start(self, code: u16, fields: &[(&str, &str)]) -> Result<Writer<'a>, GatewayError> {
         let head = self.status(code);
         fields.iter().fold(head, |head, (name, value)| head.field(name, value)).start()
@@ -182,7 +129,7 @@ impl<'a> ResponseHead<'a> {
     /// [`Content::Static`]: a reference alone does not say that it is, and is copied.
     ///
     /// # Errors
-    /// [`Misuse`] of status or fields.
+    /// [`Misuse`](super::Misuse) of status or fields.
     pub fn send<'c>(self, content: impl Into<Content<'c>>) -> Result<Body, GatewayError> {
         let content = content.into();
         if !self.sink.send(content.as_slice()) {
@@ -196,7 +143,7 @@ impl<'a> ResponseHead<'a> {
     /// Content-Length field may tell what GET would give.
     ///
     /// # Errors
-    /// [`Misuse`] of status or fields.
+    /// [`Misuse`](super::Misuse) of status or fields.
     pub fn finish(self) -> Result<Body, GatewayError> {
         self.sink.end_head(ContentLength::Nothing)?;
         Ok(Body::new(BodyKind::Complete))
@@ -206,7 +153,7 @@ impl<'a> ResponseHead<'a> {
     /// must own what it gives.
     ///
     /// # Errors
-    /// [`Misuse`] of status or fields.
+    /// [`Misuse`](super::Misuse) of status or fields.
     pub fn stream(self, stream: impl BodyStream + 'static) -> Result<Body, GatewayError> {
         Ok(self.start()?.stream(stream))
     }
@@ -215,7 +162,7 @@ impl<'a> ResponseHead<'a> {
     /// them.
     ///
     /// # Errors
-    /// [`Misuse`] of status or fields.
+    /// [`Misuse`](super::Misuse) of status or fields.
     pub fn pieces<I>(self, pieces: I) -> Result<Body, GatewayError>
     where
         I: IntoIterator<Item: AsRef<[u8]>, IntoIter: 'static>,
@@ -226,7 +173,7 @@ impl<'a> ResponseHead<'a> {
     /// Ends the head; part of a file is the content, and its length goes into Content-Length.
     ///
     /// # Errors
-    /// [`Misuse`] of status or fields.
+    /// [`Misuse`](super::Misuse) of status or fields.
     pub fn file(self, range: FileRange) -> Result<Body, GatewayError> {
         self.sink.end_head(ContentLength::Known(range.length))?;
         Ok(Body::new(BodyKind::File(range)))
@@ -236,7 +183,7 @@ impl<'a> ResponseHead<'a> {
     /// field was added.
     ///
     /// # Errors
-    /// [`Misuse`] of status or fields.
+    /// [`Misuse`](super::Misuse) of status or fields.
     pub fn start(self) -> Result<Writer<'a>, GatewayError> {
         self.sink.end_head(ContentLength::Unknown)?;
         Ok(Writer { sink: self.sink })
@@ -283,9 +230,27 @@ impl<'a> Writer<'a> {
     /// Starts over with another status and other fields (`exc_info` in PEP 3333).
     ///
     /// # Errors
-    /// [`Misuse::AlreadySent`] once content was written, or the head was flushed.
+    /// [`Misuse::AlreadySent`](super::Misuse::AlreadySent) once content was written, or the head was flushed.
     pub fn replace(self) -> Result<StartResponse<'a>, GatewayError> {
         self.sink.retract()?;
         Ok(StartResponse { sink: self.sink })
+    }
+}
+
+/// An answer that is due at a moment; woken before, it waits on.
+struct AtMoment<F> {
+    moment: Moment,
+    answer: F,
+}
+
+impl<F> Later for AtMoment<F>
+where
+    F: FnOnce(StartResponse<'_>) -> Result<Body, GatewayError> + 'static,
+{
+    fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        if start_response.now() < self.moment {
+            return Ok(start_response.later_boxed(Some(self.moment), self));
+        }
+        (self.answer)(start_response)
     }
 }

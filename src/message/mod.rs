@@ -29,6 +29,7 @@ pub use fields::{
     list_items, parse_decimal,
 };
 pub use method::Method;
+pub(crate) use percent::split_first_decoded;
 pub use percent::{percent_decode, percent_decode_text};
 pub use request::{RequestHead, Version};
 pub use response::{ContentLength, FieldRole, InvalidResponse};

@@ -41,22 +41,24 @@ fn holds_percent(encoded: &str) -> bool {
 
 #[cold]
 fn decode(encoded: &[u8]) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
     let mut decoded = Vec::with_capacity(encoded.len());
-    let mut at = 0;
-    while let Some(&byte) = encoded.get(at) {
-        match (byte, digit(encoded.get(at + 1)), digit(encoded.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
+    let mut rest = encoded;
+    while let Some((byte, after)) = split_first_decoded(rest) {
+        decoded.push(byte);
+        rest = after;
     }
     decoded
+}
+
+/// The first byte, decoded, and what follows it; none where there is nothing more.
+pub(crate) fn split_first_decoded(encoded: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    if let [b'%', high, low, rest @ ..] = encoded
+        && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+    {
+        return Some(((high * 16 + low) as u8, rest));
+    }
+    encoded.split_first().map(|(byte, rest)| (*byte, rest))
 }
 
 #[cfg(test)]

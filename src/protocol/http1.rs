@@ -37,7 +37,7 @@ use super::response_encoder::{
 };
 use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
 use crate::limits::Limits;
-use crate::message::{ContentLength, InvalidResponse, Method, StatusCode, Version};
+use crate::message::{ContentLength, FieldBlock, InvalidResponse, Method, StatusCode, Version};
 
 /// After how many seconds a client that hears 503 may ask again. 10: soon enough for a person, and a crowd is spread.
 pub const RETRY_AFTER_SECONDS: &str = "10";
@@ -310,14 +310,15 @@ impl Http1 {
         self.persistence.close(CloseReason::Failed);
     }
 
-    /// Writes a whole error response, after which the connection is closed; how many bytes of content
-    /// it has. Does nothing if a response has started.
+    /// Writes a whole error response, with these fields besides its own, after which the connection is closed; how many
+    /// bytes of content it has. Does nothing if a response has started.
     pub fn write_error(
         &mut self,
         out: &mut Vec<u8>,
         own: &ServerFields,
         status: StatusCode,
         content: &str,
+        fields: &FieldBlock,
     ) -> u64 {
         if !matches!(self.response, ResponseState::Unstarted | ResponseState::Continue) {
             return 0;
@@ -328,6 +329,7 @@ impl Http1 {
             if status.code() == 503 {
                 head.field(out, "Retry-After", RETRY_AFTER_SECONDS.as_bytes())?;
             }
+            head.fields(out, fields)?;
             self.end_head(&head, out, ContentLength::Known(content.len() as u64))
         });
         debug_assert!(encoded.is_ok(), "the server's own error response is valid");

@@ -116,6 +116,17 @@ pub enum Answer {
     Fail { panics: bool, begins: bool },
 }
 
+impl Answer {
+    /// Whether its content is a file's.
+    pub fn is_file(&self) -> bool {
+        match self {
+            Answer::File { .. } => true,
+            Answer::Later(_, then) => then.is_file(),
+            Answer::Send(..) | Answer::Write(..) | Answer::Stream(..) | Answer::Fail { .. } => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     Data(usize),

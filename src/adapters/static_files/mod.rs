@@ -146,8 +146,8 @@ impl StaticFiles {
         let path = path::file_path(&decoded)
             .filter(|_| !path::has_encoded_separator(environ.raw_path()))
             .ok_or(io::ErrorKind::NotFound)?;
-        // An empty path is the one of `http://host`, and means the same as `/` (RFC 9110 §4.2.3).
-        let is_folder_asked = environ.raw_path().is_empty() || environ.raw_path().ends_with('/');
+        // Below a mount point a path is empty where that is asked for itself: its folder is elsewhere, too.
+        let is_folder_asked = environ.raw_path().ends_with('/');
         match self.folder.find(&path)? {
             Node::File(..) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
             Node::File(file, metadata) => Ok(Found::File(file, metadata, path)),

@@ -170,6 +170,9 @@ impl Environs {
                 dict.set_item(&keys.input, Input::new(environ.content().detach()))?;
             }
         }
+        for (name, value) in environ.added_variables() {
+            dict.set_item(name, latin1(py, value)?)?;
+        }
         Ok(dict)
     }
 

@@ -1,0 +1,225 @@
+//! Basic authentication (RFC 7617).
+
+use std::error::Error;
+use std::fmt;
+use std::hint::black_box;
+
+use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
+use crate::message::{InvalidResponse, is_field_value};
+
+/// A gateway that lets those through to another one who know a name and its password.
+///
+/// Everybody else is answered 401, before content is taken in. The application finds the name in `REMOTE_USER` and
+/// `Basic` in `AUTH_TYPE` (RFC 3875 §4.1), also when it judges a request by its head. The password travels as it
+/// is, so the connection must be an encrypted one: put the server behind a proxy that speaks TLS.
+///
+/// Nothing is told by how long the comparison takes, but for the length of what was sent. How often somebody may try is
+/// not bounded.
+///
+/// ```
+/// use tidegate::gateway::middleware::BasicAuth;
+/// use tidegate::{Environ, StartResponse};
+///
+/// let site = |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+///     start_response.status(200).send(environ.get("REMOTE_USER").unwrap_or_default())
+/// };
+/// let site = BasicAuth::new(site, "the harbour")?.user("ebb", "and flow")?;
+/// # let mut hand = tidegate::conversation::ByHand::new(site);
+/// # hand.receive(b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic ZWJiOmFuZCBmbG93\r\n\r\n");
+/// # assert!(hand.transmit_all().ends_with(b"\r\n\r\nebb"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct BasicAuth<G> {
+    gateway: G,
+    /// The value of `WWW-Authenticate`.
+    challenge: String,
+    /// Name and password of each, with a colon between them, as they are sent.
+    users: Vec<Vec<u8>>,
+}
+
+/// No name or password that could be sent: a colon in the name, or a control character (RFC 7617 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidUser;
+
+impl fmt::Display for InvalidUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a name with a colon in it, or a control character in name or password")
+    }
+}
+
+impl Error for InvalidUser {}
+
+impl<G> BasicAuth<G> {
+    /// Around this gateway, for a realm: what a browser says that the password is for. Nobody knows a password yet.
+    ///
+    /// # Errors
+    /// A realm with a control character in it.
+    pub fn new(gateway: G, realm: &str) -> Result<BasicAuth<G>, InvalidResponse> {
+        if !is_field_value(realm.as_bytes()) {
+            return Err(InvalidResponse::FieldValue("WWW-Authenticate".to_string()));
+        }
+        let quoted = realm.replace('\\', "\\\\").replace('"', "\\\"");
+        let challenge = format!("Basic realm=\"{quoted}\", charset=\"UTF-8\"");
+        Ok(BasicAuth { gateway, challenge, users: Vec::new() })
+    }
+
+    /// Adds somebody who is let through.
+    ///
+    /// # Errors
+    /// [`InvalidUser`].
+    pub fn user(mut self, name: &str, password: &str) -> Result<BasicAuth<G>, InvalidUser> {
+        if name.contains(':') || [name, password].concat().contains(|char: char| char.is_control()) {
+            return Err(InvalidUser);
+        }
+        self.users.push([name, ":", password].concat().into_bytes());
+        Ok(self)
+    }
+
+    /// Who is asking, if it is one of those who are let through.
+    fn user_of(&self, environ: &Environ<'_>) -> Option<Vec<u8>> {
+        let mut fields = environ.fields().all("Authorization");
+        // Two are none: which of them somebody on the way has looked at is not known.
+        let given = fields.next().filter(|_| fields.next().is_none()).and_then(credentials)?;
+        // All of them, so that nothing is told by who comes first.
+        let is_known = self.users.iter().fold(false, |is_known, user| is_known | is_equal(user, &given));
+        is_known.then_some(given).map(|mut given| {
+            given.truncate(given.iter().position(|&byte| byte == b':').unwrap_or(0));
+            given
+        })
+    }
+}
+
+impl<G: Gateway> Gateway for BasicAuth<G> {
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        let Some(user) = self.user_of(environ) else {
+            return start_response
+                .status(401)
+                .field("WWW-Authenticate", &self.challenge)
+                .field("Content-Type", "text/plain; charset=utf-8")
+                .send("401 Unauthorized\n");
+        };
+        tell(environ, user);
+        self.gateway.call(environ, start_response)
+    }
+
+    fn admit(&self, environ: &Environ<'_>) -> Admission {
+        let Some(user) = self.user_of(environ) else {
+            return Admission::FromHead;
+        };
+        let mut environ = environ.without_content();
+        tell(&mut environ, user);
+        self.gateway.admit(&environ)
+    }
+}
+
+// Without the passwords.
+impl<G: fmt::Debug> fmt::Debug for BasicAuth<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BasicAuth")
+            .field("gateway", &self.gateway)
+            .field("challenge", &self.challenge)
+            .finish_non_exhaustive()
+    }
+}
+
+fn tell(environ: &mut Environ<'_>, user: Vec<u8>) {
+    environ.set("REMOTE_USER", user);
+    environ.set("AUTH_TYPE", "Basic");
+}
+
+/// Name and password of an `Authorization` field, with a colon between them.
+fn credentials(value: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, rest) = value.split_at_checked(b"Basic".len())?;
+    let encoded = rest.strip_prefix(b" ").filter(|_| scheme.eq_ignore_ascii_case(b"Basic"))?;
+    decode_base64(encoded.trim_ascii())
+}
+
+/// Whether both are the same, in a time that depends on the length of `given` alone.
+fn is_equal(known: &[u8], given: &[u8]) -> bool {
+    let differs = given.iter().enumerate().fold(known.len() ^ given.len(), |differs, (at, byte)| {
+        // Nobody who is known is empty: there is a colon.
+        differs | usize::from(byte ^ known[at % known.len()])
+    });
+    black_box(differs) == 0
+}
+
+/// Decodes base64 (RFC 4648 §4), with its padding and in the one way in which it can be encoded; none if it is
+/// something else.
+fn decode_base64(encoded: &[u8]) -> Option<Vec<u8>> {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let padding = encoded.iter().rev().take_while(|&&byte| byte == b'=').count();
+    if !encoded.len().is_multiple_of(4) || padding > 2 {
+        return None;
+    }
+    let mut decoded = Vec::with_capacity(encoded.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0);
+    for &byte in &encoded[..encoded.len() - padding] {
+        bits = bits << 6 | u32::from(value(byte)?);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            decoded.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    // What is left is no byte, and zero if nobody plays with it.
+    (bits == 0).then_some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_decoded_in_one_way() {
+        for (encoded, expected) in [
+            ("", Some(&b""[..])),
+            ("Zg==", Some(b"f")),
+            ("Zm8=", Some(b"fo")),
+            ("Zm9v", Some(b"foo")),
+            ("Zm9vYmFy", Some(b"foobar")),
+            ("+/+/", Some(b"\xfb\xff\xbf")),
+            ("Zg=", None),
+            ("Zg", None),
+            ("Zh==", None),
+            ("Zm9=", None),
+            ("Z===", None),
+            ("====", None),
+            ("Zg==Zg==", None),
+            ("Zm9v\n", None),
+            ("Zm-_", None),
+        ] {
+            assert_eq!(decode_base64(encoded.as_bytes()).as_deref(), expected, "{encoded}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_of_the_scheme_basic() {
+        for good in ["Basic YTpi", "BASIC YTpi", "basic   YTpi"] {
+            assert_eq!(credentials(good.as_bytes()).as_deref(), Some(&b"a:b"[..]), "{good}");
+        }
+        for bad in ["", "Basic", "BasicYTpi", "Basic YTpi YTpi", "Bearer YTpi", "Basic\tYTpi"] {
+            assert_eq!(credentials(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_the_same_is_equal() {
+        assert!(is_equal(b"a:b", b"a:b"));
+        for other in ["", "a", "a:", "a:c", "a:ba:b", "a:bb", "A:b"] {
+            assert!(!is_equal(b"a:b", other.as_bytes()), "{other}");
+        }
+    }
+}

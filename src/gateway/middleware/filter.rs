@@ -1,0 +1,377 @@
+//! One response on its way out, and who stands in its way.
+//!
+//! ```text
+//!   StartResponse ──▶ Passing ──▶ the server's sink            while the application is called
+//!   BodyStream ─────▶ FilteredStream ──▶ whoever draws         afterwards, if content is still to come
+//!   Later ──────────▶ FilteredLater ──▶ through() again        if the whole answer is
+//! ```
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::gateway::{
+    Body, BodyKind, BodyStream, Content, GatewayError, Later, Misuse, Piece, ResponseSink, StartResponse,
+};
+use crate::message::{
+    ContentLength, DECIMAL_DIGITS_MAX, FieldBlock, FieldRole, format_decimal, parse_decimal,
+};
+use crate::now::Moment;
+
+/// Sees one response pass, and may change it: see [`StartResponse::through`].
+///
+/// Methods are called in the order begin, field…, head, content…, end. An application that starts over begins again. A
+/// filter lives until its response has ended, however it ends: being dropped is the last that it hears.
+pub trait Filter {
+    /// A response has begun, with this status. Whatever came before was taken back.
+    fn begin(&mut self, code: u16) {
+        let _ = code;
+    }
+
+    /// The application adds a field line: whether it stays. Content-Length and Connection are not asked about.
+    fn field(&mut self, name: &str, value: &[u8]) -> bool {
+        let _ = (name, value);
+        true
+    }
+
+    /// The application's head is complete. Fields can be added, and it is to be said how the content passes.
+    fn head(&mut self, head: &mut PassingHead<'_>) -> Passage;
+
+    /// Content passes: what is to leave instead, lent from here; or the same.
+    ///
+    /// # Errors
+    /// An error breaks the response off, or makes it a 500 if nothing of it has left.
+    fn content<'p>(&'p mut self, content: &'p [u8]) -> Result<&'p [u8], GatewayError> {
+        Ok(content)
+    }
+
+    /// All content has passed: what is to follow it. Not called where no more is wanted (an answer to HEAD, or a stream
+    /// of which all that was declared has passed), or the response was broken off.
+    ///
+    /// # Errors
+    /// As [`Filter::content`].
+    fn end(&mut self) -> Result<&[u8], GatewayError> {
+        Ok(&[])
+    }
+
+    /// The application has failed, and the server answers 500: fields can be added to that, but for those that tell of
+    /// its content.
+    fn failure(&mut self, head: &mut PassingHead<'_>) {
+        let _ = head;
+    }
+
+    /// How many bytes it holds that count towards
+    /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn, where the response
+    /// outlasts the call.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// How the content of a response passes a [`Filter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// By it, unseen: files leave as files, streams as they are. The filter is done.
+    Unseen,
+    /// Through [`Filter::content`], which lets out as many bytes as have come in: a length that was declared holds.
+    Seen,
+    /// Through [`Filter::content`], and with another length, which nobody knows: a Content-Length of the
+    /// application's is dropped.
+    Changed,
+}
+
+/// A head that is complete but for what a [`Filter`] adds.
+pub struct PassingHead<'h> {
+    code: u16,
+    length: ContentLength,
+    to: Destination<'h>,
+}
+
+enum Destination<'h> {
+    Sink(&'h mut dyn ResponseSink),
+    /// Of the 500 for an application that has failed.
+    Failure(&'h mut FieldBlock),
+}
+
+impl PassingHead<'_> {
+    /// The status code.
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// What is known of the content's length.
+    pub fn length(&self) -> ContentLength {
+        self.length
+    }
+
+    /// Adds a field line. One that is wrong makes the response a 500.
+    pub fn field(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        let value = value.as_ref();
+        match &mut self.to {
+            Destination::Sink(sink) => sink.field(name, value),
+            Destination::Failure(block) => {
+                let is_of_content =
+                    ["Content-Type", "Content-Encoding"].iter().any(|of| name.eq_ignore_ascii_case(of));
+                // The content is the server's; and what is wrong is no worse than what has happened.
+                if !is_of_content && FieldRole::of(name, value) == Ok(FieldRole::Plain) {
+                    let _ = block.push(name, value);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PassingHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PassingHead").field("code", &self.code).field("length", &self.length).finish()
+    }
+}
+
+impl StartResponse<'_> {
+    /// Lets `answer` give the response, and `filter` see it pass, now and as long as it lasts.
+    ///
+    /// How middleware uses it stands in [`middleware`](crate::gateway::middleware).
+    ///
+    /// # Errors
+    /// What `answer` says, or the filter. A panic in either is an error here, so that the filters further out see it
+    /// pass, too.
+    pub fn through<F: Filter + 'static>(
+        self,
+        mut filter: F,
+        answer: impl FnOnce(StartResponse<'_>) -> Result<Body, GatewayError>,
+    ) -> Result<Body, GatewayError> {
+        let mut passing = Passing::new(&mut filter, self.sink);
+        let answered = guarded(|| answer(StartResponse::new(&mut passing)));
+        let (passed, failure) = (passing.passed, passing.failure);
+        let kind = match failure.map_or(answered, Err) {
+            Ok(body) => body.into_kind(),
+            Err(error) => return Err(failed(&mut filter, error)),
+        };
+        let Some(passed) = passed.filter(|passed| passed.passage != Passage::Unseen) else {
+            return Ok(Body::new(match kind {
+                BodyKind::Later { until, answer } => {
+                    BodyKind::Later { until, answer: Box::new(FilteredLater { answer, filter }) }
+                }
+                kind => kind,
+            }));
+        };
+        let stream: Box<dyn BodyStream> = match kind {
+            BodyKind::Stream(stream) => stream,
+            BodyKind::File(range) => Box::new(range.into_stream()),
+            BodyKind::Complete => return end_at_once(filter, passed, self.sink),
+            // After a head that is a body kept from another call: the server refuses it.
+            kind @ BodyKind::Later { .. } => return Ok(Body::new(kind)),
+        };
+        Ok(Body::new(BodyKind::Stream(Box::new(FilteredStream { stream, filter, has_ended: false }))))
+    }
+}
+
+/// Ends content that was all given in the call.
+fn end_at_once(
+    mut filter: impl Filter,
+    passed: Passed,
+    sink: &mut dyn ResponseSink,
+) -> Result<Body, GatewayError> {
+    let ended = guarded(|| match filter.end()? {
+        more if more.is_empty() || passed.length == ContentLength::Nothing => Ok(()),
+        more => Ok(sink.content(Content::Borrowed(more))?),
+    });
+    match ended {
+        Ok(()) => Ok(Body::new(BodyKind::Complete)),
+        Err(error) => Err(failed(&mut filter, error)),
+    }
+}
+
+/// Lets a filter add its fields to the answer for an application that has failed.
+#[cold]
+fn failed(filter: &mut impl Filter, error: GatewayError) -> GatewayError {
+    let (error, mut fields) = error.take_fields();
+    let to = Destination::Failure(&mut fields);
+    // A panic changes nothing: the first failure is the one to be told of.
+    let _ = guarded(|| {
+        filter.failure(&mut PassingHead { code: 500, length: ContentLength::Unknown, to });
+        Ok(())
+    });
+    if fields.lines().is_empty() { error } else { error.with_fields(fields) }
+}
+
+/// Runs code of an application's or a filter's: a panic in it is an error.
+fn guarded<T>(call: impl FnOnce() -> Result<T, GatewayError>) -> Result<T, GatewayError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let error = GatewayError::of_panic(&*panic);
+        // To drop what was thrown is the application's code, too.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+        Err(error)
+    })
+}
+
+/// Stands before the server's sink while the application is called.
+struct Passing<'s, F> {
+    filter: &'s mut F,
+    next: &'s mut dyn ResponseSink,
+    code: u16,
+    /// The application's Content-Length, held back until it is known whether it will hold.
+    declared: Option<u64>,
+    /// What became of the head; none before it is complete.
+    passed: Option<Passed>,
+    /// What the filter has said to content.
+    failure: Option<GatewayError>,
+}
+
+/// A head that has passed.
+#[derive(Clone, Copy)]
+struct Passed {
+    passage: Passage,
+    /// What the application has said of the length.
+    length: ContentLength,
+}
+
+impl<'s, F: Filter> Passing<'s, F> {
+    fn new(filter: &'s mut F, next: &'s mut dyn ResponseSink) -> Passing<'s, F> {
+        Passing { filter, next, code: 0, declared: None, passed: None, failure: None }
+    }
+
+    /// Lets the filter add to the head, once.
+    fn pass_head(&mut self, length: ContentLength) -> Passed {
+        if let Some(passed) = self.passed {
+            return passed;
+        }
+        let known = self.declared.map_or(length, |declared| match length {
+            ContentLength::Unknown => ContentLength::Known(declared),
+            length => length,
+        });
+        let to = Destination::Sink(&mut *self.next);
+        let passage = self.filter.head(&mut PassingHead { code: self.code, length: known, to });
+        if let Some(declared) = self.declared.filter(|_| passage != Passage::Changed) {
+            let mut digits = [0; DECIMAL_DIGITS_MAX];
+            self.next.field("Content-Length", format_decimal(declared, &mut digits));
+        }
+        *self.passed.insert(Passed { passage, length })
+    }
+
+    fn forget(&mut self) {
+        (self.declared, self.passed) = (None, None);
+    }
+}
+
+impl<F: Filter> ResponseSink for Passing<'_, F> {
+    fn begin(&mut self, code: u16, reason: Option<&[u8]>) {
+        self.forget();
+        self.code = code;
+        self.filter.begin(code);
+        self.next.begin(code, reason);
+    }
+
+    fn field(&mut self, name: &str, value: &[u8]) {
+        let is_length = name.eq_ignore_ascii_case("Content-Length");
+        match parse_decimal(value) {
+            Some(length) if is_length && self.declared.is_none() => self.declared = Some(length),
+            _ if is_length || name.eq_ignore_ascii_case("Connection") => self.next.field(name, value),
+            _ if self.filter.field(name, value) => self.next.field(name, value),
+            _ => {}
+        }
+    }
+
+    fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse> {
+        let passed = self.pass_head(length);
+        self.next.end_head(match (passed.passage, length) {
+            (Passage::Changed, ContentLength::Known(_)) => ContentLength::Unknown,
+            (_, length) => length,
+        })
+    }
+
+    fn content(&mut self, content: Content<'_>) -> Result<(), Misuse> {
+        if self.passed.is_none_or(|passed| passed.passage == Passage::Unseen) {
+            return self.next.content(content);
+        }
+        let given = content.as_slice();
+        match self.filter.content(given) {
+            // The same bytes may stay where they are.
+            Ok(bytes) if std::ptr::eq(bytes, given) => {}
+            Ok(bytes) => return self.next.content(Content::Borrowed(bytes)),
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                return Err(Misuse::Filtered);
+            }
+        }
+        self.next.content(content)
+    }
+
+    fn send(&mut self, content: &[u8]) -> bool {
+        let passed = self.pass_head(ContentLength::Known(content.len() as u64));
+        passed.passage == Passage::Unseen && self.next.send(content)
+    }
+
+    fn retract(&mut self) -> Result<(), Misuse> {
+        self.next.retract()?;
+        self.forget();
+        Ok(())
+    }
+
+    fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {
+        self.next.interim(code, fields)
+    }
+
+    fn flush(&mut self) {
+        self.next.flush();
+    }
+
+    fn now(&self) -> Moment {
+        self.next.now()
+    }
+}
+
+/// Content that a filter sees as it is drawn.
+struct FilteredStream<F> {
+    stream: Box<dyn BodyStream>,
+    filter: F,
+    has_ended: bool,
+}
+
+impl<F: Filter> BodyStream for FilteredStream<F> {
+    fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
+        if self.has_ended {
+            return Ok(Piece::End);
+        }
+        match self.stream.next_piece(now)? {
+            Piece::Data(bytes) => Ok(Piece::Data(self.filter.content(bytes)?)),
+            Piece::Pending { until } => Ok(Piece::Pending { until }),
+            Piece::End => {
+                self.has_ended = true;
+                Ok(Piece::Data(self.filter.end()?))
+            }
+        }
+    }
+
+    fn client_has_finished(&mut self) {
+        self.stream.client_has_finished();
+    }
+
+    fn is_prompt(&self) -> bool {
+        self.stream.is_prompt()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.stream.held_bytes() + self.filter.held_bytes()
+    }
+}
+
+/// An answer that a filter sees when it comes.
+struct FilteredLater<F> {
+    answer: Box<dyn Later>,
+    filter: F,
+}
+
+impl<F: Filter + 'static> Later for FilteredLater<F> {
+    fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        let FilteredLater { answer, filter } = *self;
+        start_response.through(filter, |start_response| answer.resume(start_response))
+    }
+
+    fn client_has_finished(&mut self) {
+        self.answer.client_has_finished();
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.answer.held_bytes() + self.filter.held_bytes()
+    }
+}

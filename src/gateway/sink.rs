@@ -1,0 +1,139 @@
+//! Where a response goes, and what it consists of on the way: the server's side of `start_response`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::Misuse;
+use crate::message::{ConnectionOption, ContentLength, FieldBlock};
+use crate::now::Moment;
+
+/// Where a response goes: the server's side of [`StartResponse`].
+///
+/// Calls come in the order begin, field…, end_head, content… (or send, for the last two); `retract` goes back to
+/// the start. What is wrong with status or fields comes out at the end of the head, the first error of several.
+pub trait ResponseSink {
+    /// Takes the status line. `reason` replaces the standard's phrase.
+    fn begin(&mut self, code: u16, reason: Option<&[u8]>);
+    /// Takes a field line.
+    fn field(&mut self, name: &str, value: &[u8]);
+    /// Takes fields that were judged before.
+    fn fields(&mut self, block: &FieldBlock) {
+        if let Some(length) = block.content_length() {
+            self.field("Content-Length", length.to_string().as_bytes());
+        }
+        if block.connection() == ConnectionOption::Close {
+            self.field("Connection", b"close");
+        }
+        block.iter().for_each(|(name, value)| self.field(name, value));
+    }
+    /// Ends the head, which fixes the framing.
+    fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse>;
+    /// Takes content.
+    fn content(&mut self, content: Content<'_>) -> Result<(), Misuse>;
+    /// Ends the head and copies all of the content behind it, where that is short and nothing stands in the way:
+    /// as nearly every response ends, in one call. Whether it did; if not, nothing has happened.
+    fn send(&mut self, content: &[u8]) -> bool {
+        let _ = content;
+        false
+    }
+    /// Forgets the response so far; refused once content was taken, or anything was sent.
+    fn retract(&mut self) -> Result<(), Misuse>;
+    /// Takes an interim response (RFC 9110 §15.2), which comes before the status line. Not every sink
+    /// passes them on: a client must do without.
+    fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {
+        let _ = (code, fields);
+        Ok(())
+    }
+    /// Sends what was taken, as far as the socket admits without waiting. What it does not admit
+    /// leaves later.
+    fn flush(&mut self) {}
+    /// The time of this turn.
+    fn now(&self) -> Moment;
+}
+
+/// The right, and the duty, to start the response of one request.
+pub struct StartResponse<'a> {
+    pub(super) sink: &'a mut dyn ResponseSink,
+}
+
+impl<'a> StartResponse<'a> {
+    /// For servers and tests: lets an application answer into `sink`.
+    pub fn new(sink: &'a mut dyn ResponseSink) -> StartResponse<'a> {
+        StartResponse { sink }
+    }
+}
+
+/// Content at hand. What is short is copied behind the head, so that both leave in one write; what
+/// is long is kept by reference until the socket has taken it, unless it is borrowed.
+#[derive(Clone, Debug)]
+pub enum Content<'a> {
+    /// Lent for the length of the call.
+    Borrowed(&'a [u8]),
+    /// There for as long as the program.
+    Static(&'static [u8]),
+    /// Handed over.
+    Owned(Vec<u8>),
+    /// Shared, with other responses for one.
+    Shared(Arc<[u8]>),
+}
+
+impl Content<'_> {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Content::Borrowed(bytes) => bytes,
+            Content::Static(bytes) => bytes,
+            Content::Owned(bytes) => bytes,
+            Content::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The same content without a borrow; copies only what was borrowed.
+    pub fn into_owned(self) -> Content<'static> {
+        match self {
+            Content::Borrowed(bytes) => Content::Owned(bytes.to_vec()),
+            Content::Static(bytes) => Content::Static(bytes),
+            Content::Owned(bytes) => Content::Owned(bytes),
+            Content::Shared(bytes) => Content::Shared(bytes),
+        }
+    }
+}
+
+macro_rules! content_from {
+    ($($from:ty, $bytes:ident => $content:expr;)*) => {
+        $(impl<'a> From<$from> for Content<'a> {
+            fn from($bytes: $from) -> Content<'a> {
+                $content
+            }
+        })*
+    };
+}
+
+content_from! {
+    &'a [u8], bytes => Content::Borrowed(bytes);
+    &'a Vec<u8>, bytes => Content::Borrowed(bytes);
+    &'a str, bytes => Content::Borrowed(bytes.as_bytes());
+    &'a String, bytes => Content::Borrowed(bytes.as_bytes());
+    Vec<u8>, bytes => Content::Owned(bytes);
+    String, bytes => Content::Owned(bytes.into_bytes());
+    Arc<[u8]>, bytes => Content::Shared(bytes);
+    Arc<str>, text => Content::Shared(text.into());
+}
+
+impl<'a, T: ToOwned + ?Sized> From<Cow<'a, T>> for Content<'a>
+where
+    Content<'a>: From<&'a T> + From<T::Owned>,
+{
+    fn from(content: Cow<'a, T>) -> Content<'a> {
+        match content {
+            Cow::Borrowed(borrowed) => borrowed.into(),
+            Cow::Owned(owned) => owned.into(),
+        }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Content<'a> {
+    fn from(bytes: &'a [u8; N]) -> Content<'a> {
+        Content::Borrowed(bytes)
+    }
+}
