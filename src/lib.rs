@@ -47,6 +47,14 @@
 //! Read them in this order to learn how an event-loop server works; each opens with what it is for. Where nothing is waited for, nothing is a state; where something is,
 //! it has a deadline.
 //!
+//! # In a loop of one's own
+//!
+//! All layers but the reactor are public, and free of sockets, clocks and threads: the protocol without its I/O, as h11
+//! has it for Python. Whoever has another kind of loop drives a [`Conversation`](conversation::Conversation): asks what it
+//! [wants](conversation::Wants), does that, and tells it what has come and what time it is. `examples/own_loop.rs` does so with
+//! blocking sockets and a thread for each connection, [`ByHand`](conversation::ByHand) without any socket, for tests and
+//! learners. Whoever wants the protocol alone, without applications, finds it in [`protocol::Http1`].
+//!
 //! # Logs
 //!
 //! Failures are reported through the crate `log`, and without a logger nobody hears of them: a 500
