@@ -53,8 +53,8 @@ const NOWHERE: &[&str] = &["unsafe", ".unwrap()", ".expect(", "panic!(", "todo!(
 /// audited module.
 const ON_PURPOSE: &[(&str, &str)] = &[
     ("crates/tidegate-bench/src/histogram.rs", ".expect("),
-    ("crates/tidegate-cli/src/welcome/mod.rs", "panic!("),
-    ("crates/tidegate-cli/src/heap.rs", "unsafe"),
+    ("crates/tidegate-program/src/welcome/mod.rs", "panic!("),
+    ("crates/tidegate-program/src/heap.rs", "unsafe"),
     ("crates/tidegate-wsgi/src/adapter/ffi.rs", "unsafe"),
 ];
 
@@ -131,7 +131,7 @@ const ABSENCES: &[Absence] = &[
         nor: &[],
     },
     Absence {
-        place: "crates/tidegate-cli/",
+        place: "crates/tidegate-program/",
         knows: &["server", "adapters", "access_log", "gateway", "message", "limits", "now", "log", "rustix"],
         nor: &[],
     },
@@ -400,9 +400,9 @@ fn forbidden_names_are_found_in_every_spelling() {
         &["conversation/a.rs names TcpStream"],
     );
     check("server.rs", "use mio::Poll;", &["server.rs names mio"]);
-    let cli = "crates/tidegate-cli/src/a.rs";
-    check(cli, "use tidegate::{Server, server::Listener};", &[]);
-    check(cli, "use tidegate::protocol::Http1;", &["crates/tidegate-cli/src/a.rs names protocol"]);
+    let program = "crates/tidegate-program/src/a.rs";
+    check(program, "use tidegate::{Server, server::Listener};", &[]);
+    check(program, "use tidegate::protocol::Http1;", &["crates/tidegate-program/src/a.rs names protocol"]);
     let adapter = "crates/tidegate-wsgi/src/adapter/a.rs";
     check(adapter, "use tidegate::server::Server;", &["crates/tidegate-wsgi/src/adapter/a.rs names server"]);
     check("adapters/a.rs", "use crate::conversation::Turn;", &["adapters/a.rs names conversation"]);

@@ -1,7 +1,7 @@
-//! The program `tidegate`. All of it is in the library, so that the Python package has it, too.
+//! The program `tidegate`. All of it is in the package `tidegate-program`, so that the Python package has it, too.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tidegate_cli::main()
+    tidegate_program::main()
 }

@@ -47,18 +47,20 @@ pub struct AskedLog {
 /// # Errors
 /// A file that cannot be opened, in a sentence.
 pub fn access_log(options: &PythonOptions) -> io::Result<AskedLog> {
-    let wsgi = options.extension();
+    let wsgi = &options.wsgi;
     let form = wsgi.access_logformat.clone();
     match wsgi.access_logfile.as_deref() {
-        None => Ok(AskedLog { log: tidegate_cli::access_log(options)?, reopen: None }),
-        Some("-") => Ok(AskedLog { log: Some(in_form(form, tidegate_cli::stdout_lines()?)), reopen: None }),
+        None => Ok(AskedLog { log: tidegate_program::access_log(&options.program)?, reopen: None }),
+        Some("-") => {
+            Ok(AskedLog { log: Some(in_form(form, tidegate_program::stdout_lines()?)), reopen: None })
+        }
         Some(path) => {
             let file = LogFile::open(path).map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot write the access log to {path}: {error}"))
             })?;
             let reopen = Some(file.handle());
             // It may be a FIFO, or on a disk that hangs.
-            let lines = LineQueue::new(tidegate_cli::ACCESS_LOG, file)?;
+            let lines = LineQueue::new(tidegate_program::ACCESS_LOG, file)?;
             Ok(AskedLog { log: Some(in_form(form, lines)), reopen })
         }
     }

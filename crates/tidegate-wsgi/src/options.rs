@@ -10,7 +10,7 @@ use clap::builder::{FalseyValueParser, Resettable};
 use clap::{Args, value_parser};
 
 use tidegate::limits::Limits;
-use tidegate_cli::{Extension, Options, Others, Size, Span};
+use tidegate_program::{Extension, Options, Others, Size, Span};
 
 use super::access::LogForm;
 use super::adapter::TrustedProxies;
@@ -31,7 +31,13 @@ const READER_WAIT_MAX_DEFAULT: &str = TIMEOUT_DEFAULT;
 const FORWARDED_ALLOW_IPS_DEFAULT: &str = "127.0.0.1,::1";
 
 /// The command line of the Python package.
-pub type PythonOptions = Options<WsgiOptions>;
+#[derive(Debug)]
+pub struct PythonOptions {
+    /// What the program has as well.
+    pub program: Options,
+    /// What concerns Python.
+    pub wsgi: WsgiOptions,
+}
 
 /// How to run a Python application.
 #[derive(Args, Debug)]
@@ -136,7 +142,8 @@ mod tests {
 
     fn parse_words(arguments: &[&str]) -> Result<PythonOptions, String> {
         let arguments = ["tidegate"].iter().chain(arguments).map(OsString::from);
-        tidegate_cli::parse_with(arguments, &|_| None).map_err(|refusal| refusal.to_string())
+        let parsed = tidegate_program::parse_with(arguments, &|_| None);
+        parsed.map(|(program, wsgi)| PythonOptions { program, wsgi }).map_err(|refusal| refusal.to_string())
     }
 
     #[test]
@@ -147,26 +154,26 @@ mod tests {
             ["-b", "[::1]:0", "--threads", "1", "--head-timeout", "3", "app:app"],
         ] {
             let options = parse_words(&arguments).unwrap();
-            assert_eq!(options.extension().application.as_deref(), Some("app:app"));
-            assert_eq!(options.extension().threads, 1);
-            assert_eq!(options.limits().head_timeout, Duration::from_secs(3));
-            assert_eq!(options.addresses(), ["[::1]:0".parse().unwrap()]);
+            assert_eq!(options.wsgi.application.as_deref(), Some("app:app"));
+            assert_eq!(options.wsgi.threads, 1);
+            assert_eq!(options.program.limits().head_timeout, Duration::from_secs(3));
+            assert_eq!(options.program.addresses(), ["[::1]:0".parse().unwrap()]);
         }
     }
 
     #[test]
     fn command_is_a_command_with_an_application_beside_it_refused() {
         let options = parse_words(&["static", "x"]).unwrap();
-        assert!(options.extension().application.is_none() && options.has_command());
+        assert!(options.wsgi.application.is_none() && options.program.has_command());
         let options = parse_words(&[]).unwrap();
-        assert!(options.extension().application.is_none() && !options.has_command());
+        assert!(options.wsgi.application.is_none() && !options.program.has_command());
         assert!(parse_words(&["app:app", "static", "x"]).unwrap_err().contains("either"));
     }
 
     #[test]
     fn options_of_python_are_read_and_have_defaults() {
         let options = parse_words(&["a"]).unwrap();
-        let default = options.extension();
+        let default = &options.wsgi;
         assert_eq!((default.workers, default.threads, default.max_requests), (None, 4, 0));
         assert_eq!(default.timeout, Duration::from_secs(30));
         assert_eq!(default.forwarded_allow_ips, "127.0.0.1,::1".parse().unwrap());
@@ -176,7 +183,7 @@ mod tests {
         let rest = ["--reload-extra-file=e", "--forwarded-allow-ips=*", "--access-logfile=-"];
         let options = parse_words(&[&words[..], &more, &rest, &["--access-logformat=%(h)s"]].concat());
         let options = options.unwrap();
-        let given = options.extension();
+        let given = &options.wsgi;
         assert_eq!((given.workers, given.timeout), (Some(2), Duration::ZERO));
         assert_eq!((given.max_requests, given.max_requests_jitter), (9, 3));
         assert_eq!(given.pythonpath, ["/x", "/y", "/z"].map(PathBuf::from));
@@ -201,7 +208,7 @@ mod tests {
     fn long_field_line_makes_room_in_the_head_and_takes_none() {
         let head_of = |size| {
             let options = parse_words(&["a", "--limit-request-field_size", size]).unwrap();
-            options.limits().head_bytes_max
+            options.program.limits().head_bytes_max
         };
         assert_eq!(head_of("8190"), Limits::default().head_bytes_max);
         assert_eq!(head_of("64k"), 65_536);

@@ -25,9 +25,7 @@ use std::ffi::OsString;
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
-use tidegate_cli as cli;
-
-use crate::options::WsgiOptions;
+use crate::options::{PythonOptions, WsgiOptions};
 
 /// The native half of the package.
 #[pymodule(gil_used = true)]
@@ -44,13 +42,13 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// write_stderr(lines): leaves whole lines to the thread that writes to stderr. Nothing is waited for.
 #[pyfunction]
 fn write_stderr(lines: &[u8]) {
-    cli::print(lines);
+    tidegate_program::print(lines);
 }
 
 /// finish_stderr(): waits until everything is written, or for a second.
 #[pyfunction]
 fn finish_stderr(py: Python<'_>) {
-    py.detach(cli::finish);
+    py.detach(tidegate_program::finish);
 }
 
 /// command_line(arguments) -> Settings, or an exit status
@@ -60,17 +58,17 @@ fn finish_stderr(py: Python<'_>) {
 #[pyfunction]
 fn command_line(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<Py<PyAny>> {
     // Whatever is said begins a thread.
-    cli::share_one_heap();
-    let options = match cli::parse::<WsgiOptions>(arguments) {
+    tidegate_program::share_one_heap();
+    let (program, wsgi) = match tidegate_program::parse::<WsgiOptions>(arguments) {
         Ok(options) => options,
         Err(refusal) => return status(py, refusal.print()),
     };
-    if options.extension().application.is_none() {
+    if wsgi.application.is_none() {
         leave_interrupts_to_the_system(py);
-        let done = py.detach(|| cli::run(&options));
+        let done = py.detach(|| tidegate_program::run(&program));
         return status(py, done);
     }
-    Ok(Py::new(py, settings::Settings::new(options))?.into_any())
+    Ok(Py::new(py, settings::Settings::new(PythonOptions { program, wsgi }))?.into_any())
 }
 
 /// Takes Python's own handler of Ctrl-C away. The native commands have theirs, which calls the one before

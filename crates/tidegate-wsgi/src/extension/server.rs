@@ -12,7 +12,6 @@ use pyo3::prelude::*;
 use tidegate::access_log::ReopenHandle;
 use tidegate::gateway::{Gateway, LoopHooks, ServerInfo};
 use tidegate::server::{BoundServer, Server, ServerHandle, spool_bytes_by_default};
-use tidegate_cli as cli;
 
 use super::served::{Mode, Reached, Served, Signals, Watched};
 use super::settings::{BoundListener, Settings};
@@ -56,7 +55,7 @@ impl PyServer {
         supervisor: Option<i32>,
     ) -> PyResult<PyServer> {
         let options = settings.get().options.clone();
-        let wsgi = options.extension();
+        let wsgi = &options.wsgi;
         let surroundings = Surroundings {
             multithread: wsgi.threads > 1,
             multiprocess,
@@ -193,7 +192,7 @@ impl PyServer {
 
     /// With a share of the jitter that differs from worker to worker; 0 for never.
     fn requests_max(&self) -> u64 {
-        let wsgi = self.options.extension();
+        let wsgi = &self.options.wsgi;
         if wsgi.max_requests == 0 {
             return 0;
         }
@@ -206,7 +205,7 @@ impl PyServer {
     /// Whoever is stuck is named, if it is a thread of a pool; and a worker that is can only be replaced, by a
     /// supervisor.
     fn watch_for_standstill(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(timeout) = unless_zero(self.options.extension().timeout) else { return Ok(()) };
+        let Some(timeout) = unless_zero(self.options.wsgi.timeout) else { return Ok(()) };
         let supervisor = lock(&self.supervisor).as_ref().map(File::try_clone).transpose()?;
         if supervisor.is_some() {
             // Aborting prints where the application is stuck, unless stderr is nowhere.
@@ -232,12 +231,12 @@ fn assemble(
     surroundings: &Surroundings,
     listeners: Vec<Bound<'_, BoundListener>>,
 ) -> PyResult<(Server, Option<ReopenHandle>)> {
-    let mut limits = options.limits().clone();
-    limits.connections_max = cli::make_room_for(limits.connections_max);
+    let mut limits = options.program.limits().clone();
+    limits.connections_max = tidegate_program::make_room_for(limits.connections_max);
     // The folder for temporary files is one for all workers.
-    let workers = u64::from(options.extension().workers.unwrap_or(1));
+    let workers = u64::from(options.wsgi.workers.unwrap_or(1));
     limits.spool_bytes_max.get_or_insert_with(|| spool_bytes_by_default() / workers);
-    if let Some(timeout) = unless_zero(options.extension().timeout) {
+    if let Some(timeout) = unless_zero(options.wsgi.timeout) {
         // Whoever waits to be read waits for an answer, too: together that is twice the timeout at most.
         limits.gateway_timeout = limits.gateway_timeout.min(timeout);
     }
@@ -248,8 +247,8 @@ fn assemble(
     };
     let hold_max = if surroundings.multithread { Duration::ZERO } else { HOLD_MAX };
     let server = Server::new().limits(limits).info(info).hold_responses(hold_max);
-    cli::keep_what_is_free();
-    let mut server = server.at_low_tide(cli::give_back);
+    tidegate_program::keep_what_is_free();
+    let mut server = server.at_low_tide(tidegate_program::give_back);
     for listener in listeners {
         server = server.listener(listener.get().duplicate()?);
     }

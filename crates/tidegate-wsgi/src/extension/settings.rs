@@ -9,7 +9,6 @@ use pyo3::types::PyCFunction;
 
 use tidegate::ListenAddress;
 use tidegate::server::Listener;
-use tidegate_cli as cli;
 
 use crate::adapter::duplicate_descriptor;
 use crate::options::PythonOptions;
@@ -31,78 +30,79 @@ impl Settings {
     /// MODULE:APP, as it was named.
     #[getter]
     fn application(&self) -> &str {
-        self.options.extension().application.as_deref().unwrap_or_default()
+        self.options.wsgi.application.as_deref().unwrap_or_default()
     }
 
     #[getter]
     fn chdir(&self) -> Option<std::path::PathBuf> {
-        self.options.extension().chdir.clone()
+        self.options.wsgi.chdir.clone()
     }
 
     #[getter]
     fn pythonpath(&self) -> Vec<String> {
-        self.options.extension().pythonpath.iter().map(|path| path.display().to_string()).collect()
+        self.options.wsgi.pythonpath.iter().map(|path| path.display().to_string()).collect()
     }
 
     /// None: the process serves by itself.
     #[getter]
     fn workers(&self) -> Option<u16> {
-        self.options.extension().workers
+        self.options.wsgi.workers
     }
 
     #[getter]
     fn threads(&self) -> u16 {
-        self.options.extension().threads
+        self.options.wsgi.threads
     }
 
     /// Seconds; 0 for any.
     #[getter]
     fn timeout(&self) -> f64 {
-        self.options.extension().timeout.as_secs_f64()
+        self.options.wsgi.timeout.as_secs_f64()
     }
 
     /// Seconds.
     #[getter]
     fn graceful_timeout(&self) -> f64 {
-        self.options.limits().drain_timeout.as_secs_f64()
+        self.options.program.limits().drain_timeout.as_secs_f64()
     }
 
     #[getter]
     fn max_requests(&self) -> u64 {
-        self.options.extension().max_requests
+        self.options.wsgi.max_requests
     }
 
     #[getter]
     fn max_requests_jitter(&self) -> u64 {
-        self.options.extension().max_requests_jitter
+        self.options.wsgi.max_requests_jitter
     }
 
     #[getter]
     fn pid(&self) -> Option<String> {
-        self.options.extension().pid.as_ref().map(|path| path.display().to_string())
+        self.options.wsgi.pid.as_ref().map(|path| path.display().to_string())
     }
 
     #[getter]
     fn reload(&self) -> bool {
-        self.options.extension().reload
+        self.options.wsgi.reload
     }
 
     #[getter]
     fn reload_extra_files(&self) -> Vec<String> {
-        self.options.extension().reload_extra_file.iter().map(|path| path.display().to_string()).collect()
+        self.options.wsgi.reload_extra_file.iter().map(|path| path.display().to_string()).collect()
     }
 
     #[getter]
     fn preload(&self) -> bool {
-        self.options.extension().preload
+        self.options.wsgi.preload
     }
 
     /// start_log(): lets the log go to stderr, for this process. Harmless twice. What was logged is written before
     /// the process ends by the functions of `atexit`, or becomes another program after them.
     fn start_log(&self, py: Python<'_>) -> PyResult<()> {
-        self.options.start_log();
-        let finish =
-            PyCFunction::new_closure(py, None, None, |arguments, _| arguments.py().detach(cli::finish))?;
+        self.options.program.start_log();
+        let finish = PyCFunction::new_closure(py, None, None, |arguments, _| {
+            arguments.py().detach(tidegate_program::finish)
+        })?;
         py.import("atexit")?.call_method1("register", (finish,)).map(drop)
     }
 
@@ -115,7 +115,7 @@ impl Settings {
             };
             Ok(BoundListener::new(listener))
         };
-        self.options.addresses().iter().map(bind).collect()
+        self.options.program.addresses().iter().map(bind).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use tidegate::server::ServerHandle;
-use tidegate_cli::{finish, say};
+use tidegate_program::{finish, say};
 
 use super::served::{WORN, Watched};
 use crate::adapter::{Call, Crew};

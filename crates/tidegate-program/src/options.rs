@@ -33,8 +33,9 @@ const REACTORS_MAX: usize = 1024;
 
 /// What was asked for, checked: nothing in it is senseless.
 #[derive(Debug)]
-pub struct Options<E: Extension = NoExtension> {
-    arguments: Arguments<E>,
+pub struct Options {
+    command: Option<Command>,
+    settings: Settings,
     addresses: Vec<ListenAddress>,
     limits: Limits,
 }
@@ -80,7 +81,7 @@ impl Extension for NoExtension {
 ///
 /// # Errors
 /// Whatever leaves nothing to run: a wrong command line, but also `--help` and `--version`.
-pub fn parse<E: Extension>(arguments: impl IntoIterator<Item = OsString>) -> Result<Options<E>, Refusal> {
+pub fn parse<E: Extension>(arguments: impl IntoIterator<Item = OsString>) -> Result<(Options, E), Refusal> {
     parse_with(arguments, &environment::variable)
 }
 
@@ -91,22 +92,29 @@ pub fn parse<E: Extension>(arguments: impl IntoIterator<Item = OsString>) -> Res
 pub fn parse_with<E: Extension>(
     arguments: impl IntoIterator<Item = OsString>,
     variables: Lookup<'_>,
-) -> Result<Options<E>, Refusal> {
-    let mut command = environment::with_variables(Arguments::<E>::command(), variables);
+) -> Result<(Options, E), Refusal> {
+    let mut command = command::<E>(variables);
+    let matches = read(&mut command, arguments.into_iter().collect())?;
+    let extension = E::from_arg_matches(&matches);
+    let extension = extension.map_err(|error| Refusal(error.format(&mut command)))?;
+    let settle = &mut |others, limits: &mut Limits| extension.settle(others, limits);
+    let options = Options::settled(&mut command, &matches, variables, settle)?;
+    Ok((options, extension))
+}
+
+/// The command line: what to serve and where, what an extension has beside, and how to serve it.
+fn command<E: Extension>(variables: Lookup<'_>) -> clap::Command {
+    let command = Settings::augment_args(E::augment_args(Arguments::command()));
+    let mut command =
+        environment::with_variables(command.about(E::ABOUT).after_help(E::AFTER_HELP), variables);
     hide_from_bench(&mut command);
+    command
+}
+
+/// Matches what was said with what can be.
+fn read(command: &mut clap::Command, arguments: Vec<OsString>) -> Result<ArgMatches, Refusal> {
     let matches = command.try_get_matches_from_mut(arguments).map_err(with_hint);
-    let matches = matches.map_err(|error| Refusal(error.format(&mut command)))?;
-    let arguments = Arguments::<E>::from_arg_matches(&matches);
-    let arguments = arguments.map_err(|error| Refusal(error.format(&mut command)))?;
-    let of_serving = options_of_serving(&command, &matches);
-    let mut refuse = |reason| refuse(&mut command, &matches, reason);
-    if let Some(Command::Bench(options)) = &arguments.command {
-        of_serving.map_err(&mut refuse)?;
-        tidegate_bench::check(options).map_err(&mut refuse)?;
-    }
-    let limits = arguments.limits().map_err(&mut refuse)?;
-    let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
-    Ok(Options { addresses, limits, arguments })
+    matches.map_err(|error| Refusal(error.format(command)))
 }
 
 /// Refuses what was said, with the usage of the command that it was said to.
@@ -159,30 +167,48 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
     error
 }
 
-impl<E: Extension> Options<E> {
+impl Options {
+    /// The options that these matches come to, once an extension has had its say.
+    fn settled(
+        command: &mut clap::Command,
+        matches: &ArgMatches,
+        variables: Lookup<'_>,
+        settle: &mut dyn FnMut(Others, &mut Limits) -> Result<(), String>,
+    ) -> Result<Options, Refusal> {
+        let said = Arguments::from_arg_matches(matches)
+            .and_then(|arguments| Ok((arguments, Settings::from_arg_matches(matches)?)));
+        let (arguments, settings) = said.map_err(|error| Refusal(error.format(command)))?;
+        let of_serving = options_of_serving(command, matches);
+        let mut refuse = |reason| refuse(command, matches, reason);
+        if let Some(Command::Bench(options)) = &arguments.command {
+            of_serving.map_err(&mut refuse)?;
+            tidegate_bench::check(options).map_err(&mut refuse)?;
+        }
+        let mut limits = settings.limits.to_limits().map_err(&mut refuse)?;
+        let others = Others { has_command: arguments.command.is_some(), reactors: settings.reactors };
+        settle(others, &mut limits).map_err(&mut refuse)?;
+        let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
+        Ok(Options { command: arguments.command, settings, addresses, limits })
+    }
+
     /// What to serve; none for the welcome application.
     pub(super) fn command(&self) -> Option<&Command> {
-        self.arguments.command.as_ref()
+        self.command.as_ref()
     }
 
     /// Whether a command was given, rather than an application or nothing.
     pub fn has_command(&self) -> bool {
-        self.arguments.command.is_some()
-    }
-
-    /// What the extension has read.
-    pub fn extension(&self) -> &E {
-        &self.arguments.extension
+        self.command.is_some()
     }
 
     /// How many event loops to run.
     pub(super) fn reactors(&self) -> usize {
-        self.arguments.settings.reactors
+        self.settings.reactors
     }
 
     /// In which form to log exchanges on stdout.
     pub(super) fn access_log(&self) -> AccessLogFormat {
-        self.arguments.settings.access_log
+        self.settings.access_log
     }
 
     /// Where to listen: at least one address.
@@ -197,7 +223,7 @@ impl<E: Extension> Options<E> {
 
     /// Makes stderr the place where the log goes, for the whole process; a second call does nothing.
     pub fn start_log(&self) {
-        log_to_stderr(self.arguments.settings.log_level.into());
+        log_to_stderr(self.settings.log_level.into());
     }
 }
 
@@ -236,23 +262,15 @@ Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong com
     // Also where a module of Python runs it, whose name is another.
     name = "tidegate",
     bin_name = "tidegate",
-    version,
-    about = E::ABOUT,
-    after_help = E::AFTER_HELP
+    version
 )]
-struct Arguments<E: Extension> {
+struct Arguments {
     /// What to serve.
     #[command(subcommand)]
     command: Option<Command>,
     /// Where to serve it, as said before the command.
     #[command(flatten)]
     addresses: Addresses,
-    /// What else another program serves, and how.
-    #[command(flatten)]
-    extension: E,
-    /// How to serve it.
-    #[command(flatten)]
-    settings: Settings,
 }
 
 /// What to serve.
@@ -292,15 +310,7 @@ pub(super) struct Addresses {
     listen: Vec<ListenAddress>,
 }
 
-impl<E: Extension> Arguments<E> {
-    /// The limits that were asked for.
-    fn limits(&self) -> Result<Limits, String> {
-        let mut limits = self.settings.limits.to_limits()?;
-        let others = Others { has_command: self.command.is_some(), reactors: self.settings.reactors };
-        self.extension.settle(others, &mut limits)?;
-        Ok(limits)
-    }
-
+impl Arguments {
     /// Where to listen: what was said on either side of the command, else in the environment, else
     /// the default.
     fn addresses(&self, variables: Lookup<'_>) -> Result<Vec<ListenAddress>, String> {
@@ -517,7 +527,8 @@ mod tests {
 
     fn parse_words(arguments: &[&str]) -> Result<Options, String> {
         let arguments = ["tidegate"].iter().chain(arguments).map(OsString::from);
-        parse_with(arguments, &|_| None).map_err(|refusal| refusal.0.to_string())
+        let parsed = parse_with::<NoExtension>(arguments, &|_| None);
+        parsed.map(|(options, _)| options).map_err(|refusal| refusal.to_string())
     }
 
     #[test]
@@ -582,6 +593,6 @@ mod tests {
 
     #[test]
     fn command_line_is_consistent_in_itself() {
-        Arguments::<NoExtension>::command().debug_assert();
+        command::<NoExtension>(&|_| None).debug_assert();
     }
 }

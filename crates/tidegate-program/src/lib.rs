@@ -1,7 +1,7 @@
 //! The program `tidegate`: from the command line to a server at work.
 //!
-//! It is a library for those who embed the program as a whole: `src/main.rs`, and the Python package, which has
-//! further options ([`Extension`]). It promises nothing to others: what it does is in the package `tidegate`.
+//! It is a library for those who embed the program as a whole: the package `tidegate-cli`, which is no more than its `main`,
+//! and the Python package, which has further options ([`Extension`]). It promises nothing to others: what it does is in the package `tidegate`.
 //!
 //! ```text
 //! arguments ──parse──▶ Options ──run──▶ gateway (welcome | static files) ─┐
@@ -58,14 +58,14 @@ pub const EXIT_USAGE: u8 = 2;
 /// The whole program: what the process was started with, to its exit status.
 pub fn main() -> ExitCode {
     let status = match parse::<NoExtension>(env::args_os()) {
-        Ok(options) => run(&options),
+        Ok((options, _)) => run(&options),
         Err(refusal) => refusal.print(),
     };
     ExitCode::from(status)
 }
 
 /// Does what the command line asks for, and returns the exit status. What an extension asks for is its own affair.
-pub fn run<E: Extension>(options: &Options<E>) -> u8 {
+pub fn run(options: &Options) -> u8 {
     options.start_log();
     let _finish = FinishLog;
     let done = match options.command() {
@@ -92,7 +92,7 @@ impl Drop for FinishLog {
 }
 
 /// Serves a folder, or the welcome application, until shut down. An error is one sentence.
-fn serve<E: Extension>(options: &Options<E>, folder: Option<&Path>) -> Result<(), String> {
+fn serve(options: &Options, folder: Option<&Path>) -> Result<(), String> {
     let what = match folder {
         None => "the welcome application".to_string(),
         // Tried once, so that what is wrong with the folder is said before anything is served.
@@ -137,7 +137,7 @@ fn warn_of_no_listings(folder: &Path, files: &StaticFiles) {
 }
 
 /// A server with these limits and the access log that was asked for, without an address yet.
-fn server<E: Extension>(options: &Options<E>, limits: Limits) -> io::Result<Server> {
+fn server(options: &Options, limits: Limits) -> io::Result<Server> {
     keep_what_is_free();
     let server = Server::new().limits(limits).at_low_tide(give_back);
     Ok(match access_log(options)? {
@@ -150,7 +150,7 @@ fn server<E: Extension>(options: &Options<E>, limits: Limits) -> io::Result<Serv
 ///
 /// # Errors
 /// Stdout is closed, or there can be no thread to write to it.
-pub fn access_log<E: Extension>(options: &Options<E>) -> io::Result<Option<Box<dyn AccessLog + Send>>> {
+pub fn access_log(options: &Options) -> io::Result<Option<Box<dyn AccessLog + Send>>> {
     Ok(match options.access_log() {
         AccessLogFormat::Off => None,
         AccessLogFormat::Combined => Some(Box::new(CombinedLog::new(stdout_lines()?))),
