@@ -73,6 +73,7 @@
 //! built with `panic = "abort"` gives up that a panic is a 500.
 
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 
 #[cfg(not(unix))]
 compile_error!("tidegate runs on Unix: Linux, macOS and the BSDs");

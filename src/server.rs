@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -75,7 +76,19 @@ pub struct Server {
     more_reactors: usize,
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("places", &self.places)
+            .field("limits", &self.limits)
+            .field("info", &self.info)
+            .field("reactors", &(self.more_reactors + 1))
+            .finish_non_exhaustive()
+    }
+}
+
 /// Where a server is to listen.
+#[derive(Debug)]
 enum Place {
     /// On an address that it binds.
     Address(ListenAddress),
@@ -200,6 +213,12 @@ impl Server {
 pub struct BoundServer {
     /// One at least.
     loops: Vec<BoundLoop>,
+}
+
+impl fmt::Debug for BoundServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundServer").field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
 }
 
 impl BoundServer {

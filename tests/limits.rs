@@ -183,7 +183,7 @@ fn limits_that_forbid_everything_do_not_bind() {
         (Limits { memory_bytes_max: 40_000, ..default() }, "memory_bytes_max"),
     ] {
         let server = tidegate::Server::new().listen("127.0.0.1:0".parse().unwrap()).limits(limits);
-        let error = server.bind().err().expect("no server").to_string();
+        let error = server.bind().expect_err("no server").to_string();
         assert!(error.contains(name), "{error}");
     }
 }

@@ -437,7 +437,7 @@ fn unix_socket_in_use_and_other_files_are_left_alone() {
 fn address_in_use_is_an_error_that_names_it() {
     let server = serve(echo, Limits::default());
     let address = server.address().to_string();
-    let error = Server::new().listen(address.parse().unwrap()).bind().err().expect("in use").to_string();
+    let error = Server::new().listen(address.parse().unwrap()).bind().expect_err("in use").to_string();
     assert!(error.contains(&address), "{error}");
 }
 

@@ -11,6 +11,7 @@ use std::fmt::{self, Write};
 
 /// Shows a text with everything escaped that means something in HTML, in elements and in quoted
 /// attributes alike.
+#[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -33,6 +34,7 @@ impl fmt::Display for Escaped<'_> {
 
 /// Shows bytes as one segment of a path: all but the unreserved characters of RFC 3986 §2.3 are
 /// percent-encoded. So it needs no escaping in HTML, and no colon in it passes for a scheme.
+#[derive(Clone, Copy, Debug)]
 pub struct UriSegment<'a>(pub &'a [u8]);
 
 impl fmt::Display for UriSegment<'_> {

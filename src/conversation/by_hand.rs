@@ -1,5 +1,6 @@
 //! A conversation with everything around it, to be driven by hand: for tests, examples, learners.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::time::Duration;
@@ -17,6 +18,12 @@ pub struct ByHand<G> {
     pub around: Surroundings,
     conversation: Conversation,
     out: OutputQueue,
+}
+
+impl<G> fmt::Debug for ByHand<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByHand").field("conversation", &self.conversation).finish_non_exhaustive()
+    }
 }
 
 impl<G: Gateway> ByHand<G> {

@@ -54,6 +54,7 @@ pub use output_queue::OutputQueue;
 pub use record::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
 pub use turn::{Budget, Disk, Life, Memory, NoWatch, NoWire, Surroundings, Turn, Watch, Wire};
 
+use std::fmt;
 use std::mem;
 use std::time::Duration;
 
@@ -98,6 +99,17 @@ pub enum Farewell {
 /// One connection, from its first byte to its last.
 pub struct Conversation {
     phase: Phase,
+}
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.phase {
+            Phase::Fresh(..) => "Conversation (no request yet)",
+            Phase::Kept(..) => "Conversation (between two requests)",
+            Phase::Active(_) => "Conversation (in a request or its answer)",
+            Phase::Finished(_) => "Conversation (finished)",
+        })
+    }
 }
 
 enum Phase {

@@ -1,5 +1,6 @@
 //! What the surroundings lend a conversation for the length of one turn.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -102,6 +103,14 @@ pub struct Surroundings {
     pub life: Life,
 }
 
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Surroundings");
+        fields.field("now", &self.now).field("life", &self.life).field("limits", &self.limits);
+        fields.finish_non_exhaustive()
+    }
+}
+
 impl Surroundings {
     /// Of a server that goes on.
     pub fn new(limits: Limits, server: ServerInfo, now: Now) -> Surroundings {
@@ -149,6 +158,14 @@ pub struct Turn<'a> {
     pub memory: Memory,
     /// What may still be done in this turn.
     pub budget: Budget,
+}
+
+impl fmt::Debug for Turn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Turn");
+        fields.field("client", &self.client).field("memory", &self.memory).field("budget", &self.budget);
+        fields.finish_non_exhaustive()
+    }
 }
 
 impl Turn<'_> {

@@ -113,6 +113,12 @@ pub struct Pieces<I: Iterator> {
     current: Option<I::Item>,
 }
 
+impl<I: Iterator> fmt::Debug for Pieces<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pieces").finish_non_exhaustive()
+    }
+}
+
 impl<I: Iterator> Pieces<I> {
     /// A stream of what the iterator yields.
     pub fn new(iterator: I) -> Pieces<I> {

@@ -1,6 +1,7 @@
 //! The two ends of a connection, as an application sees them: the client, and the server that speaks for it.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::{MemoryAccount, WakeSource};
@@ -76,4 +77,15 @@ pub struct Client<'a> {
     pub wake_source: &'a dyn WakeSource,
     /// Where a [detached](super::Environ::detach) request counts the memory that it holds; none where nobody counts.
     pub memory: Option<&'a MemoryAccount>,
+}
+
+impl fmt::Debug for Client<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("connection_id", &self.connection_id)
+            .field("peer", &self.peer)
+            .field("local", &self.local)
+            .field("has_finished_sending", &self.has_finished_sending)
+            .finish_non_exhaustive()
+    }
 }

@@ -153,6 +153,15 @@ pub struct RequestContent<'a> {
     read: usize,
 }
 
+impl fmt::Debug for RequestContent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Borrowed(bytes) => write!(f, "{} bytes in memory", bytes.len()),
+            Place::Owned(content) => content.fmt(f),
+        }
+    }
+}
+
 enum Place<'a> {
     /// In the receive buffer.
     Borrowed(&'a [u8]),

@@ -43,6 +43,7 @@ impl Response {
 }
 
 /// What the two halves of a deferred answer share.
+#[derive(Debug)]
 enum Slot {
     /// Nobody has said anything yet.
     Waiting {
@@ -83,6 +84,7 @@ fn open(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
 }
 
 /// The half that answers. Dropped unused, it makes the answer a 500.
+#[derive(Debug)]
 pub struct Responder {
     slot: Arc<Mutex<Slot>>,
     wakeup: Wakeup,
@@ -121,6 +123,7 @@ impl Drop for Responder {
 }
 
 /// The half that the server waits for.
+#[derive(Debug)]
 pub struct DeferredAnswer {
     slot: Arc<Mutex<Slot>>,
     until: Option<Moment>,

@@ -5,6 +5,7 @@
 //! variables stand typed accessors, which cost less.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::{Client, RequestContent, ServerInfo, Wakeup};
 use crate::message::{
@@ -78,6 +79,20 @@ pub struct Environ<'a> {
     client: &'a Client<'a>,
     server: &'a ServerInfo,
     now: Moment,
+}
+
+impl fmt::Debug for Environ<'_> {
+    /// The request, with the names of its fields and without their values: there are passwords among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environ")
+            .field("method", &self.method().as_str())
+            .field("target", &self.raw_target())
+            .field("version", &self.version())
+            .field("fields", &self.fields().iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("content", &self.content)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Names and values, each name once.

@@ -1,6 +1,7 @@
 //! Where a response goes, and what it consists of on the way: the server's side of `start_response`.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use super::Misuse;
@@ -54,6 +55,12 @@ pub trait ResponseSink {
 /// The right, and the duty, to start the response of one request.
 pub struct StartResponse<'a> {
     pub(super) sink: &'a mut dyn ResponseSink,
+}
+
+impl fmt::Debug for StartResponse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartResponse").field("now", &self.sink.now()).finish_non_exhaustive()
+    }
 }
 
 impl<'a> StartResponse<'a> {

@@ -29,6 +29,8 @@
 //! }
 //! ```
 
+use std::fmt;
+
 use super::{
     Body, BodyKind, BodyStream, Content, FileRange, GatewayError, Later, Pieces, ResponseSink, StartResponse,
 };
@@ -98,6 +100,12 @@ impl<'a> StartResponse<'a> {
 /// A response whose head is being written. The first error sticks, and comes out at its end.
 pub struct ResponseHead<'a> {
     sink: &'a mut dyn ResponseSink,
+}
+
+impl fmt::Debug for ResponseHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseHead").finish_non_exhaustive()
+    }
 }
 
 impl<'a> ResponseHead<'a> {
@@ -196,6 +204,12 @@ impl<'a> ResponseHead<'a> {
 /// much content use a stream.
 pub struct Writer<'a> {
     sink: &'a mut dyn ResponseSink,
+}
+
+impl fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 impl<'a> Writer<'a> {

@@ -7,6 +7,7 @@
 //! Lenient where the standard allows it (§2.2): empty lines before the request line, LF alone as a
 //! line end. Nowhere else.
 
+use std::fmt;
 use std::mem::MaybeUninit;
 
 use super::error::ProtocolError;
@@ -17,6 +18,12 @@ use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Ver
 /// Room for the field lines of one head, on the stack of the caller. Making one costs nothing: the
 /// slots are filled by the parser, and only as many as there are lines.
 pub struct FieldSlots<'b>([MaybeUninit<httparse::Header<'b>>; FIELDS_CAPACITY]);
+
+impl fmt::Debug for FieldSlots<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FieldSlots").finish_non_exhaustive()
+    }
+}
 
 impl FieldSlots<'_> {
     /// Empty slots.
@@ -32,6 +39,7 @@ impl Default for FieldSlots<'_> {
 }
 
 /// A complete head, and what it means for the connection.
+#[derive(Debug)]
 pub struct ParsedHead<'s, 'b> {
     method: &'b str,
     target: RequestTarget<'b>,
@@ -44,6 +52,7 @@ pub struct ParsedHead<'s, 'b> {
     pub meaning: Meaning,
 }
 
+#[derive(Debug)]
 struct Lines<'s, 'b>(&'s [httparse::Header<'b>]);
 
 impl FieldLines for Lines<'_, '_> {

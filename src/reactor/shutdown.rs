@@ -1,5 +1,6 @@
 //! How a server is told to end, from another thread or a signal handler's thread.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -36,6 +37,12 @@ pub struct ServerHandle {
     command: Arc<AtomicU8>,
     /// Of each event loop.
     queues: Arc<[Arc<WakeupQueue>]>,
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("event_loops", &self.queues.len()).finish_non_exhaustive()
+    }
 }
 
 impl ServerHandle {

@@ -49,6 +49,7 @@ mod validators;
 mod tests;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -75,6 +76,12 @@ pub struct StaticFiles {
     folder: Arc<Folder>,
     standing: Standing,
     renderer: Renderer,
+}
+
+impl fmt::Debug for StaticFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticFiles").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// Tells whether the folder is still there, and whether the operator knows.
