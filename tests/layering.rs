@@ -6,6 +6,7 @@
 //! string literals and `#[cfg(test)]` modules do not count. The last tests feed the same check
 //! with bad snippets, to show that it can fail.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,17 @@ const ON_PURPOSE: &[(&str, &str)] = &[
     ("crates/tidegate-program/src/welcome/mod.rs", "panic!("),
     ("crates/tidegate-program/src/heap.rs", "unsafe"),
     ("crates/tidegate-wsgi/src/adapter/ffi.rs", "unsafe"),
+];
+
+/// Folders whose files name each other in one direction only: each can be read after those that it names.
+const WITHOUT_CIRCLES: &[&str] = &[
+    "access_log/",
+    "adapters/static_files/",
+    "gateway/",
+    "message/",
+    "protocol/",
+    "reactor/",
+    "reactor/sys/",
 ];
 
 /// What adapters share; it is no adapter itself.
@@ -367,6 +379,107 @@ fn adapters_do_not_know_each_other() {
         });
         assert!(named.is_none(), "{path} names {named:?}");
     }
+}
+
+/// Which file of a folder, or folder in it, names which others. What the face of the folder passes on counts as what it
+/// is, and passing it on does not count.
+fn acquaintances(folder: &str, files: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
+    let below = |path: &str| path.strip_prefix(folder).map(|below| below.trim_end_matches(".rs").to_string());
+    let node = |below: &str| below.split('/').next().unwrap_or_default().to_string();
+    let code_of = |source: &str| without_tests(&without_comments(source));
+    let inside: Vec<(String, String)> =
+        files.iter().filter_map(|(path, source)| Some((below(path)?, code_of(source)))).collect();
+    let nodes: BTreeSet<String> = inside.iter().map(|(below, _)| node(below)).collect();
+    let face = inside.iter().find(|(below, _)| below == "mod").map_or("", |(_, code)| code);
+    let mut passed_on = BTreeMap::new();
+    for file in &nodes {
+        for name in occurrences(face, file).flat_map(|at| named_after(face, at + file.len())) {
+            passed_on.insert(name, file.clone());
+        }
+    }
+    let mut known = BTreeMap::<String, BTreeSet<String>>::new();
+    for (below, code) in &inside {
+        let others = match below.as_str() {
+            "mod" => nodes.iter().filter(|file| uses(face, file)).cloned().collect(),
+            _ => {
+                let up = "super::".repeat(below.matches('/').count() + 1);
+                let absolute = format!("crate::{}", folder.replace('/', "::"));
+                let prefixes = [up.trim_end_matches("::"), absolute.trim_end_matches("::")];
+                let ends = prefixes.iter().flat_map(|prefix| code.match_indices(*prefix));
+                let names = ends.flat_map(|(at, prefix)| named_after(code, at + prefix.len()));
+                let resolve = |name: String| match nodes.contains(&name) {
+                    true => Some(name),
+                    false => passed_on.get(&name).cloned(),
+                };
+                names.filter_map(resolve).collect::<BTreeSet<_>>()
+            }
+        };
+        known
+            .entry(node(below))
+            .or_default()
+            .extend(others.into_iter().filter(|other| *other != node(below)));
+    }
+    known
+}
+
+/// Whether the face of a folder works with what a file of it has, beyond passing it on.
+fn uses(face: &str, file: &str) -> bool {
+    occurrences(face, file).any(|at| {
+        let statement = face[..at].rfind([';', '{', '}']).map_or(face, |end| &face[end + 1..at]);
+        face[at + file.len()..].starts_with("::") && !statement.contains("pub")
+    })
+}
+
+/// The names after a path: one, or several in braces.
+fn named_after(code: &str, at: usize) -> Vec<String> {
+    let Some(rest) = code[at..].strip_prefix("::") else { return Vec::new() };
+    let first = |text: &str| -> String {
+        text.trim_start().chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect()
+    };
+    match rest.strip_prefix('{').and_then(|group| group.split_once('}')) {
+        Some((group, _)) => group.split(',').map(first).collect(),
+        None => vec![first(rest)],
+    }
+}
+
+/// Files that know each other, be it through others.
+fn circle(known: &BTreeMap<String, BTreeSet<String>>) -> Vec<&str> {
+    let leads_back = |start: &&String| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![*start]);
+        while let Some(file) = open.pop() {
+            open.extend(known.get(file).into_iter().flatten().filter(|next| seen.insert(*next)));
+        }
+        seen.contains(start)
+    };
+    known.keys().filter(leads_back).map(String::as_str).collect()
+}
+
+#[test]
+fn files_of_a_folder_know_each_other_in_one_direction() {
+    let sources = sources();
+    for folder in WITHOUT_CIRCLES {
+        let known = acquaintances(folder, &sources);
+        assert!(known.values().any(|others| !others.is_empty()), "{folder}");
+        assert_eq!(circle(&known), [""; 0], "in {folder}: {known:#?}");
+    }
+}
+
+#[test]
+fn circles_are_found_also_through_the_face_of_a_folder() {
+    let files = |texts: [&str; 4]| {
+        let paths = ["a/mod.rs", "a/b.rs", "a/c.rs", "a/d/e.rs"];
+        paths
+            .into_iter()
+            .zip(texts)
+            .map(|(path, text)| (path.to_string(), text.to_string()))
+            .collect::<Vec<_>>()
+    };
+    let check = |texts, expected: &[&str]| assert_eq!(circle(&acquaintances("a/", &files(texts))), expected);
+    check(["mod b; pub use b::B;", "use super::c::C;", "use super::d::E;", ""], &[]);
+    check(["mod b; pub use b::B;", "use super::c::C;", "use super::{B, X};", ""], &["b", "c"]);
+    check(["", "use super::c;", "use super::d::E;", "use super::super::b;"], &["b", "c", "d"]);
+    check(["", "use super::c;", "", "use crate::a::{c, b};"], &[]);
+    check(["use b::B;", "use super::M;", "", ""], &[]);
 }
 
 /// Whatever differs from system to system is a function there.

@@ -22,7 +22,6 @@
 //! ```
 
 use super::error::ProtocolError;
-use super::framing::Decoded;
 use crate::message::{is_field_name, is_field_value};
 
 /// Longest extension of one chunk. 256 bytes: nobody sends them; who sends longer ones means harm.
@@ -31,6 +30,15 @@ pub const CHUNK_EXTENSION_BYTES_MAX: u16 = 256;
 pub const TRAILER_BYTES_MAX: u16 = 8 * 1024;
 /// Most digits of a chunk size: 16 make 64 bits, and more can only be zeros put there to confuse.
 const SIZE_DIGITS_MAX: u8 = 16;
+
+/// A piece of content found in the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoded<'i> {
+    /// How many bytes of input were used up.
+    pub consumed: usize,
+    /// The content among them; may be empty.
+    pub content: &'i [u8],
+}
 
 /// Undoes the chunked coding, in whatever pieces the bytes come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! How long content is, and where it ends (RFC 9112 §6).
 
-use super::chunked::ChunkedDecoder;
+use super::chunked::{ChunkedDecoder, Decoded};
 use super::error::ProtocolError;
 use crate::message::{list_items, parse_decimal};
 
@@ -114,15 +114,6 @@ pub fn parse_content_length(value: &[u8]) -> Result<u64, ProtocolError> {
         return Err(ProtocolError::InvalidContentLength);
     }
     parse_decimal(value).ok_or(ProtocolError::ContentTooLarge)
-}
-
-/// A piece of content found in the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decoded<'i> {
-    /// How many bytes of input were used up.
-    pub consumed: usize,
-    /// The content among them; may be empty.
-    pub content: &'i [u8],
 }
 
 /// Takes the framing off the content of a request.

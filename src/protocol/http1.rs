@@ -28,8 +28,9 @@
 //! assert!(out.starts_with(b"HTTP/1.1 200 OK\r\n") && out.ends_with(b"Content-Length: 3\r\n\r\nlow"));
 //! ```
 
+use super::chunked::Decoded;
 use super::error::ProtocolError;
-use super::framing::{BodyDecoder, Decoded, RequestFraming};
+use super::framing::{BodyDecoder, RequestFraming};
 use super::head_parser::{FieldSlots, ParsedHead, blank_lines, parse_head};
 use super::persistence::{CloseReason, Persistence};
 use super::response_encoder::{

@@ -29,9 +29,9 @@ mod receive_buffer;
 mod response_encoder;
 mod state;
 
-pub use chunked::{CHUNK_EXTENSION_BYTES_MAX, ChunkedDecoder, TRAILER_BYTES_MAX};
+pub use chunked::{CHUNK_EXTENSION_BYTES_MAX, ChunkedDecoder, Decoded, TRAILER_BYTES_MAX};
 pub use error::ProtocolError;
-pub use framing::{BodyDecoder, Decoded, FramingFields, RequestFraming, parse_content_length};
+pub use framing::{BodyDecoder, FramingFields, RequestFraming, parse_content_length};
 pub use head_parser::{
     EMPTY_LINES_MAX, FieldSlots, ParsedHead, blank_lines, has_head_end, parse_head, parse_request_line,
 };

@@ -1,13 +1,12 @@
-//! One connection: a socket, a conversation, and what is known of their readiness.
+//! One connection: a socket, a conversation, and what the socket would not take yet.
 //!
-//! [`Connection::turn`] is what happens to it, whatever the cause, and always the same
-//! four steps: *fill* reads, *advance* lets the conversation do what it can, *flush* writes, and
-//! *settle* asks the conversation what it wants now and arranges for it. Nothing of what it wants
+//! [`Connection::turn`] is what happens to it, whatever the cause, and always the same four steps. [`Connection::pump`] is
+//! the first three: *fill* reads, *advance* lets the conversation do what it can, and *flush* writes, again and again.
+//! Then *settle* asks the conversation what it wants now and arranges for it. Nothing of what it wants
 //! is stored: registration, timer and place in the ready list follow from the answer.
 //!
 //! Besides, a response that has waited for others is delivered, a connection that is broken is abandoned,
-//! and one that has said its last only lingers. The first three steps are [`talk`](super::talk)'s; what is
-//! known of the socket stands in [`socket`](super::socket).
+//! and one that has said its last only lingers. What is known of the socket stands in [`socket`](super::socket).
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,16 +14,16 @@ use std::time::Duration;
 
 use mio::Interest;
 
-use super::connections::ConnectionId;
+use super::connection_id::ConnectionId;
 use super::pressure::Holding;
-use super::readiness::{Filled, Readiness, fill, flush};
+use super::readiness::{Filled, Flushed, Readiness, fill, flush};
 use super::room::Standing;
 use super::shared::{Lent, Shared};
 use super::socket::{Registration, Socket, TURN_BYTES};
 use super::stream::{Stream, Transport};
-use super::talk::{Stop, Talk, is_to_be_told, must_wait_for_memory};
 use crate::conversation::{
-    Budget, Conversation, Farewell, Flow, Life, NoWire, OutputQueue, Surroundings, Wants, of_output,
+    Budget, Conversation, Farewell, Flow, Life, Memory, NoWire, OutputQueue, Surroundings, Turn, Wants,
+    of_output,
 };
 use crate::limits::Limits;
 use crate::now::Moment;
@@ -32,6 +31,13 @@ use crate::now::Moment;
 /// How long a client that has ended its side waits for a gateway that takes no request. 1 s: it may wait for its answer, but
 /// more often it has left, and the others live.
 const ENDED_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes read at a time where requests may begin. 64 KiB: whole pipelines; what is not used up in this turn has to be
+/// kept.
+const HEADS_READ_BYTES: usize = 64 * 1024;
+/// What is read at a time of who may only have begun a request, while memory is scarce: all of it may have to be kept.
+/// 4 KiB: nearly every head is shorter.
+const SCARCE_READ_BYTES: usize = 4 * 1024;
 
 /// Why a connection has its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +57,7 @@ pub(super) enum Cause {
     /// Memory is scarce, and it is to give back what it can.
     Pressure,
     /// The connection is to make room for a new one.
-    SentAway,
+    Evicted,
 }
 
 /// What is to be done with a connection after its turn.
@@ -60,11 +66,11 @@ pub(super) enum Verdict {
     /// An event, a wake-up or a timer will come.
     Keep,
     /// It could go on at once: no event will tell.
-    Again,
+    Requeue,
     /// It could go on as soon as there is memory.
     Starved,
     /// Its response was finished and waits: it is to be [delivered](Connection::deliver).
-    Held,
+    Corked,
     /// It has ended.
     Gone,
 }
@@ -110,10 +116,19 @@ enum Output {
 
 impl Output {
     /// What is left in a queue waits for the socket from now on.
-    #[cold]
     fn behind(queue: &mut OutputQueue, now: Moment) -> Output {
         Output::Backlog(Box::new(Backlog { queue: queue.split_off(), departure: Flow::new(now) }))
     }
+}
+
+/// Why a [pump](Connection::pump) has stopped.
+enum Stop {
+    /// Everything has left, and this is wanted now.
+    Clear(Wants),
+    /// Something is still owed.
+    Owing,
+    /// What is there is a whole response, which is to wait for others.
+    Corked,
 }
 
 /// Output that waits for the socket.
@@ -229,24 +244,23 @@ impl<S: Transport> Connection<S> {
     }
 
     /// Brings the account of all connections up to date. Whether it may have changed.
-    #[inline]
-    pub fn account(&mut self, held: &mut usize) -> bool {
+    pub fn account(&mut self, total: &mut usize) -> bool {
         let may_hold = self.accounted != 0 || !self.is_clear() || !self.conversation.is_idle();
         if may_hold {
-            self.account_held(held);
+            self.account_memory(total);
         }
         may_hold
     }
 
-    #[cold]
-    fn account_held(&mut self, held: &mut usize) {
-        let now_held = u32::try_from(self.held_bytes()).unwrap_or(u32::MAX);
-        *held = (*held + now_held as usize).saturating_sub(self.accounted as usize);
-        self.accounted = now_held;
+    #[inline(never)]
+    fn account_memory(&mut self, total: &mut usize) {
+        let in_use = u32::try_from(self.memory_in_use()).unwrap_or(u32::MAX);
+        *total = (*total + in_use as usize).saturating_sub(self.accounted as usize);
+        self.accounted = in_use;
     }
 
     /// How many bytes are held for it.
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_in_use(&self) -> usize {
         let queued = match &self.output {
             // A file that waits to be sent holds no memory.
             Output::Backlog(backlog) => backlog.queue.memory_bytes(),
@@ -279,8 +293,8 @@ impl<S: Transport> Connection<S> {
     }
 
     /// Takes itself out of the account: it is about to be dropped.
-    pub fn close_account(&mut self, held: &mut usize) {
-        *held = held.saturating_sub(self.accounted as usize);
+    pub fn close_account(&mut self, total: &mut usize) {
+        *total = total.saturating_sub(self.accounted as usize);
         self.accounted = 0;
     }
 
@@ -293,13 +307,12 @@ impl<S: Transport> Connection<S> {
     }
 
     /// Whether all it could do is to bring a request to a gateway that takes none for now.
-    #[cold]
     pub fn must_wait_for_gateway(&self, cause: Cause, shared: &Shared<'_>) -> bool {
         let life = shared.around.life;
         let can_wait = match self.output {
             Output::Clear => match cause {
                 Cause::Timer => !self.is_due(shared),
-                Cause::SentAway => false,
+                Cause::Evicted => false,
                 Cause::Accepted
                 | Cause::Event
                 | Cause::Remainder
@@ -325,7 +338,6 @@ impl<S: Transport> Connection<S> {
 
     /// Begins to wait for the gateway, or goes on waiting. It is not read from, but registered: that it breaks, or that
     /// the client ends its side, is noticed.
-    #[cold]
     pub fn wait_for_gateway(&mut self, id: ConnectionId, shared: &Shared<'_>) -> Verdict {
         if self.is_clear() {
             self.output = Output::Waiting(shared.around.now.moment);
@@ -345,14 +357,118 @@ impl<S: Transport> Connection<S> {
         {
             return verdict;
         }
-        match self.converse(id, cause, shared) {
-            Ok(verdict) => verdict,
-            Err(error) => self.lose(id, &error, shared),
+        if cause == Cause::Timer && self.is_stalled(shared) {
+            // The system tells of room only when there is much. A slow peer may have made a little,
+            // and a peer that takes anything at all has not stalled.
+            self.socket.readiness.set(Readiness::WRITABLE, true);
+        }
+        let verdict = match self.pump(id, cause, shared) {
+            Ok((Stop::Clear(wants), _)) if self.is_clear() => self.settle(id, wants, shared),
+            Ok((Stop::Corked, _)) => {
+                shared.cork(id);
+                Ok(Verdict::Corked)
+            }
+            Ok((Stop::Clear(_) | Stop::Owing, flushed)) => self.settle_backlog(id, cause, flushed, shared),
+            Err(error) => Err(error),
+        };
+        verdict.unwrap_or_else(|error| self.lose(id, &error, shared))
+    }
+
+    /// Fill, advance and flush, again and again, until something is missing or the turn is over. What is owed from before
+    /// leaves before anything else. With it, how many bytes were written.
+    #[inline(always)]
+    fn pump(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> io::Result<(Stop, usize)> {
+        let corks = cause == Cause::Event && shared.corked_responses.is_on() && self.is_clear();
+        // Others wait to be delivered: one call, and their time is looked at again.
+        let budget = if corks { Budget::ONE_REQUEST } else { shared.budget };
+        let Connection { socket, conversation, output, .. } = self;
+        let Lent { mut turn, scratch, out } = shared.lend(id, socket, budget, socket);
+        let out = match output {
+            Output::Backlog(backlog) => &mut backlog.queue,
+            Output::Clear | Output::Waiting(_) | Output::Ended(_) => out,
+        };
+        if cause != Cause::Event {
+            begin(cause, conversation, socket, &mut turn, out);
+        }
+        let (mut filled, mut flushed) = (0, 0);
+        loop {
+            let wants = conversation.wants(out.owed(), turn.output_bytes_high());
+            match wants {
+                Wants::Read
+                    if filled < TURN_BYTES
+                        && flushed < TURN_BYTES
+                        && socket.readiness.has(Readiness::READABLE)
+                        && !must_wait_for_memory(conversation, socket, turn.memory) =>
+                {
+                    filled += fill_and_advance(conversation, socket, &mut turn, scratch, out)?;
+                    continue;
+                }
+                Wants::Turn if !turn.budget.is_spent() && flushed < TURN_BYTES => {
+                    conversation.advance(&mut turn, out);
+                    continue;
+                }
+                // Whole, and nothing stands in its way.
+                Wants::Read
+                    if corks
+                        && socket.readiness.has(Readiness::WRITABLE)
+                        && conversation.is_idle()
+                        && !out.is_empty() =>
+                {
+                    return Ok((Stop::Corked, flushed));
+                }
+                _ if out.is_empty() => return Ok((Stop::Clear(wants), flushed)),
+                Wants::Read | Wants::Turn | Wants::Write | Wants::Application | Wants::Close(_) => {}
+            }
+            // Nothing follows once this has left: it may wait for the end of the connection, to share a packet.
+            let is_last = wants != Wants::Read
+                && conversation.wants(0, turn.output_bytes_high()) == Wants::Close(Farewell::Clean);
+            let Flushed { bytes, unsendable } =
+                flush(&socket.stream, &socket.readiness, out, is_last, TURN_BYTES)?;
+            flushed += bytes;
+            if let Some(error) = unsendable {
+                log::debug!("connection {}: reads its file: {error}", id.number());
+                if let Some(rest) = out.take_file() {
+                    conversation.take_back(rest, out);
+                }
+            } else if !out.is_empty() {
+                return Ok((Stop::Owing, flushed));
+            } else if wants == Wants::Read {
+                // Nothing to be read, or not in this turn: room makes no difference to that.
+                return Ok((Stop::Clear(wants), flushed));
+            }
         }
     }
 
+    /// What the socket would not take becomes the backlog of this connection, or so many bytes of that have left; perhaps
+    /// all of it.
+    fn settle_backlog(
+        &mut self,
+        id: ConnectionId,
+        cause: Cause,
+        flushed: usize,
+        shared: &mut Shared<'_>,
+    ) -> io::Result<Verdict> {
+        let now = shared.around.now.moment;
+        match &mut self.output {
+            Output::Backlog(backlog) => {
+                backlog.departure.departed(flushed as u64, now, &shared.around.limits);
+                if backlog.queue.is_empty() {
+                    self.output = Output::Clear;
+                    self.conversation.delivered(now);
+                }
+            }
+            Output::Clear | Output::Waiting(_) | Output::Ended(_) => {
+                self.output = Output::behind(shared.output(), now);
+            }
+        }
+        if cause == Cause::Timer && self.is_stalled(shared) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let wants = self.wants(shared.output_bytes_high());
+        self.settle(id, wants, shared)
+    }
+
     /// The turn of a connection that only lingers. For one that has waited for the gateway, that is over.
-    #[cold]
     fn stir(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Option<Verdict> {
         match self.output {
             Output::Ended(until) => return Some(self.linger(id, until, shared)),
@@ -366,12 +482,17 @@ impl<S: Transport> Connection<S> {
     }
 
     /// Sends a response that has waited for others, and goes on from there as after any turn.
-    pub fn deliver(&mut self, id: ConnectionId, held: &mut OutputQueue, shared: &mut Shared<'_>) -> Verdict {
+    pub fn deliver(
+        &mut self,
+        id: ConnectionId,
+        response: &mut OutputQueue,
+        shared: &mut Shared<'_>,
+    ) -> Verdict {
         let Socket { stream, readiness, .. } = &self.socket;
-        let flushed = flush(stream, readiness, held, false, TURN_BYTES);
+        let flushed = flush(stream, readiness, response, false, TURN_BYTES);
         let verdict = flushed.and_then(|_| {
-            if !held.is_empty() {
-                self.output = Output::behind(held, shared.around.now.moment);
+            if !response.is_empty() {
+                self.output = Output::behind(response, shared.around.now.moment);
             }
             let wants = self.wants(shared.output_bytes_high());
             self.settle(id, wants, shared)
@@ -379,7 +500,6 @@ impl<S: Transport> Connection<S> {
         verdict.unwrap_or_else(|error| self.lose(id, &error, shared))
     }
 
-    #[cold]
     fn lose(&mut self, id: ConnectionId, error: &io::Error, shared: &mut Shared<'_>) -> Verdict {
         log::debug!("connection {}: lost: {error}", id.number());
         self.abandon(id, shared)
@@ -387,7 +507,7 @@ impl<S: Transport> Connection<S> {
 
     /// The connection is broken, or to be cut. What it owed is lost, and the peer must see that.
     pub fn abandon(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Verdict {
-        let Lent { mut turn, out, .. } = shared.lend(id, self.socket.asker(), Budget::TURN, &NoWire);
+        let Lent { mut turn, out, .. } = shared.lend(id, &self.socket, Budget::TURN, &NoWire);
         let unsent = match &mut self.output {
             Output::Backlog(backlog) => backlog.queue.take_file(),
             Output::Clear | Output::Waiting(_) | Output::Ended(_) => out.take_file(),
@@ -402,62 +522,6 @@ impl<S: Transport> Connection<S> {
             self.socket.stream.reset_on_close();
         }
         Verdict::Gone
-    }
-
-    /// Fill, advance and flush, and then settle. What is owed from before leaves before anything else; what the
-    /// socket would not take becomes a backlog of this connection.
-    #[inline(always)]
-    fn converse(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> io::Result<Verdict> {
-        if cause == Cause::Timer && self.is_stalled(shared) {
-            // The system tells of room only when there is much. A slow peer may have made a little,
-            // and a peer that takes anything at all has not stalled.
-            self.socket.readiness.set(Readiness::WRITABLE, true);
-        }
-        let holds = cause == Cause::Event && shared.held.is_on() && self.is_clear();
-        // Others wait to be delivered: one call, and their time is looked at again.
-        let budget = if holds { Budget::ONE_REQUEST } else { shared.budget };
-        let socket = &self.socket;
-        let Lent { mut turn, scratch, out } = shared.lend(id, socket.asker(), budget, socket);
-        let mut talk = Talk { conversation: &mut self.conversation, socket, holds, flushed: 0 };
-        let queue = match &mut self.output {
-            Output::Backlog(backlog) => &mut backlog.queue,
-            Output::Clear | Output::Waiting(_) | Output::Ended(_) => &mut *out,
-        };
-        let stop = talk.steps(cause, &mut turn, scratch, queue)?;
-        let flushed = talk.flushed;
-        match stop {
-            Stop::Clear(wants) if self.is_clear() => self.settle(id, wants, shared),
-            Stop::Held => {
-                shared.hold(id);
-                Ok(Verdict::Held)
-            }
-            Stop::Clear(_) | Stop::Owing => {
-                let now = turn.around.now.moment;
-                if self.is_clear() {
-                    self.output = Output::behind(out, now);
-                } else {
-                    self.note_departure(flushed, &shared.around);
-                }
-                if cause == Cause::Timer && self.is_stalled(shared) {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                let wants = self.wants(shared.output_bytes_high());
-                self.settle(id, wants, shared)
-            }
-        }
-    }
-
-    /// So many bytes of the backlog have left; perhaps all of it.
-    #[cold]
-    fn note_departure(&mut self, bytes: usize, around: &Surroundings) {
-        let now = around.now.moment;
-        if let Output::Backlog(backlog) = &mut self.output {
-            backlog.departure.departed(bytes as u64, now, &around.limits);
-            if backlog.queue.is_empty() {
-                self.output = Output::Clear;
-                self.conversation.delivered(now);
-            }
-        }
     }
 
     /// How many bytes are owed to the peer.
@@ -500,11 +564,11 @@ impl<S: Transport> Connection<S> {
     }
 
     /// Arranges for what the conversation wants now.
-    #[inline]
     fn settle(&mut self, id: ConnectionId, wants: Wants, shared: &mut Shared<'_>) -> io::Result<Verdict> {
-        let is_readable = self.socket.readiness.has(Readiness::READABLE);
-        if wants == Wants::Read && !is_readable && self.is_clear() {
-            self.register(id, shared)?;
+        let Socket { readiness, registration, .. } = &self.socket;
+        let is_registered = *registration != Registration::None;
+        if wants == Wants::Read && !readiness.has(Readiness::READABLE) && is_registered && self.is_clear() {
+            // Nearly always: it waits for the next bytes.
             return Ok(Verdict::Keep);
         }
         self.settle_otherwise(id, wants, shared)
@@ -518,12 +582,13 @@ impl<S: Transport> Connection<S> {
         wants: Wants,
         shared: &mut Shared<'_>,
     ) -> io::Result<Verdict> {
+        let is_readable = self.socket.readiness.has(Readiness::READABLE);
         let is_again = match wants {
             Wants::Close(Farewell::Reset) => {
                 self.socket.stream.reset_on_close();
                 return Ok(Verdict::Gone);
             }
-            Wants::Close(Farewell::Clean) if !self.socket.readiness.has(Readiness::READABLE) => {
+            Wants::Close(Farewell::Clean) if !is_readable => {
                 self.socket.stream.end();
                 return Ok(Verdict::Gone);
             }
@@ -539,49 +604,29 @@ impl<S: Transport> Connection<S> {
                 self.register(id, shared)?;
                 return Ok(Verdict::Starved);
             }
-            Wants::Read => self.socket.readiness.has(Readiness::READABLE),
+            Wants::Read => is_readable,
             Wants::Application => is_to_be_told(&self.conversation, &self.socket),
             Wants::Write => false,
         };
         self.register(id, shared)?;
         let is_flushable = self.owed() > 0 && self.socket.readiness.has(Readiness::WRITABLE);
-        Ok(if is_again || is_flushable { Verdict::Again } else { Verdict::Keep })
+        Ok(if is_again || is_flushable { Verdict::Requeue } else { Verdict::Keep })
     }
 
     /// Readable only, until the socket first takes less than it is given; registered once at most
     /// for either.
-    #[inline]
     fn register(&mut self, id: ConnectionId, shared: &Shared<'_>) -> io::Result<()> {
-        match (self.socket.registration, &self.output) {
-            (Registration::ReadWrite, _)
-            | (Registration::Read, Output::Clear | Output::Waiting(_) | Output::Ended(_)) => Ok(()),
-            (Registration::None, Output::Clear | Output::Waiting(_) | Output::Ended(_)) => {
-                self.register_for(Registration::Read, id, shared)
-            }
-            (Registration::None | Registration::Read, Output::Backlog(_)) => {
-                self.register_for(Registration::ReadWrite, id, shared)
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn register_for(
-        &mut self,
-        wanted: Registration,
-        id: ConnectionId,
-        shared: &Shared<'_>,
-    ) -> io::Result<()> {
-        let interest = match wanted {
-            Registration::ReadWrite => Interest::READABLE | Interest::WRITABLE,
-            Registration::None | Registration::Read => Interest::READABLE,
+        let (wanted, interest) = match &self.output {
+            Output::Clear | Output::Waiting(_) | Output::Ended(_) => (Registration::Read, Interest::READABLE),
+            Output::Backlog(_) => (Registration::ReadWrite, Interest::READABLE | Interest::WRITABLE),
         };
-        match self.socket.registration {
-            Registration::None => self.socket.stream.register(&shared.registry, id.token(), interest)?,
-            Registration::Read | Registration::ReadWrite => {
-                self.socket.stream.reregister(&shared.registry, id.token(), interest)?;
-            }
+        let Socket { stream, registration, .. } = &mut self.socket;
+        match (*registration, wanted) {
+            (Registration::ReadWrite, _) | (Registration::Read, Registration::Read) => return Ok(()),
+            (Registration::None, _) => stream.register(&shared.registry, id.token(), interest)?,
+            (Registration::Read, _) => stream.reregister(&shared.registry, id.token(), interest)?,
         }
-        self.socket.registration = wanted;
+        *registration = wanted;
         Ok(())
     }
 
@@ -599,13 +644,12 @@ impl<S: Transport> Connection<S> {
             }
         }
         match self.register(id, shared) {
-            Ok(()) if self.socket.readiness.has(Readiness::READABLE) => Verdict::Again,
+            Ok(()) if self.socket.readiness.has(Readiness::READABLE) => Verdict::Requeue,
             Ok(()) => Verdict::Keep,
             Err(_) => Verdict::Gone,
         }
     }
 
-    #[cold]
     fn is_stalled(&self, shared: &Shared<'_>) -> bool {
         let Output::Backlog(backlog) = &self.output else {
             return false;
@@ -617,4 +661,80 @@ impl<S: Transport> Connection<S> {
 /// So much before a moment, or when the server started.
 fn earlier(moment: Moment, by: Duration) -> Moment {
     Moment::from_start(moment.since(Moment::START).saturating_sub(by))
+}
+
+/// What the cause of a turn means to the conversation.
+fn begin<S: Transport>(
+    cause: Cause,
+    conversation: &mut Conversation,
+    socket: &Socket<S>,
+    turn: &mut Turn<'_>,
+    out: &mut OutputQueue,
+) {
+    if is_to_be_told(conversation, socket) {
+        conversation.client_has_finished(turn, out);
+    }
+    let now = turn.around.now.moment;
+    let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
+    match cause {
+        Cause::Wake => conversation.wake(turn, out),
+        Cause::TurnedAway => conversation.turn_away(turn, out),
+        Cause::Pressure => conversation.spill(turn, out),
+        // In a full house the time for a request is shorter.
+        Cause::Evicted => conversation.expire(turn, out),
+        // While something is owed, the deadline is that of the output.
+        Cause::Timer if conversation.is_idle() && !out.is_empty() => {}
+        Cause::Timer if is_due(conversation.last_chance(turn.around.life)) => {
+            conversation.finish_if_idle(now, turn.around.life);
+        }
+        Cause::Timer if is_due(conversation.deadline(&turn.around.limits)) => conversation.expire(turn, out),
+        Cause::Timer | Cause::Accepted | Cause::Event | Cause::Remainder => {}
+    }
+}
+
+/// One read, and all that follows from what it brings. How many bytes it brought.
+fn fill_and_advance<S: Transport>(
+    conversation: &mut Conversation,
+    socket: &Socket<S>,
+    turn: &mut Turn<'_>,
+    scratch: &mut [u8],
+    out: &mut OutputQueue,
+) -> io::Result<usize> {
+    let bytes_max = match turn.memory {
+        _ if !conversation.is_idle() && !conversation.is_in_head() => scratch.len(),
+        Memory::Ample => HEADS_READ_BYTES,
+        Memory::Scarce => SCARCE_READ_BYTES,
+    };
+    let bytes_max = scratch.len().min(bytes_max);
+    let scratch = &mut scratch[..bytes_max];
+    match fill(&socket.stream, &socket.readiness, scratch)? {
+        Filled::Bytes(count) => {
+            conversation.receive(&scratch[..count], turn, out);
+            return Ok(count);
+        }
+        Filled::End => conversation.receive_end(turn, out),
+        // A last look has found no request, unless it was interrupted.
+        Filled::Nothing
+            if turn.around.life != Life::Running && !socket.readiness.has(Readiness::READABLE) =>
+        {
+            conversation.finish_if_idle(turn.around.now.moment, turn.around.life);
+        }
+        Filled::Nothing => {}
+    }
+    Ok(0)
+}
+
+/// Half a head is not read on while memory is scarce. Content is: that moves it to the disk. And so is a
+/// peer that has ended, which makes room.
+fn must_wait_for_memory<S: Transport>(
+    conversation: &Conversation,
+    socket: &Socket<S>,
+    memory: Memory,
+) -> bool {
+    memory == Memory::Scarce && conversation.is_in_head() && !socket.readiness.has(Readiness::READ_CLOSED)
+}
+
+/// Whether the peer has ended its side and nobody will read it, because the application is pending.
+fn is_to_be_told<S: Transport>(conversation: &Conversation, socket: &Socket<S>) -> bool {
+    socket.readiness.has(Readiness::READ_CLOSED) && conversation.is_to_be_told_of_end()
 }

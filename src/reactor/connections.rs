@@ -11,41 +11,12 @@ use mio::Token;
 use slab::Slab;
 
 use super::connection::Connection;
+use super::connection_id::ConnectionId;
 use super::pressure::Holding;
 use super::room::{Found, Room};
 use super::stream::{Stream, Transport};
 use crate::conversation::Surroundings;
 use crate::now::Moment;
-
-/// Names a connection: its place, and how many connections there were before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ConnectionId {
-    index: u32,
-    generation: u32,
-}
-
-impl ConnectionId {
-    #[cfg(test)]
-    pub fn new(index: u32, generation: u32) -> ConnectionId {
-        ConnectionId { index, generation }
-    }
-
-    /// Its place. Of the connections that are there at the same time, no two have the same.
-    pub fn index(self) -> usize {
-        self.index as usize
-    }
-
-    /// For epoll. Where a word has 32 bits only the place fits; an event for the one before is then
-    /// merely one too many, and everything else carries the whole id.
-    pub fn token(self) -> Token {
-        Token((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
-    }
-
-    /// Counts connections from 1; the same only after 2^32 of them.
-    pub fn number(self) -> u64 {
-        u64::from(self.generation)
-    }
-}
 
 /// Most connections for which there is room from the beginning. 65,536: what is larger may grow, which moves
 /// all that are there.
@@ -95,11 +66,11 @@ impl<S: Transport> Connections<S> {
         // Limits::check keeps the number of connections below 2^31.
         let index = self.slots.insert(connection) as u32;
         self.places = self.places.max(index as usize + 1);
-        ConnectionId { index, generation }
+        ConnectionId::new(index, generation)
     }
 
     pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection<S>> {
-        self.slots.get_mut(id.index as usize).filter(|connection| connection.generation() == id.generation)
+        self.slots.get_mut(id.index()).filter(|connection| connection.generation() == id.generation())
     }
 
     /// Whose event this is; none if that connection is gone.
@@ -111,7 +82,7 @@ impl<S: Transport> Connections<S> {
 
     pub fn remove(&mut self, id: ConnectionId) -> Option<Connection<S>> {
         self.get(id)?;
-        self.slots.try_remove(id.index as usize)
+        self.slots.try_remove(id.index())
     }
 
     /// Finds the connection that makes room for a new one; at most `looks` places are looked at. A client that was silent for long before
@@ -144,5 +115,5 @@ impl<S: Transport> Connections<S> {
 
 /// The id of the connection at this place.
 fn id_at<S: Transport>(index: usize, connection: &Connection<S>) -> ConnectionId {
-    ConnectionId { index: index as u32, generation: connection.generation() }
+    ConnectionId::new(index as u32, connection.generation())
 }

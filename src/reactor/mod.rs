@@ -5,8 +5,7 @@
 //! Running ──── gives turns
 //!   ├── Listener ×n ────────── accepts; pauses when the means are exhausted
 //!   ├── Connections ────────── slab + generation ↔ token
-//!   │     └── Connection ───── Socket (stream, readiness, peer) + Conversation; one turn()
-//!   │           └── Talk ───── both of them in a turn: fill, advance, flush
+//!   │     └── Connection ───── Socket (stream, readiness, peer) + Conversation; a turn(): pump, settle
 //!   ├── Timers ─────────────── heap of (moment, connection)
 //!   ├── WakeupQueue ────────── filled by other threads
 //!   ├── ServerHandle ───────── drain, stop
@@ -32,11 +31,12 @@
 mod address;
 mod clock;
 mod connection;
+mod connection_id;
 mod connections;
+mod corked;
 mod disk;
 mod event_loop;
 mod guest;
-mod held;
 mod journal;
 mod listener;
 mod pressure;
@@ -51,7 +51,6 @@ mod simulation;
 mod socket;
 mod stream;
 mod sys;
-mod talk;
 mod timers;
 mod wakeup_queue;
 

@@ -13,7 +13,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::connections::ConnectionId;
+use super::connection_id::ConnectionId;
 use crate::now::Moment;
 
 /// How long memory may be scarce before those who stall give theirs back, and how long they must have stalled then. 1 s:

@@ -16,7 +16,7 @@ use std::collections::BinaryHeap;
 use std::mem;
 use std::time::Duration;
 
-use super::connections::ConnectionId;
+use super::connection_id::ConnectionId;
 use crate::now::Moment;
 
 /// How long a connection that brings no whole request keeps its place although others wait for one. 1 s: a head arrives in
@@ -101,7 +101,6 @@ struct Pass {
 impl Room {
     /// Whether a search has found nobody, and nobody has become idle since. Until then it is relied on, be it that
     /// meanwhile a place has become free: so it must be told of everyone who becomes idle.
-    #[inline]
     pub fn is_known_to_be_full(&self) -> bool {
         self.nobody_until > Moment::START
     }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use mio::Token;
 
 use super::connection::{Cause, Connection, List, Verdict};
-use super::connections::{ConnectionId, Connections, reserved};
+use super::connection_id::ConnectionId;
+use super::connections::{Connections, reserved};
 use super::listener::{Accepted, Accepting, Listener, Listening};
 use super::pressure::{SPILLED_BYTES_MAX, STALL_MAX, Tide, most_expensive};
 use super::room::{Found, LOOKS_PER_TURN, Standing};
@@ -42,7 +43,7 @@ const REMAINDERS_PER_TURN: usize = 256;
 /// expire in the same second.
 const EXPIRIES_PER_TURN: usize = 64;
 /// Complaints of the same kind are not logged more often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The token of the waker; listeners count down from the one before. No connection reaches them:
 /// places end below 2^31.
@@ -85,7 +86,7 @@ pub(super) struct Running<'g, L: Listening = Listener> {
     /// Connections that were woken and have not had their turn.
     pub woken: Vec<ConnectionId>,
     /// When the operator was last told that accepting has failed.
-    complained: Option<Moment>,
+    warned: Option<Moment>,
     /// When draining ends.
     drain_until: Option<Moment>,
     /// Until when it accepts although it drains.
@@ -129,7 +130,7 @@ impl<'g, L: Listening> Running<'g, L> {
             ready: Vec::new(),
             starved: VecDeque::new(),
             woken: Vec::new(),
-            complained: None,
+            warned: None,
             drain_until: None,
             last_call: None,
             scarce_since: None,
@@ -210,14 +211,14 @@ impl<'g, L: Listening> Running<'g, L> {
                 Found::One(id, standing) => Some((id, standing)),
                 Found::NotYet => return,
                 Found::Nobody(until) => {
-                    self.complain(format_args!("all {limit} connections are busy: new ones wait"));
+                    self.warn_throttled(format_args!("all {limit} connections are busy: new ones wait"));
                     return self.listeners[index].pause(until);
                 }
             },
         };
         match self.listeners[index].accept() {
             Accepted::Connection(stream, peer) => {
-                leaving.into_iter().for_each(|(id, standing)| self.send_away(id, standing));
+                leaving.into_iter().for_each(|(id, standing)| self.evict(id, standing));
                 let connection = Connection::new(stream, peer, index as u16, now);
                 let id = self.connections.insert(connection);
                 log::debug!("connection {}: accepted, peer {peer:?}", id.number());
@@ -232,10 +233,10 @@ impl<'g, L: Listening> Running<'g, L> {
             }
             Accepted::Exhausted(error) => match self.find_room(looks) {
                 // The next attempt finds what this has made free.
-                Found::One(id, standing) => self.send_away(id, standing),
+                Found::One(id, standing) => self.evict(id, standing),
                 Found::NotYet => {}
                 Found::Nobody(until) => {
-                    self.complain(format_args!("cannot accept, new connections wait: {error}"));
+                    self.warn_throttled(format_args!("cannot accept, new connections wait: {error}"));
                     self.listeners[index].pause(until);
                 }
             },
@@ -249,11 +250,11 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Tells the operator, but not a thousand times a second.
-    fn complain(&mut self, what: std::fmt::Arguments<'_>) {
+    fn warn_throttled(&mut self, what: std::fmt::Arguments<'_>) {
         let now = self.shared.around.now.moment;
-        if self.complained.is_none_or(|at| now.since(at) >= COMPLAINT_INTERVAL) {
+        if self.warned.is_none_or(|at| now.since(at) >= WARNING_INTERVAL) {
             log::warn!("{what}");
-            self.complained = Some(now);
+            self.warned = Some(now);
         }
     }
 
@@ -333,7 +334,6 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// Lets those give memory back that hold much and have stalled for long, `stall_min` at least, until less than
     /// `bytes_max` are in use.
-    #[cold]
     fn take_memory_back(&mut self, stall_min: Duration, bytes_max: usize) {
         let now = self.shared.around.now.moment;
         self.tide.rise(self.shared.memory_in_use());
@@ -352,7 +352,7 @@ impl<'g, L: Listening> Running<'g, L> {
         }
         if cut_count > 0 {
             let limit = self.shared.around.limits.memory_bytes_max;
-            self.complain(format_args!(
+            self.warn_throttled(format_args!(
                 "{limit} bytes of memory are in use: {cut_count} connections that did not move were cut"
             ));
         }
@@ -369,7 +369,7 @@ impl<'g, L: Listening> Running<'g, L> {
         }
         let verdict = connection.turn(id, cause, &mut self.shared);
         if verdict == Verdict::Keep && !is_full {
-            let may_hold = connection.account(&mut self.shared.held_bytes);
+            let may_hold = connection.account(&mut self.shared.connection_bytes);
             let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
             self.timers.arm(id, deadline);
             if !may_hold {
@@ -385,7 +385,6 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Lets a connection wait for the gateway; one that has waited for as long as it may is turned away.
-    #[cold]
     fn let_wait(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(id) else {
             return;
@@ -402,38 +401,37 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// Sends the finished responses that have waited for each other.
     pub fn deliver(&mut self) {
-        if self.shared.held.is_empty() {
+        if self.shared.corked_responses.is_empty() {
             return;
         }
-        let mut held = self.shared.held.take();
+        let mut held = self.shared.corked_responses.take();
         for (id, response) in &mut held {
             if let Some(connection) = self.connections.get(*id) {
                 let verdict = connection.deliver(*id, response, &mut self.shared);
                 self.follow(*id, verdict);
             }
         }
-        self.shared.held.give_back(held);
+        self.shared.corked_responses.give_back(held);
     }
 
     /// What follows from the turn of a connection.
-    #[cold]
     fn follow(&mut self, id: ConnectionId, verdict: Verdict) {
         let is_full = self.connections.room.is_known_to_be_full();
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        connection.account(&mut self.shared.held_bytes);
+        connection.account(&mut self.shared.connection_bytes);
         let mut makes_room = false;
         match verdict {
-            Verdict::Held => return,
+            Verdict::Corked => return,
             Verdict::Gone => return self.reap(id),
-            Verdict::Again if connection.enter(List::Ready) => self.ready.push(id),
+            Verdict::Requeue if connection.enter(List::Ready) => self.ready.push(id),
             Verdict::Starved if connection.enter(List::Starved) => self.starved.push_back(id),
             // A connection that has become idle can make room for one that waits.
             Verdict::Keep if is_full => {
                 makes_room = connection.idle_since().is_some();
             }
-            Verdict::Again | Verdict::Starved | Verdict::Keep => {}
+            Verdict::Requeue | Verdict::Starved | Verdict::Keep => {}
         }
         let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
         self.timers.arm(id, deadline);
@@ -452,12 +450,14 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// Removes a connection that makes room. Half a head hears 408, as after its timeout, and the others nothing. Nobody
     /// lingers: the answer of one that still sends may be lost.
-    fn send_away(&mut self, id: ConnectionId, standing: Standing) {
+    fn evict(&mut self, id: ConnectionId, standing: Standing) {
         if standing > Standing::Lingering {
-            self.complain(format_args!("no place is left: connections without a whole request make room"));
+            self.warn_throttled(format_args!(
+                "no place is left: connections without a whole request make room"
+            ));
         }
         self.connections.room.make(self.shared.around.now.moment);
-        self.turn(id, Cause::SentAway);
+        self.turn(id, Cause::Evicted);
         self.reap(id);
     }
 
@@ -466,7 +466,7 @@ impl<'g, L: Listening> Running<'g, L> {
         if let Some(mut connection) = self.connections.remove(id) {
             log::debug!("connection {}: closed", id.number());
             self.timers.disarm(id);
-            connection.close_account(&mut self.shared.held_bytes);
+            connection.close_account(&mut self.shared.connection_bytes);
             self.listeners.iter_mut().for_each(L::resume);
         }
     }

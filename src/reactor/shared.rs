@@ -9,12 +9,15 @@ use std::time::Duration;
 use mio::Registry;
 
 use super::clock::Clock;
-use super::connections::ConnectionId;
-use super::held::HeldResponses;
+use super::connection_id::ConnectionId;
+use super::corked::CorkedResponses;
 use super::journal::LoopJournal;
+use super::readiness::Readiness;
+use super::socket::Socket;
+use super::stream::Transport;
 use super::wakeup_queue::{Wakes, WakeupQueue};
 use crate::conversation::{Budget, Busy, Disk, Memory, OutputQueue, Surroundings, Turn, Wire};
-use crate::gateway::{Client, Gateway, LoopHooks, MemoryAccount, Peer, ServerInfo};
+use crate::gateway::{Client, Gateway, LoopHooks, MemoryAccount, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Moment;
 
@@ -42,11 +45,11 @@ pub(super) struct Shared<'g> {
     pub budget: Budget,
     pub journal: LoopJournal,
     /// Bytes held for all connections together.
-    pub held_bytes: usize,
+    pub connection_bytes: usize,
     /// Bytes of requests that applications have taken to other threads.
     detached: MemoryAccount,
     /// Finished responses that wait for others.
-    pub held: HeldResponses,
+    pub corked_responses: CorkedResponses,
     /// Called when much memory has become free.
     pub at_low_tide: AtLowTide,
     clock: Clock,
@@ -80,13 +83,6 @@ pub(super) struct Away<'g> {
     hooks: Option<Box<dyn LoopHooks + 'g>>,
 }
 
-/// What a connection knows of the client at its other end.
-pub(super) struct Asker<'a> {
-    pub peer: &'a Peer,
-    pub listener: u16,
-    pub has_finished_sending: bool,
-}
-
 /// The parts of a turn.
 pub(super) struct Lent<'a> {
     pub turn: Turn<'a>,
@@ -112,9 +108,9 @@ impl<'g> Shared<'g> {
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             budget: Budget::TURN,
             journal,
-            held_bytes: 0,
+            connection_bytes: 0,
             detached: MemoryAccount::default(),
-            held: HeldResponses::new(hold_max),
+            corked_responses: CorkedResponses::new(hold_max),
             at_low_tide,
             clock,
             locals,
@@ -125,13 +121,13 @@ impl<'g> Shared<'g> {
     }
 
     /// What the output scratch holds waits for other responses of this turn of the loop.
-    pub fn hold(&mut self, id: ConnectionId) {
-        self.held.hold(id, &mut self.output, || self.clock.moment());
+    pub fn cork(&mut self, id: ConnectionId) {
+        self.corked_responses.cork(id, &mut self.output, || self.clock.moment());
     }
 
     /// Whether a finished response has waited for as long as it may.
     pub fn is_delivery_due(&self) -> bool {
-        !self.held.is_empty() && self.held.is_overdue(self.clock.moment())
+        !self.corked_responses.is_empty() && self.corked_responses.is_overdue(self.clock.moment())
     }
 
     /// Whether there is room for more. Scarce from three quarters of the limit on: content that is under way
@@ -162,13 +158,11 @@ impl<'g> Shared<'g> {
     }
 
     /// Bytes that connections hold, and requests that have left them for other threads.
-    #[inline]
     pub fn memory_in_use(&self) -> usize {
-        self.held_bytes + self.detached.bytes()
+        self.connection_bytes + self.detached.bytes()
     }
 
     /// Whether the gateway takes a request. Hooks that panic here are no reason not to call it.
-    #[inline]
     pub fn is_ready(&self) -> bool {
         self.hooks
             .as_deref()
@@ -209,7 +203,6 @@ impl<'g> Shared<'g> {
     }
 
     /// Lets a gateway stand in that answers every request with 503, until [it comes back](Shared::put_back).
-    #[cold]
     pub fn stand_in(&mut self) -> Away<'g> {
         // It has no size: nothing is allocated.
         let gateway = mem::replace(&mut self.gateway, Box::new(Busy));
@@ -217,16 +210,20 @@ impl<'g> Shared<'g> {
     }
 
     /// Ends what the stand-in was there for.
-    #[cold]
     pub fn put_back(&mut self, away: Away<'g>) {
         (self.gateway, self.hooks) = (away.gateway, away.hooks);
     }
 
+    /// The output scratch: empty, but for what a connection has left in it in this turn.
+    pub fn output(&mut self) -> &mut OutputQueue {
+        &mut self.output
+    }
+
     /// Everything that a conversation needs for a turn.
-    pub fn lend<'a>(
+    pub fn lend<'a, S: Transport>(
         &'a mut self,
         id: ConnectionId,
-        asker: Asker<'a>,
+        socket: &'a Socket<S>,
         budget: Budget,
         wire: &'a dyn Wire,
     ) -> Lent<'a> {
@@ -234,9 +231,9 @@ impl<'g> Shared<'g> {
         let memory = self.memory();
         let client = Client {
             connection_id: id.number(),
-            peer: asker.peer,
-            local: self.locals.get(usize::from(asker.listener)).and_then(Option::as_ref),
-            has_finished_sending: asker.has_finished_sending,
+            peer: &socket.peer,
+            local: self.locals.get(usize::from(socket.listener)).and_then(Option::as_ref),
+            has_finished_sending: socket.readiness.has(Readiness::READ_CLOSED),
             wake_source: &self.wakes,
             memory: Some(&self.detached),
         };

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use mio::event::Event;
 
 use super::readiness::{Readiness, flush};
-use super::shared::Asker;
 use super::stream::{Stream, Transport};
 use crate::conversation::{OutputQueue, Wire};
 use crate::gateway::Peer;
@@ -24,7 +23,8 @@ pub(super) struct Socket<S = Stream> {
     /// Tells it from those that had its place in the slab before: events name it. (Here rather than beside the place: so
     /// they fill each other's gaps.)
     pub generation: u32,
-    peer: Peer,
+    /// Who is at the other end.
+    pub peer: Peer,
 }
 
 /// For what the socket is registered.
@@ -56,15 +56,6 @@ impl<S: Transport> Socket<S> {
         self.readiness.set(signs & !Readiness::BROKEN, true);
         !(signs & Readiness::BROKEN != 0 && self.stream.is_broken())
     }
-
-    /// Who is at the other end, for applications.
-    pub fn asker(&self) -> Asker<'_> {
-        Asker {
-            peer: &self.peer,
-            listener: self.listener,
-            has_finished_sending: self.readiness.has(Readiness::READ_CLOSED),
-        }
-    }
 }
 
 impl<S: Transport> Wire for Socket<S> {
@@ -75,7 +66,6 @@ impl<S: Transport> Wire for Socket<S> {
 }
 
 /// What an event says, in bits of [`Readiness`].
-#[inline]
 pub(super) fn signs(event: &Event) -> u8 {
     Said {
         is_readable: event.is_readable(),
@@ -97,7 +87,6 @@ pub(super) struct Said {
 
 impl Said {
     /// In bits of [`Readiness`].
-    #[inline]
     pub fn signs(&self) -> u8 {
         let sign = |bits: u8, is_set: bool| if is_set { bits } else { 0 };
         // Who finds the end, or what is wrong, is the next call.

@@ -8,7 +8,7 @@
 //! off too early, finds the connection well, and is set again. So a request that finishes in time touches no timer,
 //! and a connection costs one operation a timeout, not one a request.
 
-use super::connections::ConnectionId;
+use super::connection_id::ConnectionId;
 use crate::now::Moment;
 
 /// At most one timer for each connection.
@@ -26,7 +26,6 @@ impl Timers {
     }
 
     /// Sets the timer of a connection. If it has one, only an earlier deadline changes anything.
-    #[inline]
     pub fn arm(&mut self, id: ConnectionId, deadline: Option<Moment>) {
         let Some(deadline) = deadline else {
             return;
@@ -37,7 +36,6 @@ impl Timers {
         }
     }
 
-    #[cold]
     #[inline(never)]
     fn set(&mut self, position: Option<usize>, id: ConnectionId, deadline: Moment) {
         let position = match position {
@@ -65,7 +63,6 @@ impl Timers {
 
     /// Where in the heap the timer of a connection is. What is noted for its place in the slab may be of one that
     /// is not there any more.
-    #[inline]
     fn position(&self, id: ConnectionId) -> Option<usize> {
         let position = *self.positions.get(id.index())? as usize;
         self.heap.get(position).filter(|(_, of)| *of == id).map(|_| position)

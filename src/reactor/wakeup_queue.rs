@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
-use super::connections::ConnectionId;
+use super::connection_id::ConnectionId;
 use crate::gateway::WakeSource;
 
 /// The loop is at work, and looks here before it waits.

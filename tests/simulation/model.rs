@@ -142,7 +142,7 @@ impl Model {
         let is_kept = scene.life == Life::Running
             && served.state.is_idle
             && served.state.wants == Wants::Read
-            && !served.state.is_held;
+            && !served.state.is_corked;
         if has_answer && is_kept && deadline.is_some_and(|deadline| deadline < now + limits.idle_timeout) {
             violate(format!("it has its answer only now, and must ask again until {deadline:?}"));
         }

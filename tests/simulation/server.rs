@@ -7,7 +7,7 @@ use super::socket::{ServerSide, Socket};
 use crate::conversation::Wants;
 use crate::now::Moment;
 use crate::reactor::connection::{Connection, List};
-use crate::reactor::connections::ConnectionId;
+use crate::reactor::connection_id::ConnectionId;
 use crate::reactor::readiness::Readiness;
 use crate::reactor::shared::Shared;
 
@@ -54,7 +54,7 @@ pub struct State {
     /// Without what the output has to say.
     pub of_conversation: Option<Moment>,
     pub owed: usize,
-    pub held_bytes: usize,
+    pub memory_in_use: usize,
     pub is_idle: bool,
     /// Half a head has come.
     pub is_in_head: bool,
@@ -71,7 +71,7 @@ pub struct State {
     /// It knows that the client has ended its side.
     pub knows_end: bool,
     /// Its response is finished, and waits for others.
-    pub is_held: bool,
+    pub is_corked: bool,
     /// Since when it could make room.
     pub idle_since: Option<Moment>,
 }
@@ -83,7 +83,7 @@ impl State {
         deadline: None,
         of_conversation: None,
         owed: 0,
-        held_bytes: 0,
+        memory_in_use: 0,
         is_idle: true,
         is_in_head: false,
         is_untold: false,
@@ -92,7 +92,7 @@ impl State {
         is_starved: false,
         waiting_since: None,
         knows_end: false,
-        is_held: false,
+        is_corked: false,
         idle_since: None,
     };
 
@@ -103,7 +103,7 @@ impl State {
             deadline: connection.deadline(limits, shared.around.life),
             of_conversation: connection.conversation().deadline(limits),
             owed: connection.owed(),
-            held_bytes: connection.held_bytes(),
+            memory_in_use: connection.memory_in_use(),
             is_idle: connection.conversation().is_idle(),
             is_in_head: connection.conversation().is_in_head(),
             is_untold: connection.conversation().is_to_be_told_of_end(),
@@ -112,7 +112,7 @@ impl State {
             is_starved: connection.stands_in(List::Starved),
             waiting_since: connection.waiting_since(),
             knows_end: connection.readiness().has(Readiness::READ_CLOSED),
-            is_held: shared.held.holds(id),
+            is_corked: shared.corked_responses.contains(id),
             idle_since: connection.idle_since(),
         }
     }

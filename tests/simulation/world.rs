@@ -324,8 +324,8 @@ impl World<'_> {
     fn take_memory(&mut self) {
         let all = self.running.shared.around.limits.memory_bytes_max;
         let bytes = self.rng.pick(&[0, 0, all / 4 * 3, all / 4 * 3, all]);
-        self.running.shared.held_bytes -= self.foreign_bytes;
-        self.running.shared.held_bytes += bytes;
+        self.running.shared.connection_bytes -= self.foreign_bytes;
+        self.running.shared.connection_bytes += bytes;
         self.foreign_bytes = bytes;
         self.was_memory_taken = true;
         self.queue.notify();
@@ -378,7 +378,7 @@ impl World<'_> {
         let (client, script, served) = (&self.clients[number], &self.scripts[number], &self.served[number]);
         let is_answered = || {
             let is_first = !script.items.iter().any(|item| item.start == client.sent && item.start > 2);
-            let is_quiet = served.state.is_idle && served.state.owed == 0 && !served.state.is_held;
+            let is_quiet = served.state.is_idle && served.state.owed == 0 && !served.state.is_corked;
             is_first || (is_quiet && served.socket().unread() == 0)
         };
         client.sent < script.stalls_at && !client.is_done && (!script.is_patient || is_answered())
@@ -548,7 +548,7 @@ impl World<'_> {
         match &self.stage {
             Stage::Asleep | Stage::Over => false,
             Stage::Events(events) => !events.is_empty(),
-            Stage::Deliver => !self.running.shared.held.is_empty(),
+            Stage::Deliver => !self.running.shared.corked_responses.is_empty(),
             Stage::Accept => self.doors.iter().any(|door| match door.borrow().accepting {
                 Accepting::Ready => !door.borrow().is_closed,
                 Accepting::Paused(until) => until <= now,
@@ -613,7 +613,7 @@ impl World<'_> {
         // While memory is scarce nothing more is drawn for who is owed anything. It can become so within a step.
         let shared = &self.running.shared;
         ledger.output_bytes_high = match self.stage {
-            Stage::Events(_) if shared.held.is_empty() => shared.output_bytes_high(),
+            Stage::Events(_) if shared.corked_responses.is_empty() => shared.output_bytes_high(),
             _ => shared.around.limits.output_bytes_high,
         };
         self.was_scarce = self.running.shared.memory() == Memory::Scarce;
@@ -759,8 +759,8 @@ impl World<'_> {
     /// The account of memory is the sum of what everybody holds.
     fn check_account(&mut self) {
         let inside = self.served.iter().filter(|served| served.id().is_some());
-        let held: usize = inside.map(|served| served.state.held_bytes).sum();
-        let known = self.running.shared.held_bytes - self.foreign_bytes;
+        let held: usize = inside.map(|served| served.state.memory_in_use).sum();
+        let known = self.running.shared.connection_bytes - self.foreign_bytes;
         if held != known {
             let what = format!("{held} bytes are held, and {known} are known of");
             self.ledger.borrow_mut().violations.push(what);

@@ -37,6 +37,10 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use super::sockets::open_tcp;
 
+/// How long a connection without a request stays with the system. 1 s: the shortest there is, and nobody's
+/// timeout is put off by more, unless a segment is lost: a second SYN-ACK and its answer end the wait.
+const DEFER_ACCEPT_SECONDS: u32 = 1;
+
 // std's own is not stable yet (`TcpStreamExt::set_deferaccept`), and rustix has none.
 sockopt_impl!(
     /// For how many seconds a connection that brings no data is not handed over.
@@ -59,11 +63,23 @@ pub fn set_deferral(socket: &impl AsFd, seconds: u32) {
     let _ = nix::sys::socket::setsockopt(socket, DeferAccept, &seconds);
 }
 
+/// Listens on an address, and is handed connections with their requests.
+pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    open_tcp(address, |socket| {
+        set_deferral(socket, DEFER_ACCEPT_SECONDS);
+        Ok(())
+    })
+}
+
 /// Listens on an address that another socket listens on, too: the system shares connections out between them. (Elsewhere
 /// SO_REUSEPORT gives all of them to the socket that was bound last.)
 pub fn bind_beside(listener: &TcpListener, local: SocketAddr) -> io::Result<TcpListener> {
-    rustix::net::sockopt::set_socket_reuseport(listener, true)?;
-    open_tcp(local, true)
+    use rustix::net::sockopt::set_socket_reuseport;
+    set_socket_reuseport(listener, true)?;
+    open_tcp(local, |socket| {
+        set_deferral(socket, DEFER_ACCEPT_SECONDS);
+        Ok(set_socket_reuseport(socket, true)?)
+    })
 }
 
 /// Duplicates a descriptor that is known by its number only. The number may belong to another part

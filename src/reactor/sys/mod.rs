@@ -36,8 +36,8 @@ use std::path::{Path, PathBuf};
 // Names that are imported one by one hide those of a glob.
 #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
 pub(super) use linux::{
-    SENDS_FILES, bind_beside, create_unnamed, deferral, inherited, receive, reserve_descriptors, send,
-    send_file, send_more, set_deferral,
+    SENDS_FILES, bind_beside, bind_tcp, create_unnamed, deferral, inherited, receive, reserve_descriptors,
+    send, send_file, send_more, set_deferral,
 };
 #[allow(unused_imports)]
 pub(super) use plain::*;
@@ -54,9 +54,11 @@ pub(super) use plain::*;
     )
 ))]
 pub(super) use selector::{SHORT_READ_DRAINS, selector};
+#[cfg(all(feature = "sockets", not(any(target_os = "linux", target_os = "android"))))]
+pub(super) use sockets::bind_tcp;
 #[cfg(feature = "sockets")]
 pub(super) use sockets::{
-    bind_tcp, check_that_it_listens, free_bytes, reset_on_close, set_listener_options, set_stream_options,
+    check_that_it_listens, free_bytes, reset_on_close, set_listener_options, set_stream_options,
 };
 
 /// The path of a unix socket; where it has a name that is none, that name with an `@`, as is usual.

@@ -2,21 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
-use super::set_deferral;
-
 /// Longest queue of connections that wait to be accepted. 4,096: Linux's own limit by default.
 const BACKLOG: i32 = 4096;
-
-/// How long a connection without a request stays with the system. 1 s: the shortest there is, and nobody's
-/// timeout is put off by more, unless a segment is lost: a second SYN-ACK and its answer end the wait.
-const DEFER_ACCEPT_SECONDS: u32 = 1;
 
 /// Flags that a socket is made with: it does not block, and programs that are started do not inherit it.
 #[cfg(not(target_vendor = "apple"))]
@@ -26,12 +20,16 @@ const SOCKET_FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEX
 const SOCKET_FLAGS: SocketFlags = SocketFlags::empty();
 
 /// Listens on an address, with a long queue, and for IPv4 as well where it is `[::]`.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    open_tcp(address, false)
+    open_tcp(address, |_| Ok(()))
 }
 
-/// `is_shared`: others may be bound to the same address (SO_REUSEPORT).
-pub fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
+/// Listens with a socket of which `prepare` sets what must be set before.
+pub fn open_tcp(
+    address: SocketAddr,
+    prepare: impl Fn(&OwnedFd) -> io::Result<()>,
+) -> io::Result<TcpListener> {
     use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?;
@@ -40,15 +38,11 @@ pub fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener>
         ioctl_fionbio(&socket, true)?;
     }
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    if is_shared {
-        sockopt::set_socket_reuseport(&socket, true)?;
-    }
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     set_listener_options(&socket)?;
-    // To be set before it listens.
-    set_deferral(&socket, DEFER_ACCEPT_SECONDS);
+    prepare(&socket)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))

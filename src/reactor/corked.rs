@@ -12,12 +12,12 @@
 use std::mem;
 use std::time::Duration;
 
-use super::connections::ConnectionId;
+use super::connection_id::ConnectionId;
 use crate::conversation::OutputQueue;
 use crate::now::Moment;
 
 /// Responses that wait, in the order in which they were finished.
-pub(super) struct HeldResponses {
+pub(super) struct CorkedResponses {
     /// How long they may wait before the next call begins; zero: not at all.
     hold_max: Duration,
     /// When the oldest was finished.
@@ -27,9 +27,9 @@ pub(super) struct HeldResponses {
     spare: Vec<OutputQueue>,
 }
 
-impl HeldResponses {
-    pub fn new(hold_max: Duration) -> HeldResponses {
-        HeldResponses { hold_max, since: Moment::default(), waiting: Vec::new(), spare: Vec::new() }
+impl CorkedResponses {
+    pub fn new(hold_max: Duration) -> CorkedResponses {
+        CorkedResponses { hold_max, since: Moment::default(), waiting: Vec::new(), spare: Vec::new() }
     }
 
     /// Whether responses wait at all.
@@ -47,7 +47,7 @@ impl HeldResponses {
     }
 
     /// Takes a finished response out of the output scratch, which is as new afterwards.
-    pub fn hold(&mut self, id: ConnectionId, output: &mut OutputQueue, now: impl FnOnce() -> Moment) {
+    pub fn cork(&mut self, id: ConnectionId, output: &mut OutputQueue, now: impl FnOnce() -> Moment) {
         if self.waiting.is_empty() {
             self.since = now();
         }
@@ -57,11 +57,11 @@ impl HeldResponses {
 
     /// Whether a response of this connection waits.
     #[cfg(test)]
-    pub fn holds(&self, id: ConnectionId) -> bool {
+    pub fn contains(&self, id: ConnectionId) -> bool {
         self.waiting.iter().any(|(waiting, _)| *waiting == id)
     }
 
-    /// All that wait. To be given [back](HeldResponses::give_back), for their buffers.
+    /// All that wait. To be given [back](CorkedResponses::give_back), for their buffers.
     pub fn take(&mut self) -> Vec<(ConnectionId, OutputQueue)> {
         mem::take(&mut self.waiting)
     }

@@ -1,0 +1,37 @@
+//! The name of a connection, for events, timers, wake-ups and lists.
+
+use mio::Token;
+
+/// Names a connection: its place, and how many connections there were before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ConnectionId {
+    index: u32,
+    generation: u32,
+}
+
+impl ConnectionId {
+    pub fn new(index: u32, generation: u32) -> ConnectionId {
+        ConnectionId { index, generation }
+    }
+
+    /// How many connections there were before it, and itself.
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
+
+    /// Its place. Of the connections that are there at the same time, no two have the same.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// For epoll. Where a word has 32 bits only the place fits; an event for the one before is then
+    /// merely one too many, and everything else carries the whole id.
+    pub fn token(self) -> Token {
+        Token((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
+    }
+
+    /// Counts connections from 1; the same only after 2^32 of them.
+    pub fn number(self) -> u64 {
+        u64::from(self.generation)
+    }
+}
