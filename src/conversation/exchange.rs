@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::deadline::{of_body, of_head};
 use super::delivery::{Delivery, Step};
 use super::foreign::{Foreign, guard};
-use super::intake::{Collected, Intake, PeerSide, Taken};
+use super::intake::{Collected, Intake, Passing, PeerSide, Taken};
 use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
 use super::record::{Outcome, Record, RequestLine};
@@ -30,7 +30,7 @@ use super::sink::Sink;
 use super::turn::{Surroundings, Turn};
 use super::{EmptyLines, Farewell, Phase, Wants};
 use crate::gateway::{
-    Admission, BodyKind, Client, Environ, FileRange, GatewayError, RequestContent, StartResponse,
+    Admission, BodyKind, Client, Environ, FileRange, GatewayError, RequestContent, StartResponse, Wakeup,
 };
 use crate::limits::Limits;
 use crate::message::{FieldBlock, RequestHead, StatusCode};
@@ -68,6 +68,8 @@ enum Stage {
     /// The application was called, and the response is being given out.
     Delivery {
         delivery: Delivery,
+        /// The content that is still coming in, if the application reads it as it comes.
+        passing: Option<Box<Passing>>,
         /// The application was told that the peer seems to have ended its side.
         is_told_of_end: bool,
     },
@@ -150,6 +152,11 @@ impl Exchange {
         match &self.stage {
             Stage::Intake(Intake::Head) if self.is_in_head() => self.expire_in_head(turn, out),
             Stage::Intake(Intake::Content(_)) => self.refuse(ProtocolError::BodyTimeout, turn, out),
+            Stage::Delivery { passing: Some(passing), .. }
+                if passing.deadline(&turn.around.limits).is_some_and(|due| due <= turn.around.now.moment) =>
+            {
+                self.break_off(ProtocolError::BodyTimeout, turn, out);
+            }
             Stage::Intake(Intake::Head) | Stage::Delivery { .. } | Stage::Finished(_) => {
                 self.wake();
                 self.receive(&[], turn, out);
@@ -171,16 +178,27 @@ impl Exchange {
 
     /// The peer seems to have ended its side while the application is pending: it is told, and asked again.
     pub fn client_has_finished(&mut self) {
-        if let Stage::Delivery { delivery, is_told_of_end } = &mut self.stage {
+        if let Stage::Delivery { delivery, is_told_of_end, .. } = &mut self.stage {
             *is_told_of_end = true;
             delivery.notify_of_end();
             delivery.wake();
         }
     }
 
-    /// Whether an application is pending that was not told yet that the peer seems to have ended its side.
+    /// Whether an application is pending that was not told yet that the peer seems to have ended its side. (Where content is
+    /// read, reading finds that out.)
     pub fn is_to_be_told_of_end(&self) -> bool {
-        matches!(&self.stage, Stage::Delivery { delivery, is_told_of_end: false } if delivery.pending().is_some())
+        match &self.stage {
+            Stage::Delivery { delivery, passing, is_told_of_end: false } => {
+                delivery.pending().is_some() && !passing.as_ref().is_some_and(|passing| passing.is_read())
+            }
+            Stage::Intake(_) | Stage::Delivery { .. } | Stage::Finished(_) => false,
+        }
+    }
+
+    /// Whether the application was called, and its answer is under way.
+    pub fn is_answering(&self) -> bool {
+        matches!(self.stage, Stage::Delivery { .. })
     }
 
     /// The application is to be asked again.
@@ -194,6 +212,11 @@ impl Exchange {
         let (wants, output_bytes_high) = match &self.stage {
             Stage::Intake(Intake::Head) if !self.is_in_head() => (Wants::Turn, output_bytes_high),
             Stage::Intake(_) => (Wants::Read, output_bytes_high),
+            Stage::Delivery { delivery, passing: Some(passing), .. }
+                if is_read(delivery, passing, output_bytes_high) =>
+            {
+                return Wants::Read;
+            }
             Stage::Delivery { delivery, .. } if delivery.pending().is_some() => return Wants::Application,
             Stage::Delivery { delivery, .. } => (Wants::Turn, delivery.output_bytes_high(output_bytes_high)),
             Stage::Finished(farewell) => (Wants::Close(*farewell), output_bytes_high),
@@ -205,7 +228,10 @@ impl Exchange {
         match &self.stage {
             Stage::Intake(Intake::Head) => self.head_since().map(|begun| of_head(begun, limits)),
             Stage::Intake(Intake::Content(collected)) => Some(of_body(collected.arrival, limits)),
-            Stage::Delivery { delivery, .. } => delivery.pending().flatten(),
+            Stage::Delivery { delivery, passing, .. } => {
+                let of_content = passing.as_ref().and_then(|passing| passing.deadline(limits));
+                delivery.pending().flatten().into_iter().chain(of_content).min()
+            }
             Stage::Finished(_) => None,
         }
     }
@@ -227,7 +253,8 @@ impl Exchange {
         match &self.stage {
             Stage::Intake(Intake::Head) => self.head_since(),
             Stage::Intake(Intake::Content(collected)) => Some(collected.arrival.last_byte),
-            Stage::Delivery { .. } | Stage::Finished(_) => None,
+            Stage::Delivery { passing, .. } => passing.as_ref().and_then(|passing| passing.stalled_since()),
+            Stage::Finished(_) => None,
         }
     }
 
@@ -257,7 +284,9 @@ impl Exchange {
     pub fn memory_in_use(&self) -> usize {
         let elsewhere = match &self.stage {
             Stage::Intake(Intake::Content(collected)) => collected.memory_in_use(),
-            Stage::Delivery { delivery, .. } => delivery.memory_in_use(),
+            Stage::Delivery { delivery, passing, .. } => {
+                delivery.memory_in_use() + passing.as_ref().map_or(0, |passing| passing.memory_in_use())
+            }
             Stage::Intake(Intake::Head) | Stage::Finished(_) => 0,
         };
         size_of::<Exchange>() + self.input.len() + elsewhere
@@ -301,12 +330,31 @@ impl Exchange {
                     let taken = collected.take(rest, self.peer_side, &mut self.http, turn);
                     self.follow_intake(taken, turn, out)
                 }
-                Stage::Delivery { delivery, .. } => {
+                Stage::Delivery { delivery, passing, .. } => {
+                    match pass_on(passing, rest, self.peer_side, &mut self.http, turn) {
+                        Ok(0) => {}
+                        Ok(used_up) => {
+                            delivery.wake();
+                            used += used_up;
+                            continue;
+                        }
+                        Err(error) => {
+                            self.break_off(error, turn, out);
+                            continue;
+                        }
+                    }
                     let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
                     match delivery.advance(outlet, turn) {
                         Ok(Step::Next(next)) => {
                             *delivery = next;
                             Progress::Consumed(0)
+                        }
+                        Ok(Step::Blocked) => {
+                            if let Some(passing) = passing {
+                                let is_read = is_read(delivery, passing, turn.output_bytes_high());
+                                passing.note_reading(is_read, turn.around.now.moment);
+                            }
+                            Progress::Blocked
                         }
                         step => self.follow_delivery(step, turn, out),
                     }
@@ -445,6 +493,11 @@ impl Exchange {
                 self.http.decline_content();
                 self.call(&head, RequestContent::borrowed(&[]), content_length, turn, out);
             }
+            Ok(Admission::AsItComes) => {
+                let is_asked_for =
+                    parsed.meaning.expectation == Expectation::Continue && bytes.len() == parsed.length;
+                self.call_as_it_comes(&head, content_length, is_asked_for, turn, out);
+            }
             Err(error) => {
                 self.http.decline_content();
                 self.fail(Some(RequestLine::of(&head)), error, turn, out);
@@ -522,19 +575,85 @@ impl Exchange {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
+        match self.invoke(head, content, content_length, turn, out) {
+            None => self.end_response(turn, out),
+            Some(Ok(kind)) => self.begin_delivery(head, kind, None, turn, out),
+            Some(Err(error)) => self.fail(Some(RequestLine::of(head)), error, turn, out),
+        }
+    }
+
+    /// Lets the application act. None where its answer is complete; else what remains to be done, or its error.
+    #[inline(always)]
+    fn invoke(
+        &mut self,
+        head: &RequestHead<'_>,
+        content: RequestContent<'_>,
+        content_length: Option<u64>,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Option<Result<BodyKind, GatewayError>> {
         let mut environ = environ_of(head, content, content_length, &turn.client, turn.around);
         let wanted = turn.journal.wanted();
         if let Some(wanted) = wanted {
             self.record.note_request(head, &environ, wanted);
         }
-        let mut outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
-        let mut sink = Sink::new(outlet.reborrow(), wanted, turn.around, turn.wire);
+        let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
+        let mut sink = Sink::new(outlet, wanted, turn.around, turn.wire);
         let result = guard(|| turn.gateway.call(&mut environ, StartResponse::new(&mut sink)));
         environ.end();
-        match sink.conclude(result) {
-            None => self.end_response(turn, out),
-            Some(Ok(kind)) => self.begin_delivery(head, kind, turn, out),
+        sink.conclude(result)
+    }
+
+    /// Calls the application while the content is still coming.
+    fn call_as_it_comes(
+        &mut self,
+        head: &RequestHead<'_>,
+        content_length: Option<u64>,
+        is_asked_for: bool,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        let wakeup = Wakeup::new(turn.client.wake_source.waker());
+        let (passing, incoming) = Passing::new(wakeup, turn.around.now.moment);
+        let mut incoming = Some(incoming);
+        let answer = self.invoke(head, RequestContent::incoming(&mut incoming), content_length, turn, out);
+        // Who has not taken it by now never will.
+        drop(incoming);
+        match answer {
+            None => {
+                self.leave_rest_unread();
+                self.end_response(turn, out);
+            }
+            Some(Ok(kind)) => {
+                // Who holds the content back is asked for it, unless the answer has begun, or nobody wants it.
+                if is_asked_for && self.http.response() == ResponseState::Unstarted && !passing.is_unwanted()
+                {
+                    self.http.write_continue(out.buffer());
+                }
+                self.begin_delivery(head, kind, Some(Box::new(passing)), turn, out);
+            }
             Some(Err(error)) => self.fail(Some(RequestLine::of(head)), error, turn, out),
+        }
+    }
+
+    /// Whoever has answered does not read on: what is still to come of the content ends the connection.
+    fn leave_rest_unread(&mut self) {
+        if let RequestState::Body(_) = self.http.request() {
+            self.http.decline_content();
+        }
+    }
+
+    /// The content breaks off while the application answers. If nothing of the answer has left, the client is told why.
+    #[inline(never)]
+    fn break_off(&mut self, error: ProtocolError, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        match self.http.response() {
+            ResponseState::Unstarted | ResponseState::Continue => self.refuse(error, turn, out),
+            ResponseState::Body(_) | ResponseState::Complete | ResponseState::Aborted(_) => {
+                self.stage = Stage::Intake(Intake::Head);
+                self.http.refuse(error);
+                self.http.abort();
+                self.end(turn);
+            }
         }
     }
 
@@ -544,14 +663,18 @@ impl Exchange {
         &mut self,
         head: &RequestHead<'_>,
         kind: BodyKind,
+        passing: Option<Box<Passing>>,
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
         self.record.note_line(RequestLine::of(head));
         let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
         match Delivery::of(kind, outlet, turn) {
-            Some(delivery) => self.stage = Stage::Delivery { delivery, is_told_of_end: false },
-            None => self.end_response(turn, out),
+            Some(delivery) => self.stage = Stage::Delivery { delivery, passing, is_told_of_end: false },
+            None => {
+                self.leave_rest_unread();
+                self.end_response(turn, out);
+            }
         }
     }
 
@@ -568,6 +691,7 @@ impl Exchange {
             Ok(Step::Next(_) | Step::Again) => {}
             Ok(Step::Complete) => {
                 self.stage = Stage::Intake(Intake::Head);
+                self.leave_rest_unread();
                 self.end_response(turn, out);
             }
             Err(error) => {
@@ -722,6 +846,35 @@ fn content_at_hand<'i>(http: &mut Http1, parsed: &ParsedHead<'_, '_>, behind: &'
         }
         RequestFraming::Chunked => None,
     }
+}
+
+/// Passes on content that has come; how many bytes of input were used. Nothing is left to be passed on once all has come, or
+/// the application wants no more.
+fn pass_on(
+    passing: &mut Option<Box<Passing>>,
+    input: &[u8],
+    peer_side: PeerSide,
+    http: &mut Http1,
+    turn: &Turn<'_>,
+) -> Result<usize, ProtocolError> {
+    let Some(content) = passing else {
+        return Ok(0);
+    };
+    if content.is_unwanted() {
+        http.decline_content();
+        *passing = None;
+        return Ok(0);
+    }
+    let used = content.take(input, peer_side, http, turn)?;
+    if http.request() == RequestState::Complete {
+        *passing = None;
+    }
+    Ok(used)
+}
+
+/// Whether the socket is read for the sake of content that is passed on: the application waits, and there is room.
+fn is_read(delivery: &Delivery, passing: &Passing, bytes_high: usize) -> bool {
+    delivery.pending().is_some() && passing.has_room(bytes_high)
 }
 
 /// Whether it is empty lines and nothing else, the last of them perhaps only half there.

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::mem;
 
-use super::deadline::Flow;
+use super::deadline::{Flow, of_body};
 use super::turn::Turn;
-use crate::gateway::{GatewayError, OwnedContent};
+use crate::gateway::{Feed, GatewayError, IncomingContent, OwnedContent, Wakeup};
+use crate::limits::Limits;
 use crate::now::Moment;
 use crate::protocol::{Http1, ProtocolError, RequestState};
 
@@ -112,6 +113,95 @@ impl Collected {
 
     pub fn memory_in_use(&self) -> usize {
         self.head.len() + self.content.memory_bytes()
+    }
+}
+
+/// Content that is passed on to an application that answers already.
+pub(super) struct Passing {
+    feed: Feed,
+    arrival: Flow,
+    /// Since when nothing is read: the application takes its time, by no fault of the peer.
+    paused: Option<Moment>,
+}
+
+impl Passing {
+    /// Begins at the moment when the head was complete. The other half is the application's.
+    pub fn new(wakeup: Wakeup, now: Moment) -> (Passing, IncomingContent) {
+        let (feed, content) = Feed::new(wakeup);
+        (Passing { feed, arrival: Flow::new(now), paused: None }, content)
+    }
+
+    /// Passes on what has come, if there is room: how many bytes of input were used.
+    ///
+    /// # Errors
+    /// Broken framing, too much content, or nothing more of it that can come.
+    pub fn take(
+        &mut self,
+        input: &[u8],
+        peer_side: PeerSide,
+        http: &mut Http1,
+        turn: &Turn<'_>,
+    ) -> Result<usize, ProtocolError> {
+        if input.is_empty() && peer_side == PeerSide::Ended {
+            return Err(ProtocolError::IncompleteRequest);
+        }
+        if input.is_empty() || !self.feed.has_room(turn.output_bytes_high()) {
+            return Ok(0);
+        }
+        let (used, content) = decode_all(http, input)?;
+        self.feed.push(&content);
+        self.arrival.arrived(used as u64, turn.around.now.moment, &turn.around.limits);
+        if http.request() == RequestState::Complete {
+            self.feed.end();
+        }
+        Ok(used)
+    }
+
+    /// Whether the application has let go of it.
+    pub fn is_unwanted(&self) -> bool {
+        self.feed.is_unwanted()
+    }
+
+    /// Whether there is room for more, of which `bytes_high` may wait for the application.
+    pub fn has_room(&self, bytes_high: usize) -> bool {
+        self.feed.has_room(bytes_high)
+    }
+
+    /// Notes whether the socket is read from now on: the time in which it is not does not count.
+    pub fn note_reading(&mut self, is_read: bool, now: Moment) {
+        match (is_read, self.paused) {
+            (true, Some(since)) => {
+                self.arrival.pause(now.since(since));
+                self.paused = None;
+            }
+            (false, None) => self.paused = Some(now),
+            (true, None) | (false, Some(_)) => {}
+        }
+    }
+
+    /// Whether the socket is read.
+    pub fn is_read(&self) -> bool {
+        self.paused.is_none()
+    }
+
+    /// When more must have come; none while nothing is read.
+    pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
+        self.is_read().then(|| of_body(self.arrival, limits))
+    }
+
+    /// Since when nothing has come; none while nothing is read.
+    pub fn stalled_since(&self) -> Option<Moment> {
+        self.is_read().then_some(self.arrival.last_byte)
+    }
+
+    pub fn memory_in_use(&self) -> usize {
+        self.feed.memory_bytes()
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.feed.break_off();
     }
 }
 

@@ -181,6 +181,11 @@ impl Conversation {
         matches!(&self.phase, Phase::Active(exchange) if exchange.is_to_be_told_of_end())
     }
 
+    /// Whether a request is being answered, so that no other can begin.
+    pub fn is_answering(&self) -> bool {
+        matches!(&self.phase, Phase::Active(exchange) if exchange.is_answering())
+    }
+
     /// The deadline has come.
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {

@@ -11,6 +11,9 @@ pub enum Admission {
     Collect,
     /// The application answers by the head alone: it is called at once, and finds no content.
     FromHead,
+    /// The application is called at once, and reads the content [as it comes](super::IncomingContent): it takes that with
+    /// [`Environ::take_incoming`]. Its answer may begin before the content ends.
+    AsItComes,
 }
 
 /// An application, or an adapter to many of them.

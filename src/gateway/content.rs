@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use super::IncomingContent;
+
 /// Makes temporary files for content that is too long for memory.
 ///
 /// A trait, so that the layers below the reactor do not touch the disk, and a test can fill it.
@@ -167,6 +169,8 @@ enum Place<'a> {
     Borrowed(&'a [u8]),
     /// Collected from several reads.
     Owned(&'a mut OwnedContent),
+    /// Not here: it is still coming. None once the application has taken it.
+    Incoming(&'a mut Option<IncomingContent>),
 }
 
 impl<'a> RequestContent<'a> {
@@ -180,11 +184,33 @@ impl<'a> RequestContent<'a> {
         RequestContent { place: Place::Owned(content), read: 0 }
     }
 
-    /// Bytes in all, read or not.
+    /// Content that is passed on as it comes. Some, until the application takes it.
+    pub fn incoming(content: &'a mut Option<IncomingContent>) -> RequestContent<'a> {
+        RequestContent { place: Place::Incoming(content), read: 0 }
+    }
+
+    /// Whether it is still coming, and passed on as it does.
+    pub fn is_incoming(&self) -> bool {
+        matches!(self.place, Place::Incoming(_))
+    }
+
+    /// Takes the content in pieces: as it comes, where it was [admitted](super::Admission::AsItComes) for that, or from
+    /// where it lies. The second time it is empty.
+    pub fn take_incoming(&mut self) -> IncomingContent {
+        match &mut self.place {
+            Place::Incoming(content) => {
+                content.take().unwrap_or_else(|| IncomingContent::at_hand(OwnedContent::default()))
+            }
+            Place::Borrowed(_) | Place::Owned(_) => IncomingContent::at_hand(self.detach()),
+        }
+    }
+
+    /// Bytes in all, read or not; 0 where they are still coming.
     pub fn len(&self) -> u64 {
         match &self.place {
             Place::Borrowed(bytes) => bytes.len() as u64,
             Place::Owned(content) => content.len(),
+            Place::Incoming(_) => 0,
         }
     }
 
@@ -198,7 +224,7 @@ impl<'a> RequestContent<'a> {
         match &self.place {
             Place::Borrowed(bytes) => Some(bytes),
             Place::Owned(OwnedContent::Memory(bytes)) => Some(bytes),
-            Place::Owned(OwnedContent::Spooled { .. }) => None,
+            Place::Owned(OwnedContent::Spooled { .. }) | Place::Incoming(_) => None,
         }
     }
 
@@ -211,6 +237,7 @@ impl<'a> RequestContent<'a> {
                 let _ = content.rewind();
                 std::mem::take(*content)
             }
+            Place::Incoming(_) => OwnedContent::default(),
         }
     }
 }

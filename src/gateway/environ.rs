@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Client, RequestContent, ServerInfo, Wakeup};
+use super::{Client, IncomingContent, RequestContent, ServerInfo, Wakeup};
 use crate::message::{
     Fields, Method, RequestHead, RequestTarget, Version, percent_decode, percent_decode_text,
     split_first_decoded, split_port,
@@ -201,6 +201,15 @@ impl<'a> Environ<'a> {
     /// The request content.
     pub fn content(&mut self) -> &mut RequestContent<'a> {
         &mut self.content
+    }
+
+    /// Takes the content in pieces: as it comes, where it was [admitted](super::Gateway::admit) for that, or from
+    /// where it lies if it has come already. Either way the connection is woken once there is something to read.
+    pub fn take_incoming(&mut self) -> IncomingContent {
+        if !self.content.is_incoming() {
+            self.wakeup().wake();
+        }
+        self.content.take_incoming()
     }
 
     /// Bytes of decoded content; none if the request has no content, which is not the same as 0.

@@ -327,6 +327,7 @@ impl<S: Transport> Connection<S> {
         let can_wait = can_wait && self.socket.readiness.has(Readiness::READABLE);
         can_wait
             && life == Life::Running
+            && !self.conversation.is_answering()
             && self.conversation.wants(0, shared.output_bytes_high()) == Wants::Read
     }
 
