@@ -12,7 +12,8 @@ use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, Wait, cont
 use crate::conversation::Outcome;
 use crate::gateway::middleware::{Filter, Passage, PassingHead};
 use crate::gateway::{
-    Admission, BodyStream, Content, FileRange, Later, LoopHooks, Piece, ResponseHead, Wakeup, Writer,
+    Admission, BodyStream, Content, FileRange, IncomingContent, Later, LoopHooks, Piece, ResponseHead,
+    Wakeup, Writer,
 };
 use crate::now::Moment;
 use crate::{Body, Environ, Gateway, GatewayError, StartResponse};
@@ -46,6 +47,8 @@ pub struct Account {
     pub calls_before: usize,
     /// Requests whose content was not wanted before it was there.
     pub declined: Vec<usize>,
+    /// Requests whose content is read as it comes.
+    pub passed: Vec<usize>,
     /// Requests whose answer was begun while the server shut down.
     pub last_ones: Vec<usize>,
     /// Exchanges in the journal, by the number of the request.
@@ -110,6 +113,10 @@ impl Gateway for Application {
             number,
             wakeup: environ.wakeup(),
         };
+        if promise.account(|account| account.passed.contains(&number)) {
+            let content = environ.take_incoming();
+            return Ok(start_response.later(None, Reader { promise: promise.begin(), content, read: 0 }));
+        }
         promise.item().answer(&promise, start_response)
     }
 
@@ -117,13 +124,16 @@ impl Gateway for Application {
         let (connection, number) = numbers(environ);
         // What is to be refused names no connection.
         let item = self.scripts.get(connection).and_then(|script| script.items.get(number));
-        match item.map(|item| &item.kind) {
-            Some(Kind::Good { is_by_head: true, .. }) => {
-                self.ledger.borrow_mut().accounts[connection].declined.push(number);
-                Admission::FromHead
-            }
-            Some(Kind::Good { .. } | Kind::Bad(_)) | None => Admission::Collect,
+        let Some(Kind::Good { admission, .. }) = item.map(|item| &item.kind) else {
+            return Admission::Collect;
+        };
+        let account = &mut self.ledger.borrow_mut().accounts[connection];
+        match admission {
+            Admission::FromHead => account.declined.push(number),
+            Admission::AsItComes => account.passed.push(number),
+            _ => {}
         }
+        *admission
     }
 }
 
@@ -149,6 +159,10 @@ impl Application {
         if asker != connection || number != expected || ledger.accounts[connection].pending.is_some() {
             let what = format!("{asker} asks for {connection}/{number}, and {expected} was next");
             ledger.violations.push(what);
+        }
+        if ledger.accounts[connection].passed.contains(&number) {
+            // It counts once its content is there, as if it had been collected.
+            return;
         }
         ledger.accounts[connection].calls += 1;
         let length = match self.scripts[connection].items[number].kind {
@@ -346,6 +360,43 @@ struct Waiting {
 impl Waiting {
     fn is_over(&self, now: Moment) -> bool {
         self.is_done.load(Ordering::Relaxed) || self.until.is_some_and(|until| until <= now)
+    }
+}
+
+/// Reads content as it comes, and answers once all of it has.
+struct Reader {
+    promise: Alive,
+    content: IncomingContent,
+    read: usize,
+}
+
+impl Later for Reader {
+    fn resume(mut self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        let promise = self.promise.0.clone();
+        let Kind::Good { body, .. } = promise.item().kind else {
+            unreachable!("only good requests are read")
+        };
+        let expected = content(promise.connection, promise.number, false, body);
+        loop {
+            match self.content.next_piece()? {
+                Piece::Data(bytes) => {
+                    if expected.get(self.read..).is_none_or(|rest| !rest.starts_with(bytes)) {
+                        let what = format!("{}/{}: other content", promise.connection, promise.number);
+                        promise.ledger.borrow_mut().violations.push(what);
+                    }
+                    self.read += bytes.len();
+                }
+                Piece::Pending { until } => return Ok(start_response.later_boxed(until, self)),
+                Piece::End => break,
+            }
+        }
+        if self.read != body {
+            let what = format!("{}/{}: {} bytes of content", promise.connection, promise.number, self.read);
+            promise.ledger.borrow_mut().violations.push(what);
+        }
+        drop(self);
+        promise.account(|account| account.calls += 1);
+        promise.item().answer(&promise, start_response)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use super::rng::Rng;
+use crate::gateway::Admission;
 
 /// Content of requests and answers is cut from this: other places, other bytes.
 static NOISE: LazyLock<Vec<u8>> = LazyLock::new(noise);
@@ -92,8 +93,7 @@ pub enum Kind {
         answer: Answer,
         status: u16,
         says_close: bool,
-        /// The application wants no content that is still to come.
-        is_by_head: bool,
+        admission: Admission,
     },
     /// To be refused with this status.
     Bad(u16),
@@ -264,7 +264,12 @@ fn good_item(connection: usize, number: usize, is_long: bool, bytes: &mut Vec<u8
         answer: if is_long { long_answer(rng) } else { answer(rng, 0) },
         status: rng.pick(&[200, 200, 200, 404, 204, 304]),
         says_close: rng.once_in(16),
-        is_by_head: rng.once_in(4),
+        admission: rng.pick(&[
+            Admission::Collect,
+            Admission::Collect,
+            Admission::FromHead,
+            Admission::AsItComes,
+        ]),
     };
     Item { start, head_end, end: bytes.len(), method, is_http11, kind }
 }
