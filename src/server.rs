@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, ServerInfo, StartResponse};
 use crate::limits::Limits;
-use crate::reactor::{AtLowTide, BoundLoop};
+use crate::reactor::{BoundLoop, Settings};
 pub use crate::reactor::{
     GuestLoop, InvalidAddress, ListenAddress, Listener, ServerHandle, spool_bytes_by_default,
 };
@@ -67,11 +67,8 @@ where
 #[derive(Default)]
 pub struct Server {
     places: Vec<Place>,
-    limits: Limits,
-    info: ServerInfo,
+    settings: Settings,
     access_log: Option<Box<dyn AccessLog + Send>>,
-    hold_max: Duration,
-    at_low_tide: Option<AtLowTide>,
     /// One more than this, so that the default is one.
     more_reactors: usize,
 }
@@ -80,8 +77,8 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("places", &self.places)
-            .field("limits", &self.limits)
-            .field("info", &self.info)
+            .field("limits", &self.settings.limits)
+            .field("info", &self.settings.server)
             .field("reactors", &(self.more_reactors + 1))
             .finish_non_exhaustive()
     }
@@ -116,13 +113,13 @@ impl Server {
 
     /// Sets the limits.
     pub fn limits(mut self, limits: Limits) -> Server {
-        self.limits = limits;
+        self.settings.limits = limits;
         self
     }
 
     /// Sets what the server says of itself.
     pub fn info(mut self, info: ServerInfo) -> Server {
-        self.info = info;
+        self.settings.server = info;
         self
     }
 
@@ -140,7 +137,7 @@ impl Server {
     /// where a call takes far longer than a write, as with frameworks in Python; where it takes no longer,
     /// it saves nothing.
     pub fn hold_responses(mut self, hold_max: Duration) -> Server {
-        self.hold_max = hold_max;
+        self.settings.hold_max = hold_max;
         self
     }
 
@@ -151,7 +148,7 @@ impl Server {
     /// may hold tens of megabytes. Whoever has chosen the allocator knows how it gives them back, as `malloc_trim` of
     /// glibc does; the program `tidegate` calls that.
     pub fn at_low_tide(mut self, act: impl Fn() + Send + Sync + 'static) -> Server {
-        self.at_low_tide = Some(Arc::new(act));
+        self.settings.at_low_tide = Arc::new(act);
         self
     }
 
@@ -172,7 +169,8 @@ impl Server {
     /// which.
     pub fn bind(self) -> io::Result<BoundServer> {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
-        self.limits.check().map_err(invalid)?;
+        let mut settings = self.settings;
+        settings.limits.check().map_err(invalid)?;
         if self.places.is_empty() || self.places.len() > LISTENERS_MAX {
             return Err(invalid(format!("a server has 1 to {LISTENERS_MAX} addresses")));
         }
@@ -185,9 +183,9 @@ impl Server {
         if count > REACTORS_MAX {
             return Err(invalid(format!("a server has 1 to {REACTORS_MAX} reactors")));
         }
-        let limits = self.limits.divided(count);
+        settings.limits = settings.limits.divided(count);
         // All that one reactor has was checked before.
-        limits.check().map_err(|text| invalid(format!("for each of {count} reactors, {text}")))?;
+        settings.limits.check().map_err(|text| invalid(format!("for each of {count} reactors, {text}")))?;
         let mut logs = shared_out(self.access_log, count);
         let mut sets = Vec::with_capacity(count);
         for _ in 1..count {
@@ -196,12 +194,7 @@ impl Server {
         sets.insert(0, listeners);
         let new_loop = |listeners| {
             let log = logs.pop().flatten();
-            let mut event_loop = BoundLoop::new(listeners, limits.clone(), self.info.clone(), log)?;
-            event_loop.hold_responses(self.hold_max);
-            if let Some(act) = &self.at_low_tide {
-                event_loop.at_low_tide(act.clone());
-            }
-            Ok(event_loop)
+            BoundLoop::new(listeners, settings.clone(), log)
         };
         let mut loops = sets.into_iter().map(new_loop).collect::<io::Result<Vec<_>>>()?;
         BoundLoop::join(&mut loops);

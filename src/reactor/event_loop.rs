@@ -25,13 +25,13 @@ use super::disk::{RealDisk, spool_bytes_by_default};
 use super::journal::LoopJournal;
 use super::listener::Listener;
 use super::running::{Patience, Running, WAKER, listener_token};
-use super::shared::{AtLowTide, Settings, Shared};
+use super::shared::{Means, Settings, Shared};
 use super::shutdown::ServerHandle;
 use super::socket::signs;
 use super::sys;
 use super::wakeup_queue::WakeupQueue;
 use crate::conversation::AccessLog;
-use crate::gateway::{Gateway, LoopHooks, ServerInfo};
+use crate::gateway::{Gateway, LoopHooks};
 use crate::limits::Limits;
 use crate::now::Moment;
 
@@ -45,12 +45,9 @@ pub(crate) struct BoundLoop {
     listeners: Vec<Listener>,
     queue: Arc<WakeupQueue>,
     handle: ServerHandle,
-    limits: Limits,
-    server: ServerInfo,
+    settings: Settings,
     journal: LoopJournal,
     clock: Clock,
-    hold_max: Duration,
-    at_low_tide: AtLowTide,
     /// Which of how many loops of the same server it is.
     place: (u32, u32),
 }
@@ -59,8 +56,7 @@ impl BoundLoop {
     /// Registers the listeners; connections wait from now on, and are accepted once it runs.
     pub fn new(
         mut listeners: Vec<Listener>,
-        limits: Limits,
-        server: ServerInfo,
+        settings: Settings,
         access_log: Option<Box<dyn AccessLog + Send>>,
     ) -> io::Result<BoundLoop> {
         let poll = Poll::new()?;
@@ -70,7 +66,7 @@ impl BoundLoop {
         }
         if let Some(listener) = listeners.first() {
             // Mostly there is no other thread yet, so this is the time when it costs nothing.
-            sys::reserve_descriptors(limits.connections_max, listener);
+            sys::reserve_descriptors(settings.limits.connections_max, listener);
         }
         let clock = Clock::start();
         Ok(BoundLoop {
@@ -79,23 +75,10 @@ impl BoundLoop {
             handle: ServerHandle::new([queue.clone()]),
             queue,
             place: (0, 1),
-            limits,
-            server,
+            settings,
             journal: LoopJournal::new(access_log, clock),
             clock,
-            hold_max: Duration::ZERO,
-            at_low_tide: Arc::new(|| {}),
         })
-    }
-
-    /// Lets finished responses wait for others, for so long.
-    pub fn hold_responses(&mut self, hold_max: Duration) {
-        self.hold_max = hold_max;
-    }
-
-    /// Sets the function that is called when much memory has become free.
-    pub fn at_low_tide(&mut self, act: AtLowTide) {
-        self.at_low_tide = act;
     }
 
     /// Makes several loops those of one server, which one handle shuts down.
@@ -127,26 +110,22 @@ impl BoundLoop {
         gateway: Box<dyn Gateway + 'g>,
         hooks: Option<Box<dyn LoopHooks + 'g>>,
     ) -> io::Result<EventLoop<'g>> {
+        let Limits { connections_max, spool_bytes_max, .. } = self.settings.limits;
         if let Some(listener) = self.listeners.first() {
             // A process that was forked since has a table of its own, no larger than it had to be.
-            sys::reserve_descriptors(self.limits.connections_max, listener);
+            sys::reserve_descriptors(connections_max, listener);
         }
-        let connections_max = self.limits.connections_max;
         let spool_bytes_max =
-            self.limits.spool_bytes_max.unwrap_or_else(|| spool_bytes_by_default() / u64::from(self.place.1));
-        let settings = Settings {
-            limits: self.limits,
-            server: self.server,
+            spool_bytes_max.unwrap_or_else(|| spool_bytes_by_default() / u64::from(self.place.1));
+        let means = Means {
             registry: self.poll.registry().try_clone()?,
             journal: self.journal,
             disk: Box::new(RealDisk::new(spool_bytes_max)),
             locals: self.listeners.iter().map(Listener::local).collect(),
             queue: self.queue.clone(),
-            hold_max: self.hold_max,
-            at_low_tide: self.at_low_tide,
             clock: self.clock,
         };
-        let mut shared = Shared::new(gateway, hooks, settings);
+        let mut shared = Shared::new(gateway, hooks, self.settings, means);
         shared.around.watch = Box::new(self.clock);
         let connections = Connections::of_loop(self.place.0, self.place.1, connections_max);
         Ok(EventLoop {

@@ -59,5 +59,5 @@ pub use disk::spool_bytes_by_default;
 pub(crate) use event_loop::BoundLoop;
 pub use guest::GuestLoop;
 pub use listener::Listener;
-pub(crate) use shared::AtLowTide;
+pub(crate) use shared::Settings;
 pub use shutdown::ServerHandle;

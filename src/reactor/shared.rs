@@ -60,20 +60,37 @@ pub(super) struct Shared<'g> {
     wakes: Wakes,
 }
 
-/// What is fixed before the server runs.
-pub(super) struct Settings {
+/// What is set before the server runs. Each of several loops has a copy.
+#[derive(Clone)]
+pub(crate) struct Settings {
     pub limits: Limits,
+    /// What the server says of itself.
     pub server: ServerInfo,
+    /// How long a finished response may wait for others.
+    pub hold_max: Duration,
+    /// Called when much memory has become free.
+    pub at_low_tide: AtLowTide,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            limits: Limits::default(),
+            server: ServerInfo::default(),
+            hold_max: Duration::ZERO,
+            at_low_tide: Arc::new(|| {}),
+        }
+    }
+}
+
+/// What one loop works with.
+pub(super) struct Means {
     pub registry: Registry,
     pub journal: LoopJournal,
     pub disk: Box<dyn Disk>,
     /// The address of each listener, as applications know it.
     pub locals: Vec<Option<SocketAddr>>,
     pub queue: Arc<WakeupQueue>,
-    /// How long a finished response may wait for others.
-    pub hold_max: Duration,
-    /// Called when much memory has become free.
-    pub at_low_tide: AtLowTide,
     pub clock: Clock,
 }
 
@@ -97,9 +114,10 @@ impl<'g> Shared<'g> {
         gateway: Box<dyn Gateway + 'g>,
         hooks: Option<Box<dyn LoopHooks + 'g>>,
         settings: Settings,
+        means: Means,
     ) -> Shared<'g> {
-        let Settings { limits, server, registry, journal, disk, locals, queue, hold_max, at_low_tide, clock } =
-            settings;
+        let Settings { limits, server, hold_max, at_low_tide } = settings;
+        let Means { registry, journal, disk, locals, queue, clock } = means;
         Shared {
             gateway,
             hooks,

@@ -22,7 +22,6 @@ use super::rng::Rng;
 use super::server::{Place, Served, State};
 use super::socket::{Socket, System};
 use crate::conversation::{AccessLog, Budget, ExchangeRecord, Life, Memory, Outcome, Wants};
-use crate::gateway::ServerInfo;
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
 use crate::reactor::clock::Clock;
@@ -31,7 +30,7 @@ use crate::reactor::journal::LoopJournal;
 use crate::reactor::listener::Accepting;
 use crate::reactor::readiness::Readiness;
 use crate::reactor::running::{LoopBudget, Patience, Running, listener_token};
-use crate::reactor::shared::{Settings, Shared};
+use crate::reactor::shared::{Means, Settings, Shared};
 use crate::reactor::shutdown::{Command, Queue};
 use crate::reactor::wakeup_queue::WakeupQueue;
 
@@ -146,15 +145,16 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
         Some(Box::new(hooks)),
         Settings {
             limits,
-            server: ServerInfo::default(),
+            // By the real clock, which so has no part in it.
+            hold_max: rng.pick(&[Duration::ZERO, Duration::MAX]),
+            ..Settings::default()
+        },
+        Means {
             registry: poll.registry().try_clone().map_err(|error| error.to_string())?,
             journal: LoopJournal::new(log, clock),
             disk: Box::new(SimulatedDisk::new(scripts.clone(), room.clone(), rng.once_in(2))),
             locals: Vec::new(),
             queue: queue.clone(),
-            // By the real clock, which so has no part in it.
-            hold_max: rng.pick(&[Duration::ZERO, Duration::MAX]),
-            at_low_tide: Arc::new(|| {}),
             clock,
         },
     );
