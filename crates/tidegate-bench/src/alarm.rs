@@ -1,4 +1,4 @@
-//! Waking up in time: a request that is due in 300 µs must not wait for the next millisecond.
+//! Wakes the rig in time: a request that is due in 300 µs must not wait for the next millisecond.
 //!
 //! epoll waits for whole milliseconds. A timer with a descriptor is finer, and is one more thing to
 //! wait for; on other systems (kqueue knows nanoseconds) the timeout of the wait is enough.
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use mio::{Registry, Token};
 
-/// Wakes the wait for events. It needs no answer: that the wait has ended is all.
+/// A timer with a descriptor, which ends the wait for events. It needs no answer: ending the wait is its
+/// whole purpose.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) struct Alarm(std::os::fd::OwnedFd);
 
@@ -24,7 +25,7 @@ impl Alarm {
         Ok(Alarm(timer))
     }
 
-    /// Sets it, and returns how long the wait itself may take.
+    /// Sets the alarm, and returns how long the wait itself may take.
     pub fn set(&self, time: Duration) -> io::Result<Duration> {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
         if !time.is_zero() {

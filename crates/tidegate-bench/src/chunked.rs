@@ -1,40 +1,40 @@
-//! The end of chunked content (RFC 9112 §7.1), found without keeping any of it.
+//! Finds the end of chunked content (RFC 9112 §7.1) without keeping any of it.
 //!
 //! Only a client's half, and only what a load rig needs: data is counted and dropped, extensions and
 //! trailers are skipped. Lines end with CRLF; anything else is malformed.
 
 use super::response::Malformed;
 
-/// Longest line of a size with its extensions, and all trailers together: what 8 KiB do not hold was
-/// not meant as one.
+/// Longest line of a chunk's size with its extensions, and longest trailer section. No peer means 8 KiB of
+/// either, so more is malformed.
 const LINE_BYTES_MAX: usize = 8 * 1024;
 
-/// Where in the content the next byte stands.
+/// The position of the next byte within the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// In the digits of a size; so many were read.
+    /// Within a size, `digits` of whose digits were read.
     Size { digits: u32 },
-    /// Behind a size, before its CR.
+    /// After a size, before its CR.
     Extension,
     /// Before the LF of a size.
     SizeEnd,
     /// In data.
     Data,
-    /// Before the CR behind data.
+    /// Before the CR after the data.
     DataCr,
-    /// Before the LF behind data.
+    /// Before the LF after the data.
     DataLf,
-    /// In a line behind the last chunk; whether it has a byte yet.
+    /// Within a line after the last chunk, which `is_empty` until it has a byte.
     Trailer { is_empty: bool },
     /// Before the LF of such a line.
     TrailerEnd { is_last: bool },
 }
 
-/// How far chunked content has been read.
+/// Progress through chunked content.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chunked {
     place: Place,
-    /// Of the current chunk: its size so far, then what is left of its data.
+    /// The size of the current chunk as far as it was read, then the bytes of its data that are left.
     left: u64,
     /// Bytes of extensions or trailers.
     skipped: usize,
@@ -45,7 +45,8 @@ impl Chunked {
         Chunked { place: Place::Size { digits: 0 }, left: 0, skipped: 0 }
     }
 
-    /// Takes what belongs to the content: how many bytes, and whether its end is among them.
+    /// Consumes the bytes that belong to the content. Returns their number, and whether the content ends with
+    /// them.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
         let mut at = 0;
         while at < bytes.len() {
@@ -67,7 +68,7 @@ impl Chunked {
         Ok((at, false))
     }
 
-    /// One byte that is no data; whether it was the last.
+    /// Consumes one byte that is not data, and returns whether it was the last of the content.
     fn step(&mut self, byte: u8) -> Result<bool, Malformed> {
         self.place = match (self.place, byte) {
             (Place::Size { digits }, byte) if byte.is_ascii_hexdigit() => {
@@ -106,7 +107,7 @@ impl Chunked {
 mod tests {
     use super::*;
 
-    /// Whole, byte by byte: how many bytes belong to the content, or that it is malformed.
+    /// Feeds content whole and byte by byte: this many bytes belong to it, or it is malformed.
     fn check(content: &str, expected: Option<usize>) {
         let whole = Chunked::new().receive(content.as_bytes());
         assert_eq!(whole.ok().filter(|(_, is_end)| *is_end).map(|(used, _)| used), expected, "{content:?}");

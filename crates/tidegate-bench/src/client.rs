@@ -1,4 +1,4 @@
-//! One connection of the rig: what is under way on it, and its turns at the socket.
+//! One connection of the rig: its requests in flight, and its turns at the socket.
 //!
 //! As with the server, every event is a hint, reading and writing go on until the socket has had
 //! enough, and whoever stops before that says so ([`Outcome::More`]).
@@ -14,12 +14,12 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use super::request::Request;
 use super::response::ResponseReader;
 
-/// What the system holds for a slow reader: about the least that it takes.
+/// The receive buffer that a slow reader asks the system for, in bytes: about the least that it grants.
 const SLOW_RECEIVE_BYTES: usize = 4096;
-/// On poll(2) a socket is armed again only by a read that would block.
+/// Whether a turn must read until the socket would block: on poll(2) nothing else arms it again.
 const READS_UNTIL_EMPTY: bool = cfg!(mio_unsupported_force_poll_poll);
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Asks, and is measured.
@@ -34,63 +34,64 @@ pub(super) enum Role {
     Probe,
 }
 
-/// Where a connection is in its life.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     /// Not yet accepted by the peer.
     Connecting,
     /// Takes requests.
     Open,
-    /// Takes none any more; the peer's end is waited for, so that it is the peer who keeps the port.
+    /// The client sends no more requests, and waits for the peer to close first, so that the peer keeps the
+    /// port.
     Ending,
 }
 
-/// A response that has come.
+/// A response that has arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
-    /// When its request was due.
+    /// The time at which its request was due.
     pub due: Instant,
     pub status: u16,
 }
 
-/// What a turn at the socket has come to.
+/// The result of a turn at the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing more is there.
+    /// The socket has nothing more to read for now.
     Open,
-    /// More is there, and no event will say so.
+    /// The socket has more to read, and no event will say so.
     More,
     /// The peer has ended the connection in order; what is under way on it was never begun.
     Ended,
     /// The connection is broken, or was ended in the middle of an answer.
     Broken,
-    /// What came is no response.
+    /// The bytes received are not a response.
     Malformed(&'static str),
 }
 
-/// A connection.
+/// A connection of the rig.
 #[derive(Debug)]
 pub(super) struct Client {
     pub stream: TcpStream,
     pub role: Role,
     pub life: Life,
-    /// When the requests under way were due, the oldest first.
+    /// The times at which the requests under way were due, the oldest first.
     pub in_flight: VecDeque<Instant>,
-    /// When something was last asked or answered.
+    /// The time of the last request or answer.
     pub touched: Instant,
-    /// Whether it stands in the queue of those that could ask.
+    /// Whether this connection stands in the queue of those that could send a request.
     pub is_queued: bool,
     /// Bytes of requests that are not written yet.
     owed: usize,
     reader: ResponseReader,
-    /// Whether an answer has begun that is not complete.
+    /// Whether an answer has begun and is not complete.
     is_answering: bool,
     /// Whether the peer has said that no answer follows.
     has_said_close: bool,
 }
 
 impl Client {
-    /// Begins to connect.
+    /// Begins to connect to the server.
     pub fn connect(address: SocketAddr, role: Role, now: Instant) -> io::Result<Client> {
         let stream = TcpStream::connect(address)?;
         Ok(Client {
@@ -107,7 +108,7 @@ impl Client {
         })
     }
 
-    /// Whether the peer has accepted; it becomes open by that.
+    /// Opens the connection if the peer has accepted it, and returns whether it has.
     pub fn establish(&mut self) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
@@ -128,7 +129,7 @@ impl Client {
         }
     }
 
-    /// Owes one request more to the peer.
+    /// Queues one more request.
     pub fn ask(&mut self, due: Instant, now: Instant, request: &Request) {
         if self.in_flight.is_empty() {
             self.touched = now;
@@ -137,7 +138,7 @@ impl Client {
         self.owed += request.length();
     }
 
-    /// Writes what is owed, at most so many bytes.
+    /// Writes queued requests, at most `most` bytes of them.
     pub fn flush(&mut self, request: &Request, mut most: usize) -> io::Result<()> {
         while self.owed > 0 && most > 0 {
             let next = request.next(self.owed);
@@ -154,9 +155,9 @@ impl Client {
         Ok(())
     }
 
-    /// Reads what has come, with so many calls at most, and appends the answers that it completes: how
-    /// many bytes, and what has become of the connection. With `to_end` it looks for the peer's end
-    /// behind them, too.
+    /// Reads with a bounded number of calls, and appends the answers that this completes. Returns the bytes
+    /// read, and the state of the connection. With `to_end` it also looks for the peer's end behind the
+    /// answers.
     pub fn fill(
         &mut self,
         scratch: &mut [u8],
@@ -213,7 +214,7 @@ impl Client {
         Ok(())
     }
 
-    /// The peer has ended the connection.
+    /// Notes that the peer has ended the connection.
     fn end(&mut self, answers: &mut Vec<Answer>) -> Outcome {
         if let Some(response) = self.reader.end() {
             self.is_answering = false;
@@ -223,7 +224,7 @@ impl Client {
         self.broken()
     }
 
-    /// A connection that is gone: whether anything is lost by it.
+    /// Tells whether the loss of a broken connection costs any request.
     fn broken(&self) -> Outcome {
         let is_harmless = self.in_flight.is_empty() || self.has_said_close;
         if is_harmless && !self.is_answering { Outcome::Ended } else { Outcome::Broken }

@@ -1,4 +1,4 @@
-//! Two servers that were measured in turns: medians, their ratio, and how far rounds are apart.
+//! Compares two servers that were measured in turns: medians, their ratio, and how far rounds are apart.
 //!
 //! Rounds of a pair lie next to each other in time, so that what else the machine does meets both;
 //! the ratio of a pair says more than the difference of two long measurements.
@@ -10,18 +10,18 @@ use super::rig::Measurement;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Compared {
     pub name: &'static str,
-    /// The same name for programs.
+    /// The name of the figure for programs, in JSON.
     pub key: &'static str,
     pub medians: [f64; 2],
-    /// First by second; none if either is not known.
+    /// The first server's figure divided by the second's; none if either is unknown.
     pub ratio: Option<f64>,
-    /// The least and the most that a round has come to.
+    /// The least and the greatest value among the rounds.
     pub spread: [f64; 2],
 }
 
 type Figure = fn(&Measurement) -> Option<f64>;
 
-/// What is compared; where more is better, and where less is, a reader knows.
+/// The figures that are compared. A reader knows of which more is better, and of which less.
 const FIGURES: [(&str, &str, Figure); 6] = [
     ("requests/s", "requests_per_second", |round| Some(round.requests_per_second())),
     ("p50 (µs)", "p50_us", |round| Some(round.quantile_micros(0.5))),
@@ -52,7 +52,8 @@ fn compared(name: &'static str, key: &'static str, one: &[f64], other: &[f64]) -
     Compared { name, key, medians, ratio: is_known.then(|| medians[0] / medians[1]), spread }
 }
 
-/// The one in the middle, or between the two there; of nothing it is zero.
+/// Returns the median: the middle figure, or the mean of the two in the middle. The median of nothing is
+/// zero.
 fn median(figures: &[f64]) -> f64 {
     // One for each round, a handful: std's sort would be longer than all the rest of a comparison.
     let mut sorted = Vec::with_capacity(figures.len());

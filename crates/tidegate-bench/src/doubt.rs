@@ -1,4 +1,4 @@
-//! Whether the server is still there.
+//! Finds out whether the server is still there.
 //!
 //! Failures are figures, and most servers recover from what has caused them. One that is gone does not,
 //! and a measurement of it is none, however good its figures were until then. So the first failure after an
@@ -17,23 +17,24 @@ use std::time::Instant;
 use super::client::Role;
 use super::rig::{Phase, Rig};
 
-/// Probes that must have failed, one a tick: together a second.
+/// Failed probes after which a server counts as gone. They are sent one a tick, so together they take a
+/// second.
 const PROBES: u32 = 10;
 
-/// In what way a server does not answer.
+/// The way in which a server fails to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// A connection cannot be made.
     Refused,
-    /// A connection was lost.
+    /// The connection was lost.
     Lost,
-    /// Nothing has come within the timeout.
+    /// Nothing came within the timeout.
     Late,
-    /// What has come is no response.
+    /// The bytes received are not a response.
     Malformed,
 }
 
-/// Since the last answer, something has failed.
+/// The state after a failure, until the next answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
     since: Instant,
@@ -41,19 +42,19 @@ pub(super) struct Doubt {
     failure: Failure,
     /// Whether a probe is under way.
     is_probed: bool,
-    /// Probes that have come to nothing.
+    /// Probes that have failed so far.
     failed_probes: u32,
 }
 
 impl Doubt {
-    /// Whether there is nothing left to try.
+    /// Whether every probe has failed.
     fn is_over(&self) -> bool {
         self.failed_probes >= PROBES
     }
 }
 
 impl Rig<'_> {
-    /// Something has failed. A server that has never answered is not worth a doubt.
+    /// Notes a failure. A server that has never answered is not worth a doubt.
     #[inline(never)]
     pub(super) fn suspect(&mut self, role: Role, failure: Failure, now: Instant) {
         if self.tally.answered_in_all == 0 {
@@ -69,7 +70,7 @@ impl Rig<'_> {
         }
     }
 
-    /// Opens a probe, if there is one to be sent.
+    /// Opens a probe if one is due.
     pub(super) fn probe(&mut self) {
         match &mut self.doubt {
             Some(doubt) if self.phase == Phase::Draining && !doubt.is_probed && !doubt.is_over() => {
@@ -80,12 +81,12 @@ impl Rig<'_> {
         }
     }
 
-    /// Whether it is still to be found out if the server is there.
+    /// Whether the server has failed and has not been found gone or alive yet.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.doubt.is_some_and(|doubt| !doubt.is_over())
     }
 
-    /// What has become of the server, if it has turned out to be gone. It is noted, too.
+    /// Describes the end of a server that has turned out to be gone, and adds it to the notes.
     pub(super) fn gone(&mut self) -> Option<String> {
         let doubt = self.doubt.filter(Doubt::is_over)?;
         let reason = match doubt.failure {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// `1234567` → `1,234,567`
+/// Groups digits: `1234567` → `1,234,567`.
 pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -15,7 +15,7 @@ pub(super) fn thousands(number: u64) -> String {
     text
 }
 
-/// A latency: `87.3 µs`, `1.25 ms`, `2.50 s`.
+/// Formats a latency: `87.3 µs`, `1.25 ms`, `2.50 s`.
 pub(super) fn latency(time: Duration) -> String {
     let nanos = time.as_nanos() as f64;
     match nanos {
@@ -25,7 +25,7 @@ pub(super) fn latency(time: Duration) -> String {
     }
 }
 
-/// An amount of bytes: `512 bytes`, `1.25 MB` (powers of 1000, as networks and disks are told).
+/// Formats a number of bytes: `512 bytes`, `1.25 MB` (powers of 1000, as is usual for networks and disks).
 pub(super) fn amount(bytes: u64) -> String {
     let number = bytes as f64;
     match bytes {
@@ -36,7 +36,7 @@ pub(super) fn amount(bytes: u64) -> String {
     }
 }
 
-/// Three digits, or all before the point.
+/// Formats three significant digits, or all digits before the point if there are more.
 pub(super) fn three_digits(number: f64) -> String {
     match number {
         _ if number >= 99.95 => format!("{number:.0}"),

@@ -1,19 +1,19 @@
-//! How long things took, to three digits and in bounded memory: HdrHistogram, of durations.
+//! A histogram of durations, to three digits and in bounded memory (HdrHistogram).
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram as Counts;
 
-/// The longest that is told apart, in nanoseconds: 73 minutes. Whatever is longer counts as this long.
+/// The longest duration that is told apart, in nanoseconds: 73 minutes. A longer one counts as this long.
 const LONGEST: u64 = (1 << 42) - 1;
-/// Every value is told to within one thousandth of itself.
+/// Significant digits of every value: it is off by one thousandth at most.
 const DIGITS: u8 = 3;
 
 /// Counts of durations.
 #[derive(Clone, Debug)]
 pub(super) struct Histogram {
     counts: Counts<u64>,
-    /// Counts tell it to three digits only, as everything else.
+    /// The exact maximum. The counts know it, like every value, to three digits only.
     longest: u64,
 }
 
@@ -30,7 +30,7 @@ impl Histogram {
         self.longest = self.longest.max(nanos);
     }
 
-    /// Counts what another has counted, too.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Histogram) {
         self.counts.add(&other.counts).expect("the same bounds");
         self.longest = self.longest.max(other.longest);
@@ -41,7 +41,7 @@ impl Histogram {
         self.counts.len()
     }
 
-    /// The time within which this share of the values lies (0 to 1). Without values it is zero.
+    /// Returns the time within which this share of the values lies (0 to 1). Without values it is zero.
     pub fn quantile(&self, share: f64) -> Duration {
         // Shares that a reader knows as decimals are none in binary: without the small step back 0.999 of 1000 could be
         // the 1000th. And of none at all the least value would be told by the lower end of its bucket.
@@ -61,7 +61,7 @@ mod tests {
 
     const SHARES: [f64; 8] = [0.0, 0.25, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
 
-    /// Against the sorted values themselves: never less, and at most a thousandth more.
+    /// Compares with the sorted values themselves: a quantile is never less, and at most a thousandth more.
     fn check(values: &[u64]) {
         let mut histogram = Histogram::new();
         values.iter().for_each(|nanos| histogram.record(Duration::from_nanos(*nanos)));

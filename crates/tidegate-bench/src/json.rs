@@ -1,4 +1,4 @@
-//! The result as programs read it (RFC 8259). What is not known is null.
+//! The result for programs, as JSON (RFC 8259). A figure that is unknown is null.
 
 use serde_json::{Map, Value, json};
 
@@ -7,13 +7,13 @@ use super::options::Load;
 use super::result::{QUANTILES, Side, micros};
 use super::rig::Measurement;
 
-/// One server.
+/// The result for one server.
 pub(super) fn single(side: &Side, load: &Load) -> String {
     let round = side.rounds.first().map(|round| measurement(side, round, load));
     format!("{}\n", json!(round))
 }
 
-/// Two servers.
+/// The result for two servers that were compared.
 pub(super) fn both(first: &Side, second: &Side, load: &Load) -> String {
     let side =
         |side: &Side| -> Value { side.rounds.iter().map(|round| measurement(side, round, load)).collect() };
@@ -102,7 +102,7 @@ fn server(side: &Side, round: &Measurement, load: &Load) -> Value {
     })
 }
 
-/// To the thousandth: what is finer was not measured. What is no number is null.
+/// Rounds to the thousandth, since nothing finer was measured. A value that is not a number becomes null.
 fn rounded(number: f64) -> Value {
     json!((number * 1e3).round() / 1e3)
 }

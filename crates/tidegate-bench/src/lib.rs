@@ -63,20 +63,20 @@ use self::result::Side;
 use self::rig::Rig;
 use self::target::Target;
 
-/// Whether what was asked for makes sense.
+/// Checks that the options make sense together.
 ///
 /// # Errors
-/// A sentence about what does not.
+/// Returns a sentence about the option that makes no sense.
 pub fn check(options: &BenchOptions) -> Result<(), String> {
     Plan::of(options).map(drop)
 }
 
-/// Measures, and prints the result. `make_room_for` is asked for as many connections as are wanted, and says how many
-/// the system allows.
+/// Measures, and prints the result. `make_room_for` is called with the number of connections wanted, and
+/// returns how many the system allows.
 ///
 /// # Errors
-/// A sentence about what was in the way, or about a server that was gone before the end; what was measured
-/// until then is printed all the same.
+/// Returns a sentence when nothing could be measured, or when a server was gone before the end. In the second
+/// case the figures up to then are printed all the same.
 pub fn run(options: &BenchOptions, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
     let mut plan = Plan::of(options)?;
     fit_descriptors(&mut plan.load, make_room_for)?;
@@ -126,7 +126,7 @@ impl Contender {
     /// One round.
     ///
     /// # Errors
-    /// A sentence about why nothing could be measured, or about a server that was gone at the end.
+    /// Returns a sentence when nothing could be measured, or when the server was gone at the end.
     fn measure(&mut self, load: &Load, interrupted: &AtomicBool, progress: &Progress) -> Result<(), String> {
         let server = self.side.process.as_ref().ok();
         let rig = Rig::new(load, &self.request, self.address, interrupted, progress, server);
@@ -139,8 +139,8 @@ impl Contender {
     }
 }
 
-/// All rounds, in turns; and a sentence about the first that failed. It is the last, but who comes second in it
-/// still has its turn.
+/// Runs all rounds in turns, and returns a sentence about the first that failed, if one did. That round is
+/// the last, but the second server still has its turn in it.
 // In line, it would make the program a kilobyte longer.
 #[inline(never)]
 fn measure(
@@ -171,7 +171,7 @@ fn measure(
     failed
 }
 
-/// Raises the limit of descriptors; the idle connections are the first that there is no room for.
+/// Raises the limit of descriptors. If it does not suffice, idle connections are left out first.
 fn fit_descriptors(load: &mut Load, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
     let wanted = load.total();
     let missing = wanted - make_room_for(wanted).min(wanted);
@@ -182,7 +182,7 @@ fn fit_descriptors(load: &mut Load, make_room_for: impl FnOnce(usize) -> usize) 
     Ok(())
 }
 
-/// From now on Ctrl-C ends measuring, and a second one the process.
+/// Lets the first Ctrl-C end the measurement, and a second one the process.
 fn heed_interruption() -> io::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

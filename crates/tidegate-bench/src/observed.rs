@@ -1,30 +1,32 @@
-//! The server from outside: which processes listen on a port of this machine, the CPU time that they
-//! have used, and the memory that they hold. Read from `/proc`, so only on Linux.
+//! Observes the server from outside: the processes that listen on a port of this machine, the CPU time that
+//! they have used, and the memory that they hold. All of it is read from `/proc`, so this works on Linux
+//! only.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-/// Of a tick of `/proc/PID/stat`: a hundredth of a second wherever Linux runs (USER_HZ).
+/// The length of a tick in `/proc/PID/stat`: a hundredth of a second wherever Linux runs (USER_HZ).
 const TICK: Duration = Duration::from_millis(10);
-/// Where in `/proc/PID/stat`, behind the name in parentheses, user time, system time and pages are.
+/// The place of the user time in `/proc/PID/stat`, counted after the name in parentheses; system time and
+/// pages follow below.
 const UTIME: usize = 11;
 const STIME: usize = 12;
-/// In `/proc/net/tcp`: a socket that listens.
+/// The state of a listening socket in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
 
-/// Processes that share a listening socket: one, or a supervisor and its workers.
+/// The processes that share a listening socket: one, or a supervisor and its workers.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     pids: Vec<u32>,
     name: String,
 }
 
-/// Processes at one moment.
+/// Figures of the processes at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Observed {
-    /// User and system time since they began.
+    /// User and system time since the processes began.
     pub cpu: Duration,
     /// Resident memory, in bytes.
     pub resident: u64,
@@ -37,10 +39,10 @@ impl Observed {
 }
 
 impl Process {
-    /// The processes that listen at an address.
+    /// Finds the processes that listen at an address.
     ///
     /// # Errors
-    /// A sentence about why they cannot be found.
+    /// Returns a sentence about why they cannot be found.
     pub fn listening_at(address: SocketAddr) -> Result<Process, String> {
         if !Path::new("/proc/self/stat").exists() {
             return Err("not known: this system has no /proc".to_string());
@@ -64,7 +66,7 @@ impl Process {
         Ok(Process { name: name.trim_end().to_string(), pids })
     }
 
-    /// Who it is, for people.
+    /// Describes the processes for people.
     pub fn describe(&self) -> String {
         let pids: Vec<_> = self.pids.iter().map(ToString::to_string).collect();
         match &pids[..] {
@@ -77,7 +79,7 @@ impl Process {
         &self.pids
     }
 
-    /// Their CPU time and memory together; none if one of them is gone.
+    /// Sums up CPU time and memory of all processes; none if one of them is gone.
     pub fn observe(&self) -> Option<Observed> {
         let each = self.pids.iter().map(|pid| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -91,7 +93,7 @@ impl Process {
     }
 }
 
-/// From `/proc/PID/stat`. The name in it may have blanks and parentheses of its own.
+/// Reads the CPU time from `/proc/PID/stat`. The name in it may contain blanks and parentheses of its own.
 fn cpu_of(stat: &str) -> Option<Duration> {
     let (_, rest) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
@@ -99,20 +101,21 @@ fn cpu_of(stat: &str) -> Option<Duration> {
     Some(TICK * ticks)
 }
 
-/// From `/proc/PID/status`: `VmRSS:      6120 kB`.
+/// Reads the resident memory from `/proc/PID/status`: `VmRSS: 6120 kB`.
 fn resident_of(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// The inodes of sockets that take connections to an address.
+/// Finds the inodes of the sockets that listen at an address.
 fn listening_inodes(address: SocketAddr) -> Vec<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
     let lines = tables.iter().flat_map(|table| table.lines().skip(1));
     lines.filter_map(|line| inode_of(line, address)).collect()
 }
 
-/// `0: 0100007F:1F90 00000000:0000 0A … INODE …`, if it listens at the address or at all.
+/// Reads the inode from a line `0: 0100007F:1F90 00000000:0000 0A … INODE …`, if its socket listens at the
+/// address or at all.
 fn inode_of(line: &str, address: SocketAddr) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (ip, port) = words.get(1)?.split_once(':')?;
@@ -124,7 +127,7 @@ fn inode_of(line: &str, address: SocketAddr) -> Option<String> {
     words.get(9).map(|inode| format!("socket:[{inode}]"))
 }
 
-/// As `/proc/net/tcp` writes it: words of four bytes, each in the order of this machine.
+/// Writes an address as `/proc/net/tcp` does: in words of four bytes, each in the order of this machine.
 fn in_hex(ip: IpAddr) -> String {
     let octets = match ip {
         IpAddr::V4(ip) => ip.octets().to_vec(),

@@ -1,5 +1,4 @@
-//! What can be said behind `tidegate bench`, and the [`Plan`] that it comes to: nothing in a plan is
-//! senseless.
+//! The options of `tidegate bench`, and the [`Plan`] that they amount to once they are checked.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,18 +10,19 @@ use super::request::Request;
 use super::target::Target;
 use crate::units::{Rate, Size, Span};
 
-/// Turns of a comparison: an odd number has a middle, and five make one bad one harmless.
+/// Turns of each server in a comparison. 5: an odd number has a middle, and one bad turn among five does no
+/// harm.
 const ROUNDS: usize = 5;
 /// Longest content of a request: it is kept in memory, once for each request of a pipeline.
 const BODY_BYTES_MAX: u64 = 256 << 20;
 
-/// What to measure, and how.
+/// The options of `tidegate bench`.
 #[derive(Args, Debug)]
 pub struct BenchOptions {
-    /// What to ask for: http://HOST[:PORT]/PATH
+    /// The URL to request: http://HOST[:PORT]/PATH
     #[arg(value_name = "URL")]
     url: String,
-    /// Connections that ask
+    /// Connections that send requests
     #[arg(long, short, value_name = "COUNT", default_value = "64")]
     connections: usize,
     /// Further connections that make one request each and then stay silent
@@ -31,7 +31,7 @@ pub struct BenchOptions {
     /// How long to measure
     #[arg(long, short, value_name = "TIME", default_value = "10s")]
     duration: Span,
-    /// How long to ask before it is measured
+    /// How long to send requests before measuring begins
     #[arg(long, value_name = "TIME", default_value = "1s")]
     warm_up: Span,
     /// Requests a second, each due at its own time, whatever became of those before (open loop)
@@ -41,7 +41,7 @@ pub struct BenchOptions {
     /// again as soon as it is answered (closed loop).
     #[arg(long, short, value_name = "REQUESTS")]
     rate: Option<Rate>,
-    /// Requests under way on a connection at a time
+    /// Requests in flight on a connection at a time
     #[arg(long, value_name = "COUNT", default_value = "1")]
     pipeline: usize,
     /// One request a connection
@@ -53,10 +53,10 @@ pub struct BenchOptions {
     /// The method [default: GET, or POST if there is content]
     #[arg(long, short, value_name = "METHOD")]
     method: Option<String>,
-    /// Content of the requests: a file, or @64k for so many bytes
+    /// Content of the requests: a file, or @SIZE (as in @64k) for that many bytes
     #[arg(long, value_name = "FILE|@SIZE")]
     body: Option<String>,
-    /// Further connections that ask, too, but read 10 KiB a second
+    /// Further connections that send requests but read the answers at 10 KiB a second
     #[arg(long, value_name = "COUNT", default_value = "0")]
     slow_readers: usize,
     /// Further connections that send a head, ten bytes a second
@@ -79,7 +79,7 @@ pub struct BenchOptions {
     rounds: Option<usize>,
 }
 
-/// What to do, checked.
+/// A measurement to be made, with all options checked.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub target: Target,
@@ -93,7 +93,7 @@ pub(super) struct Plan {
     content: Vec<u8>,
 }
 
-/// How to load a server.
+/// The load to put on a server.
 #[derive(Clone, Debug)]
 pub(super) struct Load {
     pub connections: usize,
@@ -110,15 +110,17 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// All connections together.
+    /// The number of all connections together.
     pub fn total(&self) -> usize {
         [self.connections, self.idle, self.slow_readers, self.drip].into_iter().fold(0, usize::saturating_add)
     }
 }
 
 impl Plan {
+    /// Turns options into a plan.
+    ///
     /// # Errors
-    /// A sentence about what makes no sense.
+    /// Returns a sentence about the option that makes no sense.
     pub fn of(options: &BenchOptions) -> Result<Plan, String> {
         let load = Load {
             connections: options.connections,
@@ -159,7 +161,7 @@ impl Plan {
         })
     }
 
-    /// What goes to a server, as bytes.
+    /// Encodes the request that goes to a server.
     pub fn request(&self, target: &Target) -> Request {
         Request::encode(target, &self.method, &self.fields, &self.content, &self.load)
     }
@@ -184,7 +186,7 @@ fn check_load(load: &Load) -> Result<(), String> {
     }
 }
 
-/// `Name: value`, and not one that the rig itself must say.
+/// Checks that a field reads `Name: value`, and is not one that the rig itself must send.
 fn check_field(field: &str) -> Result<(), String> {
     let refuse = |why: &str| Err(format!("--header {field:?}: {why}"));
     let Some((name, value)) = field.split_once(':') else {
@@ -200,7 +202,7 @@ fn check_field(field: &str) -> Result<(), String> {
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether a byte belongs to a token (RFC 9110 §5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

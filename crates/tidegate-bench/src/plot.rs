@@ -1,4 +1,4 @@
-//! A picture of latencies: which share of the requests was answered within which time (SVG).
+//! Draws latencies as SVG: the share of the requests that was answered within each time.
 //!
 //! Both axes are logarithmic, to the right with one nine more for each step, so that the few slow
 //! requests have as much room as the many fast ones.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::figures::latency;
 use super::histogram::Histogram;
 
-/// Of the picture and of the field within it.
+/// The size of the picture, and of the plot area within it.
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 500.0;
 const LEFT: f64 = 86.0;
@@ -18,9 +18,9 @@ const TOP: f64 = 84.0;
 const BOTTOM: f64 = 430.0;
 /// Points of a curve.
 const POINTS: u32 = 400;
-/// At most so many nines are drawn.
+/// The most nines that the axis shows.
 const NINES_MAX: f64 = 6.0;
-/// Two colours that differ for everybody, in print, too.
+/// Two colours that everybody can tell apart, in print, too.
 const COLOURS: [&str; 2] = ["#0b6e99", "#d9480f"];
 
 /// A curve and its name.
@@ -58,9 +58,9 @@ pub(super) fn draw(curves: &[Curve], subtitle: &str) -> String {
     svg + "</svg>\n"
 }
 
-/// What the axes span.
+/// The ranges that the axes cover.
 struct Field {
-    /// Nines at the right edge.
+    /// The number of nines at the right edge.
     nines: f64,
     /// Nanoseconds at the bottom and at the top, as powers of ten.
     bottom: f64,
@@ -142,7 +142,7 @@ impl Field {
     }
 }
 
-/// `99.9 %` for three nines.
+/// Names a share: `99.9 %` for three nines.
 fn share_name(nines: u32) -> String {
     match nines {
         0 => "0 %".to_string(),
@@ -152,7 +152,7 @@ fn share_name(nines: u32) -> String {
     }
 }
 
-/// 1, 2 and 5 times each power of ten, in nanoseconds.
+/// Yields 1, 2 and 5 times each power of ten, in nanoseconds.
 fn steps() -> impl Iterator<Item = u64> {
     (2..14).flat_map(|power| [1, 2, 5].map(|factor| factor * 10_u64.pow(power)))
 }
@@ -165,7 +165,7 @@ fn step_above(power: f64) -> f64 {
     steps().map(|nanos| (nanos as f64).log10()).find(|step| *step >= power).unwrap_or(power)
 }
 
-/// Steps in a span; only powers of ten where more would be a ladder.
+/// Returns the steps within a range, and only the powers of ten where all steps would be too many.
 fn times_between(bottom: f64, top: f64) -> Vec<(f64, Duration)> {
     let is_wide = top - bottom > 4.0;
     let all = steps().map(|nanos| ((nanos as f64).log10(), Duration::from_nanos(nanos)));
@@ -173,7 +173,7 @@ fn times_between(bottom: f64, top: f64) -> Vec<(f64, Duration)> {
     within.filter(|(power, _)| !is_wide || power.fract() < 1e-9).collect()
 }
 
-/// `10 µs`: a round time needs no digits behind the point.
+/// Formats a time on the axis, `10 µs`: a round time needs no digits after the point.
 fn axis_time(time: Duration) -> String {
     let text = latency(time);
     match text.split_once(' ') {

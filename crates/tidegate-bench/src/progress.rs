@@ -1,5 +1,4 @@
-//! One line on a terminal that tells how far a measurement is. Where stderr is no terminal there is
-//! none.
+//! One line on a terminal that shows how far a measurement is. If stderr is no terminal there is none.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -9,14 +8,14 @@ use super::rig::{Phase, Rig};
 
 /// Characters of the bar.
 const BAR_WIDTH: usize = 30;
-/// To the beginning of the line, and nothing behind what is there.
+/// Moves the cursor to the beginning of the line, and clears the line.
 const CLEAR: &str = "\r\x1b[K";
 
-/// The line.
+/// The line of progress.
 #[derive(Debug)]
 pub(super) struct Progress {
     is_shown: bool,
-    /// Which measurement it is, if there are several: stands before the bar.
+    /// The name of the measurement, shown before the bar if there are several.
     pub label: String,
 }
 
@@ -41,7 +40,7 @@ impl Progress {
 }
 
 impl Rig<'_> {
-    /// Tells how far it is.
+    /// Shows how far the measurement is.
     pub(super) fn show(&self) {
         let now = Instant::now();
         let left = self.phase_until.saturating_duration_since(now);

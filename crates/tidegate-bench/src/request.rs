@@ -1,14 +1,14 @@
-//! What every connection sends, over and over: encoded once, and shared by all.
+//! The request that every connection sends, over and over: encoded once, and shared by all.
 
 use super::options::Load;
 use super::target::Target;
 
-/// The request, as often in a row as it can be under way on one connection, so that a pipeline
-/// leaves in one write and no connection has a buffer of its own.
+/// The request, repeated as often as it can be in flight on one connection, so that a pipeline leaves in one
+/// write and no connection needs a buffer of its own.
 #[derive(Debug)]
 pub(super) struct Request {
     bytes: Vec<u8>,
-    /// Of one request.
+    /// The length of one request, in bytes.
     length: usize,
     /// Whether the answers have no content.
     pub is_head: bool,
@@ -36,12 +36,12 @@ impl Request {
         Request { bytes: one.repeat(load.pipeline), length: one.len(), is_head: method == "HEAD" }
     }
 
-    /// Bytes of one request.
+    /// The length of one request, in bytes.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// What comes next of so many bytes that are owed, in one piece.
+    /// Returns the next bytes to write in one piece, when `owed` bytes are left.
     pub fn next(&self, owed: usize) -> &[u8] {
         let start = (self.length - owed % self.length) % self.length;
         &self.bytes[start..self.bytes.len().min(start + owed)]

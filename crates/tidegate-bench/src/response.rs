@@ -1,4 +1,4 @@
-//! Responses as a load rig reads them: what status, and where the end is (RFC 9112 §6.3).
+//! Reads responses as a load rig needs them: the status, and where the end is (RFC 9112 §6.3).
 //!
 //! Bytes in, responses out, in pieces of any size; no socket, no clock, and no content is kept. It
 //! is a reader of its own on purpose: one that shared its parser with the server would not notice
@@ -6,12 +6,12 @@
 
 use super::chunked::Chunked;
 
-/// Longest head: beyond it a peer sends no response. As much as common clients take.
+/// Longest head that counts as a response, in bytes. 64 KiB: as common clients accept.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most field lines in a head.
 const FIELDS_MAX: usize = 128;
 
-/// What makes bytes no response.
+/// The reason why bytes are not a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed(pub &'static str);
 
@@ -19,16 +19,16 @@ pub(super) struct Malformed(pub &'static str);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Response {
     pub status: u16,
-    /// The connection has no other behind it.
+    /// Whether the connection carries no further response.
     pub is_last: bool,
 }
 
-/// What comes next.
+/// The part of a response that comes next.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
     /// A head, or the rest of one.
     Head,
-    /// So many bytes of content.
+    /// This many bytes of content.
     Length(u64),
     /// Chunked content.
     Chunked(Chunked),
@@ -52,8 +52,8 @@ impl ResponseReader {
         ResponseReader { expected: Expected::Head, partial: Vec::new(), current }
     }
 
-    /// Takes bytes up to the end of a response, to that of an interim one, or all: how many, and the
-    /// response if it is complete.
+    /// Consumes bytes up to the end of a response (with `to_head` also of an interim one), or all of them.
+    /// Returns their number, and the response if it is complete.
     pub fn receive(&mut self, bytes: &[u8], to_head: bool) -> Result<(usize, Option<Response>), Malformed> {
         match &mut self.expected {
             Expected::Head => self.receive_head(bytes, to_head),
@@ -71,7 +71,7 @@ impl ResponseReader {
         }
     }
 
-    /// The end of the connection: it completes a response whose content goes up to it.
+    /// Ends the connection, which completes a response whose content goes up to that.
     pub fn end(&mut self) -> Option<Response> {
         matches!(self.expected, Expected::UntilEnd).then(|| self.complete())
     }
@@ -110,7 +110,7 @@ impl ResponseReader {
         Ok((bytes.len(), None))
     }
 
-    /// A head, if it is whole: its length, and its response if that has no content.
+    /// Parses a head if it is whole. Returns its length, and its response if that has no content.
     fn parse(&mut self, bytes: &[u8], to_head: bool) -> Result<Option<(usize, Option<Response>)>, Malformed> {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut head = httparse::Response::new(&mut fields);
@@ -138,7 +138,7 @@ impl ResponseReader {
     }
 }
 
-/// What fields say about the end of content and connection.
+/// The facts that decide where content and connection end, as fields tell them.
 struct Facts {
     is_chunked: bool,
     length: Option<u64>,
@@ -180,8 +180,8 @@ impl Facts {
 mod tests {
     use super::*;
 
-    /// All statuses that a reader finds in bytes that come in pieces of this size, `-` behind those
-    /// that are the last; `end` for what the end of the connection completes.
+    /// Reads bytes in pieces of this size, and tells the statuses found: `-` after those that are the last,
+    /// and `end` for what the end of the connection completes.
     fn read(bytes: &[u8], piece: usize, to_head: bool) -> Result<String, Malformed> {
         let (mut reader, mut found) = (ResponseReader::new(), String::new());
         for mut piece in bytes.chunks(piece) {

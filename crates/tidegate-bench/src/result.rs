@@ -1,4 +1,4 @@
-//! What was measured of a server, and the figures that follow from it.
+//! The measurements of one server, and the figures that follow from them.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::options::Load;
 use super::rig::Measurement;
 use super::target::Target;
 
-/// The shares whose latencies are told, with their names for people and for programs.
+/// The quantiles that are reported, with their names for people and for programs.
 pub(super) const QUANTILES: [(f64, &str, &str); 5] = [
     (0.5, "p50", "p50"),
     (0.9, "p90", "p90"),
@@ -17,14 +17,14 @@ pub(super) const QUANTILES: [(f64, &str, &str); 5] = [
     (0.9999, "p99.99", "p99_99"),
 ];
 
-/// One server, and what its rounds have come to.
+/// One server, and the results of its rounds.
 #[derive(Debug)]
 pub(super) struct Side {
     pub target: Target,
-    /// Its processes, or why they are not known.
+    /// The server's processes, or why they are unknown.
     pub process: Result<Process, String>,
     pub rounds: Vec<Measurement>,
-    /// Whether it was gone in the end, or before the last of its rounds could begin.
+    /// Whether the server was gone at the end, or before its last round could begin.
     pub is_gone: bool,
 }
 
@@ -49,7 +49,7 @@ impl Measurement {
         (self.answered_in_time > 0).then(|| micros / self.answered_in_time as f64)
     }
 
-    /// The share of one core that the server has used; more than 1 with several.
+    /// The share of one core that the server has used; more than 1 if it used several.
     pub fn server_share(&self) -> Option<f64> {
         let (start, end) = self.measured()?;
         (!self.time.is_zero()).then(|| end.cpu_since(&start).as_secs_f64() / self.time.as_secs_f64())
@@ -64,8 +64,8 @@ impl Measurement {
         self.server.map(|[before, with_idle, _, end]| [before.resident, with_idle.resident, end.resident])
     }
 
-    /// What an idle connection costs the server's process. What the system's own memory for sockets
-    /// is, is not in it.
+    /// The memory that an idle connection costs the server's process. Memory of the kernel for sockets is not
+    /// included.
     pub fn bytes_per_idle(&self, load: &Load) -> Option<f64> {
         let [before, with_idle, _] = self.resident()?;
         (load.idle > 0 && self.idle_held > 0)

@@ -30,54 +30,56 @@ use super::request::Request;
 use super::schedule::Schedule;
 use super::tally::Tally;
 
-/// Events taken from the system at a time.
+/// Events that are taken from the system at a time.
 const EVENTS_PER_TURN: usize = 256;
-/// Read at a time, for all connections.
+/// Bytes that are read at a time, into one buffer for all connections.
 const SCRATCH_BYTES: usize = 64 * 1024;
-/// How often those are served who have no event: slow readers, those that drip, timeouts, progress.
+/// The interval at which connections without events are served: slow readers, those that drip, timeouts,
+/// progress.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a closed loop waits for its last answers, and an open one sends what it is late with.
+/// How long a closed loop waits for its last answers, and an open one goes on sending requests that are late.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How long the server is waited for to end a connection that it has said it would. 50 ms: more than one takes that
-/// does, and a server that does not would be measured by our patience.
+/// How long the server may take to end a connection that it has announced to end. 50 ms: more than a server
+/// that does so takes; one that does not would be measured by our patience.
 pub(super) const END_PATIENCE: Duration = Duration::from_millis(50);
 
 const ALARM: Token = Token(usize::MAX);
 
-/// What happens now.
+/// The phase of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(super) enum Phase {
-    /// Connections are opened.
+    /// The rig opens connections.
     Connecting,
-    /// Requests are sent, and not measured.
+    /// The rig sends requests, and does not measure.
     WarmingUp,
-    /// Requests are sent, and measured.
+    /// The rig sends requests, and measures.
     Measuring,
-    /// The last answers are waited for; and if there was none lately, whether there is ever one again.
+    /// The rig waits for the last answers, and if none came lately, finds out whether one will ever come.
     Draining,
-    /// Over.
+    /// The measurement is over.
     Done,
 }
 
-/// What came of it.
+/// The result of one measurement.
 #[derive(Clone, Debug)]
 pub(super) struct Measurement {
     pub tally: Tally,
-    /// How long was measured.
+    /// The length of the measured time.
     pub time: Duration,
-    /// Answers at the end of the measured time, which its CPU time was for.
+    /// Answers up to the end of the measured time; its CPU time is divided by these.
     pub answered_in_time: u64,
-    /// Connections of each kind that were held at the end.
+    /// Connections of each kind that were open at the end.
     pub active_held: usize,
     pub idle_held: usize,
     pub slow_held: usize,
     pub drip_held: usize,
-    /// The server: before the first connection, with all idle ones, as measuring began, and at its end.
+    /// The server's processes before the first connection, with all idle ones, as measuring began, and at its
+    /// end.
     pub server: Option<[Observed; 4]>,
-    /// The share of the measured time in which the rig had something to do.
+    /// The share of the measured time in which the rig was busy.
     pub own_busy: f64,
-    /// What has become of the server, if it was gone at the end.
+    /// A sentence about the server, if it was gone at the end.
     pub gone: Option<String>,
 }
 
@@ -92,21 +94,21 @@ pub(super) struct Rig<'r> {
     pub(super) poll: Poll,
     pub(super) alarm: Alarm,
     pub(super) clients: Slab<Client>,
-    /// Connections that are to be opened.
+    /// Connections that are yet to be opened.
     pub(super) to_open: VecDeque<Role>,
-    /// Connections that are being opened.
+    /// The number of connections that are being opened.
     pub(super) opening: usize,
-    /// Connections whose end is waited for, since when, the longest first.
+    /// Connections that wait for their peer to close, with the time since when, the longest first.
     pub(super) ending: VecDeque<(Instant, usize)>,
-    /// Connections that will be opened again.
+    /// Connections that will be opened again later.
     pub(super) resting: VecDeque<(Instant, Role)>,
-    /// Connections that could ask, the longest free first.
+    /// Connections that could send a request, the longest free first.
     pub(super) free: VecDeque<usize>,
-    /// Of `--close`: how many connections more may be opened, each for one request.
+    /// With `--close`: how many more connections may be opened, each for one request.
     pub(super) spare: usize,
     /// Connections with more to read than a turn takes.
     pub(super) more: Vec<usize>,
-    /// Requests that a peer closed before without having begun them: they are due since then.
+    /// Due times of requests whose connection was closed before the peer had begun them.
     pub(super) again: VecDeque<Instant>,
     pub(super) has_connected: bool,
     pub(super) schedule: Schedule,
@@ -114,26 +116,28 @@ pub(super) struct Rig<'r> {
     pub(super) phase_until: Instant,
     pub(super) next_tick: Instant,
     pub(super) tally: Tally,
-    /// Whether the server is still there, after a failure.
+    /// The doubt whether the server is still there, after a failure.
     pub(super) doubt: Option<Doubt>,
     pub(super) observations: Observations,
     pub(super) scratch: Vec<u8>,
     pub(super) answers: Vec<Answer>,
 }
 
-/// What is looked at between the phases.
+/// The server's figures between the phases.
 #[derive(Default)]
 pub(super) struct Observations {
     server: Vec<Observed>,
-    /// While it is measured, waiting for events.
+    /// The time spent waiting for events while measuring.
     waited: Duration,
     answered_in_time: u64,
     time: Duration,
 }
 
 impl<'r> Rig<'r> {
+    /// Prepares a measurement.
+    ///
     /// # Errors
-    /// What the system says.
+    /// Returns the error of the system when it grants no poll or no timer.
     pub fn new(
         load: &'r Load,
         request: &'r Request,
@@ -181,7 +185,8 @@ impl<'r> Rig<'r> {
     /// Measures.
     ///
     /// # Errors
-    /// A sentence about why there is nothing to measure: nobody listens, or the system refuses.
+    /// Returns a sentence when there is nothing to measure: nobody listens, or the system refuses
+    /// connections.
     pub fn run(mut self) -> Result<Measurement, String> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.observe();
@@ -207,8 +212,8 @@ impl<'r> Rig<'r> {
         Ok(self.finish())
     }
 
-    /// Waits for events. What it takes tells whether the rig keeps up: one that is preempted by the
-    /// server uses little CPU, and has no time to wait either.
+    /// Waits for events. The time that this takes tells whether the rig keeps up: a rig that the server
+    /// preempts uses little CPU, and does not wait either.
     fn wait(&mut self, events: &mut Events, patience: Duration) -> io::Result<()> {
         let start = Instant::now();
         let waited = self.poll.poll(events, Some(patience));
@@ -236,7 +241,7 @@ impl<'r> Rig<'r> {
         }
     }
 
-    /// Whether requests are handed out.
+    /// Whether requests are handed out now.
     pub(super) fn is_sending(&self, now: Instant) -> bool {
         match self.phase {
             Phase::WarmingUp | Phase::Measuring => true,
@@ -246,7 +251,7 @@ impl<'r> Rig<'r> {
         }
     }
 
-    /// Goes on to the next phase if this one is over.
+    /// Begins the next phase if this one is over.
     fn advance(&mut self, now: Instant) {
         let is_interrupted = self.interrupted.load(Ordering::Relaxed);
         let is_over = now >= self.phase_until || (is_interrupted && self.phase < Phase::Draining);
@@ -292,12 +297,13 @@ impl<'r> Rig<'r> {
             && !self.clients.iter().any(|(_, client)| waits(client))
     }
 
-    /// While the last answers are waited for: until when a closed loop does, and an open one still sends.
+    /// The time until which a closed loop waits for its last answers, and an open one still sends.
     fn last_call(&self) -> Instant {
         self.phase_until - self.load.timeout
     }
 
-    /// Whether nothing is owed any more to those who are measured, and the server is there or gone.
+    /// Whether the measured connections wait for no answer any more, and the server is known to be there or
+    /// gone.
     fn is_drained(&self, now: Instant) -> bool {
         let is_owed = |client: &Client| client.role == Role::Active && !client.in_flight.is_empty();
         let is_all_sent = self.again.is_empty() && self.schedule.next_due().is_none();
@@ -308,7 +314,7 @@ impl<'r> Rig<'r> {
         !is_patient || !self.clients.iter().any(|(_, client)| is_owed(client))
     }
 
-    /// Looks at the server's process.
+    /// Takes the figures of the server's processes.
     fn observe(&mut self) {
         self.observations.server.extend(self.server.and_then(Process::observe));
     }

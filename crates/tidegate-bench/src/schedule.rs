@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 /// Hands out requests.
 #[derive(Debug)]
 pub(super) enum Schedule {
-    /// Whoever can ask, asks.
+    /// Every connection that can send a request does so at once.
     Closed,
     /// Request `next` is due `next` periods after the start.
     Open { start: Instant, rate: f64, next: u64, until: Instant },
 }
 
 impl Schedule {
-    /// Requests from now on, at this rate or without one, up to a time.
+    /// Begins a schedule now, at this rate or without one, up to a time.
     pub fn new(rate: Option<f64>, start: Instant, until: Instant) -> Schedule {
         match rate {
             None => Schedule::Closed,
@@ -20,7 +20,7 @@ impl Schedule {
         }
     }
 
-    /// When the next request is due, if it is known beforehand and there is one.
+    /// Returns when the next request is due, if that is known beforehand and there is one.
     pub fn next_due(&self) -> Option<Instant> {
         match *self {
             Schedule::Closed => None,
@@ -46,7 +46,7 @@ impl Schedule {
         }
     }
 
-    /// Nothing that comes later is due any more.
+    /// Ends the schedule: no later request becomes due.
     pub fn end(&mut self, now: Instant) {
         if let Schedule::Open { until, .. } = self {
             *until = now.min(*until);

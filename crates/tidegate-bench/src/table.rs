@@ -1,4 +1,4 @@
-//! The result as people read it.
+//! The result for people, as a table.
 
 use std::fmt::Write;
 
@@ -8,12 +8,12 @@ use super::options::Load;
 use super::result::{QUANTILES, Side};
 use super::rig::Measurement;
 
-/// Names stand in a column of this width.
+/// The width of the column of names, in characters.
 const NAME_WIDTH: usize = 14;
-/// From this share of the time on, the rig may be what limits the result.
+/// The share of busy time from which on the rig itself may limit the result.
 const BUSY: f64 = 0.9;
 
-/// One server.
+/// The result for one server.
 pub(super) fn single(side: &Side, load: &Load) -> String {
     let mut text = format!("{}\n{}\n\n", side.target, describe(load));
     for round in &side.rounds {
@@ -22,7 +22,7 @@ pub(super) fn single(side: &Side, load: &Load) -> String {
     text
 }
 
-/// Two servers: each with its rounds, and how they compare.
+/// The result for two servers: each with its rounds, and how they compare.
 pub(super) fn both(first: &Side, second: &Side, load: &Load) -> String {
     let rounds = first.rounds.len().min(second.rounds.len());
     let mut text = format!(

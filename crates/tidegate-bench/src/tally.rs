@@ -1,4 +1,4 @@
-//! What is counted, and when it counts.
+//! Counts answers and errors, and decides when they count.
 //!
 //! In a closed loop an answer counts if it comes within the measured time; in an open loop a request
 //! counts if it was *due* within it, whenever its answer comes: what a slow server owes at the end is
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::histogram::Histogram;
 
-/// What went wrong, by kind.
+/// Errors, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Errors {
     /// Connections that could not be made.
@@ -19,7 +19,7 @@ pub(super) struct Errors {
     pub timeout: u64,
     /// Answers with a status of 400 or more.
     pub status: u64,
-    /// Answers that were none.
+    /// Answers that were not valid responses.
     pub malformed: u64,
 }
 
@@ -43,22 +43,22 @@ impl Errors {
 /// Counts of one measurement.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
-    /// Of answers; of requests that were given up or never sent, how long they had waited.
+    /// The latencies of answers, and for requests that were given up or never sent, how long they had waited.
     pub latency: Histogram,
     /// Requests that were answered.
     pub answered: u64,
-    /// Requests that were due and never sent: no connection was free.
+    /// Requests that were due and never sent, because no connection was free.
     pub unsent: u64,
     pub errors: Errors,
     /// Bytes received.
     pub received: u64,
     /// Requests sent by connections of every kind, at any time.
     pub sent_in_all: u64,
-    /// Answers to them.
+    /// Answers to all of these requests.
     pub answered_in_all: u64,
     /// Answers to connections that read slowly, and to those that drip.
     pub answered_slowly: u64,
-    /// What the system would not allow, or a peer has sent instead of an answer: each once.
+    /// Notes on what the system refused, and on malformed answers: each once.
     pub notes: Vec<String>,
     is_open_loop: bool,
     from: Option<Instant>,
@@ -83,34 +83,34 @@ impl Tally {
         }
     }
 
-    /// The measured time begins, and will end at `until`.
+    /// Begins the measured time, which will end at `until`.
     pub fn begin(&mut self, now: Instant, until: Instant) {
         (self.from, self.until) = (Some(now), Some(until));
     }
 
-    /// The measured time ends.
+    /// Ends the measured time.
     pub fn end(&mut self, now: Instant) {
         self.until = self.until.map(|until| until.min(now));
     }
 
-    /// How long was measured so far.
+    /// Returns how long has been measured so far.
     pub fn time(&self, now: Instant) -> Duration {
         let Some(from) = self.from else { return Duration::ZERO };
         self.until.map_or(now, |until| until.min(now)).saturating_duration_since(from)
     }
 
-    /// Whether a request that was due then counts if something becomes of it now.
+    /// Whether a request that was due then counts if it is answered or given up now.
     pub fn counts(&self, due: Instant, now: Instant) -> bool {
         let decisive = if self.is_open_loop { due } else { now };
         self.from.is_some_and(|from| from <= decisive) && self.until.is_some_and(|until| decisive < until)
     }
 
-    /// Whether what happens now, and belongs to no request, counts.
+    /// Whether an event counts that happens now and belongs to no request.
     pub fn is_measuring(&self, now: Instant) -> bool {
         self.from.is_some() && self.until.is_some_and(|until| now < until)
     }
 
-    /// An answer has come.
+    /// Counts an answer.
     pub fn answer(&mut self, due: Instant, status: u16, now: Instant) {
         if self.counts(due, now) {
             self.answered += 1;
@@ -119,7 +119,7 @@ impl Tally {
         }
     }
 
-    /// A request was given up.
+    /// Counts a request that was given up.
     pub fn give_up(&mut self, due: Instant, now: Instant) {
         if self.counts(due, now) {
             self.errors.timeout += 1;
@@ -127,7 +127,7 @@ impl Tally {
         }
     }
 
-    /// A request was due, and nobody could send it.
+    /// Counts a request that was due and that no connection could send.
     pub fn leave_unsent(&mut self, due: Instant, now: Instant) {
         if self.counts(due, now) {
             self.unsent += 1;
@@ -135,7 +135,7 @@ impl Tally {
         }
     }
 
-    /// Says something once.
+    /// Adds a note, unless it is there already.
     pub fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);

@@ -1,4 +1,4 @@
-//! What is to be asked: a URL (RFC 9110 §4.2.1), taken apart and looked up.
+//! The URL to request (RFC 9110 §4.2.1), taken apart and resolved.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -10,20 +10,22 @@ const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 /// A URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// As it was given.
+    /// The URL as it was given.
     url: String,
-    /// Without the brackets of an IPv6 address.
+    /// The host, without the brackets of an IPv6 address.
     host: String,
     port: u16,
-    /// What goes into Host.
+    /// The value of the Host field.
     pub authority: String,
     /// Path and query, as they go into the request line.
     pub path: String,
 }
 
 impl Target {
+    /// Takes a URL apart.
+    ///
     /// # Errors
-    /// A sentence about what cannot be asked.
+    /// Returns a sentence when the rig cannot request this URL.
     pub fn parse(url: &str) -> Result<Target, String> {
         let refuse = |why: &str| Err(format!("{url:?}: {why}"));
         let rest = match url.split_once("://") {
@@ -55,10 +57,10 @@ impl Target {
         })
     }
 
-    /// The address that connections go to: the first that accepts one, if there are several.
+    /// Returns the address to connect to: the first that accepts a connection, if the host has several.
     ///
     /// # Errors
-    /// A sentence about a host that is unknown.
+    /// Returns a sentence when the host is unknown.
     pub fn resolve(&self) -> Result<SocketAddr, String> {
         let unknown = |error| format!("the host {:?} cannot be found: {error}", self.host);
         let found: Vec<_> = (&*self.host, self.port).to_socket_addrs().map_err(unknown)?.collect();
@@ -75,7 +77,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// `[::1]:80` → `::1` and 80.
+/// Splits host and port: `[::1]:80` → `::1` and 80.
 fn split_authority(authority: &str) -> Option<(&str, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,

@@ -1,4 +1,4 @@
-//! What happens to the connections of a rig: they are opened, asked through, read, lost and opened
+//! The life of the rig's connections: they are opened, send requests, read answers, are lost and opened
 //! again.
 
 use std::io::{self, ErrorKind};
@@ -12,15 +12,15 @@ use super::doubt::Failure;
 use super::rig::{END_PATIENCE, Phase, Rig};
 use super::schedule::Schedule;
 
-/// Reads in a turn, so that no endless answer keeps the others waiting: a megabyte.
+/// Reads in one turn: a megabyte, so that an endless answer does not keep the others waiting.
 const READS_PER_TURN: usize = 16;
-/// As much at a time as there is room for.
+/// A read that may fill all of the buffer.
 const ALL_OF_SCRATCH: usize = usize::MAX;
-/// What a slow reader reads in a tick, ten times a second: 10 KiB a second, as over a very bad line.
+/// Bytes that a slow reader reads in a tick, ten times a second: 10 KiB a second, as over a very bad line.
 const SLOW_READ_BYTES: usize = 1024;
 /// Connections that are being opened at a time: half of the shortest queue that servers listen with.
 const OPENING_MAX: usize = 64;
-/// How long a connection that was refused or broken is not opened again.
+/// How long the rig waits before it opens a refused or broken connection again.
 const REST: Duration = Duration::from_millis(50);
 
 impl Rig<'_> {
@@ -60,7 +60,7 @@ impl Rig<'_> {
         }
     }
 
-    /// A connection could not be made. If none ever was, there is nothing to measure.
+    /// Notes a connection that could not be made. If none ever was, there is nothing to measure.
     fn refused(
         &mut self,
         role: Role,
@@ -93,7 +93,7 @@ impl Rig<'_> {
         Ok(())
     }
 
-    /// One event, which is a hint.
+    /// Handles one event, which is a hint.
     pub(super) fn event(&mut self, event: &Event) -> Result<(), String> {
         let key = event.token().0;
         let Some(client) = self.clients.get_mut(key) else { return Ok(()) };
@@ -135,7 +135,7 @@ impl Rig<'_> {
         self.refused(client.role, client.in_flight.front().copied(), error, Instant::now())
     }
 
-    /// One request on a connection that is not measured.
+    /// Sends one request on a connection that is not measured.
     fn ask_beside(&mut self, key: usize, now: Instant) {
         let client = &mut self.clients[key];
         client.ask(now, now, self.request);
@@ -145,7 +145,7 @@ impl Rig<'_> {
         }
     }
 
-    /// Reads what has come for a connection.
+    /// Reads the answers to a connection.
     pub(super) fn read(&mut self, key: usize, to_end: bool) {
         // A remainder may be that of a connection whose place has another one by now.
         let reads = |client: &Client| client.role != Role::SlowReader && client.life != Life::Connecting;
@@ -190,7 +190,7 @@ impl Rig<'_> {
         }
     }
 
-    /// What a connection does after it has read.
+    /// Continues a connection after a read.
     fn go_on(&mut self, key: usize, now: Instant) {
         let client = &mut self.clients[key];
         let is_over = client.role == Role::Active && self.load.closes && client.in_flight.is_empty();
@@ -211,7 +211,8 @@ impl Rig<'_> {
         }
     }
 
-    /// Ends the connections that the server has not: else they would be waited for instead of measured.
+    /// Closes connections that the server was to close and has not, so that they are not waited for instead
+    /// of measured.
     pub(super) fn end_what_does_not_end(&mut self, now: Instant) {
         while let Some((since, key)) = self.ending.front().copied() {
             if since + END_PATIENCE > now {
@@ -265,7 +266,7 @@ impl Rig<'_> {
         self.again.pop_front().or_else(|| self.schedule.take(now))
     }
 
-    /// Whether there is something to send by now.
+    /// Whether a request is due now.
     pub(super) fn has_request(&self, now: Instant) -> bool {
         let is_due = match self.schedule {
             Schedule::Closed => true,
@@ -274,7 +275,7 @@ impl Rig<'_> {
         self.is_sending(now) && (is_due || !self.again.is_empty())
     }
 
-    /// Hands out what is due to those that are free.
+    /// Hands out due requests to free connections.
     pub(super) fn dispatch(&mut self) -> Result<(), String> {
         let now = Instant::now();
         while self.has_request(now) {
@@ -295,7 +296,7 @@ impl Rig<'_> {
         Ok(())
     }
 
-    /// A connection is gone.
+    /// Handles the loss of a connection.
     fn lose(&mut self, key: usize, outcome: Outcome, now: Instant) {
         let client = self.clients.remove(key);
         let is_failure = outcome != Outcome::Ended;
@@ -331,7 +332,8 @@ impl Rig<'_> {
         }
     }
 
-    /// What has no event: those that are slow on purpose, and those that nothing comes from.
+    /// Serves connections that have no events: those that are slow on purpose, and those that receive
+    /// nothing.
     pub(super) fn tick(&mut self, now: Instant) -> Result<(), String> {
         while self.resting.front().is_some_and(|(until, _)| *until <= now) {
             match self.resting.pop_front() {
@@ -361,7 +363,7 @@ impl Rig<'_> {
         Ok(())
     }
 
-    /// A connection has been waited for long enough.
+    /// Gives up a connection whose answer has taken too long.
     fn time_out(&mut self, key: usize, now: Instant) -> Result<(), String> {
         if self.clients[key].life == Life::Connecting {
             return self.unestablished(key, &ErrorKind::TimedOut.into());

@@ -1,23 +1,23 @@
-//! Sizes and times as people tell them: `64k`, `1MiB`, `500ms`, `1m`.
+//! Sizes and times in the notation of people: `64k`, `1MiB`, `500ms`, `1m`.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How sizes are read: all units are powers of 1024.
+/// The grammar of sizes: all units are powers of 1024.
 const SIZES: parse_size::Config = parse_size::Config::new().with_binary();
 
 const TOO_MUCH: &str = "that is more than can be counted";
 
-/// A number of bytes, told with a binary unit.
+/// A number of bytes, written with a binary unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(u64);
 
-/// From the longest, so that the first that divides a size is its unit.
+/// Units from the largest, so that the first that divides a size is its unit.
 const SIZE_UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 impl Size {
-    /// So many bytes.
+    /// Makes a size of a number of bytes.
     pub fn from_bytes(bytes: u64) -> Size {
         Size(bytes)
     }
@@ -27,7 +27,7 @@ impl Size {
         self.0
     }
 
-    /// As a length in memory: what is beyond the address space is all of it.
+    /// The size as a length in memory; one beyond the address space is all of it.
     pub fn in_memory(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -45,7 +45,7 @@ impl FromStr for Size {
     }
 }
 
-/// Exactly, and as it can be read again.
+/// Prints the exact size, in a form that can be parsed again.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |&&(_, bytes): &&(&str, u64)| self.0 >= bytes && self.0.is_multiple_of(bytes);
@@ -56,17 +56,17 @@ impl fmt::Display for Size {
     }
 }
 
-/// A length of time, told with a unit; without one it is in seconds.
+/// A duration, written with a unit; without one it is in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(Duration);
 
 impl Span {
-    /// A length of time as a span.
+    /// Makes a span of a duration.
     pub fn from_time(time: Duration) -> Span {
         Span(time)
     }
 
-    /// The length of time.
+    /// The duration.
     pub fn time(self) -> Duration {
         self.0
     }
@@ -75,7 +75,7 @@ impl Span {
 impl FromStr for Span {
     type Err = &'static str;
 
-    /// To the millisecond: what is finer is refused, so that nothing but zero comes to zero.
+    /// Parses to the millisecond. Anything finer is refused, so that only zero becomes zero.
     fn from_str(text: &str) -> Result<Span, &'static str> {
         let unit = if text.ends_with(|last: char| last.is_ascii_digit()) { "s" } else { "" };
         // A capital M is a minute, not a month.
@@ -89,7 +89,7 @@ impl FromStr for Span {
     }
 }
 
-/// As it can be read again.
+/// Prints a form that can be parsed again.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
@@ -102,8 +102,8 @@ pub(crate) struct Rate {
     thousandths: u64,
 }
 
-/// How rates are read: as sizes without a unit, of which one is a thousand thousandths. (As `f64` is read they would make
-/// the program 20 kB larger.)
+/// The grammar of rates: as for sizes without a unit, of which one is a thousand thousandths. (`f64`'s own
+/// parser would make the program 20 kB larger.)
 const RATES: parse_size::Config = parse_size::Config::new().with_default_factor(1_000);
 
 impl Rate {

@@ -1,4 +1,5 @@
-//! The program `tidegate`. All of it is in the package `tidegate-program`, so that the Python package has it, too.
+//! The program `tidegate`. All of it is in the package `tidegate-program`, so that the
+//! Python package can use it, too.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Writes all that the operator reads on stderr: the program's own sentences, the log, and panics.
+//! Writes to stderr all that the operator reads: the program's own sentences, the log, and panics.
 //!
 //! Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving, nor to
 //! wait. So all of it goes through one [`LineQueue`], in the order in which it was said.
@@ -15,7 +15,8 @@ use log::LevelFilter;
 use tidegate::access_log::{END_PATIENCE, LineQueue};
 use tidegate::message::Calendar;
 
-/// The way to stderr, of the process that has made it: one that is forked has none of its parent's threads.
+/// The way to stderr. It belongs to the process that made it: a forked child has none of its parent's
+/// threads.
 struct Console {
     process: u32,
     lines: Arc<LineQueue>,
@@ -23,12 +24,12 @@ struct Console {
 
 static CONSOLE: Mutex<Option<Console>> = Mutex::new(None);
 
-/// Says one sentence to the operator, whatever the level of the log.
+/// Prints one sentence to the operator, whatever the level of the log.
 pub fn say(sentence: &str) {
     print((one_line(sentence) + "\n").as_bytes());
 }
 
-/// Waits until everything is written that was said, or for a second: to be called before the process ends.
+/// Waits until everything is written, but no longer than a second. Call it before the process ends.
 pub fn finish() {
     let lines = match &*CONSOLE.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(console) if console.process == process::id() => console.lines.clone(),
@@ -37,8 +38,8 @@ pub fn finish() {
     lines.finish(END_PATIENCE);
 }
 
-/// Makes stderr the place where the log goes: `2026-01-31T12:00:00.000Z WARN what happened`. Where
-/// there is a logger already, it stays: a process has one, and may come here twice.
+/// Makes stderr the destination of the log: `2026-01-31T12:00:00.000Z WARN what happened`. A logger that was
+/// set before stays: a process has one, and may come here twice.
 pub fn log_to_stderr(level: LevelFilter) {
     let installed = env_logger::Builder::new()
         .filter_level(level)
@@ -51,7 +52,7 @@ pub fn log_to_stderr(level: LevelFilter) {
     }
 }
 
-/// Stderr as the target of the log.
+/// The log's implementation that writes to stderr.
 struct Stderr;
 
 impl Write for Stderr {
@@ -65,7 +66,7 @@ impl Write for Stderr {
     }
 }
 
-/// Leaves whole lines to the thread that writes to stderr.
+/// Hands whole lines to the thread that writes to stderr.
 pub fn print(line: &[u8]) {
     match lines() {
         Ok(lines) => lines.append(line),
@@ -90,7 +91,7 @@ fn lines() -> io::Result<Arc<LineQueue>> {
     }
 }
 
-/// Says what the standard library would, without waiting for the reader as that does.
+/// Prints what the standard library's hook would, but does not wait for the reader.
 fn say_panic(panic: &PanicHookInfo<'_>) {
     let mut text = format!(
         "thread {:?} {}\n",
@@ -108,7 +109,7 @@ fn log_line(level: log::Level, message: &str) -> String {
     format!("{} {level} {}", timestamp(SystemTime::now()), one_line(message))
 }
 
-/// RFC 3339, in UTC, to the millisecond.
+/// Formats a time as RFC 3339, in UTC, to the millisecond.
 fn timestamp(time: SystemTime) -> String {
     let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let Calendar { year, month, day, hour, minute, second, .. } = Calendar::from_unix(since_1970.as_secs());
@@ -116,8 +117,8 @@ fn timestamp(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// The text without anything that could end a line, or steer a terminal: some of it may have come
-/// from a client.
+/// Returns the text without characters that end a line or steer a terminal: some of it may have come from a
+/// client.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,14 +1,15 @@
-//! How many connections the system lets a process have: one file descriptor each.
+//! Raises the limit of connections that the system sets a process: each takes one file descriptor.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::console::say;
 
-/// Left for what is no connection: listeners, the poll, the log, temporary files, served files.
+/// Descriptors that are left for other things than connections: listeners, the poll, the log, temporary
+/// files, served files.
 const SPARE: u64 = 32;
 
-/// Raises the soft limit of descriptors as far as an ordinary process may, and says how many of
-/// `wanted` connections there is room for. If that is fewer, the operator gets to know.
+/// Raises the soft limit of descriptors as far as an ordinary process may. Returns how many of `wanted`
+/// connections there is room for; if that is fewer, it warns the operator.
 pub fn make_room_for(wanted: usize) -> usize {
     let allowed = raise();
     let possible = room(wanted, allowed);
@@ -22,7 +23,7 @@ pub fn make_room_for(wanted: usize) -> usize {
     possible
 }
 
-/// The soft limit that holds from now on; none if there is none.
+/// Raises the soft limit, and returns what holds from now on; none if descriptors are unlimited.
 fn raise() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {

@@ -1,4 +1,4 @@
-//! The environment: options that are said as variables.
+//! Reads options from environment variables.
 //!
 //! | variable | is |
 //! |---|---|
@@ -17,20 +17,20 @@ use clap::{Arg, Command};
 
 use tidegate::ListenAddress;
 
-/// What other programs call an option.
+/// Variables by which other programs name an option.
 const BY_CONVENTION: [(&str, &str); 2] =
     [("workers", "WEB_CONCURRENCY"), ("forwarded-allow-ips", "FORWARDED_ALLOW_IPS")];
 
-/// How variables are looked up.
+/// The function that looks a variable up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// A variable of the process, unless it is empty.
+/// Reads a variable of the process, unless it is empty.
 pub(super) fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The command with every option that is said as a variable. Where to listen is not among them: it is
-/// said on two sides of a command, and a variable must not count twice.
+/// Adds to the command every option that a variable gives. The addresses are not among them: they may stand
+/// on either side of a command, and a variable must not count twice.
 pub(super) fn with_variables(command: Command, lookup: Lookup<'_>) -> Command {
     command.mut_args(|arg| match first_variable(&arg, lookup) {
         Some(name) if arg.get_id() != "listen" => arg.env(name).hide_env(true),
@@ -38,7 +38,7 @@ pub(super) fn with_variables(command: Command, lookup: Lookup<'_>) -> Command {
     })
 }
 
-/// The name of the variable that an option is said as, if there is one.
+/// Finds the variable that gives an option, if there is one.
 fn first_variable(arg: &Arg, lookup: Lookup<'_>) -> Option<String> {
     let long = arg.get_long()?;
     let aliases = arg.get_visible_aliases().unwrap_or_default();
@@ -48,15 +48,15 @@ fn first_variable(arg: &Arg, lookup: Lookup<'_>) -> Option<String> {
     names.find(|name| lookup(name).is_some())
 }
 
-/// `idle-timeout` → `TIDEGATE_IDLE_TIMEOUT`
+/// Names the variable of an option: `idle-timeout` → `TIDEGATE_IDLE_TIMEOUT`.
 fn own_variable(option: &str) -> String {
     format!("TIDEGATE_{}", option.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// Where to listen, if the command line does not say it.
+/// Returns the addresses to listen on, for a command line that has none.
 ///
 /// # Errors
-/// A sentence about the variable that makes no sense.
+/// Returns a sentence when a variable makes no sense.
 pub(super) fn addresses(lookup: Lookup<'_>) -> Result<Vec<ListenAddress>, String> {
     for name in ["TIDEGATE_LISTEN", "TIDEGATE_BIND"] {
         if let Some(list) = text_of(name, lookup)? {

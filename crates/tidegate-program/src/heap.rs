@@ -25,8 +25,9 @@ mod glibc {
     pub const M_ARENA_MAX: c_int = -8;
 }
 
-/// Lets glibc keep what is free, up to what it would learn to keep by itself in a program that frees large pieces: those
-/// of up to 32 MiB, and 64 MiB at the end of the heap (mallopt(3)). To be called before there is much in it.
+/// Lets glibc keep free memory, up to what it would learn to keep by itself in a program that frees large
+/// pieces: those of up to 32 MiB, and 64 MiB at the end of the heap (mallopt(3)). Call it before there is
+/// much in the heap.
 pub fn keep_what_is_free() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -36,8 +37,8 @@ pub fn keep_what_is_free() {
     }
 }
 
-/// Lets all threads share one heap. By default each thread of a pool gets one of its own, whose end keeps up to 64 MiB for
-/// ever: `malloc_trim` shortens the first heap only. To be called before the threads begin.
+/// Lets all threads share one heap. By default each thread of a pool gets one of its own, whose end keeps up
+/// to 64 MiB for ever: `malloc_trim` shortens the first heap only. Call it before the threads begin.
 pub fn share_one_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     glibc::mallopt(glibc::M_ARENA_MAX, 1);

@@ -1,4 +1,4 @@
-//! The program `tidegate`: from the command line to a server at work.
+//! The program `tidegate`: from the command line to a running server.
 //!
 //! It is a library for those who embed the program as a whole: the package `tidegate-cli`, which is no more than its `main`,
 //! and the Python package, which has further options ([`Extension`]). It promises nothing to others: what it does is in the package `tidegate`.
@@ -45,17 +45,17 @@ use tidegate::{ListenAddress, Server};
 use self::options::{AccessLogFormat, Command};
 use self::signals::ShutdownSignals;
 
-/// The name of the access log, in what is said of it.
+/// The name of the access log in messages.
 pub const ACCESS_LOG: &str = "the access log";
 
-/// Exit status: served, and shut down.
+/// Exit status of a program that has served and was shut down.
 pub const EXIT_DONE: u8 = 0;
-/// Exit status: the system would not have it.
+/// Exit status when the system refuses something.
 pub const EXIT_FAILED: u8 = 1;
-/// Exit status: the command line makes no sense.
+/// Exit status when the command line makes no sense.
 pub const EXIT_USAGE: u8 = 2;
 
-/// The whole program: what the process was started with, to its exit status.
+/// Runs the whole program: from the arguments of the process to its exit status.
 pub fn main() -> ExitCode {
     let status = match parse::<NoExtension>(env::args_os()) {
         Ok((options, _)) => run(&options),
@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Does what the command line asks for, and returns the exit status. What an extension asks for is its own affair.
+/// Carries out the command line, and returns the exit status. The options of an extension are its own affair.
 pub fn run(options: &Options) -> u8 {
     options.start_log();
     let _finish = FinishLog;
@@ -82,7 +82,7 @@ pub fn run(options: &Options) -> u8 {
     }
 }
 
-/// Writes what was said before the program ends, however it does.
+/// Flushes the log when the program ends, however that happens.
 struct FinishLog;
 
 impl Drop for FinishLog {
@@ -91,7 +91,7 @@ impl Drop for FinishLog {
     }
 }
 
-/// Serves a folder, or the welcome application, until shut down. An error is one sentence.
+/// Serves a folder or the welcome application until it is shut down. An error is one sentence.
 fn serve(options: &Options, folder: Option<&Path>) -> Result<(), String> {
     let what = match folder {
         None => "the welcome application".to_string(),
@@ -125,8 +125,8 @@ fn open_folder(folder: &Path) -> Result<StaticFiles, String> {
     StaticFiles::new(folder).map_err(|error| format!("cannot serve the folder {}: {error}", folder.display()))
 }
 
-/// Says that a folder can be entered, and not read. No reason not to serve it: some files are for those alone who
-/// know their names.
+/// Warns that a folder can be entered but not read. That is no reason not to serve it: some files are meant
+/// only for those who know their names.
 fn warn_of_no_listings(folder: &Path, files: &StaticFiles) {
     if let Err(error) = files.check_listing() {
         let folder = folder.display();
@@ -136,7 +136,7 @@ fn warn_of_no_listings(folder: &Path, files: &StaticFiles) {
     }
 }
 
-/// A server with these limits and the access log that was asked for, without an address yet.
+/// Makes a server with these limits and the access log of the options, without an address yet.
 fn server(options: &Options, limits: Limits) -> io::Result<Server> {
     keep_what_is_free();
     let server = Server::new().limits(limits).at_low_tide(give_back);
@@ -146,10 +146,10 @@ fn server(options: &Options, limits: Limits) -> io::Result<Server> {
     })
 }
 
-/// The log of `--access-log`.
+/// Makes the log of `--access-log`.
 ///
 /// # Errors
-/// Stdout is closed, or there can be no thread to write to it.
+/// Returns the error when stdout is closed, or when the system grants no thread to write to it.
 pub fn access_log(options: &Options) -> io::Result<Option<Box<dyn AccessLog + Send>>> {
     Ok(match options.access_log() {
         AccessLogFormat::Off => None,
@@ -158,10 +158,10 @@ pub fn access_log(options: &Options) -> io::Result<Option<Box<dyn AccessLog + Se
     })
 }
 
-/// Stdout for an access log. Not the one of the standard library, which keeps what it could not write.
+/// Opens stdout for an access log. The standard library's own would keep lines that it could not write.
 ///
 /// # Errors
-/// Stdout is closed, or there can be no thread to write to it.
+/// Returns the error when stdout is closed, or when the system grants no thread to write to it.
 pub fn stdout_lines() -> io::Result<LineQueue> {
     LineQueue::new(ACCESS_LOG, File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }

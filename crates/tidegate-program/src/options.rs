@@ -1,4 +1,4 @@
-//! The command line: what can be said on it, and what it comes to.
+//! The command line: its grammar, and the checked options that it amounts to.
 //!
 //! Every option stands before or after the command. [`parse`] reads and checks all of it; nothing is
 //! done here.
@@ -24,46 +24,46 @@ use super::EXIT_USAGE;
 use super::console::log_to_stderr;
 use super::environment::{self, Lookup};
 
-/// What can call Python applications.
+/// The hint where to find the package that serves Python applications.
 const PYTHON_PACKAGE: &str =
     "the tidegate of the Python package: \"pip install .\" in a copy of its source installs it";
 
 /// Most event loops. 1,024: more processors than a machine has.
 const REACTORS_MAX: usize = 1024;
 
-/// What was asked for, checked: nothing in it is senseless.
+/// The options of the program, checked: they make sense together.
 #[derive(Debug)]
 pub struct Options {
     command: Option<Command>,
-    settings: Settings,
+    settings: ServingOptions,
     addresses: Vec<ListenAddress>,
     limits: Limits,
 }
 
-/// What another program that is this one, too, has in its command line beside.
+/// The further options of a program that contains this one.
 pub trait Extension: Args + Debug {
-    /// What the program does, in its help.
+    /// The description of the program in its help.
     const ABOUT: &str;
-    /// What holds for all options, at the end of the help.
+    /// A remark at the end of the help that concerns all options.
     const AFTER_HELP: &str;
 
-    /// Whether these options make sense beside the others, and what the limits are with them.
+    /// Checks these options beside the others, and changes the limits as they say.
     ///
     /// # Errors
-    /// A sentence about what makes no sense.
+    /// Returns a sentence about the option that makes no sense.
     fn settle(&self, others: Others, limits: &mut Limits) -> Result<(), String>;
 }
 
-/// What else stands in a command line, for an [`Extension`].
+/// The rest of a command line, for an [`Extension`].
 #[derive(Clone, Copy, Debug)]
 pub struct Others {
-    /// Whether there is a command: something to serve, or to measure.
+    /// Whether the command line has a command: something to serve, or to measure.
     pub has_command: bool,
     /// Event loops.
     pub reactors: usize,
 }
 
-/// The program as it is.
+/// The program without an extension.
 #[derive(Args, Debug)]
 pub struct NoExtension {}
 
@@ -76,19 +76,19 @@ impl Extension for NoExtension {
     }
 }
 
-/// Reads a command line, and for what it does not say, the environment. The first argument is the
+/// Reads a command line, and the environment for options that it leaves out. The first argument is the
 /// program's name, and not looked at.
 ///
 /// # Errors
-/// Whatever leaves nothing to run: a wrong command line, but also `--help` and `--version`.
+/// Returns whatever leaves nothing to run: a wrong command line, but also `--help` and `--version`.
 pub fn parse<E: Extension>(arguments: impl IntoIterator<Item = OsString>) -> Result<(Options, E), Refusal> {
     parse_with(arguments, &environment::variable)
 }
 
-/// The same with variables that are looked up elsewhere.
+/// Reads a command line as [`parse`] does, with another source of variables.
 ///
 /// # Errors
-/// As [`parse`].
+/// Returns the same as [`parse`].
 pub fn parse_with<E: Extension>(
     arguments: impl IntoIterator<Item = OsString>,
     variables: Lookup<'_>,
@@ -104,7 +104,7 @@ pub fn parse_with<E: Extension>(
 
 /// The command line: what to serve and where, what an extension has beside, and how to serve it.
 fn command<E: Extension>(variables: Lookup<'_>) -> clap::Command {
-    let command = Settings::augment_args(E::augment_args(Arguments::command()));
+    let command = ServingOptions::augment_args(E::augment_args(Arguments::command()));
     let mut command =
         environment::with_variables(command.about(E::ABOUT).after_help(E::AFTER_HELP), variables);
     hide_from_bench(&mut command);
@@ -117,7 +117,7 @@ fn read(command: &mut clap::Command, arguments: Vec<OsString>) -> Result<ArgMatc
     matches.map_err(|error| Refusal(error.format(command)))
 }
 
-/// Refuses what was said, with the usage of the command that it was said to.
+/// Refuses an option, with the usage of the command that it was given to.
 fn refuse(command: &mut clap::Command, matches: &ArgMatches, reason: String) -> Refusal {
     let named = matches.subcommand_name().and_then(|name| command.find_subcommand_mut(name));
     if let Some(named) = named {
@@ -126,13 +126,13 @@ fn refuse(command: &mut clap::Command, matches: &ArgMatches, reason: String) -> 
     Refusal(command.error(ErrorKind::ValueValidation, reason))
 }
 
-/// The name of the command that serves nothing.
+/// The name of the only command that serves nothing.
 const BENCH: &str = "bench";
-/// The only option for all commands that it lets pass.
+/// The only option of serving that this command accepts.
 const OF_BOTH: &str = "log_level";
 
-/// Keeps the options of serving, which stand before or after every command, out of the help of the one
-/// that serves nothing.
+/// Hides the options of serving, which stand before or after every command, from the help of the one that
+/// serves nothing.
 fn hide_from_bench(command: &mut clap::Command) {
     // Until it is built, a command has none of those options.
     command.build();
@@ -144,7 +144,7 @@ fn hide_from_bench(command: &mut clap::Command) {
     }
 }
 
-/// Refuses what was said about serving to the command that serves nothing.
+/// Refuses options of serving that were given to the command that serves nothing.
 fn options_of_serving(command: &clap::Command, matches: &ArgMatches) -> Result<(), String> {
     let is_said = |id: &str| {
         let is_here = matches.try_contains_id(id).is_ok();
@@ -158,7 +158,7 @@ fn options_of_serving(command: &clap::Command, matches: &ArgMatches) -> Result<(
     }
 }
 
-/// Whoever names a Python application where there is no Python gets to know where there is.
+/// Adds a hint where Python applications are served, if the command line names one.
 fn with_hint(mut error: clap::Error) -> clap::Error {
     if error.kind() == ErrorKind::InvalidSubcommand {
         let hint = vec![StyledStr::from(format!("a Python application is served by {PYTHON_PACKAGE}"))];
@@ -168,7 +168,7 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
 }
 
 impl Options {
-    /// The options that these matches come to, once an extension has had its say.
+    /// Makes the options of these matches, after an extension has adjusted the limits.
     fn settled(
         command: &mut clap::Command,
         matches: &ArgMatches,
@@ -176,7 +176,7 @@ impl Options {
         settle: &mut dyn FnMut(Others, &mut Limits) -> Result<(), String>,
     ) -> Result<Options, Refusal> {
         let said = Arguments::from_arg_matches(matches)
-            .and_then(|arguments| Ok((arguments, Settings::from_arg_matches(matches)?)));
+            .and_then(|arguments| Ok((arguments, ServingOptions::from_arg_matches(matches)?)));
         let (arguments, settings) = said.map_err(|error| Refusal(error.format(command)))?;
         let of_serving = options_of_serving(command, matches);
         let mut refuse = |reason| refuse(command, matches, reason);
@@ -191,7 +191,7 @@ impl Options {
         Ok(Options { command: arguments.command, settings, addresses, limits })
     }
 
-    /// What to serve; none for the welcome application.
+    /// The command; none for the welcome application.
     pub(super) fn command(&self) -> Option<&Command> {
         self.command.as_ref()
     }
@@ -201,34 +201,34 @@ impl Options {
         self.command.is_some()
     }
 
-    /// How many event loops to run.
+    /// The number of event loops to run.
     pub(super) fn reactors(&self) -> usize {
         self.settings.reactors
     }
 
-    /// In which form to log exchanges on stdout.
+    /// The format of the access log on stdout.
     pub(super) fn access_log(&self) -> AccessLogFormat {
         self.settings.access_log
     }
 
-    /// Where to listen: at least one address.
+    /// The addresses to listen on: one at least.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
     }
 
-    /// The limits, whatever the system allows.
+    /// The limits as configured, whatever the system allows.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Makes stderr the place where the log goes, for the whole process; a second call does nothing.
+    /// Sends the log to stderr, for the whole process; a second call does nothing.
     pub fn start_log(&self) {
         log_to_stderr(self.settings.log_level.into());
     }
 }
 
-/// A text for whoever has typed the command line, instead of something to run: what is wrong with
-/// it, or the help or version that it asks for.
+/// A text for the person at the command line, printed instead of running: an error, or the help or version
+/// asked for.
 #[derive(Debug)]
 pub struct Refusal(clap::Error);
 
@@ -239,7 +239,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
-    /// Prints it on stderr, or what was asked for on stdout, and returns the exit status.
+    /// Prints an error on stderr, or help and version on stdout, and returns the exit status.
     pub fn print(&self) -> u8 {
         // Nobody may be left to read it.
         let _ = self.0.print();
@@ -247,7 +247,7 @@ impl Refusal {
     }
 }
 
-/// What holds for all options.
+/// A remark at the end of the help that concerns all options.
 const AFTER_HELP: &str = "\
 Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.
 Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; PORT is --listen :PORT. \
@@ -265,15 +265,15 @@ Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong com
     version
 )]
 struct Arguments {
-    /// What to serve.
+    /// The command to run.
     #[command(subcommand)]
     command: Option<Command>,
-    /// Where to serve it, as said before the command.
+    /// The addresses given before the command.
     #[command(flatten)]
     addresses: Addresses,
 }
 
-/// What to serve.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Serve the files of a folder
@@ -285,7 +285,7 @@ pub(super) enum Command {
         /// The folder
         #[arg(value_name = "DIR")]
         folder: PathBuf,
-        /// Where to serve it, as said after the command.
+        /// The addresses given after the command.
         #[command(flatten)]
         addresses: Addresses,
     },
@@ -297,8 +297,8 @@ pub(super) enum Command {
     Bench(Box<BenchOptions>),
 }
 
-/// Where to listen. Not a global option like the others: of those clap keeps one side of the
-/// command and drops the other, and no address is to be lost.
+/// The option for addresses. It is not global like the others: of a global option clap keeps one side of the
+/// command and drops the other, and no address must be lost.
 #[derive(Args, Debug)]
 pub(super) struct Addresses {
     /// Where to listen; may be repeated [default: 127.0.0.1:8000]
@@ -311,8 +311,8 @@ pub(super) struct Addresses {
 }
 
 impl Arguments {
-    /// Where to listen: what was said on either side of the command, else in the environment, else
-    /// the default.
+    /// Returns the addresses to listen on: those given on either side of the command, else in the
+    /// environment, else the default.
     fn addresses(&self, variables: Lookup<'_>) -> Result<Vec<ListenAddress>, String> {
         let mut addresses = self.addresses.listen.clone();
         if let Some(Command::Static { addresses: after, .. }) = &self.command {
@@ -328,12 +328,12 @@ impl Arguments {
     }
 }
 
-/// How to serve, whatever is served.
+/// The options of serving, whatever is served.
 #[derive(Args, Debug)]
 // The heading of those before does not hold for these.
 #[command(next_help_heading = Resettable::Reset)]
-struct Settings {
-    /// What to log on stderr
+struct ServingOptions {
+    /// Least severe messages to log on stderr
     #[arg(long, value_name = "LEVEL", global = true, default_value = "warn")]
     log_level: LogLevel,
 
@@ -361,7 +361,7 @@ fn parse_reactors(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("1 to {REACTORS_MAX}, or auto"))
 }
 
-/// What is worth a line in the log.
+/// The least severe messages that are logged.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogLevel {
     /// Nothing
@@ -391,7 +391,7 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// In which form exchanges are logged.
+/// The format of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum AccessLogFormat {
     /// Not at all
@@ -402,7 +402,7 @@ pub(super) enum AccessLogFormat {
     Json,
 }
 
-/// One option for each field of [`Limits`], in their order.
+/// One option for each field of [`Limits`], in the same order.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 struct LimitOptions {
@@ -468,7 +468,8 @@ struct LimitOptions {
     drain_timeout: Span,
 }
 
-/// The text of a default: as it would be said. (As a value it has its text made by code of its own.)
+/// Returns the text of a default as an operator would write it. (clap prints a value with code of its own,
+/// which would make the program larger.)
 fn size(limit: fn(&Limits) -> u64) -> String {
     Size::from_bytes(limit(&Limits::default())).to_string()
 }
@@ -481,7 +482,8 @@ fn count(limit: fn(&Limits) -> usize) -> String {
     limit(&Limits::default()).to_string()
 }
 
-/// `fields_max` → `--fields-max`: limits speak of their fields, an operator of options.
+/// Renames a field to its option, `fields_max` → `--fields-max`: limits speak of fields, an operator of
+/// options.
 fn in_words_of_the_command_line(reason: &str) -> String {
     let name = reason.split(' ').next().unwrap_or_default();
     let option = name.replace("_bytes", "").replace("output_high", "output_max").replace('_', "-");
@@ -489,10 +491,10 @@ fn in_words_of_the_command_line(reason: &str) -> String {
 }
 
 impl LimitOptions {
-    /// The limits that were asked for.
+    /// The limits of these options.
     ///
     /// # Errors
-    /// A sentence about the one that makes no sense.
+    /// Returns a sentence about the limit that makes no sense.
     fn to_limits(&self) -> Result<Limits, String> {
         let rate = u32::try_from(self.body_rate_min.bytes());
         let output_rate = u32::try_from(self.output_rate_min.bytes());

@@ -9,14 +9,14 @@ use tidegate::server::ServerHandle;
 
 use super::console::say;
 
-/// The two signals, caught and waiting to be heard.
+/// The two signals, caught and waiting to be handled.
 pub struct ShutdownSignals(Signals);
 
 impl ShutdownSignals {
-    /// From now on the signals no longer end the process by themselves.
+    /// Catches the signals, which from now on no longer end the process by themselves.
     ///
     /// # Errors
-    /// What the system says.
+    /// Returns the error of the system when it refuses a handler.
     pub fn install() -> io::Result<ShutdownSignals> {
         Signals::new([SIGINT, SIGTERM]).map(ShutdownSignals)
     }
@@ -24,7 +24,7 @@ impl ShutdownSignals {
     /// Passes the signals on to a server, for as long as the process lives.
     ///
     /// # Errors
-    /// There can be no thread to listen in.
+    /// Returns the error of the system when it grants no thread to wait in.
     pub fn forward_to(mut self, server: ServerHandle) -> io::Result<()> {
         let listen = move || {
             for (count, _signal) in self.0.forever().enumerate() {

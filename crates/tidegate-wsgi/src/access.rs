@@ -1,4 +1,4 @@
-//! The access log that was asked for: where it goes, and in which form.
+//! The access log of the Python package: its destination and its format.
 
 use std::io;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use tidegate::server::AccessLog;
 
 use super::options::PythonOptions;
 
-/// What `--access-logformat` can say.
+/// The values of `--access-logformat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogForm {
     /// `json`.
@@ -33,19 +33,19 @@ impl FromStr for LogForm {
     }
 }
 
-/// An access log, and how to let it open its file again.
+/// An access log, and the handle that reopens its file.
 #[derive(Default)]
 pub struct AskedLog {
-    /// None if nobody has asked for one.
+    /// The access log; none if it is off.
     pub log: Option<Box<dyn AccessLog + Send>>,
-    /// None if there is no file.
+    /// The handle that reopens the file; none if there is no file.
     pub reopen: Option<ReopenHandle>,
 }
 
-/// The access log for a server of these options.
+/// Makes the access log for a server of these options.
 ///
 /// # Errors
-/// A file that cannot be opened, in a sentence.
+/// Returns an error with a ready sentence when the file cannot be opened.
 pub fn access_log(options: &PythonOptions) -> io::Result<AskedLog> {
     let wsgi = &options.wsgi;
     let form = wsgi.access_logformat.clone();

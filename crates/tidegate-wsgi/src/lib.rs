@@ -1,4 +1,4 @@
-//! Python applications, served by tidegate in the process of their interpreter: WSGI (PEP 3333).
+//! Serves Python applications by tidegate in the process of their interpreter: WSGI (PEP 3333).
 //!
 //! | module | has |
 //! |---|---|
@@ -13,4 +13,4 @@ pub mod adapter;
 mod extension;
 mod options;
 
-pub use adapter::{Crew, Inline, Pool, Surroundings, TrustedProxies};
+pub use adapter::{Crew, Deployment, Inline, Pool, TrustedProxies};

@@ -1,7 +1,7 @@
-//! The part of the command line that concerns Python: which application, and how it is run.
+//! The options for Python: which application is served, and how it is run.
 //!
-//! The names are gunicorn's where the meaning is. All of it is only read and checked here; it is
-//! carried out by the Python package, which is the only one that can call an application.
+//! The names are gunicorn's if the meaning is. The options are only read and checked here; the Python
+//! package, which alone can call an application, carries them out.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,24 +22,24 @@ const THREADS_MAX: i64 = 1024;
 const WORKERS_MAX: i64 = 1024;
 /// Threads for an application: enough that one which waits for a database leaves others to answer.
 const THREADS_DEFAULT: u16 = 4;
-/// How long an application may take for an answer: as gunicorn.
+/// Longest time for an answer of the application: as gunicorn.
 const TIMEOUT_DEFAULT: &str = "30s";
-/// How long a generated answer may wait for its client to read, in all, while others need its thread: as long as
-/// it may take to be made.
+/// Longest time that a generated answer waits for its client to read, in all, while others need its thread:
+/// as long as it may take to be made.
 const READER_WAIT_MAX_DEFAULT: &str = TIMEOUT_DEFAULT;
-/// Whose `X-Forwarded-` fields are believed: a proxy on the same machine, as gunicorn.
+/// Peers whose `X-Forwarded-` fields are believed: a proxy on the same machine, as gunicorn.
 const FORWARDED_ALLOW_IPS_DEFAULT: &str = "127.0.0.1,::1";
 
 /// The command line of the Python package.
 #[derive(Debug)]
 pub struct PythonOptions {
-    /// What the program has as well.
+    /// The options of the program.
     pub program: Options,
-    /// What concerns Python.
+    /// The options for Python.
     pub wsgi: WsgiOptions,
 }
 
-/// How to run a Python application.
+/// The options for a Python application.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Python (WSGI)")]
 pub struct WsgiOptions {
@@ -87,13 +87,13 @@ pub struct WsgiOptions {
     /// Load the application before workers are started, which then share its memory
     #[arg(long, value_parser = FalseyValueParser::new())]
     pub preload: bool,
-    /// Whose X-Forwarded- fields to believe: addresses separated by commas, or * for everybody
+    /// Peers whose X-Forwarded- fields are believed: addresses separated by commas, or * for all
     #[arg(long, value_name = "LIST", default_value = FORWARDED_ALLOW_IPS_DEFAULT)]
     pub forwarded_allow_ips: TrustedProxies,
     /// Log every exchange to this file, or - for stdout
     #[arg(long, value_name = "FILE")]
     pub access_logfile: Option<String>,
-    /// In this form: json, combined, or a format with gunicorn's atoms, such as "%(h)s %(r)s %(s)s"
+    /// Format of that log: json, combined, or a format with gunicorn's atoms, such as "%(h)s %(r)s %(s)s"
     #[arg(long, value_name = "FORMAT")]
     pub access_logformat: Option<LogForm>,
     /// Longest field line that must be taken; it is the head as a whole that is limited

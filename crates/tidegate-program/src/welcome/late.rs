@@ -1,4 +1,4 @@
-//! An answer that is known two seconds later, while nobody else waits.
+//! An answer that comes two seconds later, while others are served.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use super::{page, page_head};
 
 const DELAY: Duration = Duration::from_secs(2);
 
-/// Answers when its moment has come.
+/// An answer that is due at a moment.
 pub struct LateAnswer {
     due: Moment,
 }
 
 impl LateAnswer {
-    /// An answer for a request that came now.
+    /// Makes an answer to a request that came now.
     pub fn new(now: Moment) -> LateAnswer {
         LateAnswer { due: now + DELAY }
     }
 
-    /// Promises itself to the client.
+    /// Leaves itself with the server, to be asked when it is due.
     pub fn wait(self, start_response: StartResponse<'_>) -> Body {
         start_response.later(Some(self.due), self)
     }

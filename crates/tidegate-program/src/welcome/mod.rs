@@ -1,4 +1,4 @@
-//! The welcome application: what the server is, shown by what it does.
+//! The welcome application: it shows by example what the server can do.
 //!
 //! | path | shows |
 //! |---|---|
@@ -26,7 +26,7 @@ use self::tide::Tide;
 const STYLE: &[u8] = include_bytes!("style.css");
 const ICON: &[u8] = include_bytes!("icon.svg");
 
-/// How much of an upload is read and shown. 1 KiB: enough to see the first fields of a form.
+/// The part of an upload that is read and shown, in bytes. 1 KiB: enough to see the first fields of a form.
 const BEGINNING_BYTES: u64 = 1024;
 
 /// The welcome application.
@@ -58,7 +58,7 @@ impl Gateway for Welcome {
         }
     }
 
-    /// Only `/upload` reads content.
+    /// Collects content for `/upload` only.
     fn admit(&self, environ: &Environ<'_>) -> Admission {
         match (&*environ.path_info(), environ.method()) {
             (b"/upload", Method::POST | Method::PUT) => Admission::Collect,
@@ -67,14 +67,14 @@ impl Gateway for Welcome {
     }
 }
 
-/// Shows what has arrived. However long it is, only its beginning is read, so nobody waits for that.
+/// Shows the upload. However long it is, only its beginning is read, so nobody waits for that.
 fn show_upload(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     let mut beginning = Vec::new();
     environ.content().take(BEGINNING_BYTES).read_to_end(&mut beginning)?;
     page_head(start_response, 200).send(page::upload_report(environ, &beginning))
 }
 
-/// Begins a page. It shows what this very request was, so nobody may keep it.
+/// Begins a page. It shows this very request, so nobody may keep it.
 fn page_head(start_response: StartResponse<'_>, code: u16) -> ResponseHead<'_> {
     page::FIELDS.iter().fold(start_response.status(code), |head, (name, value)| head.field(name, value))
 }

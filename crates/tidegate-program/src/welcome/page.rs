@@ -26,7 +26,7 @@ const HOME: &str = include_str!("home.html");
 const UPLOAD: &str = include_str!("upload.html");
 const BACK: &str = "<p><a href=\"/\">Back to the gate</a></p>\n";
 
-/// What the server is, what it knows of this request, and what there is to try.
+/// The front page: the server, this request, and the other pages to try.
 pub fn home(environ: &mut Environ<'_>) -> String {
     let content = match environ.content_length() {
         None => "none".to_string(),
@@ -41,12 +41,12 @@ pub fn home(environ: &mut Environ<'_>) -> String {
     whole("Welcome to tidegate", &fill(HOME, &[("gate", GATE), ("rows", &rows)]))
 }
 
-/// The form to be filled in.
+/// The form for an upload.
 pub fn upload_form() -> String {
     whole("An upload", &format!("{UPLOAD}{BACK}"))
 }
 
-/// What arrived: its type, its length, and how it begins.
+/// The report on an upload: its type, its length, and how it begins.
 pub fn upload_report(environ: &Environ<'_>, beginning: &[u8]) -> String {
     let bytes = environ.content_length().unwrap_or(0);
     let content_type = environ.get("CONTENT_TYPE").unwrap_or_default();
@@ -61,7 +61,7 @@ pub fn upload_report(environ: &Environ<'_>, beginning: &[u8]) -> String {
     whole("It arrived", &(main + BACK))
 }
 
-/// The answer that took its time.
+/// The page of the answer that came late.
 pub fn late(delay: Duration) -> String {
     let seconds = delay.as_secs();
     let main = format!(
@@ -79,7 +79,7 @@ pub fn tide_start() -> String {
            the page was not known when it began.</p>\n<ul class=\"tide\">\n"
 }
 
-/// One line of it.
+/// One line of the page that grows.
 pub fn tide_line(line: u32, lines: u32, elapsed: Duration) -> String {
     let (seconds, percent) = (elapsed.as_secs_f64(), line * 100 / lines);
     format!(
@@ -93,7 +93,7 @@ pub fn tide_end() -> String {
     format!("</ul>\n<p>High water.</p>\n{BACK}{END}")
 }
 
-/// Nothing at this path.
+/// The page for a path that leads nowhere.
 pub fn not_found(path: &[u8]) -> String {
     let path = Bytes(path);
     let main = format!(
@@ -103,7 +103,7 @@ pub fn not_found(path: &[u8]) -> String {
     whole("Not found", &main)
 }
 
-/// Something is at this path, but not for this method.
+/// The page for a path that has something, but not for this method.
 pub fn wrong_method(allowed: &str) -> String {
     let main = format!("<h1>Not this way</h1>\n<p>This path answers to {allowed} only.</p>\n{BACK}");
     whole("Method not allowed", &main)
@@ -140,7 +140,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
     filled + rest
 }
 
-/// A line of a table; the value is HTML.
+/// Appends a line to a table; the value is HTML.
 fn push_row(html: &mut String, name: &str, value: impl fmt::Display) {
     // Writing to a String does not fail.
     let _ = writeln!(html, "<tr><th scope=\"row\">{}</th><td>{value}</td></tr>", Escaped(name));

@@ -7,61 +7,61 @@ use tidegate::now::Moment;
 
 use super::page;
 
-/// From one line to the next: slow enough to be seen.
+/// Interval between two lines: slow enough to be seen.
 const INTERVAL: Duration = Duration::from_millis(300);
-/// Lines in all: three seconds.
+/// The number of lines: they take three seconds.
 const LINES: u32 = 10;
 
 /// The stream: the start of the page at once, then a line at each interval, then its end.
 pub struct Tide {
     lines: u32,
     next: Moment,
-    stage: Stage,
+    part: Part,
     piece: String,
 }
 
-/// What comes next.
-enum Stage {
+/// The part that comes next.
+enum Part {
     /// The page up to the first line.
     Start,
     /// A line, once its time has come.
     Line,
     /// The page from the last line on.
     Finish,
-    /// Nothing.
+    /// The stream has ended.
     End,
 }
 
 impl Tide {
-    /// A stream that begins now.
+    /// Begins the stream now.
     pub fn new(now: Moment) -> Tide {
-        Tide { lines: 0, next: now + INTERVAL, stage: Stage::Start, piece: String::new() }
+        Tide { lines: 0, next: now + INTERVAL, part: Part::Start, piece: String::new() }
     }
 }
 
 impl BodyStream for Tide {
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
-        match self.stage {
-            Stage::Start => {
-                self.stage = Stage::Line;
+        match self.part {
+            Part::Start => {
+                self.part = Part::Line;
                 self.piece = page::tide_start();
             }
-            Stage::Line if now < self.next => {
+            Part::Line if now < self.next => {
                 return Ok(Piece::Pending { until: Some(self.next) });
             }
-            Stage::Line => {
+            Part::Line => {
                 self.lines += 1;
                 self.next = self.next + INTERVAL;
                 self.piece = page::tide_line(self.lines, LINES, INTERVAL * self.lines);
                 if self.lines == LINES {
-                    self.stage = Stage::Finish;
+                    self.part = Part::Finish;
                 }
             }
-            Stage::Finish => {
-                self.stage = Stage::End;
+            Part::Finish => {
+                self.part = Part::End;
                 self.piece = page::tide_end();
             }
-            Stage::End => return Ok(Piece::End),
+            Part::End => return Ok(Piece::End),
         }
         Ok(Piece::Data(self.piece.as_bytes()))
     }
@@ -71,7 +71,7 @@ impl BodyStream for Tide {
 mod tests {
     use super::*;
 
-    /// What the stream gives when it is asked until it waits, at each interval.
+    /// Collects what the stream yields when it is asked at each interval until it waits.
     fn run(mut now: Moment) -> (String, u32) {
         let mut tide = Tide::new(now);
         let (mut page, mut waits) = (String::new(), 0);

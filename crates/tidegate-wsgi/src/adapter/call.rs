@@ -1,4 +1,5 @@
-//! `start_response`, `write` and their like: what an application calls back, for one request.
+//! The callables of one request: `start_response`, `write` and their like, through which an application calls
+//! back.
 //!
 //! ```text
 //!              start_response(status, fields)
@@ -22,48 +23,48 @@ use super::ffi::{Owner, reference_count, with_outlet, with_outlet_of};
 use super::head::Head;
 use super::interpreter::runtime_error;
 
-/// Sets of callables kept for the next requests. 64: more than are under way at a time, unless many
+/// Sets of callables that are kept for later requests. 64: more than are under way at a time, unless many
 /// stream.
 const SPARE_MAX: usize = 64;
 
-/// How far the response has come.
+/// How far the response to one request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum ResponseStage {
     /// start_response was not called.
     Unstarted,
-    /// It was; the head can still be replaced.
+    /// start_response was called; the head can still be replaced.
     Started,
     /// The head is on its way.
     Sent,
-    /// The request is over: whoever still calls is late.
+    /// The request is over: a callable that is called now comes too late.
     Over,
 }
 
-/// What an application and the server say to each other in one call.
+/// The exchange of calls between an application and the server about one request.
 #[pyclass(frozen, module = "tidegate")]
 pub(super) struct Call(Mutex<Inner>);
 
 struct Inner {
-    stage: Stage,
+    stage: ResponseStage,
     head: Head,
-    /// Where the next head is read to, so that one that is refused leaves the last in place.
+    /// The buffer that the next head is read into, so that a refused one leaves the last in place.
     draft: Head,
-    /// What start_response returns. It refers to this very object: see [`CallSet`].
+    /// The callable that start_response returns. It refers to this very object: see [`CallSet`].
     write: Option<Py<PyAny>>,
 }
 
 impl Call {
     fn new() -> Call {
         Call(Mutex::new(Inner {
-            stage: Stage::Unstarted,
+            stage: ResponseStage::Unstarted,
             head: Head::default(),
             draft: Head::default(),
             write: None,
         }))
     }
 
-    /// Only code that runs while another of these methods does can find it locked: a finalizer, or
-    /// another thread of the application.
+    /// Locks the state. Only code that runs while another of these methods does can find it locked: a
+    /// finalizer, or another thread of the application.
     fn lock(&self) -> PyResult<MutexGuard<'_, Inner>> {
         self.0
             .try_lock()
@@ -73,7 +74,7 @@ impl Call {
 
 #[pymethods]
 impl Call {
-    /// start_response(status, response_headers, exc_info=None) -> write
+    /// start_response(status, response_headers, exc_info=None) -> write: sets the head of the response.
     #[pyo3(signature = (status, response_headers, exc_info=None))]
     fn start_response(
         &self,
@@ -85,21 +86,21 @@ impl Call {
         let inner = &mut *self.lock()?;
         let exc_info = exc_info.filter(|exc_info| !exc_info.is_none());
         match (inner.stage, exc_info) {
-            (Stage::Unstarted | Stage::Started, Some(exc_info)) => drop(raised(exc_info)?),
-            (Stage::Unstarted, None) => {}
-            (Stage::Started | Stage::Sent, None) => {
+            (ResponseStage::Unstarted | ResponseStage::Started, Some(exc_info)) => drop(raised(exc_info)?),
+            (ResponseStage::Unstarted, None) => {}
+            (ResponseStage::Started | ResponseStage::Sent, None) => {
                 return Err(PyAssertionError::new_err(
                     "start_response was called already, and exc_info not given",
                 ));
             }
-            (Stage::Sent, Some(exc_info)) => return Err(raised(exc_info)?),
-            (Stage::Over, _) => {
+            (ResponseStage::Sent, Some(exc_info)) => return Err(raised(exc_info)?),
+            (ResponseStage::Over, _) => {
                 return Err(PyRuntimeError::new_err("the request of this start_response is over"));
             }
         }
         inner.draft.read(status, response_headers)?;
         mem::swap(&mut inner.head, &mut inner.draft);
-        inner.stage = Stage::Started;
+        inner.stage = ResponseStage::Started;
         Ok(inner.write.as_ref().map(|write| write.clone_ref(py)))
     }
 
@@ -115,15 +116,19 @@ impl Call {
         let elsewhere =
             || PyRuntimeError::new_err("write() belongs to the thread of the call, while it runs");
         match inner.stage {
-            Stage::Unstarted => return Err(PyAssertionError::new_err("write() before start_response()")),
-            Stage::Over => return Err(PyRuntimeError::new_err("the request of this write() is over")),
-            Stage::Started => {
+            ResponseStage::Unstarted => {
+                return Err(PyAssertionError::new_err("write() before start_response()"));
+            }
+            ResponseStage::Over => {
+                return Err(PyRuntimeError::new_err("the request of this write() is over"));
+            }
+            ResponseStage::Started => {
                 let begun = with_outlet_of(py, Owner::of(self), |outlet| outlet.begin(&inner.head));
                 let begun = begun.ok_or_else(elsewhere)?;
                 begun.map_err(|error| runtime_error(&error))?;
-                inner.stage = Stage::Sent;
+                inner.stage = ResponseStage::Sent;
             }
-            Stage::Sent => {}
+            ResponseStage::Sent => {}
         }
         // Writing may wait for the client: whoever asks something meanwhile must not wait, too.
         drop(inner);
@@ -150,7 +155,7 @@ pub(super) fn client_disconnected(py: Python<'_>) -> bool {
     with_outlet(py, |outlet| outlet.client_has_finished()).unwrap_or(false)
 }
 
-/// What `exc_info` wants to be raised.
+/// Returns the exception that `exc_info` asks to be raised.
 fn raised(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     let exc_info =
         exc_info.cast::<PyTuple>().map_err(|_| PyTypeError::new_err("exc_info must be a tuple"))?;
@@ -174,32 +179,32 @@ impl CallSet {
         Ok(CallSet { start_response: call.getattr("start_response")?.unbind(), write, call: call.unbind() })
     }
 
-    /// What the application is called with.
+    /// The callable that the application gets as start_response.
     pub fn start_response(&self) -> &Py<PyAny> {
         &self.start_response
     }
 
-    /// Whose outlet `write` uses.
+    /// The owner of the outlet that `write` uses.
     pub fn owner(&self) -> Owner {
         Owner::of(self.call.get())
     }
 
-    /// Sees the stage and the head.
+    /// Shows stage and head to `look`.
     ///
     /// # Errors
-    /// Another thread of the application is writing.
-    pub fn with_head<R>(&self, look: impl FnOnce(Stage, &Head) -> R) -> PyResult<R> {
+    /// Returns RuntimeError while another thread of the application is writing.
+    pub fn with_head<R>(&self, look: impl FnOnce(ResponseStage, &Head) -> R) -> PyResult<R> {
         let inner = self.call.get().lock()?;
         Ok(look(inner.stage, &inner.head))
     }
 
-    /// The head is on its way.
+    /// Notes that the head has been sent.
     pub fn set_sent(&self) -> PyResult<()> {
-        self.call.get().lock()?.stage = Stage::Sent;
+        self.call.get().lock()?.stage = ResponseStage::Sent;
         Ok(())
     }
 
-    /// Whether nobody else has one of the callables: ours are the only references.
+    /// Whether nobody else has kept one of the callables: ours are the only references.
     fn is_unshared(&self, py: Python<'_>) -> bool {
         // `write` is referred to from here and from the call; the call from here and by its methods.
         reference_count(py, &self.start_response) == 1
@@ -207,16 +212,16 @@ impl CallSet {
             && reference_count(py, &self.call) == 3
     }
 
-    /// The request is over: nothing can be said any more.
+    /// Ends the request: from now on the callables refuse to work.
     fn end(&self) {
         if let Ok(mut inner) = self.call.get().lock() {
-            inner.stage = Stage::Over;
+            inner.stage = ResponseStage::Over;
         }
     }
 }
 
 impl Drop for CallSet {
-    /// Call and write refer to each other: taken apart by hand, so that both go.
+    /// Breaks the cycle between call and write, so that both are freed.
     fn drop(&mut self) {
         self.end();
         let write = self.call.get().lock().ok().and_then(|mut inner| inner.write.take());
@@ -229,14 +234,15 @@ impl Drop for CallSet {
 pub(super) struct Calls(Vec<CallSet>);
 
 impl Calls {
-    /// Callables for a request.
+    /// Returns callables for a request.
     pub fn begin(&mut self, py: Python<'_>) -> PyResult<CallSet> {
         let set = self.0.pop().map_or_else(|| CallSet::new(py), Ok)?;
-        set.call.get().lock()?.stage = Stage::Unstarted;
+        set.call.get().lock()?.stage = ResponseStage::Unstarted;
         Ok(set)
     }
 
-    /// The request is over. What the application has kept must not reach the next one.
+    /// Takes back the callables of a request that is over. A set that the application has kept must not reach
+    /// the next one.
     pub fn end(&mut self, py: Python<'_>, set: CallSet) {
         set.end();
         if set.is_unshared(py) && self.0.len() < SPARE_MAX {

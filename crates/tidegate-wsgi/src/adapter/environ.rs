@@ -1,15 +1,8 @@
-//! `environ`: a fresh dict for each request (PEP 3333, "environ Variables").
+//! Makes the `environ`: a fresh dict for each request (PEP 3333, "environ Variables").
 //!
-//! ```text
-//!   template ──copy──▶ environ            made once                    for each request
-//!   {                  {                  ─────────                    ────────────────
-//!     'SCRIPT_NAME': '',                  wsgi.*, SERVER_SOFTWARE      REQUEST_METHOD, PATH_INFO, REMOTE_PORT
-//!     'PATH_INFO': '',   'PATH_INFO': '/tide',                         HTTP_… of each field
-//!     'REMOTE_ADDR': …,                   again when they change       what else is not as in the template
-//!     'wsgi.input': …,                    ───────────────────────
-//!     …                  …                SERVER_NAME, SERVER_PORT, REMOTE_ADDR
-//!   }                  }
-//! ```
+//! Copying a dict that has all its keys already, and overwriting a few of its values, is cheaper than putting
+//! every key into a new one. Clients, browsers above all, send the same fields with each request, so a
+//! template that has them, too ([`Base`]), is kept for the last such blocks of fields.
 //!
 //! Copying a dict that has all its keys already, and overwriting a few of its values, costs two thirds
 //! less than putting every key into a new one. Clients, browsers above all, send the same fields with
@@ -35,14 +28,14 @@ use super::input::Input;
 use super::names::{FieldNames, Key};
 use super::trust::TrustedProxies;
 
-/// What a server says of itself to its applications.
+/// The facts about the server that applications are told.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct Deployment {
     /// `wsgi.multithread`: several threads of this process may call the application at a time.
     pub multithread: bool,
     /// `wsgi.multiprocess`: other processes run the same application.
     pub multiprocess: bool,
-    /// Whose word for `https` counts.
+    /// The proxies whose word for `https` counts.
     pub trusted_proxies: TrustedProxies,
 }
 
@@ -88,40 +81,40 @@ impl Keys {
     }
 }
 
-/// Makes the dict of each request.
+/// Makes the environ of each request.
 pub(super) struct Environs {
     keys: Keys,
     names: FieldNames,
     trusted: TrustedProxies,
-    /// Without fields.
+    /// The template without fields.
     plain: Base,
-    /// With the fields of requests that have come more than once.
+    /// Templates with the fields of requests that have come more than once.
     known: FieldMemo<Base>,
 }
 
-/// A dict to be copied, and for whom what it says is right.
+/// A template, and the facts that it holds for.
 struct Base {
     dict: Py<PyDict>,
-    /// The peer of REMOTE_ADDR; none before there was a request.
+    /// The peer that REMOTE_ADDR names; none before there was a request.
     peer: Option<Option<IpAddr>>,
-    /// What SERVER_NAME and SERVER_PORT were told from; none before there was a request.
+    /// The host that SERVER_NAME and SERVER_PORT were made from; none before there was a request.
     host: Option<(Vec<u8>, Option<SocketAddr>)>,
     claims: Claims,
 }
 
-/// What the fields say of the way by which the client has come.
+/// The scheme that the fields claim, by which the client has reached the proxy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Claims {
     Nothing,
     /// `X-Forwarded-Proto: https`, and nothing else of that name.
     Https,
-    /// By http, or by several ways at once.
+    /// Another scheme, or several at once.
     Other,
 }
 
 impl Environs {
-    /// With everything in the template that is the same for each request.
-    pub fn new(py: Python<'_>, surroundings: &Surroundings) -> PyResult<Environs> {
+    /// Makes the template, with everything in it that is the same for each request.
+    pub fn new(py: Python<'_>, deployment: &Deployment) -> PyResult<Environs> {
         let keys = Keys::new(py);
         let template = PyDict::new(py);
         for key in [&keys.path_info, &keys.script_name, &keys.query, &keys.uri] {
@@ -139,18 +132,18 @@ impl Environs {
         template.set_item(&keys.input, Input::empty(py)?)?;
         template.set_item("wsgi.input_terminated", true)?;
         template.set_item("wsgi.errors", py.import("sys")?.getattr("stderr")?)?;
-        template.set_item("wsgi.multithread", surroundings.multithread)?;
-        template.set_item("wsgi.multiprocess", surroundings.multiprocess)?;
+        template.set_item("wsgi.multithread", deployment.multithread)?;
+        template.set_item("wsgi.multiprocess", deployment.multiprocess)?;
         template.set_item("wsgi.run_once", false)?;
         template.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
         template.set_item("wsgi.early_hints", wrap_pyfunction!(early_hints, py)?)?;
         template.set_item("tidegate.client_disconnected", wrap_pyfunction!(client_disconnected, py)?)?;
         let plain = Base { dict: template.unbind(), peer: None, host: None, claims: Claims::Nothing };
         let (names, known) = (FieldNames::new(), FieldMemo::default());
-        Ok(Environs { keys, names, trusted: surroundings.trusted_proxies.clone(), plain, known })
+        Ok(Environs { keys, names, trusted: deployment.trusted_proxies.clone(), plain, known })
     }
 
-    /// The dict of this request; the content moves into its `wsgi.input`.
+    /// Makes the dict of this request; the content moves into its `wsgi.input`.
     pub fn make<'py>(&mut self, py: Python<'py>, environ: &mut Environ<'_>) -> PyResult<Bound<'py, PyDict>> {
         let dict = self.copy(py, environ)?;
         let keys = &self.keys;
@@ -176,7 +169,7 @@ impl Environs {
         Ok(dict)
     }
 
-    /// A copy of the template that comes closest, with all the fields in it.
+    /// Copies the template that comes closest, and completes it with all the fields.
     fn copy<'py>(&mut self, py: Python<'py>, environ: &Environ<'_>) -> PyResult<Bound<'py, PyDict>> {
         let place = match self.known.look_up(environ.fields()) {
             Sight::Known(place) => Some(place),
@@ -228,7 +221,7 @@ impl Environs {
         Ok(())
     }
 
-    /// A target that names its host replaces the field (RFC 9112 §3.2.2).
+    /// Replaces the Host field if the target names a host (RFC 9112 §3.2.2).
     #[cold]
     fn put_host(&self, dict: &Bound<'_, PyDict>, environ: &Environ<'_>) -> PyResult<()> {
         if let Some(host) = environ.get("HTTP_HOST") {
@@ -266,7 +259,8 @@ impl Environs {
 }
 
 impl Base {
-    /// Corrects what seldom changes from one request to the next, and then costs nothing.
+    /// Corrects the values that seldom change from one request to the next. If they have not changed, this
+    /// costs nothing.
     fn bring_up_to_date(&mut self, py: Python<'_>, environ: &Environ<'_>, keys: &Keys) -> PyResult<()> {
         let client = environ.client();
         let peer = client.peer.address().map(|peer| peer.ip());
@@ -287,8 +281,8 @@ impl Base {
     }
 }
 
-/// Some fields came more than once: what the environ says of them is right. But for Host, which no request has twice:
-/// of that the target may say otherwise (see `put_host`), and the dict is kept for other targets.
+/// Joins repeated fields, as the server's own environ does. Host is left out: no request has two, and the
+/// target may name another (see `put_host`), while the dict is kept for other targets.
 #[cold]
 fn join_repeated(dict: &Bound<'_, PyDict>, environ: &Environ<'_>) -> PyResult<()> {
     let py = dict.py();
@@ -299,7 +293,7 @@ fn join_repeated(dict: &Bound<'_, PyDict>, environ: &Environ<'_>) -> PyResult<()
     Ok(())
 }
 
-/// The string of a number, without the machinery of formatting.
+/// Makes the string of a number, without the machinery of formatting.
 fn decimal(py: Python<'_>, number: u64) -> PyResult<Bound<'_, PyString>> {
     latin1(py, format_decimal(number, &mut [0; DECIMAL_DIGITS_MAX]))
 }

@@ -20,7 +20,7 @@ use pyo3::types::PyString;
 use super::outlet::Outlet;
 use super::stack::is_on_own_stack;
 
-/// A string of one character for each byte.
+/// Makes a string of one character for each byte.
 pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     // A slice is never longer than `isize::MAX`.
     let length = bytes.len().cast_signed();
@@ -32,25 +32,25 @@ pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
     }
 }
 
-/// How many references there are to an object.
+/// Returns the number of references to an object.
 pub(super) fn reference_count<T>(_py: Python<'_>, object: &Py<T>) -> isize {
     // SAFETY: the object is alive, since `object` refers to it; the interpreter is attached.
     unsafe { pyo3::ffi::Py_REFCNT(object.as_ptr()) }
 }
 
 thread_local! {
-    /// Where what is written in the call that runs on this thread goes.
+    /// The destination of `write()` during the call that runs on this thread.
     static OUTLET: Cell<Option<Lent>> = const { Cell::new(None) };
 }
 
-/// An outlet, and whose it is: an application may have kept the `write` of another request.
+/// An outlet and its owner: an application may have kept the `write` of another request.
 #[derive(Clone, Copy)]
 struct Lent {
     outlet: NonNull<dyn Outlet>,
     owner: Owner,
 }
 
-/// Tells calls that are under way apart: the address of what belongs to one of them alone.
+/// Identifies a call under way, by the address of something that belongs to it alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner(usize);
 
@@ -89,7 +89,7 @@ pub(super) fn with_outlet_of<R>(
     OUTLET.get().filter(|lent| lent.owner == owner).and_then(|_| with_outlet(py, act))
 }
 
-/// Uses the outlet that is lent on this thread; none if there is none, or it is in use already.
+/// Uses the outlet that is lent on this thread; none if there is none, or if it is in use already.
 pub(super) fn with_outlet<R>(py: Python<'_>, act: impl FnOnce(&mut dyn Outlet) -> R) -> Option<R> {
     /// Puts the outlet back, however `act` ends.
     struct InUse(Lent);
@@ -111,11 +111,12 @@ pub(super) fn with_outlet<R>(py: Python<'_>, act: impl FnOnce(&mut dyn Outlet) -
     Some(act(outlet))
 }
 
-/// A duplicate of the descriptor with this number, which stays open, and whoever has opened it closes it. Programs that
-/// this one starts do not inherit the duplicate.
+/// Duplicates the descriptor with this number, which stays open: whoever has opened it closes it. Programs
+/// that this one starts do not inherit the duplicate.
 ///
 /// # Errors
-/// No descriptor has this number, or there is none left for the duplicate.
+/// Returns the error of the system when no descriptor has this number, or when there is none left for the
+/// duplicate.
 pub(crate) fn duplicate_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     if number < 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a descriptor has no negative number"));

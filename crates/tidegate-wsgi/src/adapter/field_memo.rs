@@ -1,4 +1,4 @@
-//! Blocks of fields that were seen before, and what was made of them.
+//! Remembers blocks of fields that were seen before, and what was made of them.
 //!
 //! A client sends the same fields with each of its requests, byte for byte. A block that comes a second
 //! time is worth keeping; one that comes once (with a request id in it, for instance) must not cost more
@@ -7,8 +7,7 @@
 
 use tidegate::message::Fields;
 
-/// Blocks that are kept. 16: as many kinds of clients as are busy at the same moment, in front of one
-/// thread.
+/// Blocks that are kept. 16: as many kinds of clients as are busy at the same moment, in front of one thread.
 const KEPT_MAX: usize = 16;
 /// Longest block that is kept, in bytes. 4 KiB: browsers send a quarter of it, and all together stay
 /// below 64 KiB.
@@ -16,10 +15,10 @@ const BLOCK_BYTES_MAX: usize = 4 * 1024;
 /// Blocks that were seen once and are remembered by their hash.
 const SEEN_MAX: usize = 64;
 
-/// Things by block of fields.
+/// Values by block of fields.
 pub(super) struct FieldMemo<T> {
     kept: Vec<Kept<T>>,
-    /// Whom the next one replaces.
+    /// The place that the next block takes.
     next: usize,
     seen: [u64; SEEN_MAX],
     next_seen: usize,
@@ -33,11 +32,11 @@ struct Kept<T> {
 
 /// What is known of a block.
 pub(super) enum Sight {
-    /// It is kept here.
+    /// The block is kept at this place.
     Known(usize),
-    /// It was seen lately, and may be [kept](FieldMemo::keep).
+    /// The block was seen lately, and may be [kept](FieldMemo::keep).
     Repeated(Block),
-    /// It was not seen lately.
+    /// The block was not seen lately.
     New,
 }
 
@@ -54,7 +53,7 @@ impl<T> Default for FieldMemo<T> {
 }
 
 impl<T> FieldMemo<T> {
-    /// What is known of these fields.
+    /// Looks a block of fields up.
     pub fn look_up(&mut self, fields: Fields<'_>) -> Sight {
         let (hash, length) = fields.iter().fold((0, 0), |(hash, length), (name, value)| {
             (mix(mix(hash, name.as_bytes()), value), length + name.len() + value.len() + 2)
@@ -74,7 +73,7 @@ impl<T> FieldMemo<T> {
         Sight::New
     }
 
-    /// Keeps something for a block; where it is.
+    /// Keeps a value for a block, and returns its place.
     pub fn keep(&mut self, block: Block, thing: T) -> usize {
         let kept = Kept { hash: block.hash, block: block.bytes, thing };
         if self.kept.len() < KEPT_MAX {
@@ -87,14 +86,14 @@ impl<T> FieldMemo<T> {
         place
     }
 
-    /// What is kept at a place that was just looked up.
+    /// The value at a place that was just looked up.
     pub fn at(&mut self, place: usize) -> &mut T {
         &mut self.kept[place].thing
     }
 }
 
 impl<T> Kept<T> {
-    /// Whether these are the very fields: the hash only says that they may be.
+    /// Whether this is the block of these fields: the hash only says that it may be.
     fn holds(&self, fields: Fields<'_>) -> bool {
         let mut rest = &self.block[..];
         let mut next = |bytes: &[u8]| match rest.strip_prefix(bytes) {
@@ -108,7 +107,7 @@ impl<T> Kept<T> {
     }
 }
 
-/// Stands behind each name and value; in neither of them.
+/// The byte after each name and value; neither can contain it.
 const SEPARATOR: u8 = b'\n';
 
 fn encode(fields: Fields<'_>, length: usize) -> Vec<u8> {
@@ -122,7 +121,8 @@ fn encode(fields: Fields<'_>, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Eight bytes at a time. Whoever finds two blocks with the same hash has found nothing: they are compared.
+/// Hashes eight bytes at a time. A client that finds two blocks with the same hash gains nothing: they are
+/// compared.
 fn mix(hash: u64, bytes: &[u8]) -> u64 {
     let add = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     let (words, rest) = bytes.as_chunks::<8>();
@@ -141,7 +141,7 @@ mod tests {
         vec![("Host".to_string(), b"a".to_vec()), ("X".to_string(), value.as_bytes().to_vec())]
     }
 
-    /// Looks up as an environ does, and keeps `thing` if it may.
+    /// Looks up as the environ does, and keeps `thing` if it may.
     fn look_up(memo: &mut FieldMemo<u32>, lines: &Lines, thing: u32) -> Option<u32> {
         match memo.look_up(Fields::new(lines)) {
             Sight::Known(place) => Some(*memo.at(place)),

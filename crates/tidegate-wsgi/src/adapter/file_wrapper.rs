@@ -16,7 +16,7 @@ use super::ffi::duplicate_descriptor;
 /// Bytes read at a time if the application says nothing. 8 KiB: as in PEP 3333's example.
 const BLOCK_BYTES: usize = 8 * 1024;
 
-/// file_wrapper(file, block_size=8192)
+/// file_wrapper(file, block_size=8192): an iterable over the blocks of a file.
 #[pyclass(frozen, module = "tidegate")]
 pub(super) struct FileWrapper {
     file: Py<PyAny>,
@@ -51,7 +51,7 @@ impl FileWrapper {
 }
 
 impl FileWrapper {
-    /// The rest of the file, for the system to send; none if it is no regular file of the system.
+    /// Returns the rest of the file, for the system to send; none if it is no regular file of the system.
     ///
     /// The descriptor is duplicated: the application may close its own whenever it likes.
     pub fn file_range(&self, py: Python<'_>) -> PyResult<Option<FileRange>> {
@@ -80,7 +80,7 @@ impl FileWrapper {
     }
 }
 
-/// Whether what is read from it is what lies in the file: a `gzip.GzipFile` has a descriptor, too.
+/// Whether reading gives what lies in the file itself. A `gzip.GzipFile` has a descriptor, too, and does not.
 fn is_plain_file(file: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = file.py();
     let raw = file.getattr_opt(pyo3::intern!(py, "raw"))?.unwrap_or_else(|| file.clone());

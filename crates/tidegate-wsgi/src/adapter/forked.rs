@@ -1,4 +1,4 @@
-//! Processes that the application forks: they are its own, and must not come back and serve.
+//! Ends processes that the application forks: they are its own, and must not come back and serve.
 //!
 //! A child that an application makes with `os.fork()` has the server's sockets and its event loop, too.
 //! Mostly it ends by `os._exit` or becomes another program, and nobody notices. One that leaves the call
@@ -16,13 +16,13 @@ use super::interpreter::report;
 
 /// Whether this process was forked from one that serves.
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
-/// Whether Python tells us of forks: it cannot be asked to stop, so it is asked once.
+/// Whether Python tells us of forks. It cannot be asked to stop, so it is asked once.
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
 
-/// From now on children of this process are known for what they are.
+/// Asks Python to tell us of forks, so that children of this process are recognised.
 ///
 /// # Errors
-/// What Python says to it.
+/// Returns the exception of Python when it refuses.
 pub(super) fn watch_for_forks(py: Python<'_>) -> PyResult<()> {
     IS_FORKED.store(false, Ordering::Relaxed);
     if IS_WATCHED.swap(true, Ordering::Relaxed) {
@@ -34,7 +34,7 @@ pub(super) fn watch_for_forks(py: Python<'_>) -> PyResult<()> {
     py.import("os")?.getattr("register_at_fork")?.call((), Some(&when)).map(drop)
 }
 
-/// Passes on what a call of the application has come to, unless this is a process that it has forked.
+/// Passes on the result of a call of the application, but ends this process if the application has forked it.
 pub(super) fn unless_forked<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<T> {
     if IS_FORKED.load(Ordering::Relaxed) {
         leave(py, result.err().as_ref());
@@ -60,7 +60,7 @@ fn leave(py: Python<'_>, error: Option<&PyErr>) -> ! {
     process::abort()
 }
 
-/// The status that `sys.exit()` was called with: nothing is 0, and a text is 1.
+/// Returns the status that `sys.exit()` was called with: nothing is 0, and a text is 1.
 fn status_of(py: Python<'_>, exit: &PyErr) -> i32 {
     match exit.value(py).getattr("code") {
         Ok(code) if code.is_none() => 0,

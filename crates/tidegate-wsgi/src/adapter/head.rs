@@ -1,8 +1,8 @@
-//! Status and fields as `start_response` has them: judged in the call that gives them.
+//! Status and fields as `start_response` gives them, checked in that very call.
 //!
-//! PEP 3333 wants what is wrong to be an exception where the application can see it, not a broken
-//! response later. So everything is checked here, by the rules of the server itself, and
-//! encoded into a block of fields ([`FieldBlock`]) that is used for one response after the other.
+//! PEP 3333 wants errors in them to be an exception where the application can see it, not a broken response
+//! later. So everything is checked here, by the rules of the server itself, and encoded into a block of
+//! fields ([`FieldBlock`]) that is used for one response after the other.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -15,7 +15,7 @@ use tidegate::message::{FieldBlock, StatusCode, is_field_value};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Head {
     code: u16,
-    /// Empty where it is the one of the standard.
+    /// The reason phrase; empty if it is the standard one.
     reason: Vec<u8>,
     fields: FieldBlock,
 }
@@ -24,7 +24,8 @@ impl Head {
     /// Takes status and fields as an application gives them.
     ///
     /// # Errors
-    /// TypeError for what is no string, list or pair; ValueError for what must not be sent.
+    /// Returns TypeError for what is no string, list or pair, and ValueError for a head that must not be
+    /// sent.
     pub fn read(&mut self, status: &Bound<'_, PyAny>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
         self.read_status(status)?;
         self.read_fields(fields)
@@ -57,7 +58,7 @@ impl Head {
     /// Takes fields alone, as early hints have them.
     ///
     /// # Errors
-    /// As [`Head::read`].
+    /// Returns the same errors as [`Head::read`].
     pub fn read_fields(&mut self, fields: &Bound<'_, PyAny>) -> PyResult<()> {
         self.fields.clear();
         let list = fields.cast::<PyList>().map_err(|_| wrong_type("the fields must be a list", fields))?;
@@ -86,7 +87,7 @@ impl Head {
         pushed.map_err(|invalid| PyValueError::new_err(invalid.to_string()))
     }
 
-    /// Bytes of content, if Content-Length says how many.
+    /// The length of the content, if Content-Length says it.
     pub fn declared_length(&self) -> Option<u64> {
         self.fields.content_length()
     }
@@ -101,7 +102,7 @@ impl Head {
         &self.fields
     }
 
-    /// Writes it as the head of this response.
+    /// Writes this head into a response.
     pub fn write<'a>(&self, start_response: StartResponse<'a>) -> ResponseHead<'a> {
         let head = match &*self.reason {
             [] => start_response.status(self.code),
@@ -111,7 +112,7 @@ impl Head {
     }
 }
 
-/// Appends a text, each character a byte.
+/// Appends a text, one byte for each character.
 fn push_latin1(bytes: &mut Vec<u8>, text: &str, place: &str) -> PyResult<()> {
     for character in text.chars() {
         let byte = u8::try_from(u32::from(character));

@@ -1,4 +1,4 @@
-//! The application on the thread of the event loop: nothing is handed over, nothing waits.
+//! Calls the application on the thread of the event loop: nothing is handed over, nothing waits.
 //!
 //! For applications that never block. While one runs, nobody else is served; in return a request costs
 //! the least. The interpreter's lock is held for a turn of the loop and let go while the loop waits, so
@@ -15,7 +15,7 @@ use tidegate::message::Method;
 use tidegate::now::Moment;
 
 use super::call::CallSet;
-use super::environ::Surroundings;
+use super::environ::Deployment;
 use super::ffi::lend;
 use super::head::Head;
 use super::interpreter::{Interpreter, failure, runtime_error};
@@ -29,12 +29,13 @@ pub struct Inline {
 }
 
 impl Inline {
-    /// For an application: a callable as PEP 3333 has it. To be used on the thread that makes it.
+    /// Makes a gateway to an application, a callable as PEP 3333 defines it. It must be used on the thread
+    /// that makes it.
     ///
     /// # Errors
-    /// What Python says to the preparations.
-    pub fn new(py: Python<'_>, application: Py<PyAny>, surroundings: &Surroundings) -> PyResult<Inline> {
-        Ok(Inline { interpreter: Interpreter::new(py, application, surroundings)? })
+    /// Returns the exception of Python when a preparation fails.
+    pub fn new(py: Python<'_>, application: Py<PyAny>, deployment: &Deployment) -> PyResult<Inline> {
+        Ok(Inline { interpreter: Interpreter::new(py, application, deployment)? })
     }
 
     fn answer(
@@ -47,7 +48,7 @@ impl Inline {
         let interpreter = &mut self.interpreter;
         let call = interpreter.calls.begin(py).map_err(|error| failure(py, &error))?;
         let has_finished = environ.client().has_finished_sending;
-        let mut outlet = Direct { response: Response::Start(start_response), has_finished };
+        let mut outlet = Direct { response: InlineResponse::Start(start_response), has_finished };
         let opened = lend(call.owner(), &mut outlet, || interpreter.call(py, environ, &call));
         let direct = outlet.response;
         let answered = match opened.map_err(|error| failure(py, &error)) {
@@ -61,8 +62,10 @@ impl Inline {
                 send(block.as_ref().map(|block| block.as_bytes(py)), &call, is_head, direct)
             }
             Ok(Opening::File(range)) => match direct {
-                Response::Start(start_response) => see(&call, |head| send_file(head, range, start_response)),
-                Response::Writing(_) | Response::Lost => Err(Misuse::AlreadySent.into()),
+                InlineResponse::Start(start_response) => {
+                    see(&call, |head| send_file(head, range, start_response))
+                }
+                InlineResponse::Writing(_) | InlineResponse::Lost => Err(Misuse::AlreadySent.into()),
             },
             Err(error) => Err(error),
         };
@@ -90,57 +93,61 @@ impl LoopHooks for InlineHooks {
     }
 }
 
-/// Sees the head of a call.
+/// Shows the head of a call to `look`.
 fn see(call: &CallSet, look: impl FnOnce(&Head) -> Result<Body, GatewayError>) -> Result<Body, GatewayError> {
     call.with_head(|_, head| look(head)).map_err(GatewayError::from)?
 }
 
-/// Sends the last, or all, of a response.
+/// Sends the rest, or all, of a response.
 fn send(
     content: Option<&[u8]>,
     call: &CallSet,
     is_head: bool,
-    direct: Response<'_>,
+    direct: InlineResponse<'_>,
 ) -> Result<Body, GatewayError> {
     match (direct, content) {
-        (Response::Start(start_response), Some(content)) if !(is_head && content.is_empty()) => {
+        (InlineResponse::Start(start_response), Some(content)) if !(is_head && content.is_empty()) => {
             see(call, |head| send_whole(head, content, start_response))
         }
-        (Response::Start(start_response), _) => see(call, |head| send_nothing(head, is_head, start_response)),
-        (Response::Writing(mut writer), content) => {
+        (InlineResponse::Start(start_response), _) => {
+            see(call, |head| send_nothing(head, is_head, start_response))
+        }
+        (InlineResponse::Writing(mut writer), content) => {
             writer.write(content.unwrap_or_default())?;
             writer.finish()
         }
-        (Response::Lost, _) => Err(Misuse::NotStarted.into()),
+        (InlineResponse::Lost, _) => Err(Misuse::NotStarted.into()),
     }
 }
 
-/// Sends the first block, and leaves the iterable to be drawn from.
+/// Sends the first block, and leaves the iterable with the server to be drawn from.
 fn begin_stream(
     py: Python<'_>,
     block: Py<PyBytes>,
     reply: Reply,
     call: CallSet,
-    direct: Response<'_>,
+    direct: InlineResponse<'_>,
 ) -> Result<Body, GatewayError> {
     let mut writer = match direct {
-        Response::Start(start_response) => call.with_head(|_, head| head.write(start_response).start())??,
-        Response::Writing(writer) => writer,
-        Response::Lost => return Err(Misuse::NotStarted.into()),
+        InlineResponse::Start(start_response) => {
+            call.with_head(|_, head| head.write(start_response).start())??
+        }
+        InlineResponse::Writing(writer) => writer,
+        InlineResponse::Lost => return Err(Misuse::NotStarted.into()),
     };
     call.set_sent()?;
     writer.write(block.as_bytes(py))?;
     Ok(writer.stream(Iteration { reply, call, current: Current::Nothing }))
 }
 
-/// The response of the call that is running, and whether its client had ended its side when it began:
-/// until it returns nobody can know more.
+/// The response to the call that is running, and whether its client had ended its side when it began: until
+/// the call returns nobody can know more.
 struct Direct<'a> {
-    response: Response<'a>,
+    response: InlineResponse<'a>,
     has_finished: bool,
 }
 
-enum Response<'a> {
+enum InlineResponse<'a> {
     /// Nothing was sent.
     Start(StartResponse<'a>),
     /// The application has used `write()`.
@@ -151,15 +158,17 @@ enum Response<'a> {
 
 impl Outlet for Direct<'_> {
     fn begin(&mut self, head: &Head) -> Result<(), GatewayError> {
-        let Response::Start(start_response) = std::mem::replace(&mut self.response, Response::Lost) else {
+        let InlineResponse::Start(start_response) =
+            std::mem::replace(&mut self.response, InlineResponse::Lost)
+        else {
             return Err(Misuse::AlreadySent.into());
         };
-        self.response = Response::Writing(head.write(start_response).start()?);
+        self.response = InlineResponse::Writing(head.write(start_response).start()?);
         Ok(())
     }
 
     fn write(&mut self, _py: Python<'_>, content: &[u8]) -> PyResult<()> {
-        if let Response::Writing(writer) = &mut self.response {
+        if let InlineResponse::Writing(writer) = &mut self.response {
             writer.write(content).map_err(|error| runtime_error(&error))?;
             writer.flush();
         }
@@ -168,10 +177,10 @@ impl Outlet for Direct<'_> {
 
     fn hint(&mut self, fields: &Head) -> Result<(), GatewayError> {
         match &mut self.response {
-            Response::Start(start_response) => {
+            InlineResponse::Start(start_response) => {
                 start_response.inform(103, &fields.fields().iter().collect::<Vec<_>>())
             }
-            Response::Writing(_) | Response::Lost => Ok(()),
+            InlineResponse::Writing(_) | InlineResponse::Lost => Ok(()),
         }
     }
 
@@ -180,19 +189,19 @@ impl Outlet for Direct<'_> {
     }
 }
 
-/// The rest of a response: each block is on its way before the next is asked for.
+/// The rest of a response. Each block is sent before the next is asked for.
 struct Iteration {
     reply: Reply,
-    /// What the application calls back stays valid until the response has ended.
+    /// The call, whose callables stay valid until the response has ended.
     call: CallSet,
     current: Current,
 }
 
-/// The piece that is lent.
+/// The piece that is lent to the connection.
 enum Current {
     Nothing,
     Block(Py<PyBytes>),
-    /// Something was written while the block was made: it comes first.
+    /// A piece with something before it that was written while the block was made.
     Joined(Vec<u8>),
 }
 
@@ -243,7 +252,7 @@ impl BodyStream for Iteration {
     }
 }
 
-/// What `write()` is given while a block is made, which PEP 3333 does not foresee.
+/// Collects what `write()` is given while a block is made, which PEP 3333 does not provide for.
 struct Written(Vec<u8>);
 
 impl Outlet for Written {

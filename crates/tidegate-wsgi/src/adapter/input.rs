@@ -13,13 +13,13 @@ use pyo3::types::{PyBytes, PyList};
 
 use tidegate::gateway::{OwnedContent, SpoolFile};
 
-/// Read ahead of lines in a temporary file, in bytes. 8 KiB: as Python's own.
+/// Bytes that are read ahead of lines in a temporary file. 8 KiB: as Python's own.
 const READ_AHEAD_BYTES: usize = 8 * 1024;
 
-/// A request's content.
+/// The content of a request.
 #[pyclass(frozen, module = "tidegate")]
 pub(super) struct Input {
-    /// None where there is no content: one such object serves all those requests.
+    /// The content; none if there is none. One such object serves all requests without content.
     content: Option<Mutex<Rest>>,
 }
 
@@ -31,13 +31,13 @@ enum Rest {
     },
     File {
         file: BufReader<Box<dyn SpoolFile>>,
-        /// How many bytes it should still have.
+        /// The number of bytes that should be left.
         length: u64,
     },
 }
 
 impl Rest {
-    /// Up to `limit` bytes, copied once: straight into the object that the application gets.
+    /// Reads up to `limit` bytes, copied once: straight into the object that the application gets.
     fn read<'py>(&mut self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
         match self {
             Rest::Memory { bytes, position } => {
@@ -61,7 +61,7 @@ impl Rest {
         }
     }
 
-    /// Up to the end of the line, and no more than `limit` bytes.
+    /// Reads up to the end of the line, and no more than `limit` bytes.
     fn read_line<'py>(&mut self, py: Python<'py>, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
         match self {
             Rest::Memory { bytes, position } => {
@@ -77,7 +77,7 @@ impl Rest {
         }
     }
 
-    /// Passes over what was read; what is read to its end is not kept.
+    /// Passes over bytes that were read. Content that was read to its end is freed.
     fn skip_in_memory(&mut self, count: usize) {
         if let Rest::Memory { bytes, position } = self {
             *position += count;
@@ -94,7 +94,7 @@ fn too_long() -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, "the content is longer than memory can be")
 }
 
-/// Fills `into`, unless the end comes before; how many bytes it has now.
+/// Fills `into`, unless the end comes before, and returns the number of bytes in it.
 fn read_fully(file: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while count < into.len() {
@@ -120,7 +120,7 @@ impl Input {
         Input { content: Some(Mutex::new(rest)) }
     }
 
-    /// What requests without content share.
+    /// The object that requests without content share.
     pub fn empty(py: Python<'_>) -> PyResult<Py<Input>> {
         Py::new(py, Input { content: None })
     }
@@ -137,14 +137,14 @@ impl Input {
     }
 }
 
-/// A negative number, or none, is no limit.
+/// Turns a size into a limit: none or a negative number is no limit.
 fn limit_of(size: Option<i64>) -> u64 {
     size.and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX)
 }
 
 #[pymethods]
 impl Input {
-    /// read(size=-1): up to `size` bytes; all that is left without it.
+    /// read(size=-1): reads up to `size` bytes, or without it all that is left.
     #[pyo3(signature = (size=None, /))]
     fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
         match self.lock() {
@@ -153,13 +153,13 @@ impl Input {
         }
     }
 
-    /// readline(size=-1): up to the end of the line, and no more than `size` bytes.
+    /// readline(size=-1): reads up to the end of the line, and no more than `size` bytes.
     #[pyo3(signature = (size=None, /))]
     fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
         self.read_line(py, size)
     }
 
-    /// readlines(hint=-1): all lines, or as many as together have `hint` bytes.
+    /// readlines(hint=-1): reads all lines, or only as many as have `hint` bytes together.
     #[pyo3(signature = (hint=None, /))]
     fn readlines<'py>(&self, py: Python<'py>, hint: Option<i64>) -> PyResult<Bound<'py, PyList>> {
         let enough =

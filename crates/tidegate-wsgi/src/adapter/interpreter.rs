@@ -1,4 +1,4 @@
-//! One application, and what is kept from one of its calls to the next on the same thread.
+//! Calls one application, and keeps what can be used again for its next call on the same thread.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use tidegate::gateway::{Environ, GatewayError};
 use tidegate::message::Method;
 
 use super::call::{CallSet, Calls};
-use super::environ::{Environs, Surroundings};
+use super::environ::{Deployment, Environs};
 use super::forked::{unless_forked, watch_for_forks};
 use super::reply::{Opening, open};
 use super::stack::remember_stack;
@@ -20,21 +20,21 @@ pub(super) struct Interpreter {
 }
 
 impl Interpreter {
-    /// For one thread, and one application.
+    /// Prepares calls of one application on one thread.
     ///
     /// # Errors
-    /// What Python says to the making of the template.
-    pub fn new(py: Python<'_>, application: Py<PyAny>, surroundings: &Surroundings) -> PyResult<Interpreter> {
+    /// Returns the exception of Python when the template of the environ cannot be made.
+    pub fn new(py: Python<'_>, application: Py<PyAny>, deployment: &Deployment) -> PyResult<Interpreter> {
         watch_for_forks(py)?;
         remember_stack(py)?;
-        let environs = Environs::new(py, surroundings)?;
+        let environs = Environs::new(py, deployment)?;
         Ok(Interpreter { application, environs, calls: Calls::default() })
     }
 
-    /// Calls the application with this request: what there is to send when it has returned.
+    /// Calls the application with this request, and returns what there is to send when it has returned.
     ///
     /// # Errors
-    /// What the application raises, or does that PEP 3333 forbids.
+    /// Returns the exception that the application raises, or one for a breach of PEP 3333.
     pub fn call(&mut self, py: Python<'_>, environ: &mut Environ<'_>, call: &CallSet) -> PyResult<Opening> {
         let is_head = environ.method() == Method::HEAD;
         let dict = self.environs.make(py, environ)?;
@@ -44,19 +44,19 @@ impl Interpreter {
     }
 }
 
-/// What a failed application has come to: the traceback is in its error stream, the server's log gets
-/// the last line of it, and the client nothing.
+/// Reports a failed application: its error stream gets the traceback, the server's log the last line of it,
+/// and the client nothing.
 pub(super) fn failure(py: Python<'_>, error: &PyErr) -> GatewayError {
     report(py, "answering a request", error);
     GatewayError::new(format!("the application raised {error}"))
 }
 
-/// What the server says to an application, as an exception.
+/// Turns an error of the server into an exception for the application.
 pub(super) fn runtime_error(error: &GatewayError) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
 }
 
-/// Prints a traceback to `sys.stderr`. Not by `PyErr::print`, which obeys SystemExit.
+/// Prints a traceback to `sys.stderr`. `PyErr::print` would obey SystemExit.
 pub(crate) fn report(py: Python<'_>, doing: &str, error: &PyErr) {
     let printed = py.import("traceback").and_then(|traceback| {
         let stderr = py.import("sys")?.getattr("stderr")?;

@@ -1,20 +1,20 @@
-//! The queue between the event loop and the threads of a pool, who is woken for a job, and who for an answer.
+//! The queue between the event loop and the threads of a pool. It decides who is woken for a job, and who for
+//! an answer.
 //!
-//! ```text
-//!   event loop ──push──▶ waiting ──try_take──▶ thread ──finish──▶ untold ──collect──▶ event loop
-//! ```
+//! Only one thread runs Python at a time, so waking a thread for each job would only make them stand in line
+//! for the interpreter's lock. At most one is woken: the *waking worker*. When it has got the lock and a job,
+//! and there are more, it wakes the next. An application that computes keeps one thread busy, which takes job
+//! after job without letting go of the lock; one that waits has a thread for each wait.
 //!
-//! Only one thread runs Python at a time, so waking a thread for each job would only make them stand in
-//! line for the interpreter's lock. At most one is woken: the *hunter*. When it has got the lock and a
-//! job, and there are more, it wakes the next. An application that computes keeps one thread busy, which
-//! takes job after job without letting go of the lock; one that waits has a thread for each wait.
+//! The same holds for answers: to wake the loop for each would take the processor from the thread that has
+//! the next one half made. As long as jobs wait, a thread goes on with the next; the loop is woken when none
+//! is left, and looks itself every millisecond ([`Jobs::patience`]), so that an answer is not late because
+//! the next view is slow.
 //!
-//! The other way it is the same: to wake the loop for each answer would take the processor from the thread that
-//! has the next one half made. As long as jobs wait, a thread goes on with the next; the loop is woken when none is
-//! left, and looks itself every millisecond ([`Jobs::patience`]), so that an answer is not late because the next
-//! view is slow. On one core, with 64 connections, that leaves 0.24 context switches an answer of 1.23 with Flask, and
-//! 67 µs of CPU of 82 (inline it is 63); of Pyramid's 39.6 µs 38.1, and nothing without a framework, where jobs run
-//! out sooner.
+//! A job has its [`Place`] in the queue for as long as somebody waits for its answer. A client that has been
+//! answered or has left gives the place up, and its job leaves the queue at once: a queue full of jobs that
+//! nobody waits for would stop all others. A client that sends nothing more may have left, or may wait, and
+//! nothing tells which. So its job steps back behind those of clients that are certainly there.
 //!
 //! A job has its [`Place`] in the queue for as long as somebody waits for it. Whoever has been answered or has left
 //! gives it up, and is out of the queue at once: a queue of the dead would be full, and nobody would empty it. A client
@@ -27,13 +27,13 @@ use std::time::Duration;
 
 /// How long a finished answer may wait for others while a thread goes on with the next job. 1 ms: the least
 /// that epoll can wait, and with Flask some fifteen answers.
-const UNTOLD_MAX: Duration = Duration::from_millis(1);
+const UNCOLLECTED_MAX: Duration = Duration::from_millis(1);
 
 /// Waits of the loop in a row in which no job was taken, after which it no longer looks by itself. 32: a turn that
 /// only reads requests is one of them, too, and as few as one would have the loop woken for each answer again.
 const QUIET_WAITS_MAX: u32 = 32;
 
-/// Jobs that wait for a thread, and answers that the loop has not been told of.
+/// Jobs that wait for a thread, and answers that the loop has not collected.
 pub(super) struct Jobs<J, A> {
     state: Mutex<State<J, A>>,
     available: Condvar,
@@ -45,37 +45,37 @@ struct State<J, A> {
     waiting: VecDeque<(Ticket, J)>,
     /// Jobs of clients that may have left.
     doubtful: VecDeque<(Ticket, J)>,
-    /// For the next job.
+    /// The ticket of the next job.
     next_ticket: Ticket,
-    untold: Vec<A>,
+    uncollected: Vec<A>,
     /// Whether the loop looks for answers without being woken.
     is_watched: bool,
     /// Waits of the loop since a job was taken.
     quiet_waits: u32,
     idle_threads: usize,
-    hunt: Hunt,
+    waking_worker: WakingWorker,
     is_closed: bool,
 }
 
-/// Names a job. Never used twice by one queue.
+/// Names a job. No queue uses one twice.
 type Ticket = u64;
 
-/// Whether a thread is on its way to the queue.
+/// Whether a thread was woken and is on its way to the queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Hunt {
+enum WakingWorker {
     Nobody,
-    On,
+    OnItsWay,
 }
 
-/// What a thread is to do next.
+/// The next step of a thread.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Next<J, A> {
-    /// One of the answers that the loop must be woken for now, if there are any: it collects all of them.
-    pub untold: Option<A>,
+    /// One of the uncollected answers, if the loop must be woken now: it then collects all of them.
+    pub uncollected: Option<A>,
     pub job: Option<J>,
 }
 
-/// A job's place in the queue, as long as it waits there.
+/// The place of a job in the queue, for as long as it waits there.
 pub(super) struct Place<J, A> {
     jobs: Arc<Jobs<J, A>>,
     ticket: Ticket,
@@ -106,7 +106,7 @@ pub(super) struct Glance {
 }
 
 impl Glance {
-    /// Whether somebody has waited from then until this moment.
+    /// Whether some job has waited from then until this moment.
     pub fn has_somebody_waited_since(self, then: Glance) -> bool {
         self.first.is_some_and(|first| first < then.next)
     }
@@ -133,17 +133,17 @@ impl<J, A> State<J, A> {
 }
 
 impl<J, A: Clone> Jobs<J, A> {
-    /// A queue that is full when so many of the living wait.
+    /// Makes a queue that is full when `waiting_max` jobs wait whose clients are there.
     pub fn new(waiting_max: usize) -> Jobs<J, A> {
         let state = State {
             waiting: VecDeque::new(),
             doubtful: VecDeque::new(),
             next_ticket: 0,
-            untold: Vec::new(),
+            uncollected: Vec::new(),
             is_watched: false,
             quiet_waits: QUIET_WAITS_MAX,
             idle_threads: 0,
-            hunt: Hunt::Nobody,
+            waking_worker: WakingWorker::Nobody,
             is_closed: false,
         };
         Jobs { state: Mutex::new(state), available: Condvar::new(), waiting_max }
@@ -153,7 +153,7 @@ impl<J, A: Clone> Jobs<J, A> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a job at the end. Nobody is sent for it before the next [`Jobs::announce`].
+    /// Puts a job at the end. No thread is woken for it before the next [`Jobs::announce`].
     pub fn push(self: &Arc<Self>, job: J) -> Place<J, A> {
         let mut state = self.lock();
         let ticket = state.next_ticket;
@@ -162,7 +162,7 @@ impl<J, A: Clone> Jobs<J, A> {
         Place { jobs: self.clone(), ticket }
     }
 
-    /// The jobs of clients that are there, as they wait now.
+    /// Notes which jobs wait now, of clients that are there.
     pub fn glance(&self) -> Glance {
         let state = self.lock();
         Glance { first: state.waiting.front().map(|(ticket, _)| *ticket), next: state.next_ticket }
@@ -173,60 +173,61 @@ impl<J, A: Clone> Jobs<J, A> {
         self.lock().is_closed
     }
 
-    /// Sends a thread for what was pushed. Once for all jobs of a turn of the event loop: a thread that is
-    /// woken for the first of them would take the processor from the loop that has more.
+    /// Wakes a thread for the jobs that were pushed, once for all jobs of a turn of the event loop: a thread
+    /// that is woken for the first of them would take the processor from the loop that has more.
     pub fn announce(&self) {
-        self.hunt(self.lock());
+        self.wake_worker(self.lock());
     }
 
-    /// Whether no more jobs should come for now. Those of clients that may have left are not counted: each has a
-    /// connection of its own, and these are counted elsewhere.
+    /// Whether no more jobs should come for now. Jobs of clients that may have left do not count: each has a
+    /// connection of its own, and the limit of connections bounds them.
     pub fn is_full(&self) -> bool {
         self.lock().waiting.len() >= self.waiting_max
     }
 
-    /// How long the loop may sleep, with what it knows: asked before each wait. It looks for answers itself while
-    /// threads take jobs and there are more. Not where all threads are stuck: that would be 2 % of a processor.
+    /// How long the loop may sleep as far as the queue is concerned; asked before each wait. The loop looks
+    /// for answers itself while threads take jobs and there are more. If all threads are stuck it does not,
+    /// since that would cost 2 % of a processor.
     pub fn patience(&self) -> Option<Duration> {
         let mut state = self.lock();
-        if !state.untold.is_empty() {
+        if !state.uncollected.is_empty() {
             return Some(Duration::ZERO);
         }
         state.is_watched = state.quiet_waits < QUIET_WAITS_MAX && !state.is_idle();
         state.quiet_waits = state.quiet_waits.saturating_add(1);
-        state.is_watched.then_some(UNTOLD_MAX)
+        state.is_watched.then_some(UNCOLLECTED_MAX)
     }
 
-    /// Leaves an answer for the loop to collect. To be followed by [`Jobs::try_take`].
+    /// Leaves an answer for the loop to collect. [`Jobs::try_take`] must follow.
     pub fn finish(&self, answer: A) {
-        self.lock().untold.push(answer);
+        self.lock().uncollected.push(answer);
     }
 
-    /// Takes all answers that the loop was not told of; the vector is empty before.
+    /// Takes all uncollected answers into the vector, which is empty before.
     pub fn collect(&self, into: &mut Vec<A>) {
-        std::mem::swap(&mut self.lock().untold, into);
+        std::mem::swap(&mut self.lock().uncollected, into);
     }
 
-    /// The next job, without waiting for one: to be called with the interpreter's lock held. Nobody
-    /// waits for that lock with this one in hand, so the two cannot block each other.
-    pub fn try_take(&self, is_hunter: bool) -> Next<J, A> {
+    /// Takes the next job without waiting for one. The caller holds the interpreter's lock; nobody waits for
+    /// that with this queue's lock held, so the two cannot deadlock.
+    pub fn try_take(&self, is_waking_worker: bool) -> Next<J, A> {
         let mut state = self.lock();
-        if is_hunter {
-            state.hunt = Hunt::Nobody;
+        if is_waking_worker {
+            state.waking_worker = WakingWorker::Nobody;
         }
         let job = state.take();
         if job.is_some() {
             state.quiet_waits = 0;
         }
         let is_told_later = job.is_some() && state.is_watched;
-        let untold = if is_told_later { None } else { state.untold.last().cloned() };
-        if is_hunter && job.is_some() {
-            self.hunt(state);
+        let uncollected = if is_told_later { None } else { state.uncollected.last().cloned() };
+        if is_waking_worker && job.is_some() {
+            self.wake_worker(state);
         }
-        Next { untold, job }
+        Next { uncollected, job }
     }
 
-    /// Waits until there is a job, or none will come: then it is false. To be called without the
+    /// Waits for a job, and returns false when none will come any more. The caller must not hold the
     /// interpreter's lock.
     pub fn wait(&self) -> bool {
         let mut state = self.lock();
@@ -234,24 +235,24 @@ impl<J, A: Clone> Jobs<J, A> {
             state.idle_threads += 1;
             state = self.available.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle_threads -= 1;
-            // Somebody else has taken the job that this one was sent for.
+            // Somebody else has taken the job that this one was woken for.
             if state.is_idle() {
-                state.hunt = Hunt::Nobody;
+                state.waking_worker = WakingWorker::Nobody;
             }
         }
         !state.is_idle()
     }
 
-    /// No more jobs come; those that wait are still done.
+    /// Closes the queue: no more jobs come, and those that wait are still done.
     pub fn close(&self) {
         self.lock().is_closed = true;
         self.available.notify_all();
     }
 
-    /// Sends a thread, if there is something to do, somebody to do it, and nobody on the way.
-    fn hunt(&self, mut state: MutexGuard<'_, State<J, A>>) {
-        if state.hunt == Hunt::Nobody && state.idle_threads > 0 && !state.is_idle() {
-            state.hunt = Hunt::On;
+    /// Wakes a thread, if there is a job, an idle thread, and none on its way.
+    fn wake_worker(&self, mut state: MutexGuard<'_, State<J, A>>) {
+        if state.waking_worker == WakingWorker::Nobody && state.idle_threads > 0 && !state.is_idle() {
+            state.waking_worker = WakingWorker::OnItsWay;
             drop(state);
             self.available.notify_one();
         }
@@ -274,17 +275,17 @@ mod tests {
             .map(|_| {
                 let (queue, done) = (queue.clone(), done.clone());
                 thread::spawn(move || {
-                    let mut is_hunter = false;
+                    let mut is_waking_worker = false;
                     loop {
-                        match queue.try_take(is_hunter).job {
+                        match queue.try_take(is_waking_worker).job {
                             Some(job) => done.lock().unwrap().push(job),
                             None if !queue.wait() => return,
                             None => {
-                                is_hunter = true;
+                                is_waking_worker = true;
                                 continue;
                             }
                         }
-                        is_hunter = false;
+                        is_waking_worker = false;
                         thread::yield_now();
                     }
                 })
@@ -308,7 +309,7 @@ mod tests {
         }
     }
 
-    /// A thread that was sent for a job finds that another has taken it, and waits again. It must be sent
+    /// A thread that was woken for a job finds that another has taken it, and waits again. It must be woken
     /// for the next one.
     #[test]
     fn thread_whose_job_was_taken_is_sent_again() {
@@ -392,7 +393,8 @@ mod tests {
         assert!(!queue.glance().has_somebody_waited_since(one), "it was taken, and another may have left");
     }
 
-    /// Whatever the order of events: while an answer is untold, the loop is about to be woken, or wakes by itself.
+    /// Whatever the order of events: while an answer is uncollected, the loop is about to be woken, or wakes
+    /// by itself.
     #[test]
     fn answer_waits_only_while_jobs_do_and_the_loop_looks_by_itself() {
         let queue = Arc::new(Jobs::new(10));
@@ -401,7 +403,7 @@ mod tests {
             queue.collect(&mut collected);
             collected
         };
-        let next = |untold: Option<u32>, job: Option<char>| Next { untold, job };
+        let next = |uncollected: Option<u32>, job: Option<char>| Next { uncollected, job };
         "abcd".chars().for_each(|job| _ = queue.push(job));
         assert_eq!(queue.patience(), None, "no thread has come yet");
         assert_eq!(queue.try_take(false), next(None, Some('a')));
@@ -409,11 +411,11 @@ mod tests {
         assert_eq!(queue.try_take(false), next(Some(1), Some('b')), "the loop may sleep for ever");
         assert_eq!(queue.patience(), Some(Duration::ZERO), "what came before it sleeps is collected");
         assert_eq!(collect(), [1]);
-        assert_eq!(queue.patience(), Some(UNTOLD_MAX), "a thread is at work, and finds more");
+        assert_eq!(queue.patience(), Some(UNCOLLECTED_MAX), "a thread is at work, and finds more");
         queue.finish(2);
         assert_eq!(queue.try_take(false), next(None, Some('c')), "the loop is left asleep");
         assert_eq!(collect(), [2]);
-        (0..QUIET_WAITS_MAX).for_each(|_| assert_eq!(queue.patience(), Some(UNTOLD_MAX)));
+        (0..QUIET_WAITS_MAX).for_each(|_| assert_eq!(queue.patience(), Some(UNCOLLECTED_MAX)));
         assert_eq!(queue.patience(), None, "nobody has taken anything for a while");
         queue.finish(3);
         assert_eq!(queue.try_take(false), next(Some(3), Some('d')));

@@ -39,7 +39,7 @@
 //! | for | applications that never wait | all others |
 //! | while it waits | nobody is served | others are; N at a time |
 //! | the interpreter's lock | held for a turn of the loop, let go while the loop waits | never touched by the loop |
-//! | a block of a stream | is on its way before the next is asked for | waits in an exchange of 64 KiB at most |
+//! | a block of a stream | is on its way before the next is asked for | waits in the handoff, which holds 64 KiB at most |
 //! | an answer that takes too long | a supervisor ends the process | 504, and the thread is left to finish; a supervisor replaces a process in which all are stuck |
 //!
 //! What PEP 3333 leaves to the server, and what was chosen:
@@ -60,16 +60,16 @@
 //! only from before the call), and `REQUEST_URI` (the target as it was sent).
 //!
 //! To read: `environ.rs`, `call.rs` and `reply.rs` are the contract; `inline.rs` is the short way; `pool.rs`,
-//! `jobs.rs`, `exchange.rs` and `desk.rs` the long one. All that is unsafe is in `ffi.rs`.
+//! `jobs.rs`, `handoff.rs` and `desk.rs` the long one. All that is unsafe is in `ffi.rs`.
 
 mod call;
 mod desk;
 mod environ;
-mod exchange;
 mod ffi;
 mod field_memo;
 mod file_wrapper;
 mod forked;
+mod handoff;
 mod head;
 mod inline;
 mod input;
@@ -84,7 +84,7 @@ mod stack;
 mod trust;
 
 pub(crate) use desk::Call;
-pub use environ::Surroundings;
+pub use environ::Deployment;
 pub(crate) use ffi::duplicate_descriptor;
 pub use inline::{Inline, InlineHooks};
 pub(crate) use interpreter::report;

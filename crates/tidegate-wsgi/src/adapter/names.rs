@@ -1,4 +1,4 @@
-//! The keys of the environ that belong to field names: `User-Agent` → `HTTP_USER_AGENT`.
+//! Makes the keys of the environ that belong to field names: `User-Agent` → `HTTP_USER_AGENT`.
 //!
 //! Clients send the same dozen names all day. Each name's key is made once and found again by the bytes
 //! of the name. The table has a fixed number of places, and names longer than any in use are never kept:
@@ -12,8 +12,8 @@ const PLACES: usize = 256;
 /// Longest name that is kept, in bytes. 64: the longest registered field name has 45.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Variables that applications ask for: interned, so that a lookup by a name in their code compares two
-/// addresses. No others: in Python 3.12 an interned string is never freed, and clients invent names.
+/// Variables whose names are interned, so that an application's lookup compares two addresses. No others are:
+/// in Python 3.12 an interned string is never freed, and clients invent names.
 const INTERNED: [&str; 26] = [
     "HTTP_ACCEPT",
     "HTTP_ACCEPT_CHARSET",
@@ -43,15 +43,16 @@ const INTERNED: [&str; 26] = [
     "HTTP_X_REQUESTED_WITH",
 ];
 
-/// What becomes of a field in the environ.
+/// The place of a field in the environ.
 pub(super) enum Key {
-    /// It is a variable of this name.
+    /// The field is a variable of this name.
     Variable(Py<PyString>),
-    /// It is a variable, and may say how the client has reached the proxy in front: `X-Forwarded-Proto`.
+    /// The field is a variable of this name, and may say how the client has reached the proxy in front:
+    /// `X-Forwarded-Proto`.
     ForwardedProto(Py<PyString>),
-    /// It is CONTENT_TYPE.
+    /// The field is CONTENT_TYPE.
     ContentType,
-    /// Nothing: it would pass for another one, or has been undone.
+    /// The field has no place: its name would pass for another one, or the server has decoded it already.
     Hidden,
 }
 
@@ -65,7 +66,7 @@ impl FieldNames {
         FieldNames { places: std::iter::repeat_with(|| None).take(PLACES).collect() }
     }
 
-    /// The key that belongs to a name.
+    /// Returns the key that belongs to a name.
     pub fn key(&mut self, py: Python<'_>, name: &str) -> &Key {
         let place = &mut self.places[place_of(name)];
         let is_known = place.as_ref().is_some_and(|(known, _)| **known == *name);
@@ -79,7 +80,8 @@ impl FieldNames {
     }
 }
 
-/// By length, first and last letters: names of the same place are told apart by comparing them.
+/// Chooses a place by length, first and last letters; names of the same place are told apart by comparing
+/// them.
 fn place_of(name: &str) -> usize {
     let letters = |from: usize| {
         let bytes = &name.as_bytes()[from..];

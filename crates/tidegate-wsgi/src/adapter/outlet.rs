@@ -1,4 +1,4 @@
-//! Where an application's words go while it still runs: `write()` and early hints.
+//! The way out for content and hints while an application still runs: `write()` and early hints.
 
 use pyo3::prelude::*;
 
@@ -6,14 +6,14 @@ use tidegate::gateway::GatewayError;
 
 use super::head::Head;
 
-/// The way out for what is not returned, but handed over in the middle of a call.
+/// Sends what is not returned, but handed over in the middle of a call.
 pub(super) trait Outlet {
-    /// The head is fixed, and content follows.
+    /// Fixes the head; content follows.
     fn begin(&mut self, head: &Head) -> Result<(), GatewayError>;
-    /// Content; the head has begun. It is on its way when this returns, or leaves without waiting for the
-    /// application.
+    /// Sends content; the head has begun. When this returns, the content is on its way, or leaves without
+    /// waiting for the application.
     fn write(&mut self, py: Python<'_>, content: &[u8]) -> PyResult<()>;
-    /// Fields of an interim response.
+    /// Sends the fields of an interim response.
     fn hint(&mut self, fields: &Head) -> Result<(), GatewayError>;
     /// Whether the client has ended its side, as far as is known.
     fn client_has_finished(&self) -> bool;

@@ -1,11 +1,11 @@
-//! The application on threads of its own: a slow one keeps a thread waiting, and nobody else.
+//! Calls the application on threads of its own: a slow one keeps a thread waiting, and nobody else.
 //!
 //! ```text
-//!   event loop ──▶ Jobs ──▶ thread: environ, application, blocks ──▶ Exchange ──▶ event loop
+//!   event loop ──▶ Jobs ──▶ thread: environ, application, blocks ──▶ Handoff ──▶ event loop
 //! ```
 //!
 //! A request moves to the pool as a copy that owns its parts, and its answer comes back through an
-//! [`Exchange`]: the event loop never touches the interpreter. The threads are Python's own, made by
+//! [`Handoff`]: the event loop never touches the interpreter. The threads are Python's own, made by
 //! whoever sets the pool up; each of them spends its life in [`Crew::work`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,19 +20,19 @@ use tidegate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, OwnedEn
 use tidegate::message::Method;
 use tidegate::now::Moment;
 
-use super::call::{CallSet, Stage};
+use super::call::{CallSet, ResponseStage};
 use super::desk::{Call, Desks};
-use super::environ::Surroundings;
-use super::exchange::{Awaited, Exchange, Gone, Patience, Room, Waiting};
+use super::environ::Deployment;
 use super::ffi::lend;
+use super::handoff::{Awaited, Gone, Handoff, Patience, Room, Waiting};
 use super::head::Head;
 use super::interpreter::{Interpreter, failure};
 use super::jobs::Jobs;
 use super::outlet::Outlet;
 use super::reply::{Opening, Reply, joined};
 
-/// Requests that wait for a thread, above which no more are read. 1,024: what they hold is bounded, and
-/// a pool that is behind by so much is not helped by more.
+/// Requests that wait for a thread, above which no more are read. 1,024: it bounds the memory that they hold,
+/// and a pool that is so far behind gains nothing from more.
 const JOBS_MAX: usize = 1024;
 
 /// A gateway to a Python application on other threads.
@@ -44,26 +44,26 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool without threads. An application that has not answered after `timeout` is not waited for any
-    /// longer: its client gets 504 (Gateway Timeout).
+    /// Makes a pool without threads. An application may take `timeout` for an answer; after that its client
+    /// gets 504 (Gateway Timeout).
     pub fn new(timeout: Option<Duration>) -> Pool {
         Pool { jobs: Arc::new(Jobs::new(JOBS_MAX)), desks: Arc::default(), timeout, reader_wait_max: None }
     }
 
-    /// Lets an answer that is generated wait for its client to read for so long, all its waits together, before it
-    /// is broken off for others that wait for a thread. Without it: for ever.
+    /// Limits how long a generated answer may wait for its client to read, all its waits together, before it
+    /// is broken off for requests that wait for a thread. None: for ever.
     #[must_use]
     pub fn reader_wait_max(mut self, reader_wait_max: Option<Duration>) -> Pool {
         self.reader_wait_max = reader_wait_max;
         self
     }
 
-    /// What its event loop has to do: no answer comes without it.
+    /// Returns the part that takes part in the event loop. Without it no answer is ever collected.
     pub fn hooks(&self) -> PoolHooks {
         PoolHooks { jobs: self.jobs.clone(), collected: Vec::new() }
     }
 
-    /// What its threads work with.
+    /// Returns the part that the threads of the pool work with.
     pub fn crew(&self) -> Crew {
         let (jobs, desks) = (self.jobs.clone(), self.desks.clone());
         Crew { jobs, desks, reader_wait_max: self.reader_wait_max }
@@ -79,20 +79,20 @@ impl Gateway for Pool {
         let until = self.timeout.map(|timeout| start_response.now() + timeout);
         let has_finished = environ.client().has_finished_sending;
         let (wakeup, environ) = (environ.wakeup(), environ.detach());
-        let exchange = Arc::new(Exchange::new(environ, wakeup));
-        let place = self.jobs.push(exchange.clone());
+        let handoff = Arc::new(Handoff::new(environ, wakeup));
+        let place = self.jobs.push(handoff.clone());
         if has_finished {
             place.step_back();
         }
-        Ok(Awaited::wait(exchange, place, until, start_response))
+        Ok(Awaited::wait(handoff, place, until, start_response))
     }
 }
 
-/// The side of a pool that takes part in the event loop: it collects the answers.
+/// The part of a pool that takes part in the event loop: it collects the answers.
 pub struct PoolHooks {
     jobs: Arc<Waiting>,
-    /// Answers that were collected; empty but while they are.
-    collected: Vec<Arc<Exchange>>,
+    /// Answers that were collected; empty outside of that.
+    collected: Vec<Arc<Handoff>>,
 }
 
 impl LoopHooks for PoolHooks {
@@ -100,7 +100,7 @@ impl LoopHooks for PoolHooks {
         self.jobs.announce();
         wait();
         self.jobs.collect(&mut self.collected);
-        self.collected.drain(..).for_each(|exchange| exchange.wake());
+        self.collected.drain(..).for_each(|handoff| handoff.wake());
     }
 
     fn deadline(&self, now: Moment) -> Option<Moment> {
@@ -112,7 +112,7 @@ impl LoopHooks for PoolHooks {
     }
 }
 
-/// The side of a pool where the work is done.
+/// The part of a pool that its threads work with.
 #[derive(Clone)]
 pub struct Crew {
     jobs: Arc<Waiting>,
@@ -121,35 +121,35 @@ pub struct Crew {
 }
 
 impl Crew {
-    /// The life of one thread: answers requests until the pool is closed.
+    /// Answers requests until the pool is closed: the life of one thread.
     ///
     /// # Errors
-    /// What Python says to the preparations; nothing that an application does.
-    pub fn work(&self, py: Python<'_>, application: Py<PyAny>, surroundings: &Surroundings) -> PyResult<()> {
-        let mut interpreter = Interpreter::new(py, application, surroundings)?;
+    /// Returns the exception of Python when a preparation fails; an application never ends the thread.
+    pub fn work(&self, py: Python<'_>, application: Py<PyAny>, deployment: &Deployment) -> PyResult<()> {
+        let mut interpreter = Interpreter::new(py, application, deployment)?;
         let desk = self.desks.sit_down(thread_number(py)?);
         let patience = Patience::new(self.jobs.clone(), self.reader_wait_max);
-        let mut is_hunter = false;
+        let mut is_waking_worker = false;
         loop {
-            let next = self.jobs.try_take(is_hunter);
-            next.untold.inspect(|exchange| exchange.wake());
+            let next = self.jobs.try_take(is_waking_worker);
+            next.uncollected.inspect(|handoff| handoff.wake());
             match next.job {
-                Some(exchange) => {
-                    is_hunter = false;
+                Some(handoff) => {
+                    is_waking_worker = false;
                     // Else nobody waits for it any more, and nothing was begun.
-                    let Some(environ) = exchange.take_request() else { continue };
-                    desk.begin(&environ, &exchange);
-                    let through = Through { exchange: &exchange, patience: &patience };
+                    let Some(environ) = handoff.take_request() else { continue };
+                    desk.begin(&environ, &handoff);
+                    let through = Through { handoff: &handoff, patience: &patience };
                     let answered =
                         catch_unwind(AssertUnwindSafe(|| answer(py, &mut interpreter, environ, through)));
                     desk.end();
                     if answered.is_err() {
                         // A bug of ours: it may cost a request, and not the thread.
-                        exchange.fail("the thread that was to answer has panicked".to_string());
+                        handoff.fail("the thread that was to answer has panicked".to_string());
                     }
-                    self.jobs.finish(exchange);
+                    self.jobs.finish(handoff);
                 }
-                None if py.detach(|| self.jobs.wait()) => is_hunter = true,
+                None if py.detach(|| self.jobs.wait()) => is_waking_worker = true,
                 None => return Ok(()),
             }
         }
@@ -160,23 +160,23 @@ impl Crew {
         self.jobs.close();
     }
 
-    /// Whether they were let end.
+    /// Whether the pool was closed.
     pub fn is_closed(&self) -> bool {
         self.jobs.is_closed()
     }
 
-    /// How many there are.
+    /// The number of threads.
     pub(crate) fn thread_count(&self) -> usize {
         self.desks.count()
     }
 
-    /// The calls under way whose clients know nothing yet, or wait no more.
+    /// Returns the calls under way whose clients have heard nothing yet, or do not wait any more.
     pub(crate) fn unanswered_calls(&self) -> Vec<Call> {
         self.desks.unanswered()
     }
 }
 
-/// The thread that runs this, as Python names it.
+/// Returns the number of this thread, as Python knows it.
 fn thread_number(py: Python<'_>) -> PyResult<u64> {
     py.import("_thread")?.call_method0("get_ident")?.extract()
 }
@@ -187,26 +187,26 @@ fn answer(
     mut environ: OwnedEnviron,
     mut through: Through<'_>,
 ) {
-    let (exchange, patience) = (through.exchange, through.patience);
+    let (handoff, patience) = (through.handoff, through.patience);
     let call = match interpreter.calls.begin(py) {
         Ok(call) => call,
-        Err(error) => return exchange.fail(failure(py, &error).to_string()),
+        Err(error) => return handoff.fail(failure(py, &error).to_string()),
     };
     let is_head = environ.with(|environ| environ.method() == Method::HEAD);
     let done = lend(call.owner(), &mut through, || {
         let opening = environ.with(|environ| interpreter.call(py, environ, &call))?;
-        hand_over(py, opening, &call, Through { exchange, patience }, is_head)
+        hand_over(py, opening, &call, Through { handoff, patience }, is_head)
     });
     match done {
         Ok(()) => {}
         // The application was told by write() that nobody reads, and has let the exception pass.
-        Err(error) if exchange.is_gone() && error.is_instance_of::<PyBrokenPipeError>(py) => {}
-        Err(error) => exchange.fail(failure(py, &error).to_string()),
+        Err(error) if handoff.is_gone() && error.is_instance_of::<PyBrokenPipeError>(py) => {}
+        Err(error) => handoff.fail(failure(py, &error).to_string()),
     }
     interpreter.calls.end(py, call);
 }
 
-/// Passes what the application has returned on to the event loop.
+/// Passes on to the event loop what the application has returned.
 fn hand_over(
     py: Python<'_>,
     opening: Opening,
@@ -214,33 +214,33 @@ fn hand_over(
     through: Through<'_>,
     is_head: bool,
 ) -> PyResult<()> {
-    let exchange = through.exchange;
+    let handoff = through.handoff;
     match opening {
         Opening::First(block, reply) => return pass_blocks(py, &block, reply, call, through),
-        Opening::File(range) => call.with_head(|_, head| exchange.answer_with_file(head, range))?,
-        Opening::Blocks(blocks) => finish(joined(py, &blocks), call, exchange, is_head)?,
+        Opening::File(range) => call.with_head(|_, head| handoff.answer_with_file(head, range))?,
+        Opening::Blocks(blocks) => finish(joined(py, &blocks), call, handoff, is_head)?,
         Opening::Last(block) => {
             let content = block.as_ref().map(|block| block.as_bytes(py)).unwrap_or_default();
-            finish(content.to_vec(), call, exchange, is_head)?;
+            finish(content.to_vec(), call, handoff, is_head)?;
         }
     }
     Ok(())
 }
 
-/// All of the content, or what follows after `write()`.
-fn finish(content: Vec<u8>, call: &CallSet, exchange: &Exchange, is_head: bool) -> PyResult<()> {
+/// Sends all of the content, or what follows after `write()`.
+fn finish(content: Vec<u8>, call: &CallSet, handoff: &Handoff, is_head: bool) -> PyResult<()> {
     call.with_head(|stage, head| {
-        if stage == Stage::Sent {
+        if stage == ResponseStage::Sent {
             // If nobody is there to take it, nobody misses it.
-            let _ = exchange.push(content);
-            return exchange.end();
+            let _ = handoff.push(content);
+            return handoff.end();
         }
         // An answer to HEAD says nothing of a length that it does not know.
-        exchange.answer(head, if is_head && content.is_empty() { None } else { Some(content) });
+        handoff.answer(head, if is_head && content.is_empty() { None } else { Some(content) });
     })
 }
 
-/// Block by block, as long as somebody takes them, and no more than were declared.
+/// Passes on block by block, as long as somebody takes them, and no more bytes than were declared.
 fn pass_blocks(
     py: Python<'_>,
     first: &Py<PyBytes>,
@@ -248,16 +248,16 @@ fn pass_blocks(
     call: &CallSet,
     through: Through<'_>,
 ) -> PyResult<()> {
-    let exchange = through.exchange;
+    let handoff = through.handoff;
     let declared = call.with_head(|stage, head| {
-        if stage == Stage::Started {
-            exchange.begin(head);
+        if stage == ResponseStage::Started {
+            handoff.begin(head);
         }
         head.declared_length()
     })?;
     call.set_sent()?;
     let mut passed = first.as_bytes(py).len() as u64;
-    let mut place = exchange.push(first.as_bytes(py).to_vec());
+    let mut place = handoff.push(first.as_bytes(py).to_vec());
     loop {
         // Nobody takes more, or no more is to come: the iterable is closed as it is dropped.
         let Ok(room) = place else { return Ok(()) };
@@ -271,45 +271,45 @@ fn pass_blocks(
         let bytes = block.as_bytes(py);
         passed += bytes.len() as u64;
         // An empty block asks whether somebody still waits.
-        place = if bytes.is_empty() { exchange.room() } else { exchange.push(bytes.to_vec()) };
+        place = if bytes.is_empty() { handoff.room() } else { handoff.push(bytes.to_vec()) };
     }
-    exchange.end();
+    handoff.end();
     reply.close(py);
     Ok(())
 }
 
-/// The response of the call that is running on this thread.
+/// The response to the call that is running on this thread.
 struct Through<'a> {
-    exchange: &'a Exchange,
+    handoff: &'a Handoff,
     patience: &'a Patience,
 }
 
 impl Through<'_> {
     fn wait_for_room(&self, py: Python<'_>) -> Result<(), Gone> {
-        py.detach(|| self.exchange.wait_for_room(self.patience))
+        py.detach(|| self.handoff.wait_for_room(self.patience))
     }
 }
 
 impl Outlet for Through<'_> {
     fn begin(&mut self, head: &Head) -> Result<(), GatewayError> {
-        self.exchange.begin(head);
+        self.handoff.begin(head);
         Ok(())
     }
 
     fn write(&mut self, py: Python<'_>, content: &[u8]) -> PyResult<()> {
         let left = |_: Gone| PyBrokenPipeError::new_err("the client has left, or reads too slowly");
-        match self.exchange.push(content.to_vec()).map_err(left)? {
+        match self.handoff.push(content.to_vec()).map_err(left)? {
             Room::Left => Ok(()),
             Room::Full => self.wait_for_room(py).map_err(left),
         }
     }
 
     fn hint(&mut self, fields: &Head) -> Result<(), GatewayError> {
-        self.exchange.hint(fields);
+        self.handoff.hint(fields);
         Ok(())
     }
 
     fn client_has_finished(&self) -> bool {
-        self.exchange.client_has_finished()
+        self.handoff.client_has_finished()
     }
 }

@@ -1,4 +1,4 @@
-//! What an application has returned: an iterable, drawn block by block, and closed once.
+//! Draws from what an application has returned: an iterable, asked block by block, and closed once.
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -6,23 +6,24 @@ use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 
 use tidegate::gateway::FileRange;
 
-use super::call::{CallSet, Stage};
+use super::call::{CallSet, ResponseStage};
 use super::file_wrapper::FileWrapper;
 use super::forked::unless_forked;
 use super::interpreter::report;
 
 /// The iterable of one response.
 pub(super) struct Reply {
-    /// None once it is closed.
+    /// The iterable; none once it is closed.
     iterable: Option<Py<PyAny>>,
     iterator: Option<Py<PyIterator>>,
 }
 
-/// What there is to send when an application has returned, and, if need be, was asked for a block.
+/// The beginning of a response, known when an application has returned, and if need be has made a first
+/// block.
 pub(super) enum Opening {
     /// All of the content: a list or tuple of blocks. Its length is known.
     Blocks(Vec<Py<PyBytes>>),
-    /// The whole content in one block, or none: it has ended, or no more is wanted.
+    /// The whole content in one block, or none: the iterable has ended, or no more is wanted.
     Last(Option<Py<PyBytes>>),
     /// A block that is not empty; there may be more.
     First(Py<PyBytes>, Reply),
@@ -48,7 +49,7 @@ impl Reply {
     /// The next block; none at the end.
     ///
     /// # Errors
-    /// What the application raises, or a block that is no bytes.
+    /// Returns the exception that the application raises, or one for a block that is not bytes.
     pub fn next(&self, py: Python<'_>) -> PyResult<Option<Py<PyBytes>>> {
         let Some(iterator) = &self.iterator else {
             return Ok(None);
@@ -59,7 +60,7 @@ impl Reply {
         }
     }
 
-    /// Calls `close()`, if there is one. An error in it is told, and changes nothing.
+    /// Calls `close()`, if there is one. An exception in it is reported, and changes nothing.
     pub fn close(&mut self, py: Python<'_>) {
         self.iterator = None;
         let Some(iterable) = self.iterable.take() else {
@@ -77,7 +78,7 @@ impl Reply {
 }
 
 impl Drop for Reply {
-    /// However a response ends, its iterable is closed.
+    /// Closes the iterable, however the response ends.
     fn drop(&mut self) {
         if self.iterable.is_some() {
             // Not where the interpreter has ended already; then there is nobody to close anything.
@@ -89,7 +90,8 @@ impl Drop for Reply {
 /// Draws from what the application has returned until there is something to send.
 ///
 /// # Errors
-/// What the application raises, a block that is no bytes, or content without start_response.
+/// Returns the exception that the application raises, or one for a block that is not bytes or for content
+/// without start_response.
 pub(super) fn open(result: &Bound<'_, PyAny>, call: &CallSet, is_head: bool) -> PyResult<Opening> {
     if let Some(blocks) = blocks_at_hand(result)? {
         need_start(call)?;
@@ -104,8 +106,9 @@ pub(super) fn open(result: &Bound<'_, PyAny>, call: &CallSet, is_head: bool) -> 
 fn draw_first(mut reply: Reply, py: Python<'_>, call: &CallSet, is_head: bool) -> PyResult<Opening> {
     loop {
         // Nothing is drawn for a response without content, once it is known to be one.
-        let is_unwanted =
-            call.with_head(|stage, head| stage != Stage::Unstarted && (is_head || head.forbids_content()))?;
+        let is_unwanted = call.with_head(|stage, head| {
+            stage != ResponseStage::Unstarted && (is_head || head.forbids_content())
+        })?;
         let block = if is_unwanted { None } else { reply.next(py)? };
         let Some(block) = block else {
             reply.close(py);
@@ -118,7 +121,7 @@ fn draw_first(mut reply: Reply, py: Python<'_>, call: &CallSet, is_head: bool) -
         }
         need_start(call)?;
         let is_all = call.with_head(|stage, head| {
-            stage == Stage::Started
+            stage == ResponseStage::Started
                 && head.declared_length().is_some_and(|declared| declared <= length as u64)
         })?;
         if is_all {
@@ -132,7 +135,7 @@ fn draw_first(mut reply: Reply, py: Python<'_>, call: &CallSet, is_head: bool) -
 fn open_file(wrapper: &Bound<'_, FileWrapper>, call: &CallSet, is_head: bool) -> PyResult<Opening> {
     let py = wrapper.py();
     // Content that was written before it leaves by another way.
-    let is_first = call.with_head(|stage, _| stage == Stage::Started)?;
+    let is_first = call.with_head(|stage, _| stage == ResponseStage::Started)?;
     let mut reply = Reply::new(wrapper)?;
     match wrapper.get().file_range(py)?.filter(|_| is_first) {
         Some(mut range) => {
@@ -147,7 +150,7 @@ fn open_file(wrapper: &Bound<'_, FileWrapper>, call: &CallSet, is_head: bool) ->
     }
 }
 
-/// The blocks of a list or tuple, which are all there and need no closing.
+/// Returns the blocks of a list or tuple, which need no closing.
 fn blocks_at_hand(result: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Py<PyBytes>>>> {
     if let Ok(list) = result.cast_exact::<PyList>() {
         return list.iter().map(|block| Ok(to_block(block)?.unbind())).collect::<PyResult<_>>().map(Some);
@@ -158,7 +161,7 @@ fn blocks_at_hand(result: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Py<PyBytes>>
     Ok(None)
 }
 
-/// The blocks as one.
+/// Joins the blocks.
 pub(super) fn joined(py: Python<'_>, blocks: &[Py<PyBytes>]) -> Vec<u8> {
     let mut content = Vec::with_capacity(blocks.iter().map(|block| block.as_bytes(py).len()).sum());
     blocks.iter().for_each(|block| content.extend_from_slice(block.as_bytes(py)));
@@ -167,8 +170,10 @@ pub(super) fn joined(py: Python<'_>, blocks: &[Py<PyBytes>]) -> Vec<u8> {
 
 fn need_start(call: &CallSet) -> PyResult<()> {
     match call.with_head(|stage, _| stage)? {
-        Stage::Unstarted => Err(PyRuntimeError::new_err("the application did not call start_response")),
-        Stage::Started | Stage::Sent | Stage::Over => Ok(()),
+        ResponseStage::Unstarted => {
+            Err(PyRuntimeError::new_err("the application did not call start_response"))
+        }
+        ResponseStage::Started | ResponseStage::Sent | ResponseStage::Over => Ok(()),
     }
 }
 

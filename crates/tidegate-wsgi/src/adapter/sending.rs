@@ -1,4 +1,4 @@
-//! From a head and all of its content to a response.
+//! Sends a response that consists of a head and all of its content.
 
 use tidegate::gateway::{Body, Content, FileRange, GatewayError, StartResponse};
 
@@ -23,8 +23,8 @@ pub(super) fn send_whole<'c>(
     }
 }
 
-/// Sends no content at all: HEAD, 204, 304, or an iterable that has ended at once. `is_head` says that
-/// none was asked for, and so that nothing can be said of its length.
+/// Sends no content at all: HEAD, 204, 304, or an iterable that has ended at once. `is_head` says that the
+/// request was HEAD, so the length that GET would give is unknown.
 pub(super) fn send_nothing(
     head: &Head,
     is_head: bool,
@@ -33,7 +33,7 @@ pub(super) fn send_nothing(
     if is_head { head.write(start_response).finish() } else { send_whole(head, &b""[..], start_response) }
 }
 
-/// Sends a file. One that is shorter than its range breaks the connection off in the end.
+/// Sends a file. If it turns out shorter than its range, the connection is broken off.
 pub(super) fn send_file(
     head: &Head,
     range: FileRange,

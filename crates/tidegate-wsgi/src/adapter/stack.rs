@@ -1,23 +1,22 @@
-//! Whether Python runs on the stack that it was called on.
+//! Tells whether Python runs on the stack that it was called on.
 //!
-//! A thread has one stack, unless the application uses greenlets: then one that is switched to has its own
-//! copied to where that of another was, and what lies there meanwhile is not what was borrowed. Whoever
-//! runs on such a stack is told apart by its outermost Python frame, which is not that of the thread.
+//! A thread has one stack, unless the application uses greenlets: these copy their stacks to and from the
+//! same memory when they switch, so borrowed memory may then belong to another one. A thread on such a stack
+//! is recognised by its outermost Python frame, which is not that of the thread.
 
 use std::cell::Cell;
 
 use pyo3::prelude::*;
 
 thread_local! {
-    /// The address of the outermost frame of this thread, which lasts for as long as it calls
-    /// applications; 0 where it does not.
+    /// The address of the outermost frame of this thread, for as long as it calls applications; otherwise 0.
     static OUTERMOST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// This thread calls applications from now on, on the stack that it is on.
+/// Remembers the stack that this thread is on, from which it will call applications.
 ///
 /// # Errors
-/// What Python says.
+/// Returns the exception of Python when there is no frame to be found.
 pub(super) fn remember_stack(py: Python<'_>) -> PyResult<()> {
     OUTERMOST.set(outermost_frame(py)?);
     Ok(())

@@ -1,4 +1,4 @@
-//! Whose word counts: proxies that may say that their client came by https.
+//! The proxies that are trusted to say that their client came by https.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -20,14 +20,14 @@ pub enum TrustedProxies {
     /// Nobody but peers of unix sockets.
     #[default]
     Nobody,
-    /// Everybody: for servers that only their proxy can reach.
+    /// All peers: for servers that only their proxy can reach.
     Everybody,
     /// These addresses.
     These(Vec<IpAddr>),
 }
 
 impl TrustedProxies {
-    /// Whether this peer is one. None is the peer of a unix socket.
+    /// Whether this peer is trusted. The peer of a unix socket is none.
     pub fn has(&self, peer: Option<IpAddr>) -> bool {
         match (self, peer) {
             (_, None) | (TrustedProxies::Everybody, _) => true,
@@ -40,7 +40,7 @@ impl TrustedProxies {
 impl FromStr for TrustedProxies {
     type Err = String;
 
-    /// Addresses with commas between them, or `*`.
+    /// Parses addresses with commas between them, or `*`.
     fn from_str(text: &str) -> Result<TrustedProxies, String> {
         let mut addresses = Vec::new();
         for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {

@@ -1,16 +1,7 @@
 //! The extension module `tidegate._tidegate`: the native half of the Python package.
 //!
-//! ```text
-//!   python/tidegate                         here
-//!   ───────────────                         ────
-//!   main ───────── command_line(argv) ────▶ parse, or run what needs no Python ──▶ status
-//!                                           Settings ◀── options
-//!   supervisor ─── settings.bind() ───────▶ Listener, before any fork
-//!   worker ─────── Server(settings, …) ───▶ limits, access log, gateway: Inline or Pool
-//!                  server.work() ─────────▶ the life of a pool thread
-//!                  server.run() ──────────▶ the event loop, on the main thread
-//!   signals ────── server.drain(), … ─────▶ ServerHandle
-//! ```
+//! It connects the command line, the server, and the WSGI adapter. Processes, signals, loading and reloading
+//! are written in Python.
 //!
 //! It joins what is there: the command line, the server, and the WSGI adapter. Processes, signals,
 //! loading and reloading are Python's affair, and in Python.
@@ -39,22 +30,22 @@ fn _tidegate(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(finish_stderr, module)?)
 }
 
-/// write_stderr(lines): leaves whole lines to the thread that writes to stderr. Nothing is waited for.
+/// write_stderr(lines): hands whole lines to the thread that writes to stderr, and does not wait.
 #[pyfunction]
 fn write_stderr(lines: &[u8]) {
     tidegate_program::print(lines);
 }
 
-/// finish_stderr(): waits until everything is written, or for a second.
+/// finish_stderr(): waits until everything is written, but no longer than a second.
 #[pyfunction]
 fn finish_stderr(py: Python<'_>) {
     py.detach(tidegate_program::finish);
 }
 
-/// command_line(arguments) -> Settings, or an exit status
+/// command_line(arguments) -> Settings, or an exit status.
 ///
-/// Reads a command line as in sys.argv. What needs no Python is done at once: help, complaints, and
-/// the native commands.
+/// Reads a command line as in sys.argv. Anything that needs no Python is done at once: help, errors, and the
+/// native commands.
 #[pyfunction]
 fn command_line(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<Py<PyAny>> {
     // Whatever is said begins a thread.
@@ -71,8 +62,8 @@ fn command_line(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<Py<PyAny>>
     Ok(Py::new(py, settings::Settings::new(PythonOptions { program, wsgi }))?.into_any())
 }
 
-/// Takes Python's own handler of Ctrl-C away. The native commands have theirs, which calls the one before
-/// it: a command that has ended in order would end once more, by KeyboardInterrupt.
+/// Removes Python's own handler of Ctrl-C. The native commands have theirs, which calls the one before it: a
+/// command that has ended in order would end once more, by KeyboardInterrupt.
 fn leave_interrupts_to_the_system(py: Python<'_>) {
     let set = || -> PyResult<()> {
         let signal = py.import("signal")?;

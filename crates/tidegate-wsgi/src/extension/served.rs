@@ -1,4 +1,4 @@
-//! The gateway of a Python server: the application's, and what is watched around it.
+//! The gateway of a Python server: the application's, and what is counted and watched around it.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,53 +15,53 @@ use tidegate::server::ServerHandle;
 use super::watch::BusySince;
 use crate::adapter::report;
 
-/// Tells a supervisor that another process is to take the place of this one.
+/// The message to a supervisor that another process is to take the place of this one.
 pub(super) const WORN: &[u8] = b"w";
 
-/// How a server has come to its end, if it was not told to.
+/// The reason for which a server has ended by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// It was told to.
+    /// No such reason: it was told to end.
     #[default]
     Nothing,
-    /// It has answered as many requests as it should.
+    /// The server has answered as many requests as it should.
     MaxRequests,
 }
 
-/// Which thread runs Python while the loop does not wait.
+/// The thread that runs Python while the loop does not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// This one: signals are looked for after each wait.
+    /// The thread of the loop: signals are looked for after each wait.
     Inline,
-    /// Others: signals are looked for when the wake-up descriptor says so.
+    /// Other threads: signals are looked for when the wake-up descriptor says so.
     Pool,
 }
 
-/// What is known of a running server beyond its event loop.
+/// The state of a running server that other threads watch.
 #[derive(Default)]
 pub(super) struct Watched {
     /// Requests handed to the application.
     pub requests: AtomicU64,
-    /// A signal has arrived.
+    /// Whether a signal has arrived.
     pub is_signalled: AtomicBool,
-    /// Since when the loop has neither waited nor called the application anew.
+    /// The time since which the loop has neither waited nor called the application anew.
     pub busy_since: BusySince,
 }
 
-/// A gateway that counts.
+/// A gateway that counts requests.
 pub(super) struct Served<'g> {
     pub gateway: &'g mut dyn Gateway,
     pub watched: Arc<Watched>,
     pub handle: ServerHandle,
-    /// After how many requests the server is to end; 0 for never.
+    /// The number of requests after which the server is to end; 0 for never.
     pub requests_max: u64,
-    /// Who is told so and will end it, once another one serves.
+    /// The supervisor, which is told so and ends this server once another one serves.
     pub supervisor: Option<File>,
     pub reached: Reached,
 }
 
 impl Served<'_> {
-    /// It has answered as many requests as it should.
+    /// Ends the server, which has answered as many requests as it should.
     #[cold]
     fn wear_out(&mut self) {
         match &mut self.supervisor {
@@ -101,7 +101,7 @@ pub(super) struct Signals<'g> {
     pub mode: Mode,
     pub watched: Arc<Watched>,
     pub handle: ServerHandle,
-    /// What a signal handler has raised to end the server.
+    /// The exception that a signal handler has raised to end the server.
     pub raised: Option<PyErr>,
 }
 

@@ -17,12 +17,11 @@ use super::served::{Mode, Reached, Served, Signals, Watched};
 use super::settings::{BoundListener, Settings};
 use super::watch::{end_when_stuck, wake_on_signals, watch_pool};
 use crate::access::access_log;
-use crate::adapter::{Crew, Inline, InlineHooks, Pool, Surroundings, duplicate_descriptor};
+use crate::adapter::{Crew, Deployment, Inline, InlineHooks, Pool, duplicate_descriptor};
 use crate::options::PythonOptions;
 
-/// How long a finished response may wait for others before the application is called again, where it is
-/// called on the thread of the loop: see [`Server::hold_responses`]. Half a millisecond: more gained
-/// nothing with Flask and Django, and less than nothing without a framework.
+/// How long a finished response may wait for others before the application is called again, if it is called
+/// on the thread of the loop: see [`Server::hold_responses`]. Half a millisecond: longer gains nothing.
 const HOLD_MAX: Duration = Duration::from_micros(500);
 
 /// A server for one application.
@@ -30,12 +29,12 @@ const HOLD_MAX: Duration = Duration::from_micros(500);
 pub(super) struct PyServer {
     options: Arc<PythonOptions>,
     application: Py<PyAny>,
-    surroundings: Surroundings,
-    /// Where a supervisor, if there is one, is told that this process is worn; taken when it serves.
+    deployment: Deployment,
+    /// The pipe on which a supervisor is told that this process is worn; taken when it serves.
     supervisor: Mutex<Option<File>>,
-    /// None once it runs.
+    /// The server before it runs; none afterwards.
     bound: Mutex<Option<(BoundServer, Option<Pool>)>>,
-    /// None where the application is called on the thread of the loop.
+    /// The pool's part for threads; none if the application is called on the thread of the loop.
     crew: Option<Crew>,
     handle: ServerHandle,
     reopen: Option<ReopenHandle>,
@@ -56,19 +55,19 @@ impl PyServer {
     ) -> PyResult<PyServer> {
         let options = settings.get().options.clone();
         let wsgi = &options.wsgi;
-        let surroundings = Surroundings {
+        let deployment = Deployment {
             multithread: wsgi.threads > 1,
             multiprocess,
             trusted_proxies: wsgi.forwarded_allow_ips.clone(),
         };
-        let (server, reopen) = assemble(&options, &surroundings, listeners)?;
+        let (server, reopen) = assemble(&options, &deployment, listeners)?;
         let bound = server.bind()?;
-        let pool = surroundings
+        let pool = deployment
             .multithread
             .then(|| Pool::new(unless_zero(wsgi.timeout)).reader_wait_max(unless_zero(wsgi.reader_wait_max)));
         Ok(PyServer {
             application,
-            surroundings,
+            deployment,
             supervisor: Mutex::new(supervisor.map(duplicate_descriptor).transpose()?.map(File::from)),
             crew: pool.as_ref().map(Pool::crew),
             handle: bound.handle(),
@@ -80,16 +79,16 @@ impl PyServer {
         })
     }
 
-    /// work(): the life of one thread of the pool; returns when the server has ended.
+    /// work(): answers requests as one thread of the pool, and returns when the server has ended.
     fn work(&self, py: Python<'_>) -> PyResult<()> {
         match &self.crew {
-            Some(crew) => crew.work(py, self.application.clone_ref(py), &self.surroundings),
+            Some(crew) => crew.work(py, self.application.clone_ref(py), &self.deployment),
             None => Ok(()),
         }
     }
 
-    /// run(): serves until drained or stopped. To be called on the main thread, once. An exception of a
-    /// signal handler ends it and is raised here.
+    /// run(): serves until drained or stopped. Call it once, on the main thread. An exception of a signal
+    /// handler ends it and is raised here.
     fn run(&self, py: Python<'_>) -> PyResult<()> {
         let taken = lock(&self.bound).take();
         let (bound, pool) = taken.ok_or_else(|| PyRuntimeError::new_err("the server runs, or has run"))?;
@@ -107,9 +106,9 @@ impl PyServer {
         result
     }
 
-    /// drain(hand_over=False, restart=False): finishes what is being served, and ends. Clients that wait to be accepted
-    /// are left to others that listen on the same sockets, if there are others, or until this process has started again. From
-    /// any thread.
+    /// drain(hand_over=False, restart=False): finishes what is being served, and ends. Clients that wait to
+    /// be accepted are left to other servers that listen on the same sockets, if there are others, or until
+    /// this process has started again. Any thread may call it.
     #[pyo3(signature = (*, hand_over=false, restart=false))]
     fn drain(&self, hand_over: bool, restart: bool) {
         *lock(&self.outcome) = "drained";
@@ -120,7 +119,7 @@ impl PyServer {
         }
     }
 
-    /// stop(): ends at once. From any thread.
+    /// stop(): ends at once. Any thread may call it.
     fn stop(&self) {
         *lock(&self.outcome) = "stopped";
         self.handle.stop();
@@ -145,7 +144,7 @@ impl PyServer {
         self.watched.requests.load(Ordering::Relaxed)
     }
 
-    /// How it has ended: "drained", "stopped" or "max_requests".
+    /// The way in which the server has ended: "drained", "stopped" or "max_requests".
     #[getter]
     fn outcome(&self) -> &'static str {
         *lock(&self.outcome)
@@ -159,7 +158,7 @@ impl PyServer {
             let mut hooks = pool.hooks();
             return py.detach(|| self.serve(bound, &mut pool, &mut hooks, Mode::Pool));
         }
-        let mut inline = Inline::new(py, self.application.clone_ref(py), &self.surroundings)?;
+        let mut inline = Inline::new(py, self.application.clone_ref(py), &self.deployment)?;
         self.serve(bound, &mut inline, &mut InlineHooks, Mode::Inline)
     }
 
@@ -190,7 +189,7 @@ impl PyServer {
         ran.map_err(|error| PyOSError::new_err(error.to_string()))
     }
 
-    /// With a share of the jitter that differs from worker to worker; 0 for never.
+    /// Adds a share of the jitter that differs from worker to worker; 0 for never.
     fn requests_max(&self) -> u64 {
         let wsgi = &self.options.wsgi;
         if wsgi.max_requests == 0 {
@@ -202,8 +201,8 @@ impl PyServer {
         wsgi.max_requests + random % (wsgi.max_requests_jitter + 1)
     }
 
-    /// Whoever is stuck is named, if it is a thread of a pool; and a worker that is can only be replaced, by a
-    /// supervisor.
+    /// Watches for an application that does not return. A stuck thread of a pool is named in the log; a stuck
+    /// worker can only be replaced, by a supervisor.
     fn watch_for_standstill(&self, py: Python<'_>) -> PyResult<()> {
         let Some(timeout) = unless_zero(self.options.wsgi.timeout) else { return Ok(()) };
         let supervisor = lock(&self.supervisor).as_ref().map(File::try_clone).transpose()?;
@@ -220,15 +219,15 @@ impl PyServer {
     }
 }
 
-/// None for the 0 that an operator gives for "any".
+/// Turns the 0 that an operator gives for "any" into none.
 fn unless_zero(time: Duration) -> Option<Duration> {
     Some(time).filter(|time| !time.is_zero())
 }
 
-/// The server of these options, on these sockets.
+/// Makes the server of these options, on these sockets.
 fn assemble(
     options: &PythonOptions,
-    surroundings: &Surroundings,
+    deployment: &Deployment,
     listeners: Vec<Bound<'_, BoundListener>>,
 ) -> PyResult<(Server, Option<ReopenHandle>)> {
     let mut limits = options.program.limits().clone();
@@ -241,11 +240,11 @@ fn assemble(
         limits.gateway_timeout = limits.gateway_timeout.min(timeout);
     }
     let info = ServerInfo {
-        multithread: surroundings.multithread,
-        multiprocess: surroundings.multiprocess,
+        multithread: deployment.multithread,
+        multiprocess: deployment.multiprocess,
         ..ServerInfo::default()
     };
-    let hold_max = if surroundings.multithread { Duration::ZERO } else { HOLD_MAX };
+    let hold_max = if deployment.multithread { Duration::ZERO } else { HOLD_MAX };
     let server = Server::new().limits(limits).info(info).hold_responses(hold_max);
     tidegate_program::keep_what_is_free();
     let mut server = server.at_low_tide(tidegate_program::give_back);
@@ -259,8 +258,8 @@ fn assemble(
     Ok((server, asked.reopen))
 }
 
-/// Lets Python's signal handler write to this descriptor: the one before, or none outside of the main
-/// thread, where there are no signals to hear of.
+/// Lets Python's signal handler write to this descriptor, and returns the one before. Outside of the main
+/// thread, which gets no signals, there is none.
 fn set_wakeup_descriptor(py: Python<'_>, descriptor: i32) -> Option<i32> {
     let set = || -> PyResult<i32> {
         if descriptor >= 0 {

@@ -1,4 +1,4 @@
-//! What was asked for on the command line, and the sockets that it names.
+//! The options of the command line for Python, and the sockets that they name.
 
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ impl Settings {
 
 #[pymethods]
 impl Settings {
-    /// MODULE:APP, as it was named.
+    /// MODULE:APP, as it was given.
     #[getter]
     fn application(&self) -> &str {
         self.options.wsgi.application.as_deref().unwrap_or_default()
@@ -43,7 +43,7 @@ impl Settings {
         self.options.wsgi.pythonpath.iter().map(|path| path.display().to_string()).collect()
     }
 
-    /// None: the process serves by itself.
+    /// The number of workers; None: the process serves by itself.
     #[getter]
     fn workers(&self) -> Option<u16> {
         self.options.wsgi.workers
@@ -54,13 +54,13 @@ impl Settings {
         self.options.wsgi.threads
     }
 
-    /// Seconds; 0 for any.
+    /// The longest time for one answer in seconds; 0 for any.
     #[getter]
     fn timeout(&self) -> f64 {
         self.options.wsgi.timeout.as_secs_f64()
     }
 
-    /// Seconds.
+    /// The longest time for a graceful shutdown in seconds.
     #[getter]
     fn graceful_timeout(&self) -> f64 {
         self.options.program.limits().drain_timeout.as_secs_f64()
@@ -96,8 +96,8 @@ impl Settings {
         self.options.wsgi.preload
     }
 
-    /// start_log(): lets the log go to stderr, for this process. Harmless twice. What was logged is written before
-    /// the process ends by the functions of `atexit`, or becomes another program after them.
+    /// start_log(): sends the log of this process to stderr. A second call is harmless. Messages are written
+    /// before the process ends by the functions of `atexit`, or becomes another program after them.
     fn start_log(&self, py: Python<'_>) -> PyResult<()> {
         self.options.program.start_log();
         let finish = PyCFunction::new_closure(py, None, None, |arguments, _| {
@@ -106,7 +106,7 @@ impl Settings {
         py.import("atexit")?.call_method1("register", (finish,)).map(drop)
     }
 
-    /// bind() -> list of Listener. OSError with a ready sentence.
+    /// bind() -> list of Listener: binds all addresses. Raises OSError with a ready sentence.
     fn bind(&self, py: Python<'_>) -> PyResult<Vec<BoundListener>> {
         let bind = |address: &ListenAddress| {
             let listener = match address {
@@ -119,8 +119,8 @@ impl Settings {
     }
 }
 
-/// Takes over a socket that was inherited to be listened on. Whoever has named it has given it up: it is closed, and
-/// a duplicate serves in its place.
+/// Takes over an inherited listening socket. Whoever has named it has given it up: it is closed, and a
+/// duplicate serves in its place.
 fn take_over(py: Python<'_>, number: RawFd, address: &ListenAddress) -> PyResult<Listener> {
     let listener = duplicate_descriptor(number)
         .and_then(Listener::adopt)
@@ -132,7 +132,7 @@ fn take_over(py: Python<'_>, number: RawFd, address: &ListenAddress) -> PyResult
 /// A listening socket.
 #[pyclass(frozen, name = "Listener", module = "tidegate._tidegate")]
 pub(super) struct BoundListener {
-    /// None once it was given away.
+    /// The listener; none once it was given away.
     listener: Mutex<Option<Listener>>,
     address: String,
 }
@@ -142,7 +142,7 @@ impl BoundListener {
         BoundListener { address: listener.address().to_string(), listener: Mutex::new(Some(listener)) }
     }
 
-    /// A duplicate, for a server.
+    /// Duplicates the listener, for a server.
     pub fn duplicate(&self) -> std::io::Result<Listener> {
         match &*self.listener.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(listener) => listener.try_clone(),
@@ -153,14 +153,14 @@ impl BoundListener {
 
 #[pymethods]
 impl BoundListener {
-    /// As it is announced, with the real port.
+    /// The address as it is announced, with the real port.
     #[getter]
     fn address(&self) -> &str {
         &self.address
     }
 
-    /// detach_for_exec() -> int: gives the socket away as a descriptor that programs inherit;
-    /// "fd://N" takes it over there.
+    /// detach_for_exec() -> int: gives the socket away as a descriptor that programs inherit; "fd://N" takes
+    /// it over there.
     fn detach_for_exec(&self, py: Python<'_>) -> PyResult<i32> {
         let taken = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         let listener = taken.ok_or_else(|| PyOSError::new_err("the listener was given away before"))?;

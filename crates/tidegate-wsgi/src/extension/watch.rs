@@ -1,5 +1,5 @@
-//! Watchers of a running server, each a thread that never touches Python: for signals, and for an
-//! application that does not come back, on the thread of the event loop or on those of a pool.
+//! Threads that watch a running server and never touch Python: for signals, and for an application that does
+//! not return, on the thread of the event loop or on those of a pool.
 
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
@@ -17,10 +17,10 @@ use tidegate_program::{finish, say};
 use super::served::{WORN, Watched};
 use crate::adapter::{Call, Crew};
 
-/// When the event loop began the turn, or the call, that it is in.
+/// The time when the event loop began its present turn, or the call in it.
 pub(super) struct BusySince {
     started: Instant,
-    /// Milliseconds since `started`, and one; 0 while the loop waits.
+    /// Milliseconds since `started`, plus one; 0 while the loop waits.
     millis: AtomicU64,
 }
 
@@ -31,17 +31,17 @@ impl Default for BusySince {
 }
 
 impl BusySince {
-    /// A turn begins, or a call.
+    /// Notes that a turn or a call begins.
     pub fn set(&self) {
         self.millis.store(self.now() + 1, Ordering::Relaxed);
     }
 
-    /// The loop waits.
+    /// Notes that the loop waits.
     pub fn clear(&self) {
         self.millis.store(0, Ordering::Relaxed);
     }
 
-    /// For how long that has lasted; none while the loop waits.
+    /// Returns how long the turn or call has lasted; none while the loop waits.
     fn elapsed(&self) -> Option<Duration> {
         let begun = self.millis.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.now().saturating_sub(begun)))
@@ -52,8 +52,8 @@ impl BusySince {
     }
 }
 
-/// Ends the wait of the loop whenever Python's own signal handler writes a byte. A signal that arrives
-/// just before the loop begins to wait, or in another thread, would be seen only after it.
+/// Ends the wait of the loop whenever Python's own signal handler writes a byte. Without this, a signal that
+/// arrives just before the loop begins to wait, or in another thread, would be seen only after the wait.
 ///
 /// The writer is for `signal.set_wakeup_fd`; the thread ends when it is dropped.
 pub(super) fn wake_on_signals(watched: Arc<Watched>, handle: ServerHandle) -> io::Result<PipeWriter> {
@@ -98,12 +98,13 @@ pub(super) fn end_when_stuck(watched: Arc<Watched>, timeout: Duration) -> io::Re
     thread::Builder::new().name("watchdog".to_string()).spawn(watch).map(drop)
 }
 
-/// How long the stacks of stuck threads are waited for at least: whoever has the interpreter's lock may be one of them,
-/// or only somebody who computes. 1 s: threads that compute let go of it after 5 ms.
+/// The least time that the stacks of stuck threads are waited for: the thread with the interpreter's lock may
+/// be stuck, or may only compute. 1 s: threads that compute let go of it after 5 ms.
 const STACKS_WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// Tells the operator of calls in a pool that take longer than `timeout`. When that is all of its threads, nobody is
-/// answered any more: a supervisor, if there is one, is told to start another process in the place of this one.
+/// Reports calls in a pool that take longer than `timeout`. When all its threads are stuck, nobody is
+/// answered any more: a supervisor, if there is one, is told to start another process in the place of this
+/// one.
 pub(super) fn watch_pool(crew: Crew, timeout: Duration, mut supervisor: Option<File>) -> io::Result<()> {
     let pause = (timeout / 4).max(Duration::from_millis(20));
     let mut standstill = Standstill { timeout, seen: Vec::new() };
@@ -128,7 +129,7 @@ pub(super) fn watch_pool(crew: Crew, timeout: Duration, mut supervisor: Option<F
     thread::Builder::new().name("watchdog".to_string()).spawn(watch).map(drop)
 }
 
-/// Says which requests are stuck, and where.
+/// Logs which requests are stuck, and where.
 fn tell(calls: &[Call], stacks: Option<&[String]>, timeout: Duration) {
     for (index, call) in calls.iter().enumerate() {
         let stack = stacks.and_then(|stacks| stacks.get(index));
@@ -139,7 +140,8 @@ fn tell(calls: &[Call], stacks: Option<&[String]>, timeout: Duration) {
     }
 }
 
-/// All threads are stuck, or one is that keeps the interpreter's lock from the others.
+/// Asks for another process: all threads are stuck, or one is and keeps the interpreter's lock from the
+/// others.
 #[cold]
 fn replace_process(threads: usize, supervisor: Option<&mut File>, is_lock_held: bool) {
     let what = match is_lock_held {
@@ -160,7 +162,7 @@ fn replace_process(threads: usize, supervisor: Option<&mut File>, is_lock_held: 
     let _ = supervisor.write_all(WORN);
 }
 
-/// The Python stack of each of these calls; none if the interpreter's lock cannot be had.
+/// Returns the Python stack of each of these calls; none if the interpreter's lock cannot be had.
 fn stacks_of(calls: &[Call], patience: Duration) -> Option<Vec<String>> {
     let (sender, receiver) = mpsc::channel();
     let threads: Vec<u64> = calls.iter().map(|call| call.thread).collect();
@@ -195,14 +197,14 @@ struct Seen {
 /// The result of one look at the threads.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
-    /// Calls that were not known to be stuck.
+    /// Calls that were not known to be stuck before.
     fresh: Vec<Call>,
-    /// How many are, these included.
+    /// The number of stuck calls, these included.
     stuck: usize,
 }
 
 impl Standstill {
-    /// Looks at the calls that are under way, and without an answer.
+    /// Looks at the calls under way that are without an answer.
     fn look(&mut self, calls: Vec<Call>, now: Instant) -> Found {
         self.seen.retain(|seen| calls.contains(&seen.call));
         for call in calls {
@@ -244,7 +246,7 @@ mod tests {
         assert_eq!(look(&[call(1, 1)], 302), Found { fresh: vec![], stuck: 0 });
     }
 
-    /// What a read says, one after the other.
+    /// The results of one read after the other.
     struct Says(Vec<io::Result<usize>>);
 
     impl Read for Says {

@@ -1,15 +1,8 @@
-//! What one request's two threads share: the one that answers, and the one that serves.
+//! Hands one request over between two threads: the one that answers it, and the one that serves its
+//! connection.
 //!
-//! ```text
-//!   pool thread (Python)                Exchange                      event loop (no Python)
-//!        ◀── takes it ────────── request ◀─────────────────────────── call; taken back where nobody waits any more
-//!   hint(fields) ──────────────▶ hints ─────────────────────────────▶ 103
-//!   begin(head) ───────────────▶ head ──────────────────────────────▶ status, fields
-//!   write(block) ──────────────▶ blocks, up to BLOCK_BYTES_HIGH ────▶ content, as the socket takes it
-//!        ◀── waits for room ─────┘                  drained ─────────┘
-//!   end ───────────────────────▶ end ───────────────────────────────▶ the end of the response
-//!   is_gone? ◀───────────────── client ◀───────────────────────────── dropped, or told
-//! ```
+//! Nothing in here belongs to Python. Blocks are copied, so that the event loop never has to hold the
+//! interpreter's lock, not even to drop something.
 //!
 //! Nothing in here belongs to Python: blocks are copied, so that the event loop never has to hold the
 //! interpreter's lock, not even to drop something.
@@ -28,96 +21,96 @@ use super::head::Head;
 use super::jobs::{Glance, Jobs, Place};
 use super::sending::{send_file, send_nothing, send_whole};
 
-/// Content that waits for the client, above which the thread that makes more waits, too. 64 KiB: what
-/// a socket takes at once.
+/// Bytes of content that wait for the client, above which the thread that makes more waits, too. 64 KiB: the
+/// most that a socket takes at once.
 const BLOCK_BYTES_HIGH: usize = 64 * 1024;
 
-/// How long somebody must wait for a thread before a slow reader has to give one up. 1 s: a queue that is worked off
-/// sooner does without it.
+/// How long a request must wait for a thread before a slow reader has to give one up. 1 s: a queue that is
+/// worked off sooner needs none.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why a response was broken off whose client kept a thread waiting.
+/// The error of a response that was broken off because its client kept a thread waiting.
 const TOO_SLOW: &str = "the client has read too slowly while others waited for a thread (--reader-wait-max)";
 
-/// Exchanges that wait for a thread, and those whose answers the loop has not been told of.
-pub(super) type Waiting = Jobs<Arc<Exchange>, Arc<Exchange>>;
+/// Requests that wait for a thread, and those with answers that the loop has not collected.
+pub(super) type Waiting = Jobs<Arc<Handoff>, Arc<Handoff>>;
 
-/// The two threads' common ground.
-pub(super) struct Exchange {
+/// The state that the two threads share.
+pub(super) struct Handoff {
     state: Mutex<State>,
-    /// All blocks were taken, or nobody will take any more.
+    /// Signalled when all blocks were taken, or nobody will take any more.
     room: Condvar,
     wakeup: Wakeup,
 }
 
 struct State {
-    /// Until a thread takes it.
+    /// The request, until a thread takes it.
     request: Option<OwnedEnviron>,
     hints: Vec<Head>,
     answer: Answer,
     blocks: VecDeque<Vec<u8>>,
     block_bytes: usize,
-    /// Whether the thread waits for room. To notify nobody is a system call, too, and would be made for each
-    /// answer: 0.4 µs of it.
+    /// Whether the thread waits for room. A notification that nobody waits for would be one more system call
+    /// for each answer.
     is_waiting: bool,
     waits: Waits,
     end: Option<End>,
-    client: Client,
+    client: ClientState,
 }
 
-/// The waits for room of one exchange.
+/// The times that one answer has waited for room.
 #[derive(Default)]
 struct Waits {
-    /// All of them together.
+    /// The sum of all these times.
     total: Duration,
-    /// When it was last seen who waits for a thread, and who that was.
+    /// The last look at the queue: when it was, and which requests waited for a thread.
     look: Option<(Instant, Glance)>,
 }
 
-/// What is known of the response.
+/// The response, as far as it is known.
 enum Answer {
-    /// Not even its status.
+    /// The status is not known yet.
     Unknown,
-    /// Its head; the content follows in pieces.
+    /// The head is known; the content follows in blocks.
     Begun(Head),
     /// The response has been passed on to the client.
     Passed,
-    /// All of it; without content it is an answer to HEAD.
+    /// The response is complete; without content it answers HEAD.
     Whole(Head, Option<Vec<u8>>),
-    /// Its head, and the file that is the content.
+    /// The head, and the file that is the content.
     File(Head, FileRange),
 }
 
-/// How the content ends.
+/// The end of the content.
 enum End {
     Complete,
-    /// With this error, which is in the log of the thread already.
+    /// The application has failed with this error, which the thread has logged already.
     Failed(String),
 }
 
-/// Who waits at the other end.
+/// The state of the client at the other end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Client {
+enum ClientState {
     Waiting,
-    /// It sends nothing more; it may have left.
+    /// The client sends nothing more; it may have left.
     HasFinished,
-    /// Nobody: the connection is broken, was answered, or reads too slowly.
+    /// Nobody waits: the connection is broken, was answered, or reads too slowly.
     Gone,
 }
 
-/// Nobody waits for the answer any more.
+/// The error that nobody waits for the answer any more.
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// Whether more blocks are welcome.
+/// Whether there is room for more blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Left,
     Full,
 }
 
-impl Exchange {
-    pub fn new(request: OwnedEnviron, wakeup: Wakeup) -> Exchange {
+impl Handoff {
+    pub fn new(request: OwnedEnviron, wakeup: Wakeup) -> Handoff {
         let state = State {
             request: Some(request),
             hints: Vec::new(),
@@ -127,53 +120,53 @@ impl Exchange {
             is_waiting: false,
             waits: Waits::default(),
             end: None,
-            client: Client::Waiting,
+            client: ClientState::Waiting,
         };
-        Exchange { state: Mutex::new(state), room: Condvar::new(), wakeup }
+        Handoff { state: Mutex::new(state), room: Condvar::new(), wakeup }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The request, to be answered; none where nobody waits for that any more.
+    /// Takes the request, to answer it; none if nobody waits for the answer any more.
     pub fn take_request(&self) -> Option<OwnedEnviron> {
         self.lock().request.take()
     }
 
-    /// Whether a thread that works for it does so in vain for now: its client knows nothing yet, or is gone. Whoever
-    /// is being sent content, however long that may take, is not waiting.
+    /// Whether the thread's work helps nobody for now: its client has heard nothing yet, or is gone. A client
+    /// that is being sent content, however long that may take, does not count.
     pub fn is_unanswered(&self) -> bool {
         let state = self.lock();
-        matches!(state.answer, Answer::Unknown) || state.client == Client::Gone
+        matches!(state.answer, Answer::Unknown) || state.client == ClientState::Gone
     }
 
     /// Whether nobody waits for the answer.
     pub fn is_gone(&self) -> bool {
-        self.lock().client == Client::Gone
+        self.lock().client == ClientState::Gone
     }
 
     /// Whether the client has ended its side.
     pub fn client_has_finished(&self) -> bool {
-        self.lock().client != Client::Waiting
+        self.lock().client != ClientState::Waiting
     }
 
-    /// Fields of an interim response.
+    /// Adds the fields of an interim response.
     pub fn hint(&self, fields: &Head) {
         self.lock().hints.push(fields.clone());
         self.wakeup.wake();
     }
 
-    /// The head of a response whose content follows in blocks.
+    /// Begins a response whose content follows in blocks.
     pub fn begin(&self, head: &Head) {
         self.lock().answer = Answer::Begun(head.clone());
     }
 
-    /// A block. If it fills the exchange, the thread must [wait](Exchange::wait_for_room) before it makes
+    /// Adds a block. If that fills the room, the thread must [wait](Handoff::wait_for_room) before it makes
     /// another.
     ///
     /// # Errors
-    /// Nobody waits for it.
+    /// Returns [`Gone`] when nobody waits for it.
     pub fn push(&self, block: Vec<u8>) -> Result<Room, Gone> {
         let mut state = self.lock();
         state.block_bytes += block.len();
@@ -184,27 +177,28 @@ impl Exchange {
         Ok(room)
     }
 
-    /// Whether a block would be welcome.
+    /// Tells whether there is room for a block.
     ///
     /// # Errors
-    /// Nobody waits for it.
+    /// Returns [`Gone`] when nobody waits for it.
     pub fn room(&self) -> Result<Room, Gone> {
         self.lock().room()
     }
 
-    /// Begins a turn of the connection, in which it takes notice of what there is.
+    /// Asks for a turn of the connection, in which it takes notice of what there is.
     pub fn wake(&self) {
         self.wakeup.wake();
     }
 
-    /// Waits until there is room for more, for as long as there is patience with the client. Must not be
-    /// called with the interpreter's lock held.
+    /// Waits until there is room for more, but no longer than the client is granted. Must not be called with
+    /// the interpreter's lock held.
     ///
     /// # Errors
-    /// Nobody waits for more; or the client reads too slowly, and its response is broken off.
+    /// Returns [`Gone`] when nobody waits for more, or when the client reads too slowly; its response is then
+    /// broken off.
     pub fn wait_for_room(&self, patience: &Patience) -> Result<(), Gone> {
         let mut state = self.lock();
-        while state.block_bytes >= BLOCK_BYTES_HIGH && state.client != Client::Gone {
+        while state.block_bytes >= BLOCK_BYTES_HIGH && state.client != ClientState::Gone {
             state.is_waiting = true;
             let begun = Instant::now();
             state = match patience.max {
@@ -216,36 +210,36 @@ impl Exchange {
             };
             state.waits.total += begun.elapsed();
             if patience.is_over(&mut state.waits) {
-                state.client = Client::Gone;
+                state.client = ClientState::Gone;
                 state.end.get_or_insert(End::Failed(TOO_SLOW.to_string()));
                 self.wakeup.wake();
             }
         }
         state.is_waiting = false;
-        if state.client == Client::Gone { Err(Gone) } else { Ok(()) }
+        if state.client == ClientState::Gone { Err(Gone) } else { Ok(()) }
     }
 
-    /// The whole response at once; none for an answer to HEAD that knows nothing of its content. Like a file it
-    /// may wait for others: nobody is woken for it here.
+    /// Sets the whole response at once; content is none for an answer to HEAD that knows nothing of it. The
+    /// connection is not woken here, since answers may wait for others.
     pub fn answer(&self, head: &Head, content: Option<Vec<u8>>) {
         let mut state = self.lock();
         state.answer = Answer::Whole(head.clone(), content);
         state.end = Some(End::Complete);
     }
 
-    /// A response with a file for its content.
+    /// Sets a response with a file for its content.
     pub fn answer_with_file(&self, head: &Head, range: FileRange) {
         let mut state = self.lock();
         state.answer = Answer::File(head.clone(), range);
         state.end = Some(End::Complete);
     }
 
-    /// There are no more blocks.
+    /// Ends the content: there are no more blocks.
     pub fn end(&self) {
         self.end_with(End::Complete);
     }
 
-    /// The application has failed.
+    /// Notes that the application has failed.
     pub fn fail(&self, error: String) {
         self.end_with(End::Failed(error));
     }
@@ -259,18 +253,18 @@ impl Exchange {
 impl State {
     fn room(&self) -> Result<Room, Gone> {
         match self.client {
-            Client::Gone => Err(Gone),
+            ClientState::Gone => Err(Gone),
             _ if self.block_bytes >= BLOCK_BYTES_HIGH => Ok(Room::Full),
-            Client::Waiting | Client::HasFinished => Ok(Room::Left),
+            ClientState::Waiting | ClientState::HasFinished => Ok(Room::Left),
         }
     }
 }
 
-/// How long one answer may wait for its client to read, in all its waits together. It may wait on while nobody
-/// else needs the thread.
+/// The time that one answer may wait for its client to read, in all its waits together. It may wait on while
+/// nobody else needs the thread.
 pub(super) struct Patience {
     jobs: Arc<Waiting>,
-    /// None: for ever.
+    /// The longest time; none: for ever.
     max: Option<Duration>,
 }
 
@@ -279,7 +273,8 @@ impl Patience {
         Patience { jobs, max }
     }
 
-    /// After another wait: whether it was too much, and somebody has waited for a thread for a while.
+    /// Adds another wait. Returns whether they are too long together, and some request has waited for a
+    /// thread for a while.
     fn is_over(&self, waits: &mut Waits) -> bool {
         if self.max.is_none_or(|max| waits.total < max) {
             return false;
@@ -295,22 +290,22 @@ impl Patience {
     }
 }
 
-/// The server's place in an exchange: once it is empty, nobody waits any more. A thread that waits for room learns
-/// of it at once, and a request that still waits for a thread goes, with all its content.
+/// The server's place in the handoff. When it is dropped, nobody waits any more: a thread that waits for room
+/// learns of it at once, and a request that still waits for a thread goes, with all its content.
 struct Seat {
-    exchange: Arc<Exchange>,
-    place: Place<Arc<Exchange>, Arc<Exchange>>,
+    handoff: Arc<Handoff>,
+    place: Place<Arc<Handoff>, Arc<Handoff>>,
 }
 
 impl Seat {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.exchange.lock()
+        self.handoff.lock()
     }
 
-    /// The client may have left: the living come first.
+    /// Lets other requests come first, since this client may have left.
     fn client_has_finished(&self) {
         let mut state = self.lock();
-        state.client = Client::HasFinished;
+        state.client = ClientState::HasFinished;
         let is_waiting_for_thread = state.request.is_some();
         drop(state);
         if is_waiting_for_thread {
@@ -322,9 +317,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.lock();
-        state.client = Client::Gone;
+        state.client = ClientState::Gone;
         if state.is_waiting {
-            self.exchange.room.notify_all();
+            self.handoff.room.notify_all();
         }
         let request = state.request.take();
         drop(state);
@@ -337,19 +332,19 @@ impl Drop for Seat {
 /// The server's half before the head is known.
 pub(super) struct Awaited {
     seat: Seat,
-    /// When the application has taken too long.
+    /// The moment when the application has taken too long.
     until: Option<Moment>,
 }
 
 impl Awaited {
-    /// The answer of this exchange, or of the server if there is none by then.
+    /// Returns the answer to this request, or the server's own if there is none in time.
     pub fn wait(
-        exchange: Arc<Exchange>,
-        place: Place<Arc<Exchange>, Arc<Exchange>>,
+        handoff: Arc<Handoff>,
+        place: Place<Arc<Handoff>, Arc<Handoff>>,
         until: Option<Moment>,
         start_response: StartResponse<'_>,
     ) -> Body {
-        let awaited = Awaited { seat: Seat { exchange, place }, until };
+        let awaited = Awaited { seat: Seat { handoff, place }, until };
         start_response.later(until, awaited)
     }
 }
@@ -403,7 +398,7 @@ fn too_late(start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
 /// The server's half while content comes.
 struct Blocks {
     seat: Seat,
-    /// The block that is lent.
+    /// The block that is lent to the connection.
     current: Vec<u8>,
 }
 
@@ -415,7 +410,7 @@ impl BodyStream for Blocks {
             // Not before all are taken: it would make one, and wait again, at two context switches a block. The client does
             // not wait for it, for as long as the connection owes it what was taken.
             if state.is_waiting && state.blocks.is_empty() {
-                self.seat.exchange.room.notify_all();
+                self.seat.handoff.room.notify_all();
             }
             drop(state);
             self.current = block;
