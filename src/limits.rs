@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The slots for parsed field lines stand on the stack, 32 bytes each; this bounds that to 4 KiB.
 pub const FIELDS_CAPACITY: usize = 128;
 
-/// What a peer may take of the server's memory and time.
+/// The bounds on what a peer may take of the server's memory and time.
 ///
 /// ```
 /// use tidegate::limits::Limits;
@@ -113,7 +113,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The share of one of several event loops: what bounds all connections together is divided.
+    /// The share of one of several event loops: bounds on all connections together are divided.
     pub(crate) fn divided(&self, count: usize) -> Limits {
         Limits {
             connections_max: self.connections_max.div_ceil(count),
@@ -123,7 +123,7 @@ impl Limits {
         }
     }
 
-    /// Says which limit makes no sense, in a sentence for an operator.
+    /// Checks the limits, and names one that makes no sense in a sentence for an operator.
     pub fn check(&self) -> Result<(), String> {
         let positive: [(&str, u64); 9] = [
             ("request_line_bytes_max", self.request_line_bytes_max as u64),

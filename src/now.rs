@@ -1,4 +1,4 @@
-//! What time it is, as an argument.
+//! The current time, passed down as an argument.
 //!
 //! The event loop reads both clocks of the machine once a turn and hands the reading down as a
 //! [`Now`]. Nothing below the reactor asks a clock, so a test or a simulation can let a minute
@@ -25,7 +25,7 @@ use std::time::Duration;
 pub struct Moment(u64);
 
 impl Moment {
-    /// When the server started.
+    /// The moment when the server started.
     pub const START: Moment = Moment(0);
 
     /// The moment that lies `elapsed` after the start.
@@ -33,7 +33,7 @@ impl Moment {
         Moment(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time from `earlier` to this moment; zero if that is not earlier.
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -19,7 +19,7 @@ pub struct CombinedLog<W: Write> {
 }
 
 impl<W: Write> CombinedLog<W> {
-    /// A log that goes to `writer`.
+    /// Makes a log that goes to `writer`.
     pub fn new(writer: W) -> CombinedLog<W> {
         CombinedLog { lines: Lines::new(writer) }
     }
@@ -48,7 +48,7 @@ fn write_combined(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result
     writeln!(line, " {} \"{referer}\" \"{user_agent}\"", record.content_bytes)
 }
 
-/// The address of the peer.
+/// Writes the address of the peer.
 pub(super) fn write_peer(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result<()> {
     match record.peer {
         Some(peer) => write!(line, "{}", peer.ip()),
@@ -56,14 +56,14 @@ pub(super) fn write_peer(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io:
     }
 }
 
-/// When the exchange ended, in brackets; always in UTC.
+/// Writes when the exchange ended, in brackets; always in UTC.
 pub(super) fn write_time(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result<()> {
     let time = Calendar::from_unix(record.ended.unix_seconds);
     write!(line, "[{:02}/{}/{:04}:", time.day, time.month_name(), time.year)?;
     write!(line, "{:02}:{:02}:{:02} +0000]", time.hour, time.minute, time.second)
 }
 
-/// The request line as it was sent.
+/// Writes the request line as it was sent.
 pub(super) fn write_request(line: &mut Vec<u8>, request: Option<RequestLine<'_>>) -> io::Result<()> {
     match request {
         Some(request) => {
@@ -75,7 +75,7 @@ pub(super) fn write_request(line: &mut Vec<u8>, request: Option<RequestLine<'_>>
     }
 }
 
-/// The status code of the response.
+/// Writes the status code of the response.
 pub(super) fn write_status(line: &mut Vec<u8>, record: &ExchangeRecord<'_>) -> io::Result<()> {
     match record.status {
         0 => line.write_all(b"-"),

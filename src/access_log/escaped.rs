@@ -1,8 +1,8 @@
-//! What others have sent, as it may stand in a log: it ends no line, no string, and moves no cursor.
+//! Escapes text from others for a log: it ends no line and no string, and moves no cursor.
 
 use std::fmt;
 
-/// Bytes as they may stand between quotes in a line of ASCII.
+/// Shows bytes so that they may stand between quotes in a line of ASCII.
 pub(super) struct HexEscaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for HexEscaped<'_> {
@@ -18,7 +18,7 @@ impl fmt::Display for HexEscaped<'_> {
     }
 }
 
-/// The same for a text that nothing encloses: blanks are escaped, too.
+/// Escapes blanks as well, for a text that nothing encloses.
 pub(super) fn escape_blanks(bytes: Vec<u8>) -> String {
     HexEscaped(&bytes).to_string().replace(' ', "\\x20")
 }

@@ -14,13 +14,13 @@ use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Who may do what with a new file, unless the umask forbids it: the owner writes, others read.
+/// The permissions of a new file, unless the umask forbids them: the owner writes, others read.
 const MODE: u32 = 0o644;
 
 /// A file to append lines to.
 ///
-/// What cannot be written, because the disk is full for instance, is dropped; that is reported once, and
-/// tried again with the next lines. So a log that goes here does not end, as others do, when a write fails.
+/// Lines that cannot be written, because the disk is full for instance, are dropped; that is reported once,
+/// and writing is tried again with the next lines. Other logs end when a write fails.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
@@ -42,7 +42,7 @@ impl LogFile {
     /// Opens a file, which is made if there is none.
     ///
     /// # Errors
-    /// What the system says.
+    /// Returns the error of the system when the file can neither be opened nor made.
     pub fn open(path: impl AsRef<Path>) -> io::Result<LogFile> {
         // So that a later change of the working directory does not move it.
         let path = path::absolute(path)?;
@@ -51,12 +51,13 @@ impl LogFile {
         Ok(LogFile { path, file, is_between_lines: true, is_failing: false, must_reopen })
     }
 
-    /// A handle for whoever learns that the file was moved.
+    /// Returns a handle for whoever learns that the file was moved.
     pub fn handle(&self) -> ReopenHandle {
         ReopenHandle { must_reopen: self.must_reopen.clone() }
     }
 
-    /// Opens the path again, if that was asked for. A line that was begun is ended before, if it can be.
+    /// Opens the path again, if that was asked for. If a line was begun, it is ended first as far as
+    /// possible.
     fn reopen_if_asked(&mut self) {
         let is_mid_line = !self.is_between_lines && !self.is_failing;
         if is_mid_line || !self.must_reopen.swap(false, Ordering::AcqRel) {
@@ -74,8 +75,8 @@ impl LogFile {
         }
     }
 
-    /// As a write of the file; but a line that a failure has cut is ended first. (What it was cut from is
-    /// gone: these bytes begin a line.)
+    /// Writes to the file, but ends a line first that a failure has cut. (The rest of that line is lost:
+    /// these bytes begin a line.)
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.is_failing && !self.is_between_lines {
             self.file.write_all(b"\n")?;
@@ -86,8 +87,8 @@ impl LogFile {
 }
 
 impl ReopenHandle {
-    /// Asks for it: lines that are written from now on go to the file that the path then names.
-    /// Returns at once, and can be used from any thread.
+    /// Asks for the file to be reopened: lines that are written from now on go to the file that the path then
+    /// names. Returns at once; any thread may call it.
     pub fn reopen(&self) {
         self.must_reopen.store(true, Ordering::Release);
     }
@@ -116,7 +117,7 @@ impl Write for LogFile {
         }
     }
 
-    /// Nothing is held back.
+    /// Does nothing, since nothing is held back.
     fn flush(&mut self) -> io::Result<()> {
         self.reopen_if_asked();
         Ok(())
@@ -133,7 +134,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A new folder for one test, gone with it.
+    /// A new folder for one test, removed with it.
     struct Folder(PathBuf);
 
     impl Folder {

@@ -1,4 +1,4 @@
-//! Formats of lines in the words of gunicorn's `--access-logformat`, read once.
+//! Parses formats of lines in the words of gunicorn's `--access-logformat`.
 //!
 //! A format is text with atoms in it, `%(name)s`. Each is looked up here, so that writing a line only
 //! walks along a list of parts; a name that there is not is an error before the server runs. What the
@@ -19,17 +19,17 @@ use std::str::FromStr;
 use crate::message::is_field_name;
 use crate::server::Wanted;
 
-/// A format, ready to be filled in.
+/// A parsed format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFormat {
     pub(super) parts: Vec<Part>,
     pub(super) wanted: Wanted,
 }
 
-/// What stands in a line. Places are those in the lists of [`Wanted`].
+/// A part of a line. Numbers are places in the lists of [`Wanted`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// What the format says itself.
+    /// Text of the format itself.
     Text(String),
     /// The address of the client.
     Peer,
@@ -47,7 +47,7 @@ pub(super) enum Part {
     Status,
     /// Bytes of content.
     ContentBytes,
-    /// The same, or a dash where no response was started.
+    /// Bytes of content, or a dash if no response was started.
     ContentBytesOrDash,
     /// The duration in whole seconds.
     Seconds,
@@ -57,7 +57,7 @@ pub(super) enum Part {
     Microseconds,
     /// The duration in seconds, with six decimals.
     DecimalSeconds,
-    /// This process.
+    /// The process identifier.
     Process,
     /// A field of the request.
     RequestField(usize),
@@ -67,10 +67,10 @@ pub(super) enum Part {
     Variable(usize),
 }
 
-/// Why a text is no format.
+/// The reason why a text is no format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidLogFormat {
-    /// An atom that there is not; as it was written.
+    /// An unknown atom, as it was written.
     UnknownAtom(String),
     /// A percent sign that begins no atom, with what follows it.
     LonePercent(String),
@@ -133,7 +133,7 @@ impl LogFormat {
 }
 
 impl Default for LogFormat {
-    /// [`LogFormat::DEFAULT`].
+    /// Returns [`LogFormat::DEFAULT`].
     fn default() -> LogFormat {
         let format = LogFormat::DEFAULT.parse();
         debug_assert!(format.is_ok(), "the default is a format");
@@ -185,7 +185,7 @@ impl fmt::Display for InvalidLogFormat {
 
 impl Error for InvalidLogFormat {}
 
-/// Where a name stands in a list, at the end of which it is put if it is new.
+/// Finds a name in a list, to which a new one is added.
 fn place(names: &mut Vec<String>, name: &str) -> usize {
     let known = names.iter().position(|other| other.eq_ignore_ascii_case(name));
     known.unwrap_or_else(|| {
@@ -194,7 +194,7 @@ fn place(names: &mut Vec<String>, name: &str) -> usize {
     })
 }
 
-/// A variable as the environ spells it; in a format case does not matter.
+/// Spells a variable as the environ does; in a format case does not matter.
 fn variable_name(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     if lower.starts_with("wsgi.") { lower } else { name.to_ascii_uppercase() }

@@ -1,4 +1,4 @@
-//! Lines in a format of the operator's own.
+//! Writes lines in a format of the operator's own.
 
 use std::io::{self, Write};
 use std::process;
@@ -58,7 +58,7 @@ pub struct FormattedLog<W: Write> {
 }
 
 impl<W: Write> FormattedLog<W> {
-    /// A log that goes to `writer`.
+    /// Makes a log that goes to `writer`.
     pub fn new(format: LogFormat, writer: W) -> FormattedLog<W> {
         FormattedLog { format, lines: Lines::new(writer) }
     }
@@ -116,7 +116,8 @@ fn write_bytes(line: &mut Vec<u8>, bytes: Option<&[u8]>) -> io::Result<()> {
     write!(line, "{}", HexEscaped(bytes.unwrap_or(b"-")))
 }
 
-/// The user in credentials of the scheme Basic (RFC 7617 §2); none if there is none.
+/// Returns the user in credentials of the scheme Basic (RFC 7617 §2); none if these are of another scheme or
+/// malformed.
 fn basic_user(credentials: &[u8]) -> Option<Vec<u8>> {
     let (scheme, encoded) = credentials.split_at_checked("Basic ".len())?;
     if !scheme.eq_ignore_ascii_case(b"Basic ") {
@@ -128,7 +129,7 @@ fn basic_user(credentials: &[u8]) -> Option<Vec<u8>> {
     (!user.is_empty()).then_some(user)
 }
 
-/// Decodes base64 (RFC 4648 §4), padded or not; none if it is none.
+/// Decodes base64 (RFC 4648 §4), padded or not; none if it is malformed.
 fn decode_base64(encoded: &[u8]) -> Option<Vec<u8>> {
     let padding = encoded.iter().rev().take_while(|&&byte| byte == b'=').count();
     let digits = &encoded[..encoded.len() - padding];

@@ -1,4 +1,4 @@
-//! JSON (RFC 8259), one object a line.
+//! Writes JSON (RFC 8259), one object a line.
 
 use std::io::{self, Write};
 
@@ -20,7 +20,7 @@ pub struct JsonLog<W: Write> {
 }
 
 impl<W: Write> JsonLog<W> {
-    /// A log that goes to `writer`.
+    /// Makes a log that goes to `writer`.
     pub fn new(writer: W) -> JsonLog<W> {
         JsonLog { lines: Lines::new(writer) }
     }

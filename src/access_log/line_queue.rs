@@ -1,13 +1,12 @@
-//! Lines on their way to a reader that may stall: a thread writes them, so that nobody else ever waits.
+//! A queue of lines for a reader that may stall: a thread writes them, so that nobody else ever waits.
 //!
-//! ```text
-//! any thread ── write ──▶ queue (1 MiB at most) ──▶ thread ──▶ pipe, terminal, file
-//!                   └──▶ no room: lost, counted, and told where the lines are missing
-//! ```
+//! A pipe that nobody reads, a stopped terminal or a hanging disk can hold a writer for ever. (O_NONBLOCK
+//! does not help: it would hold for all processes that share the pipe, and another one can fill the pipe
+//! between the question whether there is room and the write.)
 //!
-//! A pipe that nobody reads, a terminal that was stopped, and a disk that hangs hold whoever writes to them
-//! until they like. (To ask the system not to wait does not help: O_NONBLOCK would hold for all processes that
-//! share the pipe, and between the question whether there is room and the write another one can fill it.)
+//! Lines keep their order, and those that the queue has taken are written, the last ones when it is dropped.
+//! A writer that fails is tried again with the next lines: the disk may have room again, or the FIFO another
+//! reader.
 //!
 //! Lines keep their order, and those that were taken are written, the last ones when the queue is dropped. A
 //! writer that fails is tried again with the next lines: a disk that was full has room again, a FIFO another reader.
@@ -18,21 +17,22 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Most bytes that wait for the reader of a log, or are being written. 1 MiB: ten thousand lines, with which a
-/// server that answers a hundred thousand requests a second bridges a tenth of one.
+/// Most bytes that wait for the reader of a log, or are being written. 1 MiB: ten thousand lines, which a
+/// server at a hundred thousand requests a second logs in a tenth of a second.
 pub const QUEUE_BYTES_MAX: usize = 1 << 20;
 /// How long a queue that is dropped, or a program that ends, waits for its lines to be written. 1 s: a reader
-/// that lives takes milliseconds.
+/// that is alive takes milliseconds.
 pub const END_PATIENCE: Duration = Duration::from_secs(1);
-/// How much is written at a time, in whole lines. 4 KiB: what Linux puts into a pipe in one piece, so that lines
-/// of several processes in one pipe stay whole.
+/// Bytes that are written at a time, in whole lines. 4 KiB: Linux puts these into a pipe in one piece, so
+/// that lines of several processes in one pipe stay whole.
 const WRITE_BYTES_MAX: usize = 4 * 1024;
-/// Buffers that have grown larger are given back. 64 KiB: as much as a log hands over at a time.
+/// Buffers that have grown larger are freed. 64 KiB: as much as a log hands over at a time.
 const BUFFER_BYTES_KEPT: usize = 64 * 1024;
-/// When to try again where a writer does not wait itself, because somebody has set O_NONBLOCK. 10 ms.
+/// How long to wait before trying again if a writer does not wait itself, because somebody has set
+/// O_NONBLOCK. 10 ms: rarely enough to cost nothing.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
-/// A queue of whole lines before a writer. Write whole lines to it: a part of one can get lost alone.
+/// A queue of whole lines in front of a writer. Write whole lines to it: a part of one can get lost alone.
 ///
 /// ```
 /// use std::io::Write;
@@ -46,10 +46,10 @@ pub struct LineQueue {
     shared: Arc<Shared>,
 }
 
-/// How the operator gets to know that lines are missing.
+/// How the operator is told that lines are missing.
 #[derive(Clone, Debug)]
 enum Notice {
-    /// In the log, by this name.
+    /// A message in the log, which names the lines so.
     Logged(String),
     /// By a line among the others, made from their number.
     Line(fn(u64) -> String),
@@ -58,9 +58,9 @@ enum Notice {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There are lines, or will be no more.
+    /// Signalled when there are lines, or will be no more.
     appended: Condvar,
-    /// There is nothing left to write.
+    /// Signalled when there is nothing left to write.
     written: Condvar,
 }
 
@@ -69,7 +69,7 @@ struct State {
     queue: Vec<u8>,
     /// Bytes that the thread is writing.
     bytes_in_flight: usize,
-    /// Lines for which there was no room, all of them after those in the queue.
+    /// The number of lines for which there was no room, all of them after those in the queue.
     lost: u64,
     life: Life,
 }
@@ -83,28 +83,28 @@ enum Life {
 }
 
 impl State {
-    /// Whether there are lines to write, or it is to be told that some were lost: those may be lost while the last batch
-    /// is written, with nothing in the queue.
+    /// Whether there are lines to write, or lost lines to report: those may be lost while the last batch is
+    /// written, with nothing in the queue.
     fn has_news(&self) -> bool {
         !self.queue.is_empty() || self.lost > 0
     }
 }
 
 impl LineQueue {
-    /// A queue before this writer, which gets a thread of its own. What happens to lines is logged as of `name`:
-    /// "the access log", for instance.
+    /// Makes a queue in front of this writer, which gets a thread of its own. Messages about the lines name
+    /// them `name`: "the access log", for instance.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// Returns the error of the system when it has no thread left.
     pub fn new(name: &str, writer: impl Write + Send + 'static) -> io::Result<LineQueue> {
         LineQueue::start(Notice::Logged(name.to_string()), writer)
     }
 
-    /// The same for what is itself the log: that lines are missing is told in their place, by the line that
-    /// `notice` makes of their number.
+    /// Makes a queue for the log itself: missing lines are reported in their place, by the line that `notice`
+    /// makes of their number.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// Returns the error of the system when it has no thread left.
     pub fn with_notice(
         notice: fn(u64) -> String,
         writer: impl Write + Send + 'static,
@@ -139,7 +139,7 @@ impl LineQueue {
         }
     }
 
-    /// Waits until all lines are written, but not longer than this; whether they are.
+    /// Waits until all lines are written, but not longer than `patience`. Returns whether they are.
     pub fn finish(&self, patience: Duration) -> bool {
         let state = lock(&self.shared.state);
         let is_busy = |state: &mut State| state.has_news() || state.bytes_in_flight > 0;
@@ -170,7 +170,7 @@ impl Drop for LineQueue {
 }
 
 impl Shared {
-    /// The life of the thread.
+    /// Writes lines until the queue is closed: the life of the thread.
     fn work(&self, mut outlet: Outlet<impl Write>) {
         let mut batch = Vec::new();
         while let Some(lost) = self.take(&mut batch) {
@@ -182,7 +182,7 @@ impl Shared {
         }
     }
 
-    /// Waits for lines, and takes all of them; how many were lost after them. None at the end.
+    /// Waits for lines, takes all of them, and returns how many were lost after them; none at the end.
     fn take(&self, batch: &mut Vec<u8>) -> Option<u64> {
         let mut state = lock(&self.state);
         state.bytes_in_flight = 0;
@@ -201,12 +201,12 @@ impl Shared {
     }
 }
 
-/// The writer, and what became of the lines that it was given.
+/// The writer, and the fate of the lines that it was given.
 struct Outlet<W> {
     writer: W,
     notice: Notice,
     standing: Standing,
-    /// Lines that are missing, of which nobody was told.
+    /// The number of missing lines that were not reported yet.
     lost: u64,
 }
 
@@ -214,12 +214,12 @@ struct Outlet<W> {
 enum Standing {
     /// The last lines were written.
     Well,
-    /// They were not, and the operator knows. The last line may have been cut.
+    /// The last lines were not written, and the operator knows. The last line may have been cut.
     Failing { is_mid_line: bool },
 }
 
 impl<W: Write> Outlet<W> {
-    /// Writes lines; those that cannot be written are lost.
+    /// Writes lines, and counts those that cannot be written as lost.
     fn write(&mut self, mut lines: &[u8]) {
         while !lines.is_empty() {
             let piece = &lines[..piece_bytes(lines)];
@@ -243,7 +243,8 @@ impl<W: Write> Outlet<W> {
         }
     }
 
-    /// Writes a piece, behind the end of a line that was cut; how much of it was written, even if that fails.
+    /// Writes a piece, after the end of a line that was cut. Returns how much of it was written, even if that
+    /// fails.
     fn write_piece(&mut self, piece: &[u8], written: &mut usize) -> io::Result<()> {
         if self.standing == (Standing::Failing { is_mid_line: true }) {
             self.writer.write_all(b"\n")?;
@@ -267,7 +268,7 @@ impl<W: Write> Outlet<W> {
         }
     }
 
-    /// Says how many lines are missing, now that something reads again.
+    /// Reports how many lines are missing, now that something reads again.
     fn tell_losses(&mut self) {
         if self.lost == 0 || self.standing != Standing::Well {
             return;
@@ -289,7 +290,7 @@ impl<W: Write> Outlet<W> {
     }
 }
 
-/// How much of these lines to write at a time: whole lines, if there is one that is short enough.
+/// Chooses how much of these lines to write at a time: whole lines, if there is one that is short enough.
 fn piece_bytes(lines: &[u8]) -> usize {
     match lines.get(..WRITE_BYTES_MAX).map(end_of_lines) {
         None => lines.len(),
@@ -298,7 +299,7 @@ fn piece_bytes(lines: &[u8]) -> usize {
     }
 }
 
-/// Where the last whole line ends; 0 if there is none.
+/// Returns where the last whole line ends; 0 if there is none.
 fn end_of_lines(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
@@ -379,7 +380,7 @@ mod tests {
         assert_eq!((lost.sum::<usize>(), *after), (20_000 - kept, "after"), "{notices:?}");
     }
 
-    /// With nothing in the queue: the next lines must not be lost for ever.
+    /// Lines lost with nothing in the queue: the next lines must not be lost for ever.
     #[test]
     fn lines_lost_while_all_others_are_being_written_are_told_and_the_next_are_written() {
         let (queue, opener, written) = gated();

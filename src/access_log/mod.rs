@@ -62,17 +62,17 @@ pub use line_queue::{END_PATIENCE, LineQueue, QUEUE_BYTES_MAX};
 
 use std::io::{self, Write};
 
-/// Lines beyond this leave before the turn is over. 64 KiB: what a pipe holds.
+/// Bytes of lines beyond which they are written before the turn is over. 64 KiB: the capacity of a pipe.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
-/// Where the two fields stand in [`Wanted::default`](crate::server::Wanted::default).
+/// The places of the two fields in [`Wanted::default`](crate::server::Wanted::default).
 const REFERER: usize = 0;
 const USER_AGENT: usize = 1;
 
 /// Lines on their way to a writer.
 #[derive(Debug)]
 struct Lines<W> {
-    /// None once it has failed.
+    /// The writer; none once it has failed.
     writer: Option<W>,
     buffer: Vec<u8>,
 }

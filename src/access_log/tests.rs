@@ -1,4 +1,4 @@
-//! What the formats make of exchanges, harmless ones and hostile ones.
+//! Tests what the formats make of exchanges, harmless ones and hostile ones.
 
 use super::*;
 use crate::conversation::{ExchangeRecord, Outcome, RequestLine};
@@ -7,7 +7,7 @@ use crate::now::{Moment, Now};
 use crate::server::AccessLog;
 use std::time::Duration;
 
-/// What was wanted and found.
+/// The values of wanted fields that were found.
 fn values(found: &[Option<&[u8]>]) -> &'static [Option<Vec<u8>>] {
     found.iter().map(|value| value.map(<[u8]>::to_vec)).collect::<Vec<_>>().leak()
 }
@@ -115,7 +115,7 @@ fn formatted(format: &str, record: &ExchangeRecord<'_>) -> String {
     String::from_utf8(written).unwrap()
 }
 
-/// Wanted in this order: what stands first in the format.
+/// The fields are wanted in the order in which the format names them.
 #[test]
 fn every_atom_has_its_text() {
     let known = ExchangeRecord {

@@ -1,4 +1,4 @@
-//! For tests: asks a gateway by hand, and records what it answers.
+//! Asks a gateway by hand and records its answer, for tests.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::thread;
@@ -66,8 +66,8 @@ impl ResponseSink for Recorded {
     }
 }
 
-/// Asks for one target with these fields, at this time. What comes later is waited for, and what comes in pieces or from a file
-/// is read, as the server would.
+/// Asks for one target with these fields, at this time. A late answer is waited for, and pieces or a file are
+/// read, as the server would.
 pub fn ask_at(
     now: Moment,
     gateway: &mut impl Gateway,

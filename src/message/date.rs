@@ -7,7 +7,7 @@ const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const SECONDS_A_DAY: u64 = 86_400;
-/// The last second that four digits of a year can tell, 9999-12-31T23:59:59Z.
+/// The last second that a year of four digits can express, 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 /// A second of the Gregorian calendar in UTC, taken apart.
@@ -30,7 +30,7 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// From seconds since 1970-01-01T00:00:00Z; what lies beyond the year 9999 is its last second.
+    /// Converts seconds since 1970-01-01T00:00:00Z; anything beyond the year 9999 becomes its last second.
     pub fn from_unix(unix_seconds: u64) -> Calendar {
         let unix_seconds = unix_seconds.min(LAST_SECOND);
         let (days, second_of_day) = (unix_seconds / SECONDS_A_DAY, unix_seconds % SECONDS_A_DAY);
@@ -55,12 +55,12 @@ impl Calendar {
         }
     }
 
-    /// `Jan` to `Dec`.
+    /// The name of the month, `Jan` to `Dec`.
     pub fn month_name(self) -> &'static str {
         MONTHS[usize::from(self.month) - 1]
     }
 
-    /// Seconds since 1970-01-01T00:00:00Z; the inverse of [`Calendar::from_unix`].
+    /// Converts to seconds since 1970-01-01T00:00:00Z; the inverse of [`Calendar::from_unix`].
     fn to_unix(self) -> u64 {
         let year = u64::from(self.year) - u64::from(self.month <= 2);
         let (era, year_of_era) = (year / 400, year % 400);
@@ -86,7 +86,7 @@ impl Calendar {
 pub struct HttpDate([u8; 29]);
 
 impl HttpDate {
-    /// From seconds since 1970-01-01T00:00:00Z.
+    /// Formats seconds since 1970-01-01T00:00:00Z.
     pub fn from_unix(unix_seconds: u64) -> HttpDate {
         let date = Calendar::from_unix(unix_seconds);
         let mut text = *b"Day, 00 Mon 0000 00:00:00 GMT";
@@ -110,8 +110,8 @@ impl HttpDate {
         &self.0
     }
 
-    /// Reads an IMF-fixdate, the only form that is still generated; seconds since 1970. The two
-    /// obsolete forms are taken for no date, which costs a conditional request its saving.
+    /// Parses an IMF-fixdate, the only form that is still generated, into seconds since 1970. The two
+    /// obsolete forms count as no date, which costs a conditional request its saving.
     pub fn parse(text: &[u8]) -> Option<u64> {
         let text = str::from_utf8(text).ok().filter(|text| text.len() == 29 && text.is_ascii())?;
         let number = |from: usize, to: usize| -> Option<u16> {

@@ -1,12 +1,12 @@
-//! Fields of a response, judged and encoded before there is anywhere to send them.
+//! Collects fields of a response, checked and encoded before there is anywhere to send them.
 //!
-//! An adapter that has to tell its application at once what is wrong with a field judges it when it is
-//! given. Here it is encoded at the same time, so that the whole block is copied to the output in one
-//! piece, and judged once.
+//! An adapter that must report a bad field to its application at once has to check the field when it is
+//! given. A block encodes it at the same time, so that all of it is copied to the output in one piece, and
+//! checked once.
 
 use super::{ConnectionOption, FieldRole, InvalidResponse};
 
-/// Field lines that may be sent as they are, and what they say to the server.
+/// Field lines that may be sent as they are, and the facts in them that concern the server.
 ///
 /// ```
 /// use tidegate::message::FieldBlock;
@@ -25,7 +25,7 @@ pub struct FieldBlock {
     replaced: Replaced,
 }
 
-/// Which of the server's own fields the block replaces.
+/// The server's own fields that the block replaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replaced {
     /// `Date` is in the block.
@@ -45,7 +45,8 @@ impl FieldBlock {
     /// Adds a field.
     ///
     /// # Errors
-    /// As [`FieldRole::of`], and a second Content-Length. The field was not added then.
+    /// Returns the errors of [`FieldRole::of`], and [`InvalidResponse::ContentLength`] for a second
+    /// Content-Length. The field is not added then.
     pub fn push(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
         match FieldRole::of(name, value)? {
             FieldRole::Plain => {}
@@ -82,23 +83,23 @@ impl FieldBlock {
         self.lines.split_inclusive(|&byte| byte == b'\n').filter_map(parse_line)
     }
 
-    /// Bytes of content, if they are declared.
+    /// The length of the content, if it is declared.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// What is to become of the connection.
+    /// The fate of the connection, as far as the fields say it.
     pub fn connection(&self) -> ConnectionOption {
         self.connection
     }
 
-    /// Which of the server's own fields are replaced.
+    /// The server's own fields that are replaced.
     pub fn replaced(&self) -> Replaced {
         self.replaced
     }
 }
 
-/// `Name: value\r\n`, as it was written here.
+/// Splits `Name: value\r\n`, as it was written here.
 fn parse_line(line: &[u8]) -> Option<(&str, &[u8])> {
     let line = line.strip_suffix(b"\r\n")?;
     let colon = line.iter().position(|&byte| byte == b':')?;

@@ -1,8 +1,8 @@
 //! Field lines (RFC 9110 §5): names, values, and the list syntax.
 //!
-//! [`Fields`] is a view: whoever holds the lines (the receive buffer on the hot path, an owned
-//! copy in another thread) implements [`FieldLines`], and readers do not see the difference. No
-//! map is built; a head has a handful of fields, and most are never asked for.
+//! [`Fields`] is a view. The owner of the lines (the receive buffer on the hot path, an owned copy in another
+//! thread) implements [`FieldLines`], and readers do not see the difference. No map is built: a head has a
+//! handful of fields, and most are never looked up.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::words;
 
 /// Something that holds field lines in the order in which they arrived.
 pub trait FieldLines {
-    /// How many there are.
+    /// The number of lines.
     fn count(&self) -> usize;
     /// Name and value of the line at `index`, which is below [`FieldLines::count`].
     fn line(&self, index: usize) -> (&str, &[u8]);
@@ -32,7 +32,7 @@ impl FieldLines for Vec<(String, Vec<u8>)> {
 pub struct Fields<'a>(&'a dyn FieldLines);
 
 impl<'a> Fields<'a> {
-    /// A view of these lines.
+    /// Makes a view of these lines.
     pub fn new(lines: &'a dyn FieldLines) -> Fields<'a> {
         Fields(lines)
     }
@@ -52,12 +52,12 @@ impl<'a> Fields<'a> {
         self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// How many lines there are.
+    /// The number of lines.
     pub fn len(self) -> usize {
         self.0.count()
     }
 
-    /// Whether there is no line at all.
+    /// Whether there are no lines.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
@@ -75,9 +75,8 @@ pub fn is_field_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().fold(true, |is_valid, &byte| is_valid & TOKEN[byte as usize])
 }
 
-/// Whether this can stand as a field value (RFC 9110 §5.5): no CR, LF, NUL or other control
-/// character but the tab. Bytes above 0x7f are opaque, and allowed; blanks at the ends are not
-/// part of the value, but harmless.
+/// Whether this is a valid field value (RFC 9110 §5.5): no CR, LF, NUL or other control character but the
+/// tab. Bytes above 0x7f are opaque, and allowed; blanks at the ends are not part of the value, but harmless.
 #[inline]
 pub fn is_field_value(value: &[u8]) -> bool {
     // A tab is below the blank, too, and looked at again as a byte.
@@ -86,8 +85,8 @@ pub fn is_field_value(value: &[u8]) -> bool {
     !words::any(value, may_hold_control, is_control)
 }
 
-/// A number of digits and nothing else, as Content-Length has it (RFC 9110 §8.6): `parse` would take
-/// `+5`. None for what is no number, and for one beyond 64 bits.
+/// Parses a number of digits and nothing else, as Content-Length has it (RFC 9110 §8.6): `parse` would take
+/// `+5`. None if it is no number, or one beyond 64 bits.
 pub fn parse_decimal(value: &[u8]) -> Option<u64> {
     let add_digit = |number: u64, digit: &u8| match digit {
         b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
@@ -96,11 +95,11 @@ pub fn parse_decimal(value: &[u8]) -> Option<u64> {
     Some(value).filter(|value| !value.is_empty())?.iter().try_fold(0, add_digit)
 }
 
-/// Room for the digits of any number of 64 bits.
+/// The most digits of a number of 64 bits.
 pub const DECIMAL_DIGITS_MAX: usize = 20;
 
-/// The digits of a number, written into this room: formatting costs three times as much, and this runs
-/// once a response.
+/// Writes the digits of a number into `digits`. This runs once a response, and the standard library's
+/// formatting is slower.
 ///
 /// ```
 /// use tidegate::message::{DECIMAL_DIGITS_MAX, format_decimal};
@@ -121,13 +120,13 @@ pub fn format_decimal(mut number: u64, digits: &mut [u8; DECIMAL_DIGITS_MAX]) ->
     }
 }
 
-/// The members of a comma-separated list, without blanks around them and without empty members
-/// (RFC 9110 §5.6.1.2: a recipient ignores those).
+/// Yields the members of a comma-separated list, without blanks around them and without empty members (RFC
+/// 9110 §5.6.1.2: a recipient ignores those).
 pub fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 
-/// The connection options that matter here (RFC 9110 §7.6.1).
+/// The connection options that matter to a server (RFC 9110 §7.6.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConnectionOption {
     /// Neither was named.
@@ -174,7 +173,7 @@ impl ConnectionOption {
     }
 }
 
-/// tchar of RFC 9110 §5.6.2, by byte.
+/// The characters of a token, by byte (tchar of RFC 9110 §5.6.2).
 static TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;

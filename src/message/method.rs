@@ -25,12 +25,12 @@ impl<'a> Method<'a> {
         self.0
     }
 
-    /// Whether the request asks for nothing but information (RFC 9110 §9.2.1).
+    /// Whether the method is safe: it asks for nothing but information (RFC 9110 §9.2.1).
     pub fn is_safe(self) -> bool {
         matches!(self.0, "GET" | "HEAD" | "OPTIONS" | "TRACE")
     }
 
-    /// Whether doing it twice is as good as doing it once (RFC 9110 §9.2.2).
+    /// Whether the method is idempotent: doing it twice is as good as doing it once (RFC 9110 §9.2.2).
     pub fn is_idempotent(self) -> bool {
         self.is_safe() || matches!(self.0, "PUT" | "DELETE")
     }

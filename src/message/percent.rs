@@ -19,7 +19,7 @@ pub fn percent_decode(encoded: &str) -> Cow<'_, [u8]> {
     }
 }
 
-/// Decodes escapes into text: as [`percent_decode`], and what is no UTF-8 is replaced by U+FFFD.
+/// Decodes escapes into text, as [`percent_decode`] does, and replaces what is not UTF-8 by U+FFFD.
 ///
 /// ```
 /// use tidegate::message::percent_decode_text;

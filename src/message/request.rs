@@ -12,7 +12,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// As it stands in a request line and in SERVER_PROTOCOL.
+    /// The version as it stands in a request line and in SERVER_PROTOCOL.
     pub fn as_str(self) -> &'static str {
         match self {
             Version::Http10 => "HTTP/1.0",
@@ -21,10 +21,10 @@ impl Version {
     }
 }
 
-/// A complete, valid head. It borrows: from the receive buffer, or from an owned copy.
+/// A complete, valid head. It borrows from the receive buffer, or from an owned copy.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
-    /// What is to be done.
+    /// The request method.
     pub method: Method<'a>,
     /// The request target.
     pub target: RequestTarget<'a>,

@@ -1,38 +1,38 @@
-//! What can be wrong with a response before it is written.
+//! The rules for a response that is about to be written, and the errors for breaking them.
 
 use std::error::Error;
 use std::fmt;
 
 use super::fields::{is_field_name, is_field_value, list_items, parse_decimal};
 
-/// What is known of the length of the content when the head of a response ends.
+/// The length of the content, as far as it is known when the head of a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentLength {
     /// This many bytes will follow.
     Known(u64),
-    /// As a Content-Length field says; without one, whatever comes until the end.
+    /// The Content-Length field says the length; without one, content goes on until its end.
     Unknown,
-    /// None will follow, and none is missing: an answer to HEAD need not say how much GET would give.
+    /// No content will follow, and none is missing: an answer to HEAD need not say how much GET would give.
     Nothing,
 }
 
-/// What a field of a response means to the server that sends it.
+/// The meaning of a response field to the server that sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldRole {
-    /// Nothing: it is passed on.
+    /// The field means nothing to the server: it is passed on.
     Plain,
-    /// It declares how many bytes of content follow.
+    /// The field declares how many bytes of content follow.
     ContentLength(u64),
-    /// It says what is to become of the connection: `close` or `keep-alive` is in it.
+    /// The field decides the fate of the connection: it contains `close` or `keep-alive`.
     Connection,
-    /// It replaces the server's own `Date`.
+    /// The field replaces the server's own `Date`.
     Date,
-    /// It replaces the server's own `Server`.
+    /// The field replaces the server's own `Server`.
     Server,
 }
 
 impl FieldRole {
-    /// The role of a field that an application gives.
+    /// Determines the role of a field that an application gives.
     ///
     /// ```
     /// use tidegate::message::{FieldRole, InvalidResponse};
@@ -60,7 +60,7 @@ impl FieldRole {
         }
     }
 
-    /// Whether it is a plain Content-Type, as nearly every response has it: nothing is to be found out about its name.
+    /// Whether this is a plain Content-Type, as in nearly every response, whose name needs no further look.
     #[inline(always)]
     pub(crate) fn is_content_type(name: &str, value: &[u8]) -> bool {
         name == "Content-Type" && is_field_value(value)
@@ -103,18 +103,18 @@ pub enum InvalidResponse {
     FieldValue(String),
     /// The field belongs to one connection, and so to the server (RFC 9110 §7.6.1).
     HopByHopField(String),
-    /// Content-Length is no number, or is given twice.
+    /// Content-Length is not a number, or is given twice.
     ContentLength,
-    /// The content at hand has another length than the Content-Length field says.
+    /// The content at hand has another length than Content-Length declares.
     LengthMismatch {
-        /// What the field says, in bytes.
+        /// The length that the field declares, in bytes.
         declared: u64,
-        /// What was handed over, in bytes.
+        /// The length of the content, in bytes.
         given: u64,
     },
     /// The content ended before its Content-Length.
     TooShort {
-        /// Bytes that are missing.
+        /// The number of missing bytes.
         missing: u64,
     },
 }

@@ -14,7 +14,7 @@ impl StatusCode {
     /// 500 Internal Server Error.
     pub const INTERNAL_SERVER_ERROR: StatusCode = StatusCode(500);
 
-    /// The code, if a final response can have it.
+    /// Makes a status code, if a final response can have it.
     ///
     /// 1xx are interim responses, which an application does not end an exchange with; there is
     /// nothing above 599 (RFC 9110 §15).
@@ -36,7 +36,7 @@ impl StatusCode {
         matches!(self.0, 204 | 205 | 304)
     }
 
-    /// The whole status line of the frequent codes, so that encoding one is a single copy.
+    /// The whole status line of a frequent code, so that encoding it is a single copy.
     pub fn status_line(self) -> Option<&'static [u8]> {
         Some(match self.0 {
             200 => b"HTTP/1.1 200 OK\r\n",

@@ -6,22 +6,22 @@ use std::str;
 
 use super::{Method, words};
 
-/// What the request is aimed at: the text that was sent, and where its parts are.
+/// The target of a request: the text that was sent, and where its parts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestTarget<'a> {
     raw: &'a str,
     form: Form,
 }
 
-/// Of which form it is. The parts are found again when they are asked for, which few applications do:
-/// handed down with each request they cost it 80 instructions.
+/// The form of a target. Only what locates its parts is kept; few applications ask for them, so they are
+/// found when asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// `/path`, and nothing in it is percent-encoded: the usual form.
+    /// `/path` without percent-encoding: the usual form.
     Path,
-    /// `/path`, with something in it that is percent-encoded.
+    /// `/path` with percent-encoding.
     EncodedPath,
-    /// `/path?query`, and where the `?` stands.
+    /// `/path?query`, with the position of the `?`.
     PathAndQuery(usize),
     /// `http://host/path?query`: what a client sends to a proxy, and any server must take.
     Absolute,
@@ -34,9 +34,9 @@ enum Form {
 /// The parts of the absolute form.
 struct Absolute<'a> {
     scheme: &'a str,
-    /// `host` or `host:port`. It counts, and the Host field does not (RFC 9112 §3.2.2).
+    /// `host` or `host:port`. It takes precedence over the Host field (RFC 9112 §3.2.2).
     authority: &'a str,
-    /// From the first `/` after the authority, with the query.
+    /// The part from the first `/` after the authority on, with the query.
     rest: &'a str,
 }
 
@@ -67,7 +67,7 @@ impl<'a> RequestTarget<'a> {
         parse_unusual(method, raw)
     }
 
-    /// All of it, as it was sent.
+    /// The whole target, as it was sent.
     pub fn as_str(self) -> &'a str {
         self.raw
     }
@@ -87,7 +87,7 @@ impl<'a> RequestTarget<'a> {
         }
     }
 
-    /// Whether the path is known to mean what it says: it is all of the target, and holds no escape.
+    /// Whether the target is a path without escapes, which means what it says.
     #[inline]
     pub(crate) fn has_plain_path(self) -> bool {
         self.form == Form::Path
@@ -102,7 +102,7 @@ impl<'a> RequestTarget<'a> {
         }
     }
 
-    /// `host` or `host:port` where the target itself names it.
+    /// The `host` or `host:port` that the target itself names, if it does.
     pub fn authority(self) -> Option<&'a str> {
         match self.form {
             Form::Absolute => Some(self.absolute().authority),
@@ -111,7 +111,7 @@ impl<'a> RequestTarget<'a> {
         }
     }
 
-    /// Whether it asks for a tunnel: the form that goes with CONNECT.
+    /// Whether the target asks for a tunnel: the form that goes with CONNECT.
     pub fn is_tunnel(self) -> bool {
         self.form == Form::Authority
     }
@@ -123,8 +123,8 @@ impl<'a> RequestTarget<'a> {
     }
 }
 
-/// What makes a target more than a path that means itself: the beginning of a query, of a fragment, of an
-/// escape, a backslash, and what is no ASCII.
+/// Whether a byte makes a target more than a plain path: it begins a query, a fragment or an escape, is a
+/// backslash, or is not ASCII.
 fn is_special(byte: u8) -> bool {
     matches!(byte, b'?' | b'#' | b'%' | b'\\' | 0x80..)
 }
@@ -157,7 +157,7 @@ fn parse_unusual<'a>(method: Method<'_>, raw: &'a str) -> Result<RequestTarget<'
     parse_absolute(raw)
 }
 
-/// Where the query begins, if there is one. A fragment is refused wherever it begins.
+/// Finds where the query begins, if there is one. A fragment is refused wherever it begins.
 fn check_path_and_query(raw: &str) -> Result<Option<usize>, InvalidTarget> {
     let end = match raw.bytes().position(|byte| matches!(byte, b'?' | b'#' | b'%' | b'\\')) {
         Some(at) if matches!(raw.as_bytes()[at], b'%' | b'\\') => end_of_path(raw, at)?,
@@ -173,8 +173,8 @@ fn split_at_query(rest: &str) -> (&str, Option<&str>) {
     rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)))
 }
 
-/// Where a path ends that has an escape there, or a backslash, if it ends; all of its escapes must be ones, and
-/// there must be no backslash.
+/// Finds where a path ends, if it does, whose first escape or backslash is at `first`. All its escapes must
+/// be valid, and there must be no backslash.
 fn end_of_path(raw: &str, first: usize) -> Result<Option<usize>, InvalidTarget> {
     let end = raw[first..].bytes().position(|byte| matches!(byte, b'?' | b'#')).map(|at| first + at);
     let path = &raw.as_bytes()[first..end.unwrap_or(raw.len())];
@@ -219,7 +219,7 @@ fn parse_authority(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
     Ok(RequestTarget { raw, form: Form::Authority })
 }
 
-/// Takes `host` and port apart: `[::1]:80` is `[::1]` and `80`. A port that is empty is none.
+/// Splits `host` and port: `[::1]:80` is `[::1]` and `80`. An empty port is none.
 pub fn split_port(host: &str) -> (&str, Option<&str>) {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -229,8 +229,8 @@ pub fn split_port(host: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). Empty is allowed: it says that the
-/// target has no authority.
+/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). It may be empty: that says that the target has no
+/// authority.
 #[inline]
 pub fn is_host(value: &[u8]) -> bool {
     // A name or an address of version 4, and perhaps a port, as nearly all are.
@@ -258,8 +258,8 @@ fn is_unusual_host(value: &[u8]) -> bool {
     is_ip_literal(&after_bracket[..end]) && is_port_suffix(&after_bracket[end + 1..])
 }
 
-/// Whether this stands in brackets: `IPv6address / IPvFuture` (RFC 3986 §3.2.2). Nobody has a use for a zone in
-/// HTTP (RFC 6874 is obsolete, and RFC 9110 does not have it).
+/// Whether this is an address in brackets: `IPv6address / IPvFuture` (RFC 3986 §3.2.2). Zones have no use in
+/// HTTP (RFC 6874 is obsolete, and RFC 9110 does not have them).
 fn is_ip_literal(literal: &[u8]) -> bool {
     if let [b'v' | b'V', future @ ..] = literal {
         let digits = future.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
@@ -282,7 +282,8 @@ fn is_port_suffix(suffix: &[u8]) -> bool {
     }
 }
 
-/// unreserved, sub-delims and the `%` of percent-encoding (RFC 3986 §3.2.2).
+/// Whether a byte may stand in a registered name: unreserved, sub-delims and the `%` of percent-encoding (RFC
+/// 3986 §3.2.2).
 fn is_reg_name_byte(byte: u8) -> bool {
     is_plain_host_byte(byte) || byte == b'%'
 }
@@ -291,7 +292,8 @@ fn is_plain_host_byte(byte: u8) -> bool {
     PLAIN_HOST[byte as usize]
 }
 
-/// unreserved and sub-delims (RFC 3986 §2.2, §2.3), by byte: every request has a host to be looked at.
+/// The unreserved characters and sub-delims (RFC 3986 §2.2, §2.3), by byte: every request has a host to be
+/// checked.
 static PLAIN_HOST: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;

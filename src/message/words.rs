@@ -1,15 +1,15 @@
-//! Looking at bytes eight at a time.
+//! Looks at bytes eight at a time.
 //!
-//! Targets, names and values are short, and every request has some: a loop over bytes costs four
-//! instructions for each, a word two.
+//! Targets, names and values are short, and every request has some. A word at a time takes fewer instructions
+//! than a loop over bytes.
 
-/// One in every byte of a word.
+/// A word with the lowest bit of every byte set.
 const ONES: u64 = u64::MAX / 255;
-/// The highest bit of every byte of a word.
+/// A word with the highest bit of every byte set.
 const HIGHS: u64 = ONES << 7;
 
-/// Whether there is a byte that `is_it` knows. `may_hold` looks at eight at once, and says by a bit that there may
-/// be one; it may say so too often, which costs a look at each byte, but never no in vain.
+/// Whether there is a byte that satisfies `is_it`. `may_hold` looks at eight at once, and sets a bit if there
+/// may be one; it may do so too often, which costs a look at each byte, but must never miss one.
 #[inline]
 pub(super) fn any(bytes: &[u8], may_hold: impl Fn(u64) -> u64, is_it: impl Fn(u8) -> bool) -> bool {
     let one_by_one = || bytes.iter().any(|&byte| is_it(byte));
@@ -21,20 +21,20 @@ pub(super) fn any(bytes: &[u8], may_hold: impl Fn(u64) -> u64, is_it: impl Fn(u8
     words.iter().chain([last]).any(|word| may_hold(u64::from_ne_bytes(*word)) != 0) && one_by_one()
 }
 
-/// A bit if a byte of the word is below `bound`, which is 128 at most: only such a byte borrows from its
+/// Sets a bit if a byte of the word is below `bound`, which is 128 at most: only such a byte borrows from its
 /// highest bit when the bound is subtracted.
 #[inline]
 pub(super) const fn below(word: u64, bound: u8) -> u64 {
     word.wrapping_sub(ONES * bound as u64) & !word & HIGHS
 }
 
-/// A bit if a byte of the word is this one.
+/// Sets a bit if a byte of the word equals `byte`.
 #[inline]
 pub(super) const fn equal(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * byte as u64), 1)
 }
 
-/// A bit if a byte of the word is beyond ASCII.
+/// Sets a bit if a byte of the word is not ASCII.
 #[inline]
 pub(super) const fn beyond_ascii(word: u64) -> u64 {
     word & HIGHS

@@ -19,25 +19,26 @@ use std::path::{Path, PathBuf};
 
 use super::path::is_listed;
 
-/// Names looked at for each that may be shown, since hidden ones take time, too. 10: a few ms in all.
+/// Names that are looked at for each that may be shown, since hidden ones take time, too. 10: a few ms in
+/// all.
 const LOOKS_PER_NAME: usize = 10;
 
 /// An open folder.
 pub struct Folder {
-    /// Absolute, and without links.
+    /// The path, absolute and without links.
     path: PathBuf,
     /// The descriptor that `openat2` starts from; none where it is of no use.
     #[cfg(all(feature = "sockets", target_os = "linux"))]
     descriptor: Option<rustix::fd::OwnedFd>,
 }
 
-/// What a path leads to.
+/// The file, folder or device that a path leads to.
 pub enum Node {
     /// A regular file.
     File(File, Metadata),
     /// A folder.
     Folder(Metadata),
-    /// A pipe, a socket or a device: nothing to be served.
+    /// A pipe, a socket or a device, which is not served.
     Other,
 }
 
@@ -45,7 +46,7 @@ impl Folder {
     /// Opens a folder.
     ///
     /// # Errors
-    /// What the system says; [`io::ErrorKind::NotADirectory`] for anything but a folder, and
+    /// Returns the error of the system; [`io::ErrorKind::NotADirectory`] for anything but a folder, and
     /// [`io::ErrorKind::PermissionDenied`] for one that must not be entered, in which nothing could be found.
     pub fn open(path: &Path) -> io::Result<Folder> {
         let path = fs::canonicalize(path)?;
@@ -63,7 +64,7 @@ impl Folder {
     /// Finds what lies at a relative path. A regular file is opened, and nothing else is.
     ///
     /// # Errors
-    /// What the system says; [`io::ErrorKind::NotFound`] for what lies outside.
+    /// Returns the error of the system; [`io::ErrorKind::NotFound`] for a path that leads outside.
     pub fn find(&self, relative: &Path) -> io::Result<Node> {
         #[cfg(all(feature = "sockets", target_os = "linux"))]
         if let Some(descriptor) = &self.descriptor {
@@ -88,7 +89,7 @@ impl Folder {
     /// Opens the folder at a relative path, to read the names in it.
     ///
     /// # Errors
-    /// As [`Folder::find`].
+    /// Returns the same errors as [`Folder::find`].
     pub fn open_folder(&self, relative: &Path) -> io::Result<File> {
         #[cfg(all(feature = "sockets", target_os = "linux"))]
         if let Some(descriptor) = &self.descriptor {
@@ -106,10 +107,10 @@ impl Folder {
         fs::metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
-    /// What is known of a relative path, without opening it.
+    /// Returns the metadata of a relative path, without opening it.
     ///
     /// # Errors
-    /// As [`Folder::find`].
+    /// Returns the same errors as [`Folder::find`].
     pub fn look(&self, relative: &Path) -> io::Result<Metadata> {
         #[cfg(all(feature = "sockets", target_os = "linux"))]
         if let Some(descriptor) = &self.descriptor {
@@ -118,11 +119,11 @@ impl Folder {
         fs::metadata(self.path.join(self.resolve(relative)?))
     }
 
-    /// At most `count_max` names to be listed of the folder at a relative path, in no order; and whether
-    /// there are more.
+    /// Returns at most `count_max` names of the folder at a relative path that may be listed, in no order,
+    /// and whether there are more.
     ///
     /// # Errors
-    /// As [`Folder::find`].
+    /// Returns the same errors as [`Folder::find`].
     pub fn names(&self, relative: &Path, count_max: usize) -> io::Result<(Vec<OsString>, bool)> {
         #[cfg(all(feature = "sockets", target_os = "linux"))]
         if let Some(descriptor) = &self.descriptor {
@@ -142,7 +143,7 @@ impl Folder {
         }
     }
 
-    /// Follows all links; the path that remains is relative to the folder, and in it.
+    /// Follows all links. The resulting path is relative to the folder, and inside it.
     fn resolve(&self, relative: &Path) -> io::Result<PathBuf> {
         let path = self.path.join(relative);
         let resolved = fs::canonicalize(&path).map_err(|error| {
@@ -158,7 +159,7 @@ impl Folder {
     }
 }
 
-/// Takes `count_max` names; whether there were more.
+/// Takes `count_max` names, and returns whether there were more.
 fn first(
     mut names: impl Iterator<Item = io::Result<OsString>>,
     count_max: usize,
@@ -183,7 +184,8 @@ fn into_node(file: File) -> io::Result<Node> {
     }
 }
 
-/// The node of what is no file. A folder that has no name any more is still open, and nowhere to be found.
+/// Makes the node of anything but a file. A folder that has no name any more is still open, and counts as not
+/// found.
 fn node_of(metadata: Metadata) -> io::Result<Node> {
     match metadata.is_dir() {
         true if metadata.nlink() == 0 => Err(io::ErrorKind::NotFound.into()),
@@ -205,7 +207,7 @@ mod beneath {
     use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, fstat, open as open_plain, openat2};
     use rustix::io::Errno;
 
-    /// A descriptor of the folder; none if the kernel is older than 5.6, or a sandbox forbids the
+    /// Opens a descriptor of the folder; none if the kernel is older than 5.6, or if a sandbox forbids the
     /// call.
     pub fn descriptor(path: &Path) -> io::Result<Option<OwnedFd>> {
         match openat2(CWD, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH) {
@@ -217,16 +219,16 @@ mod beneath {
         }
     }
 
-    /// How a file is opened. NONBLOCK keeps a pipe from holding the server until somebody writes to it,
-    /// NOCTTY a terminal from becoming the server's.
+    /// Flags for opening a file. NONBLOCK keeps a pipe from holding the server until somebody writes to it,
+    /// and NOCTTY a terminal from becoming the server's.
     const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-    /// Opens the place, not what stands there: that does not notice.
+    /// Opens the place, not the file at it, which does not notice.
     pub fn place(folder: &OwnedFd, relative: &Path) -> io::Result<File> {
         resolve(folder, relative, OFlags::PATH)
     }
 
-    /// Opens what stands at a place, whatever its path leads to by now.
+    /// Opens the file at a place, whatever its path leads to by now.
     pub fn open_place(place: &File) -> io::Result<File> {
         let name = format!("/proc/self/fd/{}", place.as_raw_fd());
         Ok(open_plain(name, READ, Mode::empty())?.into())
@@ -255,8 +257,8 @@ mod beneath {
         Ok(names.filter(|name| !matches!(name, Ok(name) if name == "." || name == "..")))
     }
 
-    /// Whether a path that was refused may still lead to a place inside: a link that is absolute
-    /// is refused wherever it leads, and one with `..` while somebody renames folders.
+    /// Whether a path that was refused may still lead to a place inside: an absolute link is refused wherever
+    /// it leads, and one with `..` while somebody renames folders.
     pub fn may_stay_inside(error: &io::Error) -> bool {
         matches!(Errno::from_io_error(error), Some(Errno::XDEV | Errno::AGAIN))
     }

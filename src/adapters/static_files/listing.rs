@@ -1,7 +1,7 @@
 //! The page that shows what is in a folder.
 //!
-//! Names are foreign text: they are escaped where they are shown, and percent-encoded where they
-//! are linked to. What has a leading dot is left out, and so is what a client could not open.
+//! Names are foreign text: they are escaped where they are shown, and percent-encoded where they are linked
+//! to. Names with a leading dot are left out, and so is whatever a client could not open.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write};
@@ -20,7 +20,7 @@ const ENTRIES_MAX: usize = 5_000;
 
 const STYLE: &str = include_str!("listing.css");
 
-/// What the page may load and do: be styled by itself, and nothing else.
+/// The policy of the page: it may be styled by itself, and load and do nothing else.
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
@@ -35,7 +35,8 @@ struct Entry {
 /// Renders the folder at a relative path.
 ///
 /// # Errors
-/// What reading the folder says. An entry that cannot be looked at is left out.
+/// Returns the error of the system when the folder cannot be read. An entry that cannot be looked at is left
+/// out.
 pub fn page(folder: &Folder, relative: &Path) -> io::Result<String> {
     let (names, is_cut) = folder.names(relative, ENTRIES_MAX)?;
     let mut entries: Vec<_> =
@@ -107,7 +108,7 @@ fn render_entry(html: &mut String, entry: &Entry) -> fmt::Result {
     Ok(())
 }
 
-/// A length that can be read at a glance.
+/// A length that people can read at a glance.
 struct HumanSize(u64);
 
 impl fmt::Display for HumanSize {

@@ -1,17 +1,17 @@
 //! The media type (RFC 9110 §8.3.1) that goes with the extension of a file's name.
 //!
-//! The table is a text, `media_types.txt`: one line for each extension, which it begins with, in their
-//! order. It stands in the program as it is: as pairs of strings it would be five times as large, most of
-//! that addresses that are corrected one by one when the program starts. It says what the crate
-//! `mime_guess` says (whose sources are mime-db and MimeTypeMap); a test compares every line.
+//! The table is a text, `media_types.txt`: one line for each extension, which it begins with, in their order.
+//! It is compiled in as it is: as pairs of strings it would be five times as large, and most of that would be
+//! addresses to relocate when the program starts. It says what the crate `mime_guess` says (whose sources are
+//! mime-db and MimeTypeMap); a test compares every line.
 //!
 //! Deliberately not here: looking into the file, and extensions of more than one part (`.tar.gz` is
 //! `.gz`).
 
-/// `EXTENSION TYPE` in each line. What is missing has [`super::UNKNOWN_TYPE`].
+/// The table: `EXTENSION TYPE` in each line. Missing extensions have [`super::UNKNOWN_TYPE`].
 const TABLE: &str = include_str!("media_types.txt");
 
-/// Where each line begins; found out by the compiler, so that a search need not look for it.
+/// The offset of each line, computed by the compiler so that a search need not look for it.
 static STARTS: [u16; lines()] = starts();
 
 // Positions fit into 16 bits, and every one is between two characters.
@@ -39,7 +39,7 @@ const fn starts() -> [u16; lines()] {
     starts
 }
 
-/// What is known of this extension, in whatever case it is written.
+/// Returns the type of an extension, in whatever case it is written.
 pub(super) fn of_extension(extension: &str) -> Option<&'static str> {
     let compare = |start: &u16| {
         let known = TABLE.as_bytes()[usize::from(*start)..].iter().copied().take_while(|byte| *byte != b' ');
@@ -58,7 +58,7 @@ mod tests {
     use super::super::UNKNOWN_TYPE;
     use super::*;
 
-    /// All extensions that either of both knows.
+    /// Returns all extensions that one table or the other knows.
     fn extensions() -> BTreeSet<&'static str> {
         let ours = TABLE.lines().filter_map(|line| line.split_once(' ')).map(|(extension, _)| extension);
         mime_guess::get_extensions("*", "*").unwrap().iter().copied().chain(ours).collect()

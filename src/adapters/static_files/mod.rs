@@ -60,7 +60,7 @@ use std::time::SystemTime;
 use self::folder::{Folder, Node};
 use self::range::Selection;
 use self::renderer::{Renderer, Version};
-use self::validators::{Validators, Verdict};
+use self::validators::{Evaluation, Validators};
 use crate::gateway::{
     Admission, Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
 };
@@ -71,7 +71,7 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// A gateway to the files of one folder.
 pub struct StaticFiles {
-    /// As it was named.
+    /// The path as it was given.
     path: PathBuf,
     folder: Arc<Folder>,
     standing: Standing,
@@ -84,7 +84,7 @@ impl fmt::Debug for StaticFiles {
     }
 }
 
-/// Tells whether the folder is still there, and whether the operator knows.
+/// The standing of the folder: whether it is still there, and whether the operator knows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// The folder is there.
@@ -93,22 +93,22 @@ enum Standing {
     Gone,
 }
 
-/// What a request leads to.
+/// The result of looking for the target of a request.
 enum Found {
     /// A regular file, at this path below the folder.
     File(File, Metadata, PathBuf),
-    /// A folder without an index, which can be read: it is to be listed.
+    /// A folder without an index, which can be read and is to be listed.
     Listing(PathBuf, Version),
-    /// A folder that was asked for without a slash at the end: where it is.
+    /// The right path of a folder that was asked for without a slash at the end.
     Moved(String),
 }
 
 impl StaticFiles {
-    /// Serves this folder. It is opened now, and stays the same should it be renamed. Once it was removed, all
+    /// Serves this folder. It is opened now, and stays the same if it is renamed. Once it was removed, all
     /// requests are answered with 503, until there is a folder of this name again.
     ///
     /// # Errors
-    /// What the system says of a folder that is missing, is none, or must not be entered.
+    /// Returns the error of the system when the folder is missing, is no folder, or must not be entered.
     pub fn new(folder: impl AsRef<Path>) -> io::Result<StaticFiles> {
         // So that a later change of the working directory does not move it.
         let path = std::path::absolute(folder)?;
@@ -116,16 +116,16 @@ impl StaticFiles {
         Ok(StaticFiles { path, folder, standing: Standing::There, renderer: Renderer::default() })
     }
 
-    /// Whether the folder can be listed. One that can only be entered serves the files whose names are known,
-    /// which may be meant so.
+    /// Checks that the folder can be listed. One that can only be entered serves the files whose names are
+    /// known, which may be intended.
     ///
     /// # Errors
-    /// What the system says of a folder that cannot be read.
+    /// Returns the error of the system when the folder cannot be read.
     pub fn check_listing(&self) -> io::Result<()> {
         self.folder.open_folder(Path::new("")).map(drop)
     }
 
-    /// Finds what a request leads to, in the folder that is there.
+    /// Finds the target of a request, in the folder that is there.
     fn find(&mut self, environ: &Environ<'_>) -> io::Result<Found> {
         let found = self.find_in_folder(environ);
         match &found {
@@ -207,13 +207,13 @@ impl Gateway for StaticFiles {
         }
     }
 
-    /// No method that is answered here knows content (RFC 9110 §9.3.1).
+    /// Declines content: no method that is answered here has any (RFC 9110 §9.3.1).
     fn admit(&self, _environ: &Environ<'_>) -> Admission {
         Admission::FromHead
     }
 }
 
-/// Answers with the status for what the system has said.
+/// Answers with the status for an error of the system.
 fn fail(start_response: StartResponse<'_>, error: io::Error) -> Result<Body, GatewayError> {
     match status_of(&error) {
         Some(503) => refuse(start_response.status(503).field("Retry-After", "1"), 503),
@@ -242,11 +242,11 @@ fn send_file(
         _ => Selection::Whole,
     };
     let (code, offset, part_length) = match (verdict, selection) {
-        (Verdict::NotModified, _) => (304, 0, 0),
-        (Verdict::Failed, _) => (412, 0, 0),
-        (Verdict::Proceed, Selection::Whole) => (200, 0, length),
-        (Verdict::Proceed, Selection::Part { first, last }) => (206, first, last - first + 1),
-        (Verdict::Proceed, Selection::Unsatisfiable) => (416, 0, 0),
+        (Evaluation::NotModified, _) => (304, 0, 0),
+        (Evaluation::Failed, _) => (412, 0, 0),
+        (Evaluation::Proceed, Selection::Whole) => (200, 0, length),
+        (Evaluation::Proceed, Selection::Part { first, last }) => (206, first, last - first + 1),
+        (Evaluation::Proceed, Selection::Unsatisfiable) => (416, 0, 0),
     };
     let mut head = start_response
         .status(code)
@@ -268,17 +268,18 @@ fn send_file(
         .file(FileRange { file, offset, length: part_length })
 }
 
-/// Ends a response that only says what its status says.
+/// Ends a response whose content is its status in words.
 fn refuse(head: ResponseHead<'_>, code: u16) -> Result<Body, GatewayError> {
     let phrase = StatusCode::new(code).map_or("", StatusCode::reason_phrase);
     head.field("Content-Type", "text/plain; charset=utf-8").send(format!("{code} {phrase}\n"))
 }
 
-/// The system, or this process, has no descriptor left; so on every Unix.
+/// The errors that the system, or this process, has no descriptor left. They have these numbers on every Unix.
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// The status for what the system said; none for what an operator has to mend, which is a 500.
+/// Returns the status for an error of the system; none for an error that an operator has to mend, which is a
+/// 500.
 fn status_of(error: &io::Error) -> Option<u16> {
     match error.kind() {
         // The name of a file taken for a folder, or one that no file can have, is a wrong path too.
@@ -294,8 +295,8 @@ fn status_of(error: &io::Error) -> Option<u16> {
     }
 }
 
-/// Where the folder of this request is. Without the slashes at its start, which could make a host
-/// out of the first segment (RFC 3986 §4.2).
+/// Returns the path of the requested folder with a slash at the end. The slashes at its start are reduced to
+/// one, since two would make a host of the first segment (RFC 3986 §4.2).
 fn with_slash(environ: &Environ<'_>) -> String {
     let path = environ.target().raw_path().trim_start_matches('/');
     match environ.query() {

@@ -1,12 +1,12 @@
-//! From the path of a request to a path below the folder.
+//! Turns the path of a request into a path below the folder.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-/// The one name with a leading dot that is served: it is there to be asked for (RFC 8615).
+/// The one name with a leading dot that is served, since it exists to be asked for (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
 
-/// The file path that a decoded request path stands for; none if no file can be meant by it.
+/// Returns the file path that a decoded request path stands for; none if it can mean no file.
 ///
 /// Empty segments are skipped, as every file system does. A segment that begins with a dot stands
 /// for nothing: that hides `.git` and `.env`, and covers `.` and `..`. Neither does one with a
@@ -30,8 +30,8 @@ pub fn file_path(decoded: &[u8]) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Whether an encoded path has a slash or a backslash in it that is percent-encoded. It would be
-/// part of a name (RFC 3986 §2.2), and no file has such a name.
+/// Whether an encoded path contains a percent-encoded slash or backslash. It would be part of a name (RFC
+/// 3986 §2.2), and no file has such a name.
 pub fn has_encoded_separator(encoded: &str) -> bool {
     encoded
         .as_bytes()
@@ -39,7 +39,7 @@ pub fn has_encoded_separator(encoded: &str) -> bool {
         .any(|bytes| bytes.eq_ignore_ascii_case(b"%2f") || bytes.eq_ignore_ascii_case(b"%5c"))
 }
 
-/// Whether a name in a folder is shown to everybody: neither hidden nor one that [`file_path`] knows no path to.
+/// Whether a name in a folder is listed: neither hidden nor one that [`file_path`] has no path for.
 pub fn is_listed(name: &OsStr) -> bool {
     !is_hidden(name) && !name.as_encoded_bytes().contains(&b'\\')
 }
@@ -49,7 +49,7 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-/// The bytes of a name as the client has to send them.
+/// Returns the bytes of a name as the client has to send them.
 pub fn name_bytes(name: &OsStr) -> &[u8] {
     name.as_encoded_bytes()
 }

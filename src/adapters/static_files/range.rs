@@ -1,4 +1,4 @@
-//! Part of a file: the Range field (RFC 9110 §14).
+//! Selects a part of a file: the Range field (RFC 9110 §14).
 //!
 //! One range of bytes is understood. Several at once are answered with the whole file, which the
 //! standard allows (§14.2): nobody but an attacker asks for them.
@@ -9,10 +9,10 @@
 //! bytes=-500    the last 500 bytes
 //! ```
 
-/// Which part of the file is to be sent.
+/// The part of the file to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All of it: no range was asked for, or none that has to be obeyed.
+    /// The whole file: no range was asked for, or none that has to be obeyed.
     Whole,
     /// The bytes from `first` to `last`, both of them in the file.
     Part {
@@ -21,15 +21,14 @@ pub enum Selection {
         /// Position of the last byte.
         last: u64,
     },
-    /// A range that has no byte of the file in it: 416.
+    /// A range with no byte in the file: 416.
     Unsatisfiable,
 }
 
 /// Reads the Range field for a file of `length` bytes.
 ///
-/// What does not follow the grammar is ignored (§14.2), and so is any range of an empty file:
-/// there is no way to say which part of nothing was sent, and clients that always send a range
-/// expect a 200.
+/// A field that does not follow the grammar is ignored (§14.2), and so is any range of an empty file: no
+/// range can describe a part of nothing, and clients that always send a range expect a 200.
 pub fn select(range: &[u8], length: u64) -> Selection {
     let parsed = std::str::from_utf8(range).ok().and_then(parse_single);
     let Some((first, last)) = parsed.filter(|_| length > 0) else {
@@ -43,7 +42,7 @@ pub fn select(range: &[u8], length: u64) -> Selection {
     if first >= length { Selection::Unsatisfiable } else { Selection::Part { first, last } }
 }
 
-/// `bytes=1-2` → 1 and 2; one of the two may be missing.
+/// Parses `bytes=1-2` into 1 and 2; one of the two may be missing.
 fn parse_single(range: &str) -> Option<(Option<u64>, Option<u64>)> {
     let (unit, set) = range.split_once('=')?;
     let (first, last) = set.trim_matches([' ', '\t']).split_once('-')?;
@@ -55,7 +54,7 @@ fn parse_single(range: &str) -> Option<(Option<u64>, Option<u64>)> {
     (unit.eq_ignore_ascii_case("bytes") && is_in_order).then_some((first, last))
 }
 
-/// Digits, as many as there are: a number that does not fit lies beyond every file.
+/// Parses digits, as many as there are: a number that does not fit lies beyond every file.
 fn parse_position(digits: &str) -> Option<Option<u64>> {
     if digits.is_empty() {
         return Some(None);

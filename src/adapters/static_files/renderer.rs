@@ -1,10 +1,8 @@
 //! A thread that renders listings, and keeps them for a moment.
 //!
-//! ```text
-//! loop ── ask(folder, path, version) ──▶ kept, and not too old ──▶ the page
-//!                                    ──▶ wanted by others as well, or new ──▶ queue ──▶ thread
-//! loop ◀──────────────────────── wake-up ◀──────────────────────────────────────────────┘
-//! ```
+//! Reading a folder takes as long as the disk likes, and looking at thousands of entries takes milliseconds,
+//! which an event loop does not have. The thread begins with the first listing and ends when none was asked
+//! for during some seconds; the listings that it kept go with it.
 //!
 //! To read a folder takes as long as the disk likes, and to look at thousands of entries takes
 //! milliseconds, for which an event loop has no time. The thread begins with the first listing and ends
@@ -24,16 +22,16 @@ use crate::gateway::{MemoryAccount, Reservation, Wakeup};
 use crate::now::Moment;
 
 /// How long a page is shown although an entry may have changed, or another one have come in the very tick of
-/// the file system's clock in which the folder was read. 1 s: nobody notices, and who asks for a folder a
-/// thousand times a second is told the same a thousand times.
+/// the file system's clock in which the folder was read. 1 s: nobody notices, and a client that asks for a
+/// folder a thousand times a second gets the same page a thousand times.
 const KEPT_FOR: Duration = Duration::from_secs(1);
-/// How long the thread waits for the next listing before it ends. 5 s: who goes from folder to folder meets the same
-/// one, and a server at rest has none.
+/// How long the thread waits for the next listing before it ends. 5 s: a client that goes from folder to
+/// folder finds the same thread, and an idle server has none.
 const IDLE_FOR: Duration = Duration::from_secs(5);
 /// Most bytes of pages that are kept; the oldest go first. 4 MiB: four folders of as many entries as are shown.
 const KEPT_BYTES_MAX: usize = 4 << 20;
-/// Most listings that are waited for at a time; who asks for one more is asked to come again. 1,024: with
-/// folders of the longest kind the last is ready after a good ten seconds.
+/// Most listings that are waited for at a time; a request for one more gets 503 and may be repeated. 1,024:
+/// with folders of the longest kind the last is ready after a good ten seconds.
 const AWAITED_MAX: usize = 1_024;
 
 /// Identifies a folder in one state: another folder differs, and so does the same one before its last change.
@@ -51,11 +49,11 @@ pub struct Listing {
     version: Version,
     asked: Moment,
     memory: Option<MemoryAccount>,
-    outcome: Mutex<Outcome>,
+    rendering: Mutex<Rendering>,
 }
 
-/// A page that is being shown. It counts in the account of memory for as long as anybody reads it, once for all of them.
-/// (What is kept for the next has a bound of its own.)
+/// A page that is being shown. The account of memory counts it once for all its readers, for as long as
+/// anybody reads it. (Pages that are kept for later have a bound of their own.)
 pub struct Page {
     html: Arc<[u8]>,
     _reservation: Option<Reservation>,
@@ -73,81 +71,82 @@ impl Deref for Page {
 type Waiting = BTreeMap<u64, Wakeup>;
 
 /// How far a listing has come.
-enum Outcome {
-    /// The listing is still to be rendered: whatever changes in the folder until then will be seen.
+enum Rendering {
+    /// The listing is still to be rendered, and will show every change of the folder until then.
     Awaited(Waiting),
     /// The listing is being rendered.
     Begun(Waiting),
-    /// Here it is, and as those have it who read it now.
+    /// The page as it is kept, and as its present readers share it.
     Page(Arc<[u8]>, Weak<Page>),
     /// The folder could not be read.
     Failed(io::ErrorKind, String),
 }
 
 impl Listing {
-    /// The page, or why there is none; nothing as long as it is not known.
+    /// Returns the page, or why there is none; nothing as long as it is not ready.
     pub fn page(&self) -> Option<io::Result<Arc<Page>>> {
-        match &mut *lock(&self.outcome) {
-            Outcome::Awaited(_) | Outcome::Begun(_) => None,
-            Outcome::Page(html, shown) => Some(Ok(shown.upgrade().unwrap_or_else(|| {
+        match &mut *lock(&self.rendering) {
+            Rendering::Awaited(_) | Rendering::Begun(_) => None,
+            Rendering::Page(html, shown) => Some(Ok(shown.upgrade().unwrap_or_else(|| {
                 let _reservation = self.memory.as_ref().map(|account| account.reserve(html.len()));
                 let page = Arc::new(Page { html: html.clone(), _reservation });
                 *shown = Arc::downgrade(&page);
                 page
             }))),
-            Outcome::Failed(kind, text) => Some(Err(io::Error::new(*kind, text.clone()))),
+            Rendering::Failed(kind, text) => Some(Err(io::Error::new(*kind, text.clone()))),
         }
     }
 
-    /// Wakes somebody once it is ready, unless it is already. The number is for [`Listing::forget`].
+    /// Wakes a connection once the listing is ready, unless it is already. The number is for
+    /// [`Listing::forget`].
     pub fn wake(&self, wakeup: Wakeup) -> u64 {
-        match &mut *lock(&self.outcome) {
-            Outcome::Awaited(waiting) | Outcome::Begun(waiting) => {
+        match &mut *lock(&self.rendering) {
+            Rendering::Awaited(waiting) | Rendering::Begun(waiting) => {
                 let number = waiting.last_key_value().map_or(0, |(last, _)| last + 1);
                 waiting.insert(number, wakeup);
                 number
             }
-            Outcome::Page(..) | Outcome::Failed(..) => {
+            Rendering::Page(..) | Rendering::Failed(..) => {
                 wakeup.wake();
                 0
             }
         }
     }
 
-    /// Somebody does not wait any more.
+    /// Forgets a connection that does not wait any more.
     pub fn forget(&self, number: u64) {
-        if let Outcome::Awaited(waiting) | Outcome::Begun(waiting) = &mut *lock(&self.outcome) {
+        if let Rendering::Awaited(waiting) | Rendering::Begun(waiting) = &mut *lock(&self.rendering) {
             waiting.remove(&number);
         }
     }
 
     fn render(&self) {
         {
-            let mut outcome = lock(&self.outcome);
-            if let Outcome::Awaited(waiting) = &mut *outcome {
-                *outcome = Outcome::Begun(std::mem::take(waiting));
+            let mut rendering = lock(&self.rendering);
+            if let Rendering::Awaited(waiting) = &mut *rendering {
+                *rendering = Rendering::Begun(std::mem::take(waiting));
             }
         }
-        let outcome = match listing::page(&self.folder, &self.path) {
-            Ok(html) => Outcome::Page(html.into_bytes().into(), Weak::new()),
-            Err(error) => Outcome::Failed(error.kind(), error.to_string()),
+        let rendering = match listing::page(&self.folder, &self.path) {
+            Ok(html) => Rendering::Page(html.into_bytes().into(), Weak::new()),
+            Err(error) => Rendering::Failed(error.kind(), error.to_string()),
         };
-        self.settle(outcome);
+        self.settle(rendering);
     }
 
-    fn settle(&self, outcome: Outcome) {
-        let before = std::mem::replace(&mut *lock(&self.outcome), outcome);
-        if let Outcome::Awaited(waiting) | Outcome::Begun(waiting) = before {
+    fn settle(&self, rendering: Rendering) {
+        let before = std::mem::replace(&mut *lock(&self.rendering), rendering);
+        if let Rendering::Awaited(waiting) | Rendering::Begun(waiting) = before {
             waiting.values().for_each(Wakeup::wake);
         }
     }
 
-    /// Bytes of memory that keeping it costs.
+    /// The memory that keeping the listing costs, in bytes.
     fn bytes(&self) -> usize {
         let around = size_of::<Listing>() + self.path.as_os_str().len();
-        match &*lock(&self.outcome) {
-            Outcome::Page(html, _) => around + html.len(),
-            Outcome::Awaited(_) | Outcome::Begun(_) | Outcome::Failed(..) => around,
+        match &*lock(&self.rendering) {
+            Rendering::Page(html, _) => around + html.len(),
+            Rendering::Awaited(_) | Rendering::Begun(_) | Rendering::Failed(..) => around,
         }
     }
 
@@ -155,9 +154,9 @@ impl Listing {
         self.version == *version && self.path == *path
     }
 
-    /// Whether it will show the folder at this path as it is now, or later.
+    /// Whether the listing will show the folder at this path as it is now, or later.
     fn will_be_of(&self, path: &Path) -> bool {
-        self.path == *path && matches!(&*lock(&self.outcome), Outcome::Awaited(_))
+        self.path == *path && matches!(&*lock(&self.rendering), Rendering::Awaited(_))
     }
 }
 
@@ -176,9 +175,9 @@ struct Desk {
 
 #[derive(Default)]
 struct State {
-    /// To be rendered, or being rendered: for as long as somebody waits.
+    /// Listings to be rendered, or being rendered, for as long as somebody waits for them.
     awaited: VecDeque<Weak<Listing>>,
-    /// Rendered, the oldest first.
+    /// Listings that were rendered, the oldest first.
     kept: VecDeque<Arc<Listing>>,
     worker: Worker,
 }
@@ -193,8 +192,8 @@ enum Worker {
 }
 
 impl Renderer {
-    /// The listing of this version of a folder; ready, or to be waited for. None if too many are waited for
-    /// already, or the system has no thread left.
+    /// Returns the listing of this version of a folder, ready or to be waited for. None if too many are
+    /// waited for already, or if the system has no thread left.
     pub fn ask(
         &self,
         folder: &Arc<Folder>,
@@ -223,7 +222,7 @@ impl Renderer {
             version,
             asked: now,
             memory: memory.cloned(),
-            outcome: Mutex::new(Outcome::Awaited(BTreeMap::new())),
+            rendering: Mutex::new(Rendering::Awaited(BTreeMap::new())),
         });
         state.awaited.push_back(Arc::downgrade(&listing));
         drop(state);
@@ -231,13 +230,13 @@ impl Renderer {
         Some(listing)
     }
 
-    /// Whether nobody has asked for anything lately.
+    /// Whether nobody has asked for a listing lately.
     #[cfg(test)]
     pub fn is_at_rest(&self) -> bool {
         lock(&self.desk.state).worker == Worker::Absent
     }
 
-    /// Sees to it that there is a thread.
+    /// Makes sure that there is a thread.
     fn has_worker(&self, state: &mut State) -> bool {
         if state.worker == Worker::Absent {
             let desk = self.desk.clone();
@@ -252,7 +251,7 @@ impl Renderer {
 }
 
 impl Desk {
-    /// The life of the thread.
+    /// Renders listings until none was asked for lately: the life of the thread.
     fn work(&self) {
         while let Some(listing) = self.next() {
             listing.render();
@@ -260,7 +259,7 @@ impl Desk {
         }
     }
 
-    /// The next listing that somebody waits for; none if for a while nobody does.
+    /// Returns the next listing that somebody waits for; none if nobody has waited for a while.
     fn next(&self) -> Option<Arc<Listing>> {
         let mut state = lock(&self.state);
         loop {
@@ -283,7 +282,7 @@ impl Desk {
         }
     }
 
-    /// Keeps a listing, now that it is ready, and not more than is allowed.
+    /// Keeps a listing that is ready, and drops the oldest beyond the bound.
     fn keep(&self, listing: Arc<Listing>) {
         let mut state = lock(&self.state);
         state.awaited.retain(|other| other.strong_count() > 0 && other.as_ptr() != Arc::as_ptr(&listing));

@@ -1,4 +1,4 @@
-//! The answer that shows a listing: when it is ready, and as the client reads it.
+//! Answers with a listing: when it is ready, and as fast as the client reads it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::gateway::{
 };
 use crate::now::Moment;
 
-/// How long a client waits for a listing at most; then it is told to come again. 30 s: as long as a server
-/// waits for a client.
+/// How long a client waits for a listing at most; then it gets 503 and may come again. 30 s: as long as a
+/// server waits for a client.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How much of a page is handed over at a time. 16 KiB: what is shorter leaves with its head.
+/// Bytes of a page that are handed over at a time. 16 KiB: a shorter page leaves with its head.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// The head of every listing.

@@ -1,4 +1,4 @@
-//! The whole adapter, asked by hand about a folder on the disk.
+//! Tests the whole adapter by hand, with a folder on the disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::now::Moment;
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-/// A folder of this shape, gone when it is dropped:
+/// A folder of this shape, removed when it is dropped:
 ///
 /// ```text
 /// secret.txt
@@ -72,7 +72,7 @@ impl Site {
         self.ask("GET", target, &[])
     }
 
-    /// Status, and content where the status is no error.
+    /// Compares the status, and the content if the status is no error.
     fn check(&mut self, target: &str, code: u16, content: &str) {
         let answer = self.get(target);
         assert_eq!(answer.code, code, "{target}");
@@ -81,7 +81,7 @@ impl Site {
         }
     }
 
-    /// A request for the ten bytes `0123456789`.
+    /// Sends a request for a range of the ten bytes `0123456789`.
     fn check_range(&mut self, fields: &[(&str, &str)], code: u16, range: Option<&str>, sent: &str) {
         let answer = self.ask("GET", "/data.bin", fields);
         assert_eq!((answer.code, answer.field("Content-Range")), (code, range), "{fields:?}");
@@ -333,7 +333,7 @@ fn vanished_file_is_not_found() {
     site.check("/data.bin", 404, "");
 }
 
-/// For root nothing is unreadable, so that this checks the translation, not the disk.
+/// Root can read everything, so this checks the translation of errors, not the disk.
 #[test]
 fn errors_of_the_system_become_statuses() {
     use std::io::ErrorKind;
@@ -368,7 +368,7 @@ fn head_of_a_listing_renders_nothing() {
     assert!(!site.files.renderer.is_at_rest());
 }
 
-/// However many read it, and although none of their connections owns it.
+/// The page counts once, however many read it, and although none of their connections owns it.
 #[test]
 fn page_of_a_listing_counts_once_and_as_long_as_it_is_read() {
     let site = Site::new();

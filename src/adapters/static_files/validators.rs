@@ -1,4 +1,4 @@
-//! Whether a client's copy is still good: validators and preconditions (RFC 9110 §8.8, §13).
+//! Decides whether a client's copy is still good: validators and preconditions (RFC 9110 §8.8, §13).
 //!
 //! ```text
 //! If-Match, else If-Unmodified-Since     does not hold ──▶ 412
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::message::{Fields, HttpDate};
 
-/// What tells one version of a file from another.
+/// The validators of a file: they tell one version of it from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validators {
     /// A strong entity tag, made of the time of modification, to the nanosecond, and the length.
@@ -19,9 +19,9 @@ pub struct Validators {
     pub modified: u64,
 }
 
-/// What the preconditions of a request come to.
+/// The result of evaluating a request's preconditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Evaluation {
     /// Send the file.
     Proceed,
     /// The client has it already: 304.
@@ -31,8 +31,8 @@ pub enum Verdict {
 }
 
 impl Validators {
-    /// For a file of this age and length. A time that lies ahead of `now` is reported as `now`: a
-    /// server must not claim to know what was modified in the future (§8.8.2.1).
+    /// Makes the validators of a file with this time and length. A time that lies ahead of `now` is reported
+    /// as `now`: a server must not claim to know of a modification in the future (§8.8.2.1).
     pub fn new(modified: SystemTime, length: u64, now: SystemTime) -> Validators {
         let since_1970 =
             |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -43,20 +43,20 @@ impl Validators {
     }
 
     /// Evaluates the preconditions of a GET or HEAD in the order of §13.2.2.
-    pub fn evaluate(&self, fields: Fields<'_>) -> Verdict {
+    pub fn evaluate(&self, fields: Fields<'_>) -> Evaluation {
         if fields.get("If-Match").is_some() {
             if !self.is_listed(fields, "If-Match", Comparison::Strong) {
-                return Verdict::Failed;
+                return Evaluation::Failed;
             }
         } else if self.is_modified_since(fields, "If-Unmodified-Since") == Some(true) {
-            return Verdict::Failed;
+            return Evaluation::Failed;
         }
         let is_current = if fields.get("If-None-Match").is_some() {
             self.is_listed(fields, "If-None-Match", Comparison::Weak)
         } else {
             self.is_modified_since(fields, "If-Modified-Since") == Some(false)
         };
-        if is_current { Verdict::NotModified } else { Verdict::Proceed }
+        if is_current { Evaluation::NotModified } else { Evaluation::Proceed }
     }
 
     /// Whether a Range may be obeyed: there is no If-Range, or it names this version (§13.1.5). A date never does: a
@@ -65,14 +65,15 @@ impl Validators {
         fields.all("If-Range").all(|tag| tag == self.etag.as_bytes())
     }
 
-    /// None for what is no date, or several, which is ignored (§13.1.3, §13.1.4).
+    /// Evaluates If-Modified-Since. None if it is no date or there are several, which is ignored (§13.1.3,
+    /// §13.1.4).
     fn is_modified_since(&self, fields: Fields<'_>, name: &str) -> Option<bool> {
         let mut dates = fields.all(name);
         let (date, None) = (dates.next()?, dates.next()) else { return None };
         HttpDate::parse(date).map(|date| self.modified > date)
     }
 
-    /// Whether a list of entity tags has this version's in it, or is `*`.
+    /// Whether a list of entity tags contains this version's, or is `*`.
     fn is_listed(&self, fields: Fields<'_>, name: &str, comparison: Comparison) -> bool {
         fields.all(name).any(|value| {
             value.trim_ascii() == b"*"
@@ -84,17 +85,17 @@ impl Validators {
     }
 }
 
-/// How two entity tags are compared (§8.8.3.2).
+/// The two ways of comparing entity tags (§8.8.3.2).
 #[derive(Clone, Copy)]
 enum Comparison {
-    /// Equal, and none of the two is weak.
+    /// The tags are equal, and neither is weak.
     Strong,
-    /// Equal but for the `W/`.
+    /// The tags are equal but for the `W/`.
     Weak,
 }
 
-/// The members of a list of entity tags. A comma inside a tag's quotes is part of it, and a
-/// backslash means nothing there (§8.8.3).
+/// Yields the members of a list of entity tags. A comma inside a tag's quotes is part of it, and a backslash
+/// means nothing there (§8.8.3).
 fn entity_tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut is_quoted = false;
     list.split(move |&byte| {
@@ -121,7 +122,7 @@ mod tests {
         fields.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
     }
 
-    fn check(fields: &[(&str, &str)], expected: Verdict) {
+    fn check(fields: &[(&str, &str)], expected: Evaluation) {
         let verdict = validators().evaluate(Fields::new(&lines(fields)));
         assert_eq!(verdict, expected, "{fields:?}");
     }
@@ -133,42 +134,42 @@ mod tests {
 
     #[test]
     fn a_request_without_preconditions_proceeds() {
-        check(&[], Verdict::Proceed);
-        check(&[("If-Range", "\"x\"")], Verdict::Proceed);
+        check(&[], Evaluation::Proceed);
+        check(&[("If-Range", "\"x\"")], Evaluation::Proceed);
     }
 
     #[test]
     fn if_none_match_compares_weakly_and_overrules_the_date() {
         let tag = validators().etag;
         for list in [tag.clone(), format!("W/{tag}"), format!("\"a,b\", {tag}"), "*".to_string()] {
-            check(&[("If-None-Match", &list)], Verdict::NotModified);
+            check(&[("If-None-Match", &list)], Evaluation::NotModified);
         }
-        check(&[("If-None-Match", "\"x\""), ("If-None-Match", &tag)], Verdict::NotModified);
+        check(&[("If-None-Match", "\"x\""), ("If-None-Match", &tag)], Evaluation::NotModified);
         for list in ["", "\"x\"", tag.trim_matches('"'), "W/*"] {
-            check(&[("If-None-Match", list), ("If-Modified-Since", DAY)], Verdict::Proceed);
+            check(&[("If-None-Match", list), ("If-Modified-Since", DAY)], Evaluation::Proceed);
         }
-        check(&[("If-None-Match", &format!("\"a, {tag}"))], Verdict::Proceed);
+        check(&[("If-None-Match", &format!("\"a, {tag}"))], Evaluation::Proceed);
     }
 
     #[test]
     fn if_modified_since_compares_seconds() {
-        check(&[("If-Modified-Since", DAY)], Verdict::NotModified);
-        check(&[("If-Modified-Since", DAY_AFTER)], Verdict::NotModified);
-        check(&[("If-Modified-Since", DAY_BEFORE)], Verdict::Proceed);
-        check(&[("If-Modified-Since", "yesterday")], Verdict::Proceed);
-        check(&[("If-Modified-Since", DAY), ("If-Modified-Since", DAY)], Verdict::Proceed);
+        check(&[("If-Modified-Since", DAY)], Evaluation::NotModified);
+        check(&[("If-Modified-Since", DAY_AFTER)], Evaluation::NotModified);
+        check(&[("If-Modified-Since", DAY_BEFORE)], Evaluation::Proceed);
+        check(&[("If-Modified-Since", "yesterday")], Evaluation::Proceed);
+        check(&[("If-Modified-Since", DAY), ("If-Modified-Since", DAY)], Evaluation::Proceed);
     }
 
     #[test]
     fn if_match_compares_strongly_and_overrules_the_date() {
         let tag = validators().etag;
-        check(&[("If-Match", &tag)], Verdict::Proceed);
-        check(&[("If-Match", "*"), ("If-Unmodified-Since", DAY_BEFORE)], Verdict::Proceed);
-        check(&[("If-Match", &format!("W/{tag}"))], Verdict::Failed);
-        check(&[("If-Match", "\"x\"")], Verdict::Failed);
-        check(&[("If-Unmodified-Since", DAY)], Verdict::Proceed);
-        check(&[("If-Unmodified-Since", DAY_BEFORE)], Verdict::Failed);
-        check(&[("If-Unmodified-Since", DAY_BEFORE), ("If-Unmodified-Since", DAY)], Verdict::Proceed);
+        check(&[("If-Match", &tag)], Evaluation::Proceed);
+        check(&[("If-Match", "*"), ("If-Unmodified-Since", DAY_BEFORE)], Evaluation::Proceed);
+        check(&[("If-Match", &format!("W/{tag}"))], Evaluation::Failed);
+        check(&[("If-Match", "\"x\"")], Evaluation::Failed);
+        check(&[("If-Unmodified-Since", DAY)], Evaluation::Proceed);
+        check(&[("If-Unmodified-Since", DAY_BEFORE)], Evaluation::Failed);
+        check(&[("If-Unmodified-Since", DAY_BEFORE), ("If-Unmodified-Since", DAY)], Evaluation::Proceed);
     }
 
     #[test]
