@@ -18,7 +18,7 @@ enum Place {
     Extension,
     /// Before the LF of a size.
     SizeEnd,
-    /// In data.
+    /// Within the data of a chunk.
     Data,
     /// Before the CR after the data.
     DataCr,

@@ -104,7 +104,7 @@ pub(super) struct Rig<'r> {
     pub(super) resting: VecDeque<(Instant, Role)>,
     /// Connections that could send a request, the longest free first.
     pub(super) free: VecDeque<usize>,
-    /// With `--close`: how many more connections may be opened, each for one request.
+    /// The number of connections that may still be opened with `--close`, each for one request.
     pub(super) spare: usize,
     /// Connections with more to read than a turn takes.
     pub(super) more: Vec<usize>,

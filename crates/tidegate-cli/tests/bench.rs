@@ -1,5 +1,5 @@
-//! `tidegate bench` as its users meet it: the program itself, against servers in this process that
-//! know what they were asked.
+//! Tests `tidegate bench` as its users meet it: the program itself, against servers in this process that know
+//! what they were asked.
 //!
 //! Nothing here asserts a speed. What the rig counts is compared with what a server has counted, and
 //! latencies only with what a server has made of them on purpose.
@@ -55,7 +55,7 @@ impl Counting {
     }
 }
 
-/// A server that is no good one: what it does with each connection.
+/// A server that behaves badly, in one way for each connection.
 struct Bad {
     url: String,
     is_over: Arc<AtomicBool>,
@@ -97,7 +97,7 @@ impl Drop for Bad {
     }
 }
 
-/// Reads so many heads of requests; fewer if the client leaves before.
+/// Reads the heads of `wanted` requests; fewer if the client leaves before.
 fn read_heads(stream: &mut TcpStream, wanted: usize) -> String {
     let (mut text, mut bytes) = (String::new(), [0; 4096]);
     while text.matches("\r\n\r\n").count() < wanted {
@@ -118,7 +118,7 @@ fn bench(arguments: &[&str]) -> String {
     stdout
 }
 
-/// With `--json`, and for half a second unless it is said otherwise.
+/// Runs with `--json`, and for half a second unless an argument says otherwise.
 fn in_json<'a>(url: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
     let is_said = |option: &str| arguments.iter().any(|argument| argument.starts_with(option));
     let times = QUICK.chunks(2).filter(|time| !is_said(time[0])).flatten().copied();
@@ -133,7 +133,7 @@ fn figures(url: &str, arguments: &[&str]) -> Value {
     figures
 }
 
-/// The same of a server that is gone before the end: figures are printed, and the status says so.
+/// Runs against a server that is gone before the end: figures are printed, and the exit status tells.
 fn figures_of_gone(url: &str, arguments: &[&str], why: &str) -> Value {
     let arguments = in_json(url, &[&["--warm-up=0"], arguments].concat());
     let Ended { code, stdout, stderr } = run(&[&["bench"], &arguments[..]].concat());
@@ -149,13 +149,13 @@ fn count(figures: &Value, pointer: &str) -> u64 {
     figures.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {pointer} in {figures}"))
 }
 
-/// All errors, by kind.
+/// Returns all errors, by kind.
 fn errors(figures: &Value) -> HashMap<String, u64> {
     let named = figures["errors"].as_object().unwrap().iter();
     named.map(|(name, count)| (name.clone(), count.as_u64().unwrap())).collect()
 }
 
-/// Errors of one kind have been counted, and none of another.
+/// Asserts that errors of one kind were counted, and none of another.
 fn check_only_errors(figures: &Value, kind: &str) {
     for (name, count) in errors(figures) {
         assert_eq!(count > 0, name == kind, "{name}: {figures}");
@@ -190,8 +190,8 @@ fn open_loop_asks_as_often_as_it_was_told() {
     assert!((400..=420).contains(&server.count()), "{} with the warm-up", server.count());
 }
 
-/// One stall of 300 ms, during which 30 of 100 requests are due: a rig that only noticed the one that
-/// it had sent would have one long latency.
+/// During one stall of 300 ms, 30 of 100 requests become due. A rig that noticed only the request it had sent
+/// would report one long latency.
 #[test]
 fn open_loop_does_not_spare_a_server_that_stalls() {
     let server = Counting::answering(|before| {
@@ -272,8 +272,8 @@ fn connections_that_are_refused_later_are_counted() {
     once.join().unwrap();
 }
 
-/// A server of so many connections, then of none: it answers so many requests on each of them, and leaves
-/// the next one without an answer.
+/// A server that accepts a number of connections and then none. It answers some requests on each of them, and
+/// leaves the next one without an answer.
 struct Mortal {
     url: String,
     life: thread::JoinHandle<()>,
@@ -397,7 +397,7 @@ fn pipeline_has_so_many_requests_under_way() {
     assert_eq!(server.connections.load(Ordering::SeqCst), 2);
 }
 
-/// A server may close behind any answer, and what was sent behind that request was never begun.
+/// A server may close after any answer; requests sent behind that one were never begun.
 #[test]
 fn requests_behind_an_answer_that_closes_are_sent_again() {
     let server = Bad::start(|mut stream| {
@@ -432,7 +432,7 @@ fn close_makes_one_request_on_each_connection() {
     assert_eq!(server.connections.load(Ordering::SeqCst), answered);
 }
 
-/// One that waits for its client to end, whatever either has said: then the rig does, and says so.
+/// The server waits for its client to close, whatever either has announced; so the rig closes, and says so.
 #[test]
 fn server_that_does_not_end_connections_is_measured_all_the_same() {
     for (field, options) in [("Connection: close\r\n", &["-c", "2"][..]), ("", &["-c", "2", "--close"])] {
@@ -449,7 +449,7 @@ fn server_that_does_not_end_connections_is_measured_all_the_same() {
     }
 }
 
-/// Nor is what stood behind it lost.
+/// Requests behind the last answer are not lost either.
 #[test]
 fn requests_behind_an_answer_that_closes_are_sent_again_where_the_server_does_not_end() {
     let server = Bad::start(|mut stream| {
@@ -464,7 +464,7 @@ fn requests_behind_an_answer_that_closes_are_sent_again_where_the_server_does_no
     assert_eq!(count(&figures, "/answered") + count(&figures, "/unsent"), 20, "{figures}");
 }
 
-/// A byte now and then is no answer.
+/// An answer that drips a byte now and then does not count as one.
 #[test]
 fn answer_that_drips_is_given_up_as_one_that_does_not_come() {
     let server = Bad::start(|mut stream| {
@@ -703,7 +703,7 @@ fn picture_is_well_formed() {
     assert!(svg.contains("share of requests (%)") && svg.contains(" µs<"), "{svg}");
 }
 
-/// Tags that are closed in order, values in quotes, and no `&` or `<` that means nothing.
+/// Asserts that tags are closed in order, values are quoted, and no bare `&` or `<` is left.
 fn check_well_formed(xml: &str) {
     let (mut open, mut rest) = (Vec::new(), xml);
     while let Some(start) = rest.find('<') {

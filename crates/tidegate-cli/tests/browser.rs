@@ -1,5 +1,5 @@
-//! The welcome application in a browser: Debian's Chromium, headless, driven over WebDriver
-//! (<https://www.w3.org/TR/webdriver2/>) by the plain HTTP and JSON that this protocol is.
+//! Tests the welcome application in a browser: Debian's Chromium, headless, driven over WebDriver
+//! (<https://www.w3.org/TR/webdriver2/>) by plain HTTP and JSON.
 
 mod support;
 
@@ -68,7 +68,7 @@ impl Browser {
         browser
     }
 
-    /// Sends a command, and gives the value of its answer.
+    /// Sends a command, and returns the value of its answer.
     fn post(&self, command: &str, parameters: Value) -> Value {
         let url = format!("{}{command}", self.session);
         let request = self.agent.post(&url).content_type("application/json");
@@ -83,7 +83,7 @@ impl Browser {
         self.post("/url", json!({ "url": url }));
     }
 
-    /// What an expression of JavaScript comes to in the page.
+    /// Evaluates an expression of JavaScript in the page.
     fn evaluate(&self, expression: &str) -> Value {
         let script = format!("return {expression}");
         self.post("/execute/sync", json!({ "script": script, "args": [] }))
@@ -123,7 +123,7 @@ impl Drop for Browser {
     }
 }
 
-/// Browser and driver; installed if they are missing and can be.
+/// Finds browser and driver; they are installed if they are missing and can be.
 fn programs() -> (PathBuf, PathBuf) {
     let find_both = || Some((find("chromium")?, find("chromedriver")?));
     if let Some(both) = find_both() {

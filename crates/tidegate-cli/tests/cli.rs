@@ -1,4 +1,4 @@
-//! The program: its command line, its signals, its logs, and how it fails.
+//! Tests the program: its command line, its signals, its logs, and how it fails.
 
 mod support;
 
@@ -17,7 +17,7 @@ use support::process::{
 };
 use support::temp_folder::TempFolder;
 
-/// A start that fails: its exit status, and one line on stderr with these words.
+/// Asserts that a start fails with this exit status, and one line on stderr that contains these words.
 fn check_failure(arguments: &[&str], code: i32, words: &[&str]) {
     let Ended { code: found, stdout, stderr } = run(arguments);
     assert_eq!((found, stdout.as_str()), (Some(code), ""), "{arguments:?}: {stderr}");
@@ -116,7 +116,7 @@ fn application_of_python_is_refused_with_the_way_to_serve_it() {
     check_failure(&["-b", "127.0.0.1:0", "pkg.app"], 2, &["pkg.app", "Python", "pip install ."]);
 }
 
-/// The program with variables, and where it says it serves.
+/// Starts the program with variables, and returns where it says it serves.
 fn serving_with(arguments: &[&str], variables: &[(&str, &str)], announcements: usize) -> Vec<String> {
     let command = &mut tidegate();
     command.args(arguments).envs(variables.iter().copied());
@@ -340,7 +340,7 @@ fn drain_is_cut_at_its_deadline() {
     assert_eq!(program.wait().code(), Some(0));
 }
 
-/// The library says so itself, for programs that announce nothing.
+/// The library announces its address itself, for programs that announce nothing.
 #[test]
 fn address_is_logged_where_information_is_asked_for() {
     let program = Program::start(&["--log-level", "info"]);
@@ -404,7 +404,8 @@ fn access_log_that_nobody_reads_ends_and_the_server_lives() {
     assert_eq!(program.stderr.next_within(Duration::from_millis(300)), None);
 }
 
-/// A program with a stderr that is read up to its announcement, and then no more; and what to read the rest from.
+/// Starts a program whose stderr is read up to its announcement and no further, and returns the rest to be
+/// read.
 fn start_with_unread_stderr(arguments: &[&str]) -> (Child, PipeReader, String) {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let command = &mut tidegate();
@@ -421,7 +422,7 @@ fn start_with_unread_stderr(arguments: &[&str]) -> (Child, PipeReader, String) {
     (child, reader, address)
 }
 
-/// Asks so often for a target, over one connection.
+/// Requests a target `count` times, over one connection.
 fn ask_often(address: &str, target: &str, count: usize) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -437,7 +438,7 @@ fn ask_often(address: &str, target: &str, count: usize) {
     }
 }
 
-/// Lets the application panic so often, which ends the connection each time.
+/// Lets the application panic `count` times, which ends the connection each time.
 fn fail_often(address: &str, query: &str, count: usize) {
     for _ in 0..count {
         let stream = TcpStream::connect(address).unwrap();
@@ -446,7 +447,7 @@ fn fail_often(address: &str, query: &str, count: usize) {
     }
 }
 
-/// The number at the end of a line that says how many are lost.
+/// Returns the number of lost lines, which ends such a message.
 fn lost(line: &str) -> usize {
     line.rsplit_once(": ").unwrap().1.parse().unwrap()
 }
@@ -524,7 +525,7 @@ fn access_log_is_whole_and_in_order_when_the_program_ends() {
     assert!(numbers.eq(expected.map(|number: i32| number.to_string())), "{text}");
 }
 
-/// A reader that goes and comes back is what a disk is that was full, and has room again.
+/// The reader that goes and comes back stands for a disk that was full and has room again.
 #[test]
 fn access_log_on_stdout_goes_on_when_it_can_be_written_again() {
     let folder = TempFolder::new();

@@ -1,6 +1,5 @@
-//! What a server must survive: a million requests, ten thousand connections, the end under full
-//! load, and a machine that has nothing left to give. All over real sockets, most against the real
-//! program.
+//! Tests what a server must survive: a million requests, ten thousand connections, the end under full load,
+//! and a machine that has nothing left to give. All over real sockets, most against the real program.
 
 mod support;
 
@@ -19,12 +18,12 @@ use tidegate::limits::Limits;
 use tidegate::{Environ, StartResponse};
 
 const GET: &[u8] = b"GET /icon.svg HTTP/1.1\r\nHost: a\r\n\r\n";
-/// How many requests are sent at a time.
+/// Requests that are sent at a time.
 const DEPTH: usize = 500;
-/// What pages and allocators may make of nothing.
+/// Growth that is attributed to pages and allocators.
 const SLACK_BYTES: u64 = 2 << 20;
 
-/// How many bytes each answer has: its date always has as many.
+/// Returns the length of an answer in bytes. It never varies, since dates have a fixed length.
 fn answer_bytes(program: &Program) -> usize {
     let mut stream = program.connect();
     stream.write_all(GET).unwrap();
@@ -45,7 +44,7 @@ fn answer_bytes(program: &Program) -> usize {
     }
 }
 
-/// Sends so many requests over one connection, and reads every answer.
+/// Sends `requests` requests over one connection, and reads every answer.
 fn ask_often(program: &Program, requests: usize) {
     let mut answers = vec![0; DEPTH * answer_bytes(program)];
     let mut stream = program.connect();
@@ -57,7 +56,7 @@ fn ask_often(program: &Program, requests: usize) {
     assert!(answers.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }
 
-/// Opens so many connections, a hundred at a time, asks once on each, and leaves.
+/// Opens connections, a hundred at a time, sends one request on each, and leaves.
 fn come_and_go(program: &Program, connections: usize) {
     for _ in 0..connections / 100 {
         let mut streams: Vec<_> = (0..100).map(|_| program.connect()).collect();
@@ -88,8 +87,8 @@ fn memory_stays_where_it_was_after_a_million_requests_and_ten_thousand_connectio
     assert!(after < before + SLACK_BYTES, "{before} bytes before, {after} after");
 }
 
-/// Who has just connected is read from even where memory is scarce, but not so much that many of them could take what
-/// there is several times over.
+/// A new connection is read even if memory is scarce, but not so much that many of them could exceed the
+/// limit several times over.
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_limit_holds_against_many_who_begin_at_the_same_time() {
@@ -118,8 +117,8 @@ fn memory_limit_holds_against_many_who_begin_at_the_same_time() {
     assert_eq!(program.get("/").code, 200);
 }
 
-/// Clients that ask again and again until the server has gone: each answer is whole or does not
-/// begin, and none is missing that the application has given.
+/// Clients ask again and again until the server has gone. Each answer is whole or does not begin, and none
+/// that the application has given is missing.
 #[test]
 fn drain_under_full_load_loses_no_request() {
     for _ in 0..5 {
@@ -143,7 +142,7 @@ fn drain_under_full_load_loses_no_request() {
     }
 }
 
-/// How many whole answers there were.
+/// Returns the number of whole answers.
 fn ask_until_the_end(address: std::net::SocketAddr) -> u64 {
     let mut answered = 0;
     while let Ok(mut stream) = TcpStream::connect(address) {
@@ -168,8 +167,8 @@ fn ask_until_the_end(address: std::net::SocketAddr) -> u64 {
     answered
 }
 
-/// Whether it was the last one of its connection; none if the connection has ended before its first
-/// byte, so that the request can be sent again elsewhere.
+/// Returns whether this answer was the last one of its connection; none if the connection has ended before
+/// its first byte, so that the request can be sent again elsewhere.
 fn read_answer(stream: &mut TcpStream) -> Option<bool> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\nwhole") {
@@ -210,7 +209,7 @@ fn five_hundred_clients_are_served_with_64_descriptors() {
     assert_eq!(program.get("/").code, 200);
 }
 
-/// More of them than there are descriptors, and more come all the time.
+/// There are more such clients than descriptors, and more come all the time.
 #[test]
 fn clients_that_send_nothing_make_room_with_64_descriptors() {
     let program = Program::start_command(&mut limited("ulimit -n 64", &[]), 1);
@@ -304,7 +303,7 @@ fn cpu_ticks(program: &Program) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// With an allocator that keeps what was freed, an idle program would stay as large as its busiest moment.
+/// An idle program would stay as large as at its busiest moment if the allocator kept what was freed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]
 fn program_is_small_again_after_a_burst_of_uploads() {

@@ -1,4 +1,4 @@
-//! `tidegate static DIR`, asked over sockets with requests that no well-meaning client sends.
+//! Tests `tidegate static DIR` over sockets, with requests that no well-meaning client sends.
 
 mod support;
 
@@ -153,7 +153,7 @@ fn writer_of_a_pipe_is_not_let_through_by_a_request() {
     opened.recv_timeout(PATIENCE).unwrap().unwrap();
 }
 
-/// A folder with so many empty files in it.
+/// Fills a folder with `count` empty files.
 fn fill(folder: &Path, count: u32) {
     fs::create_dir_all(folder).unwrap();
     for number in 0..count {
@@ -161,7 +161,8 @@ fn fill(folder: &Path, count: u32) {
     }
 }
 
-/// While eight clients pipeline 40 requests each, how long another one waits for a small file at most.
+/// Returns how long another client waits for a small file at most, while eight clients pipeline 40 requests
+/// each.
 fn longest_wait_during(site: &Site, method: &str, target: &str) -> Duration {
     let kept = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n\r\n");
     let last = format!("{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
@@ -219,7 +220,8 @@ fn enormous_folder_makes_nobody_else_wait() {
     assert!(longest < Duration::from_millis(500), "{longest:?}");
 }
 
-/// The program as somebody whom permissions hold, which root is not: as nobody, from where nobody can find it.
+/// Runs the program as nobody, whom permissions bind (they do not bind root), from a place where nobody can
+/// find it.
 fn tidegate_of_nobody(folder: &TempFolder) -> Command {
     let program = folder.path().join("tidegate");
     // By another process: a program that somebody has open for writing cannot be started, and children of other
@@ -272,7 +274,7 @@ fn folder_that_has_gone_is_unavailable_until_it_is_back() {
     site.check("/gone.txt", 404, "");
 }
 
-/// Root may read everything, so the check needs another user.
+/// Another user than root is needed for this, since root may read everything.
 #[test]
 fn unreadable_file_is_forbidden() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! The welcome application, asked over sockets.
+//! Tests the welcome application over sockets.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! WSGI applications, served by the package as `pip install .` makes it: the rules of PEP 3333, the
+//! Tests WSGI applications, served by the package as `pip install .` makes it: the rules of PEP 3333, the
 //! frameworks that people use, clients that vanish, and memory.
 //!
 //! ```text
@@ -39,7 +39,7 @@ mod workbench;
 
 use served::Mode;
 
-/// Two tests of each function, one for each mode.
+/// Makes two tests of each function, one for each mode.
 macro_rules! in_both_modes {
     ($($name:ident: $test:expr),* $(,)?) => { $(
         mod $name {

@@ -1,5 +1,5 @@
-//! The life of the processes that serve Python applications, as an operator has it: signals, deploys,
-//! crashes, and ways to start. By the package as `pip install .` makes it, in real processes.
+//! Tests the life of the processes that serve Python applications, as an operator has it: signals, deploys,
+//! crashes, and ways to start. They are real processes of the package as `pip install .` makes it.
 //!
 //! ```text
 //! cargo test -p tidegate-wsgi --test wsgi_life

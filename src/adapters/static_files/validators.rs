@@ -26,7 +26,7 @@ pub enum Evaluation {
     Proceed,
     /// The client has it already: 304.
     NotModified,
-    /// It is not the version that the client is talking of: 412.
+    /// The file is another version than the client refers to: 412.
     Failed,
 }
 

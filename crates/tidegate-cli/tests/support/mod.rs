@@ -1,5 +1,5 @@
-//! What the tests of the program share: the program as a child process, and from the tests of the library a raw client
-//! and a server in a thread.
+//! Helpers that the tests of the program share: the program as a child process, and from the tests of the
+//! library a raw client and a server in a thread.
 // Each test crate compiles all of it and uses a part.
 #![allow(dead_code)]
 

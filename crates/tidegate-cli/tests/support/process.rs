@@ -1,5 +1,5 @@
-//! The program `tidegate` as its users meet it: started with arguments, asked over real sockets,
-//! ended by signals.
+//! Runs the program `tidegate` as its users do: started with arguments, asked over real sockets, ended by
+//! signals.
 #![allow(dead_code)] // Each test file uses its own part of this.
 
 use std::ffi::OsStr;
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Longer than anything takes on a busy machine; nothing waits so long unless it fails.
+/// Longest wait for anything: longer than anything takes on a busy machine, so only a failure waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running program; killed when it is dropped.
 pub struct Program {
     child: Child,
-    /// What came after `on` in each announcement, in order.
+    /// The addresses of all announcements, in order.
     pub addresses: Vec<String>,
     pub stdout: Lines,
     pub stderr: Lines,
@@ -37,7 +37,7 @@ pub fn tidegate() -> Command {
     command(path())
 }
 
-/// Where the program is. Cargo tells it the tests of its package, and no others.
+/// Returns the path of the program. Cargo tells it the tests of its package, and no others.
 pub fn path() -> &'static str {
     match option_env!("CARGO_BIN_EXE_tidegate") {
         Some(path) => path,
@@ -45,7 +45,7 @@ pub fn path() -> &'static str {
     }
 }
 
-/// A command without arguments, and without what the environment of the tests would add to them.
+/// Makes a command without arguments, and without what the environment of the tests would add to them.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -57,12 +57,12 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs the program to its end, which it is expected to find by itself.
+/// Runs the program until it ends by itself.
 pub fn run(arguments: &[&str]) -> Ended {
     run_command(tidegate().args(arguments))
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends by itself.
 pub fn run_command(command: &mut Command) -> Ended {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -80,17 +80,17 @@ impl Program {
         Program::start_command(tidegate().args(["--listen", "127.0.0.1:0"]).args(arguments), 1)
     }
 
-    /// Starts a command, and waits for so many announcements.
+    /// Starts a command, and waits for a number of announcements.
     pub fn start_command(command: &mut Command, announcements: usize) -> Program {
         Program::start_with_stdout(command, Stdio::piped(), announcements)
     }
 
-    /// The same, with a stdout that is not ours.
+    /// Starts a command with this stdout.
     pub fn start_with_stdout(command: &mut Command, stdout: Stdio, announcements: usize) -> Program {
         Program::start_with(command, Stdio::null(), stdout, announcements)
     }
 
-    /// The same, with a stdin and a stdout.
+    /// Starts a command with this stdin and stdout.
     pub fn start_with(command: &mut Command, stdin: Stdio, stdout: Stdio, announcements: usize) -> Program {
         let mut child = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().map_or_else(|| Lines::of(io::empty()), Lines::of);
@@ -100,7 +100,7 @@ impl Program {
         program
     }
 
-    /// Waits until so many addresses have been announced.
+    /// Waits until `count` addresses have been announced.
     pub fn hear_announcements(&mut self, count: usize) {
         while self.addresses.len() < count {
             let line = self.stderr.next_with("tidegate serves ");
@@ -150,7 +150,7 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for the end.
+    /// Waits until the program has ended.
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child).expect("tidegate does not end")
     }
@@ -178,7 +178,7 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 pub struct Lines(Mutex<Receiver<String>>);
 
 impl Lines {
-    /// Reads them in the background.
+    /// Reads lines in the background.
     pub fn of(pipe: impl Read + Send + 'static) -> Lines {
         let (sender, receiver) = channel();
         thread::spawn(move || {
@@ -196,7 +196,7 @@ impl Lines {
         self.0.lock().unwrap().recv_timeout(PATIENCE).expect("a line")
     }
 
-    /// The next line that has this text in it; others are skipped.
+    /// Returns the next line that contains this text; others are skipped.
     pub fn next_with(&self, text: &str) -> String {
         let mut skipped = String::new();
         loop {
@@ -210,12 +210,12 @@ impl Lines {
         }
     }
 
-    /// A line that comes within this time.
+    /// Returns the next line if it comes within this time.
     pub fn next_within(&self, time: Duration) -> Option<String> {
         self.0.lock().unwrap().recv_timeout(time).ok()
     }
 
-    /// All lines until the pipe is closed.
+    /// Returns all lines until the pipe is closed.
     pub fn rest(&self) -> String {
         let mut rest = String::new();
         loop {
@@ -281,7 +281,7 @@ pub fn ask_over(
     Answer::read(&mut stream)
 }
 
-/// Tries again until something holds, because nothing says when it will.
+/// Tries again until something holds that no event announces.
 pub fn eventually<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
     let start = Instant::now();
     loop {

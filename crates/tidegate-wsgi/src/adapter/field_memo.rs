@@ -30,7 +30,7 @@ struct Kept<T> {
     thing: T,
 }
 
-/// What is known of a block.
+/// Tells whether a block of fields was seen before.
 pub(super) enum Sight {
     /// The block is kept at this place.
     Known(usize),

@@ -393,8 +393,8 @@ mod tests {
         assert!(!queue.glance().has_somebody_waited_since(one), "it was taken, and another may have left");
     }
 
-    /// Whatever the order of events: while an answer is uncollected, the loop is about to be woken, or wakes
-    /// by itself.
+    /// An answer that is uncollected either has the loop woken soon, or the loop wakes by itself, whatever
+    /// the order of events.
     #[test]
     fn answer_waits_only_while_jobs_do_and_the_loop_looks_by_itself() {
         let queue = Arc::new(Jobs::new(10));

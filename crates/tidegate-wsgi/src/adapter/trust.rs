@@ -22,7 +22,7 @@ pub enum TrustedProxies {
     Nobody,
     /// All peers: for servers that only their proxy can reach.
     Everybody,
-    /// These addresses.
+    /// Peers with one of these addresses.
     These(Vec<IpAddr>),
 }
 

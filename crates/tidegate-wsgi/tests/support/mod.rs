@@ -1,5 +1,5 @@
-//! What the tests of Python applications share with those of the program and of the library: a command as a child
-//! process, and a raw client.
+//! Helpers that the tests of Python applications share with those of the program and of the library: a
+//! command as a child process, and a raw client.
 // Each test crate compiles all of it and uses a part.
 #![allow(dead_code)]
 

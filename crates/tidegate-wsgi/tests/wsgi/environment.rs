@@ -1,5 +1,5 @@
-//! Where the package is installed as its users install it: a virtual environment below `target/`,
-//! made once for the requirements, the interpreter and the sources that it was made of.
+//! Installs the package as its users do: into a virtual environment below `target/`, made once for the
+//! requirements, the interpreter and the sources that it was made of.
 //!
 //! ```text
 //! target/wsgi/venv      python3 -m venv; pip install -r requirements.txt; pip install .
@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// All that an installed package is made of.
+/// The sources of an installed package.
 const SOURCES: &[&str] = &[
     "src",
     "crates/tidegate-bench/src",
@@ -35,7 +35,7 @@ const SOURCES: &[&str] = &[
     "pyproject.toml",
     "README.md",
 ];
-/// What cargo tells the tests that it runs, and must not tell the cargo that they run.
+/// Variables that cargo sets for the tests, and that must not reach the cargo that they run.
 const OURS: &[&str] =
     &["CARGO", "CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "LD_LIBRARY_PATH"];
 const OURS_BEGIN: &[&str] =
@@ -49,7 +49,7 @@ pub fn tidegate() -> PathBuf {
     }
 }
 
-/// Python, with all that the tests need.
+/// Returns a Python with all that the tests need.
 pub fn python() -> PathBuf {
     bin("python")
 }
@@ -59,7 +59,7 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wsgi")
 }
 
-/// The root of the repository, where `pip install .` is said.
+/// Returns the root of the repository, where users run `pip install .`.
 pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
@@ -72,7 +72,7 @@ fn bin(name: &str) -> PathBuf {
     }
 }
 
-/// Makes what is not there yet. Other test programs wait meanwhile.
+/// Installs what is missing. Other test programs wait meanwhile.
 fn prepare() -> Result<PathBuf, String> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("wsgi");
     let said = |error: std::io::Error| format!("{}: {error}", target.display());
@@ -100,7 +100,7 @@ fn prepare() -> Result<PathBuf, String> {
     Ok(venv)
 }
 
-/// Does it unless the stamp says that it was done.
+/// Runs `make` unless the stamp says that it was done.
 fn once(stamp: &Path, made_of: String, make: impl FnOnce() -> Result<String, String>) -> Result<(), String> {
     if fs::read_to_string(stamp).is_ok_and(|found| found == made_of) {
         return Ok(());
@@ -116,7 +116,7 @@ fn pip(venv: &Path) -> Command {
     command
 }
 
-/// What it prints; an error says what it printed beside that.
+/// Runs a command, and returns its stdout; an error contains its stderr.
 fn run(command: &mut Command) -> Result<String, String> {
     let is_ours = |name: &str| OURS.contains(&name) || OURS_BEGIN.iter().any(|start| name.starts_with(start));
     for (name, _) in env::vars_os() {

@@ -1,12 +1,12 @@
-//! The frameworks that people use, each driven by a Python script as its users would, and once more
-//! behind the standard library's validator, which objects to what either side does wrong.
+//! Tests the frameworks that people use, each driven by a Python script as its users would, and once more
+//! behind the standard library's validator, which objects to mistakes of either side.
 
 use std::process::{Command, Stdio};
 
 use super::environment;
 use super::served::{Mode, Served};
 
-/// What the validator says on stderr: it cannot raise in a destructor.
+/// Complaints of the validator on stderr: it cannot raise in a destructor.
 const OBJECTIONS: &[&str] = &["AssertionError", "garbage collected without being closed"];
 
 /// Serves the application, lets the script drive it, and ends it in order.
@@ -55,7 +55,7 @@ pub fn httpbin(mode: Mode) {
     drive("httpbin:app", "drive_httpbin.py", mode);
 }
 
-/// What the examples' own first lines tell to type.
+/// Runs the examples as the first lines of their sources tell.
 pub fn examples(mode: Mode) {
     for (application, framework) in [
         ("flask_hello:app", "Flask"),

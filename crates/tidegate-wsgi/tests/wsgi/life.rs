@@ -43,7 +43,7 @@ tell("loads", f"{VERSION} {os.getpid()}")
 "#;
 /// Cannot be imported.
 pub const BROKEN: &str = "raise RuntimeError('this version is broken on purpose')\n";
-/// How many clients are there at a time.
+/// The number of clients at a time.
 const CLIENTS: usize = 3;
 
 /// The application in this version.
@@ -88,14 +88,14 @@ impl Life {
         life
     }
 
-    /// Starts what may not come to serve anything.
+    /// Starts a program that may never come to serve anything.
     pub fn start_unheard(folder: TempFolder, arguments: &[&str]) -> Life {
         let mut command = command(&folder);
         command.args(["app:app", "--bind", "127.0.0.1:0"]).args(arguments);
         Life { program: Program::start_command(&mut command, 0), folder }
     }
 
-    /// Puts another source in its place, all at once.
+    /// Replaces the source, all at once.
     pub fn change(&self, source: &str) {
         let beside = self.folder.write("beside", source);
         fs::rename(beside, self.folder.path().join("app.py")).unwrap();
@@ -105,13 +105,13 @@ impl Life {
         self.program.authority().parse().unwrap()
     }
 
-    /// What the application answers.
+    /// Returns the answer of the application.
     pub fn get(&self) -> Told {
         Told::of(&self.program.get("/").text())
     }
 
-    /// A request that is in the application when this returns, and the process that it is in. It waits
-    /// there until [`release`](Life::release).
+    /// Begins a request that is in the application when this returns, and returns the process that it is in.
+    /// It waits there until [`release`](Life::release).
     pub fn begin(&self, id: &str) -> (Client, u32) {
         let mut client = Client::connect(self.address());
         client.send(format!("GET /wait/{id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
@@ -124,22 +124,22 @@ impl Life {
         self.folder.write(&format!("{id}.go"), "");
     }
 
-    /// What the application has written to a file so far.
+    /// Returns what the application has written to a file so far.
     pub fn told(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
     }
 
-    /// How often a version was loaded.
+    /// Returns how often a version was loaded.
     pub fn loads(&self, version: &str) -> usize {
         self.told("loads").lines().filter(|line| line.split(' ').next() == Some(version)).count()
     }
 
-    /// Waits until so many processes have loaded a version.
+    /// Waits until `count` processes have loaded a version.
     pub fn wait_for_loads(&self, version: &str, count: usize) {
         wait_until(&format!("{count} loads of {version}"), || self.loads(version) >= count);
     }
 
-    /// Ends it in order, and returns what it has said since anybody listened.
+    /// Ends the server in order, and returns its messages since anybody last read them.
     pub fn end(mut self) -> String {
         self.program.signal(Signal::TERM);
         assert_eq!(self.program.wait().code(), Some(0));
@@ -158,7 +158,7 @@ impl Drop for Life {
     }
 }
 
-/// What the application tells of itself.
+/// The application's answer about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     pub version: String,
@@ -216,7 +216,7 @@ impl Crowd {
         crowd
     }
 
-    /// Waits until nothing but this version has answered so many times.
+    /// Waits until the last answers are all of this version.
     pub fn wait_for(&self, version: &str) {
         self.wait_until(&format!("only {version} answers"), |answers| {
             let last = answers.iter().rev().take(60);
@@ -238,7 +238,7 @@ impl Crowd {
         std::mem::take(&mut self.seen.lock().unwrap().answers)
     }
 
-    /// Nobody was refused, or left without an answer.
+    /// Asserts that nobody was refused or left without an answer.
     fn check(&self, until: &str) {
         let seen = self.seen.lock().unwrap();
         let (answers, failures) = (seen.answers.len(), seen.failures.len());
@@ -262,7 +262,7 @@ impl Drop for Crowd {
     }
 }
 
-/// One client: connects, asks, and reads to the end.
+/// Plays one client: connects, asks, and reads to the end.
 fn visit(address: SocketAddr) -> io::Result<Told> {
     let said = |what: &str| {
         let what = what.to_string();

@@ -1,5 +1,6 @@
-//! New code behind nginx, which keeps connections to the server and sends requests on them at any moment. One that it sends
-//! while the server closes is lost: nginx does not repeat a POST, and tells its client 502.
+//! Tests deploys behind nginx, which keeps connections to the server and sends requests on them at any
+//! moment. One that it sends while the server closes is lost: nginx does not repeat a POST, and tells its
+//! client 502.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,9 +18,9 @@ use super::support::loopback::{Client, wait_until};
 use super::support::temp_folder::TempFolder;
 
 const INSTALL: [&str; 4] = ["install", "-y", "--no-install-recommends", "nginx"];
-/// How many clients post at a time.
+/// The number of clients that post at a time.
 const CLIENTS: usize = 6;
-/// How often new code is deployed meanwhile.
+/// The number of deploys meanwhile.
 const DEPLOYS: usize = 12;
 
 /// nginx in front of one server, in one process and in a folder of its own; ended when it is dropped.
@@ -30,7 +31,8 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// Listens where it was free a moment ago, since nginx has no port 0: another time, if somebody else was faster.
+    /// Starts nginx on a port that was free a moment ago, since nginx has no port 0; if somebody else was
+    /// faster, it tries another.
     fn before(server: SocketAddr) -> Nginx {
         for _ in 0..5 {
             let mut nginx = Nginx::start(server);
@@ -81,7 +83,7 @@ impl Nginx {
         Nginx { process, address, folder }
     }
 
-    /// What it has to complain of.
+    /// Returns nginx's complaints.
     fn said(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("said")).unwrap_or_default()
     }
@@ -94,7 +96,8 @@ impl Drop for Nginx {
     }
 }
 
-/// Debian keeps it where only administrators look; installed if it is missing and can be.
+/// Finds nginx where only administrators look, which is where Debian keeps it; installed if it is missing and
+/// can be.
 fn program() -> PathBuf {
     // One test at a time.
     static INSTALLING: Mutex<()> = Mutex::new(());
@@ -130,9 +133,9 @@ struct Posters {
 #[derive(Default)]
 struct Seen {
     count: AtomicUsize,
-    /// How often each version has answered.
+    /// The number of answers of each version.
     answers: Mutex<HashMap<String, usize>>,
-    /// Each that got another answer than that of the application.
+    /// Each request that did not get the application's answer.
     failed: Mutex<Vec<String>>,
 }
 
@@ -154,7 +157,7 @@ impl Posters {
         Posters { threads: (0..CLIENTS).map(start).collect(), is_over, seen }
     }
 
-    /// Waits until a version has answered so often that nginx keeps connections to it.
+    /// Waits until a version has given enough answers that nginx keeps connections to it.
     fn wait_for(&self, version: &str) {
         wait_until(&format!("{version} answers"), || {
             let answers = self.seen.answers.lock().unwrap().get(version).copied();
@@ -162,7 +165,7 @@ impl Posters {
         });
     }
 
-    /// Lets the clients go, and says how many requests there were, and which failed.
+    /// Lets the clients go, and returns how many requests there were, and which failed.
     fn end(mut self) -> (usize, Vec<String>) {
         self.leave();
         let failed = std::mem::take(&mut *self.seen.failed.lock().unwrap());

@@ -1,4 +1,4 @@
-//! New code without a gap: SIGHUP, `--max-requests`, `--reload`, and log files that are moved away.
+//! Tests deploys without a gap: SIGHUP, `--max-requests`, `--reload`, and log files that are moved away.
 //! Clients come all the time meanwhile, and each must get its answer.
 
 use std::fs;
@@ -12,7 +12,7 @@ use super::life::{BROKEN, Crowd, Life, folder, in_folder, source};
 use super::support::loopback::{Client, End, wait_until};
 use super::support::process::Program;
 
-/// Two new versions, one after the other, each served before the next.
+/// Deploys two new versions, each served before the next.
 fn deploy(life: &Life, crowd: &Crowd) {
     crowd.wait_for("one");
     for version in ["two", "three"] {
@@ -65,7 +65,7 @@ fn sighup_finishes_what_is_in_flight() {
     }
 }
 
-/// Some of them come while a process or a worker is about to start.
+/// Some signals come while a process or a worker is about to start.
 #[test]
 fn sighup_many_times_in_a_row_loses_nobody_and_leaves_nobody_behind() {
     for way in [&["--threads", "1"][..], &["--threads", "4"], &["--workers", "2", "--threads", "1"]] {
@@ -123,8 +123,8 @@ fn preloaded_application_is_shared_by_workers_and_loaded_again_by_sighup() {
     life.end();
 }
 
-/// Nobody serves until the supervisor has started again: a connection that is kept and idle is not waited for as long as it is
-/// where others serve on.
+/// Nobody serves until the supervisor has started again, so a kept idle connection is not waited for as long
+/// as it would be if others served on.
 #[test]
 fn kept_connections_do_not_keep_a_preloaded_application_from_being_loaded_again() {
     let life = Life::start(&["--workers", "2", "--preload"]);
@@ -141,7 +141,7 @@ fn kept_connections_do_not_keep_a_preloaded_application_from_being_loaded_again(
     life.end();
 }
 
-/// So many processes come and go, and nobody notices.
+/// Processes come and go, and nobody notices.
 fn check_max_requests(way: &[&str]) {
     let life = Life::start(&[way, &["--max-requests", "20", "--max-requests-jitter", "5"]].concat());
     let crowd = Crowd::at(&life);
@@ -158,7 +158,8 @@ fn worker_that_has_served_its_requests_is_replaced_and_nobody_is_lost() {
     check_max_requests(&["--workers", "2", "--threads", "1"]);
 }
 
-/// It was to finish first, for as long as its slowest client took, and meanwhile nobody accepted.
+/// A worn worker serves on until another one serves. Were it to finish first, nobody would accept for as long
+/// as its slowest client takes.
 #[test]
 fn worker_that_has_served_its_requests_serves_on_until_another_one_does() {
     let life = Life::start(&["--workers", "1", "--threads", "4", "--max-requests", "1"]);
@@ -173,7 +174,7 @@ fn worker_that_has_served_its_requests_serves_on_until_another_one_does() {
     assert!(!said.contains("takes its place") && !said.contains("Traceback"), "{said}");
 }
 
-/// And no second one is started for it, for which a worker that is well would have to go.
+/// Only one worker is started in its place; for a second one a worker that is well would have to go.
 #[test]
 fn worker_that_has_served_its_requests_has_one_successor() {
     let life = Life::start(&["--workers", "1", "--max-requests", "50"]);

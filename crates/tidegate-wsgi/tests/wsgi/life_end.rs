@@ -1,4 +1,4 @@
-//! How a server ends: what is being served is finished, and a second signal does not wait for it.
+//! Tests how a server ends: requests in flight are finished, and a second signal does not wait for them.
 
 use std::thread;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn sigint_finishes_what_is_in_flight_and_exits_0() {
     check_finish(Signal::INT);
 }
 
-/// Right after it the native half takes over from Python, and a signal could fall between the two.
+/// A signal could get lost right after the announcement, when the native half takes over from Python.
 #[test]
 fn signal_right_after_the_announcement_is_heard() {
     for round in 0..30 {
@@ -82,7 +82,7 @@ fn application_that_does_not_finish_is_cut_at_the_graceful_timeout() {
     }
 }
 
-/// Its workers leave whoever waits to be accepted to a successor, of which then there is none.
+/// Workers of a preloaded application leave waiting clients to a successor, and here there is none.
 #[test]
 fn preloaded_application_that_was_to_start_again_and_is_to_end_serves_who_waits() {
     let mut life = Life::start(&["--workers", "1", "--preload"]);
@@ -105,7 +105,7 @@ fn preloaded_application_that_was_to_start_again_and_is_to_end_serves_who_waits(
     assert_eq!(life.program.wait().code(), Some(0));
 }
 
-/// An application that catches SIGTERM itself, and then does this.
+/// Makes an application that catches SIGTERM itself, and then does this.
 fn with_handler(body: &str) -> String {
     let handler = format!("def handle(number, frame):\n    tell('handled', str(number))\n    {body}\n");
     format!("{}\nimport signal\n{handler}\nsignal.signal(signal.SIGTERM, handle)\n", source("one"))
@@ -171,7 +171,7 @@ fn signal_that_only_the_applications_own_handler_has_heard_ends_the_worker() {
     }
 }
 
-/// Loads for ever; once it is told to leave, or has left, it waits for `a.go`.
+/// Makes an application that loads for ever; once it is told to leave, or has left, it waits for `a.go`.
 fn unfinished(is_held: &str) -> String {
     let hold = "def hold():\n    tell('held', '')\n    while not os.path.exists(FOLDER + '/a.go'):\n        \
                 time.sleep(0.005)\n";
@@ -200,7 +200,7 @@ fn sigterm_ends_a_process_that_is_about_to_start_again() {
     }
 }
 
-/// Imports may lose an exception, or make another of it.
+/// An exception may get lost in imports, or become another one.
 #[test]
 fn sigterm_ends_a_process_whose_application_loses_what_it_raises() {
     let lost = "class Lost:\n    def __del__(self):\n        wait()\nLost()\n";

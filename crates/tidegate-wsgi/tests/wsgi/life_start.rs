@@ -1,4 +1,4 @@
-//! Ways to start: addresses of every kind, variables, native commands, and starts that fail.
+//! Tests ways to start: addresses of every kind, variables, native commands, and starts that fail.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -128,7 +128,7 @@ fn native_commands_come_with_the_package() {
     assert!(said.contains("tidegate finishes") && !said.contains("Traceback"), "{said}");
 }
 
-/// The next files to be opened would get their numbers: what is printed must not land in them.
+/// Files that are opened next would get their numbers, and printed text must not land in them.
 #[cfg(target_os = "linux")]
 #[test]
 fn closed_standard_descriptors_are_opened_on_the_null_device() {

@@ -1,5 +1,5 @@
-//! Pools whose threads are all in views that do not return: whoever comes is answered nevertheless, the log says
-//! where they are, and a supervisor replaces the process.
+//! Tests pools whose threads are all in views that do not return: clients are answered nevertheless, the log
+//! says where the threads are, and a supervisor replaces the process.
 
 use std::fs;
 use std::io::Read;
@@ -16,9 +16,9 @@ use super::life::{Life, Told, command, folder, signal, source};
 use super::support::loopback::{Client, PATIENCE, wait_until};
 use super::support::process::ask_over;
 
-/// Of the application. Long enough to be told apart from a machine that is busy.
+/// The application's timeout: long enough to be told apart from a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// More than a pool lets wait.
+/// The number of clients: more than a pool lets wait.
 const CLIENTS: usize = 1_100;
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -31,7 +31,7 @@ fn with_stuck_pool(arguments: &[&str]) -> (Life, Vec<Client>, u32) {
     (life, clients, pids[0])
 }
 
-/// The status of a request that is made now, which comes in time.
+/// Makes a request, which must be answered in time, and returns its status.
 fn ask_in_time(life: &Life) -> u16 {
     let start = Instant::now();
     let mut client = Client::connect(life.address());
@@ -72,7 +72,8 @@ fn next_client_is_answered_behind_a_pool_in_which_all_is_stuck() {
     life.end();
 }
 
-/// Sockets of this machine at this address whose peer has closed them, and whose owner has not (CLOSE_WAIT).
+/// Counts sockets of this machine at this address whose peer has closed them, and whose owner has not
+/// (CLOSE_WAIT).
 fn closed_by_peer(address: SocketAddr) -> usize {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let local = format!("0100007F:{:04X}", address.port());
@@ -159,14 +160,14 @@ fn worker_in_which_a_thread_keeps_the_lock_is_replaced() {
     life.end();
 }
 
-/// A request that the event loop answers by itself, once it has seen all that came before.
+/// Makes a request that the event loop answers by itself, once it has seen all that came before.
 fn ask_the_loop(life: &Life) {
     let mut client = Client::connect(life.address());
     client.send("GET / HTTP/1.1\r\n\r\n");
     assert_eq!(client.read("GET").code, 400);
 }
 
-/// Their clients have closed in order: they may have left, or wait for an answer.
+/// The clients that are put last have closed in order: they may have left, or wait for an answer.
 #[test]
 fn living_come_before_those_who_may_have_left() {
     let life = Life::start(&["--threads", "2"]);

@@ -1,4 +1,4 @@
-//! Workers that die, that are stuck, and that lose their supervisor.
+//! Tests workers that die, that are stuck, and that lose their supervisor.
 
 use std::net::TcpStream;
 use std::thread;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::life::{Crowd, Life, folder, signal, source};
 use super::support::loopback::{Client, wait_until};
 
-/// Inline, a worker with a request in it takes no other: so it is known who is where.
+/// Inline, a worker with a request in it takes no other, so it is known which worker has which request.
 #[test]
 fn killed_worker_is_replaced_and_only_its_own_clients_notice() {
     let life = Life::start(&["--workers", "2", "--threads", "1"]);
@@ -54,7 +54,8 @@ fn thread_that_is_stuck_costs_its_client_a_504() {
     life.end();
 }
 
-/// A thread goes on with the next job before the event loop hears of its answer: that must not be a long wait.
+/// A thread goes on with the next job before the event loop collects its answer, which must not wait long for
+/// that.
 #[test]
 fn answer_is_not_held_behind_a_view_that_blocks() {
     let life = Life::start(&["--threads", "2"]);
@@ -81,7 +82,8 @@ fn answer_is_not_held_behind_a_view_that_blocks() {
     life.end();
 }
 
-/// It has served for a while, so it is no application that cannot serve: nothing is gained by a pause.
+/// The worker has served for a while, so its application can serve, and a pause before the next start would
+/// gain nothing.
 #[test]
 fn worker_that_dies_again_and_again_is_replaced_at_once_if_it_has_served() {
     let life = Life::start(&["--workers", "2", "--threads", "1"]);

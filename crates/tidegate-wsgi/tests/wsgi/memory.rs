@@ -1,5 +1,5 @@
-//! Memory over many requests, and what a package needs: nothing grows with what was served, uploads
-//! do not stay in memory, and no libpython is asked for.
+//! Tests memory over many requests, and the needs of the package: nothing grows with the requests served,
+//! uploads do not stay in memory, and no libpython is linked.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,29 +13,29 @@ use super::environment;
 use super::served::{Mode, Served};
 use super::support::loopback::{Client, wait_until};
 
-/// How many requests, unless `TIDEGATE_REQUESTS` says otherwise.
+/// The number of requests, unless `TIDEGATE_REQUESTS` says otherwise.
 const REQUESTS: usize = 100_000;
-/// How many are sent at a time.
+/// Requests that are sent at a time.
 const DEPTH: usize = 250;
-/// What allocators and interned strings may make of nothing.
+/// Growth that is attributed to allocators and interned strings.
 const SLACK_BYTES: u64 = 2 << 20;
-/// What a large upload may add: buffers, never the content.
+/// Growth that a large upload may cause: buffers, never the content.
 const UPLOAD_SLACK_BYTES: u64 = 8 << 20;
 const UPLOAD_BYTES: usize = 200 << 20;
 const READ_BYTES: usize = 64 << 20;
-/// Uploads that their clients give up: each would be kept in memory by itself.
+/// Uploads that their clients give up; each alone would be kept in memory.
 #[cfg(target_os = "linux")]
 const ABANDONED: usize = 200;
 #[cfg(target_os = "linux")]
 const ABANDONED_BYTES: usize = 500_000;
-/// What clients get back who do not wait for it.
+/// The length of answers that their clients do not wait for.
 #[cfg(target_os = "linux")]
 const ECHOED_BYTES: usize = 4 << 20;
 /// The account of memory is 8 MiB; allocators keep some of what was given back.
 #[cfg(target_os = "linux")]
 const ABANDONED_SLACK_BYTES: u64 = 24 << 20;
 
-/// Plain answers, streams, uploads, failures, files, and clients that leave.
+/// Asks for plain answers, streams, uploads, failures and files, with clients that leave.
 #[cfg(target_os = "linux")]
 pub fn stays_flat(mode: Mode) {
     let requests = env::var("TIDEGATE_REQUESTS").map_or(REQUESTS, |text| text.parse().unwrap());
@@ -52,7 +52,7 @@ pub fn stays_flat(mode: Mode) {
     assert_eq!(served.get("/hello").text(), "hello");
 }
 
-/// So many requests of every kind, in rounds.
+/// Makes `requests` requests of every kind, in rounds.
 fn ask(served: &Served, requests: usize) {
     for round in 0..requests / (2 * DEPTH) {
         pipeline(served, "GET /hello HTTP/1.1\r\nHost: a\r\nX-Round: {}\r\n\r\n", DEPTH, round);
@@ -77,7 +77,7 @@ fn ask(served: &Served, requests: usize) {
     }
 }
 
-/// Sends so many on one connection and reads until it ends; `{}` is the round.
+/// Sends a request `count` times on one connection and reads until it ends; `{}` is the round.
 fn pipeline(served: &Served, request: &str, count: usize, round: usize) {
     let request = request.replace("{}", &round.to_string());
     let (all, last) =
@@ -101,7 +101,7 @@ fn leave(served: &Served, path: &str) {
     stream.read_exact(&mut [0; 17]).unwrap();
 }
 
-/// An upload is read from a temporary file, in pieces.
+/// A request reads its upload from a temporary file, in pieces.
 #[cfg(target_os = "linux")]
 pub fn does_not_hold_uploads(mode: Mode) {
     let served = Served::start("probe_app:application", mode);
@@ -141,7 +141,7 @@ fn uploads_beyond_the_room_for_temporary_files_are_refused() {
     wait_until("the room is there again", || upload(90_000) == 200);
 }
 
-/// Clients that have sent everything and left before a thread was free.
+/// The clients have sent everything and left before a thread was free.
 #[cfg(target_os = "linux")]
 #[test]
 fn requests_of_clients_that_have_left_are_not_held() {
@@ -169,7 +169,7 @@ fn requests_of_clients_that_have_left_are_not_held() {
     assert_eq!(served.get("/hello").text(), "hello");
 }
 
-/// Clients that ask for ten megabytes and read nothing: neither what they are owed stays, nor what has become free.
+/// Clients ask for ten megabytes and read nothing: neither their answers nor freed memory may stay.
 #[cfg(target_os = "linux")]
 #[test]
 fn answers_that_nobody_reads_are_not_held() {
@@ -193,7 +193,8 @@ fn answers_that_nobody_reads_are_not_held() {
     wait_until("what is free has gone back", || served.resident_bytes() < before + UPLOAD_SLACK_BYTES);
 }
 
-/// Clients that leave while their own content is on its way back to them, in one piece and in blocks that a thread makes.
+/// Clients leave while their own content is on its way back to them, in one piece and in blocks that a thread
+/// makes.
 #[cfg(target_os = "linux")]
 #[test]
 fn content_on_its_way_back_goes_with_its_client() {
@@ -219,7 +220,7 @@ fn content_on_its_way_back_goes_with_its_client() {
     }
 }
 
-/// A request that stays in its thread until its gate is opened.
+/// Makes a request that stays in its thread until its gate is opened.
 #[cfg(target_os = "linux")]
 fn begin(served: &Served, id: &str) -> Client {
     let mut client = served.connect();
@@ -254,7 +255,7 @@ fn upload_to(served: &Served, path: &str, count: usize) {
     assert_eq!(client.read("POST").to_string(), format!("200 length: {count}"));
 }
 
-/// What the dynamic linker would look for.
+/// The dynamic linker must not look for libpython.
 #[cfg(target_os = "linux")]
 #[test]
 fn extension_asks_for_no_libpython() {

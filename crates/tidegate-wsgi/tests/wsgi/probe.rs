@@ -1,5 +1,5 @@
-//! A probe of PEP 3333: every rule that binds a server, as named checks over raw sockets against
-//! `probe_app.py`. A group of checks shares one server, and all that fail are told at its end.
+//! Probes PEP 3333: every rule that binds a server, as named checks over raw sockets against `probe_app.py`.
+//! A group of checks shares one server, and all that fail are reported at its end.
 //!
 //! Most checks are rows of a table: what is asked, and how the answer reads in one line (see
 //! `support/response.rs`). What takes a conversation is a function.
@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::served::{Mode, Served};
 
-/// What several rules are worth: one server, and what became of the checks.
+/// A group of checks: its server, and their results.
 pub struct Probe {
     pub served: Served,
     ids: Cell<u32>,
@@ -29,7 +29,8 @@ pub(crate) use checks;
 /// A row: its name, the target of a GET, and the answer.
 pub type Row = (&'static str, &'static str, &'static str);
 
-/// Runs a group of checks against a server of its own; at least so many, so that none gets lost.
+/// Runs a group of checks against a server of its own. There must be `count_min` of them at least, so that
+/// none gets lost.
 pub fn play(mode: Mode, count_min: usize, group: impl FnOnce(&mut Probe)) {
     let mut probe = Probe { served: start(mode), ids: Cell::new(0), count: 0, failed: Vec::new() };
     group(&mut probe);
@@ -87,7 +88,7 @@ impl Probe {
         (id, answer)
     }
 
-    /// Waits for a note, and says that no other one has come until another request was answered.
+    /// Waits for a note, and asserts that no other one comes until another request was answered.
     pub fn only_note(&self, id: &str, note: &str) {
         self.served.wait_for_note(id, note);
         self.served.get("/hello");
@@ -95,7 +96,7 @@ impl Probe {
     }
 }
 
-/// What a failed assertion says, in one line.
+/// Returns the message of a failed assertion, in one line.
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");

@@ -1,6 +1,5 @@
-//! What an application answers with: its blocks, their framing, close(), its failures and its files
-//! (PEP 3333, "Buffering and Streaming", "Error Handling", "Optional Platform-Specific File
-//! Handling").
+//! Probes the application's answers: blocks, their framing, close(), failures and files (PEP 3333, "Buffering
+//! and Streaming", "Error Handling", "Optional Platform-Specific File Handling").
 
 use std::thread;
 use std::time::Duration;
@@ -33,7 +32,7 @@ const BLOCKS: &[Row] = &[
     ("client_that_is_there_is_not_gone", "/disconnected", "200 length: False"),
 ];
 
-/// What must be a 500 that tells nothing.
+/// Applications that fail, each of which must get a 500 that reveals nothing.
 const FAILING: &[(&str, &str)] = &[
     ("failure_before_the_start", "/fail_before"),
     ("failure_after_the_start", "/fail_started"),
@@ -231,7 +230,8 @@ fn many_blocks_are_whole(probe: &Probe) {
     assert_eq!((answer.is_cut, answer.text()), (false, "12345".repeat(10_000)));
 }
 
-/// Around what is copied, what a thread may be ahead of its client, what is kept in memory, and what a socket takes.
+/// The lengths lie around what is copied, what a thread may be ahead of its client, what is kept in memory,
+/// and what a socket takes.
 fn content_of_any_size_is_whole_in_blocks_of_any_size(probe: &Probe) {
     let content = noise(13, 3 << 20);
     for size in [1, 16_384, 16_385, 65_535, 65_536, 65_537, 524_288, 524_289, 3 << 20] {
@@ -265,7 +265,7 @@ fn content_beyond_its_length_is_cut_off(probe: &Probe) {
     }
 }
 
-/// Of a list it is known before the head is sent; a 500 is as good.
+/// A list is known to be too short before the head is sent; then a 500 is as good.
 fn content_short_of_its_length_is_told(probe: &Probe) {
     let answer = probe.served.get("/length_too_large_list");
     assert!(answer.code == 500 || (answer.is_cut && answer.text() == "abc"), "{answer}");
@@ -309,7 +309,7 @@ fn old_client_gets_content_until_the_end(probe: &Probe) {
     assert_eq!(probe.served.ask("GET /block_list HTTP/1.0\r\n\r\n").text(), "one two three");
 }
 
-/// The only sign that there is.
+/// A reset is the only sign that an old client can get.
 fn old_client_gets_a_reset_for_a_failure_midway(probe: &Probe) {
     let mut client = probe.served.connect();
     client.send("GET /fail_midway HTTP/1.0\r\n\r\n");
@@ -400,7 +400,7 @@ fn slow_uploads_keep_nobody_waiting(probe: &Probe) {
     }
 }
 
-/// One thread is left; inline there is none, and that is told in the manual.
+/// One thread is left for others; inline there is none, as the manual says.
 fn waiting_application_keeps_no_other_thread_waiting(probe: &Probe) {
     if probe.served.mode == Mode::Inline {
         return;
@@ -485,7 +485,8 @@ fn file_is_closed_when_its_client_is_gone(probe: &Probe) {
     probe.only_note(&id, "closed");
 }
 
-/// Inline, the application holds up the event loop that would learn of it; there it is told nothing.
+/// An application that runs inline holds up the event loop that would learn of it, so there it is told
+/// nothing.
 fn application_learns_that_its_client_is_gone(probe: &Probe) {
     if probe.served.mode == Mode::Inline {
         return;

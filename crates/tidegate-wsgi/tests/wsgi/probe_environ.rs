@@ -1,4 +1,4 @@
-//! What the application sees: the environ, `wsgi.input`, `wsgi.errors` (PEP 3333, "environ
+//! Probes the view of the application: the environ, `wsgi.input`, `wsgi.errors` (PEP 3333, "environ
 //! Variables" and "Input and Error Streams").
 
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ const READS: &[(&str, &str, &str, &str)] = &[
     ("bytes_come_as_they_are", "\u{0}\u{7f}\r", "read()", r#"["\u0000\u007f\r"]"#),
 ];
 
-/// All of it; the smaller groups first.
+/// Runs all checks; the smaller groups first.
 pub fn play(probe: &mut Probe) {
     probe.all(ENVIRON);
     probe.all(FRAMING);
@@ -297,7 +297,8 @@ fn environ_of_the_same_fields_is_still_of_its_own_request(probe: &Probe) {
     }
 }
 
-/// Whoever sends the same fields as somebody else must not choose that one's host, repeated fields or not.
+/// A client that sends the same fields as another one must not choose that one's host, repeated fields or
+/// not.
 fn host_in_a_target_is_that_of_its_own_request(probe: &Probe) {
     for fields in ["X-Seen: 1\r\nX-Seen: 2\r\n", "X-Seen: 1\r\nCookie: a\r\nCookie: b\r\n", "X-Seen: 3\r\n"] {
         let evil = ("http://evil.example:81/environ", "evil.example:81", "evil.example");

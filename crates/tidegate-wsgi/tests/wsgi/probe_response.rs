@@ -1,4 +1,4 @@
-//! How an application begins its answer: `start_response`, `exc_info`, `write()` (PEP 3333, "The
+//! Probes how an application begins its answer: `start_response`, `exc_info`, `write()` (PEP 3333, "The
 //! start_response() Callable").
 
 use super::probe::{Check, Probe, Row, checks};
@@ -193,7 +193,7 @@ fn start_response_of_an_old_request_answers_nobody(probe: &Probe) {
     assert_eq!(client.get("/hello").to_string(), "200 length: hello");
 }
 
-/// Its client reads nothing, so it is still under way.
+/// The other request is still under way, since its client reads nothing.
 fn write_of_another_request_writes_nothing_here(probe: &Probe) {
     let mut other = probe.served.connect();
     other.send("GET /write_kept HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -1,4 +1,4 @@
-//! An application that the installed command serves, and what tests ask of it and of its process.
+//! Runs an application with the installed command, and asks it and its process.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,12 +13,12 @@ use super::support::process::{self, Program};
 use super::support::response::Response;
 use super::support::temp_folder::TempFolder;
 
-/// How the server runs applications. Whatever a test asks for holds in both.
+/// The two ways in which the server runs applications. A test holds in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// On the thread of the event loop.
+    /// The application runs on the thread of the event loop.
     Inline,
-    /// In a pool of threads.
+    /// The application runs in a pool of threads.
     Threads,
 }
 
@@ -35,7 +35,7 @@ impl Mode {
 pub struct Served {
     pub program: Program,
     pub mode: Mode,
-    /// For what its process writes.
+    /// The folder for files that the application writes.
     pub folder: TempFolder,
 }
 
@@ -55,7 +55,7 @@ impl Served {
         Served::start_with(application, mode, |_| {})
     }
 
-    /// With something else in its command line or environment.
+    /// Starts the command with additions to its command line or environment.
     pub fn start_with(application: &str, mode: Mode, change: impl FnOnce(&mut Command)) -> Served {
         let folder = TempFolder::new();
         let mut command = command(application, mode, &folder);
@@ -101,7 +101,7 @@ impl Served {
         self.folder.write(&format!("{id}.gate"), "");
     }
 
-    /// Open descriptors and threads of the process.
+    /// Returns the numbers of open descriptors and threads of the process.
     #[cfg(target_os = "linux")]
     pub fn holds(&self) -> (usize, usize) {
         let count = |what: &str| fs::read_dir(format!("/proc/{}/{what}", self.program.id())).unwrap().count();
@@ -114,13 +114,13 @@ impl Served {
         self.status_bytes("VmRSS:")
     }
 
-    /// The most resident memory that there ever was, in bytes.
+    /// Returns the most resident memory that there ever was, in bytes.
     #[cfg(target_os = "linux")]
     pub fn resident_peak_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")
     }
 
-    /// How often its threads, but for the event loop, have gone to sleep.
+    /// Returns how often the threads of the pool have gone to sleep.
     #[cfg(target_os = "linux")]
     pub fn sleeps_of_the_pool(&self) -> u64 {
         let process = self.program.id();

@@ -1,11 +1,12 @@
-//! Threads that are kept busy: the one of the event loop by the application, those of a pool by slow readers.
+//! Tests threads that are kept busy: the one of the event loop by the application, those of a pool by slow
+//! readers.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::served::{Mode, Served};
 
-/// Its supervisor's timeout is one for each call, however many calls there are in a turn of the loop.
+/// A supervisor's timeout is one for each call, however many calls there are in a turn of the loop.
 pub fn worker_with_many_calls_in_a_turn_is_not_stuck() {
     let served = Served::start_with("probe_app:application", Mode::Inline, |command| {
         command.args(["--workers", "1", "--timeout", "1"]);
@@ -21,7 +22,7 @@ pub fn worker_with_many_calls_in_a_turn_is_not_stuck() {
     }
 }
 
-/// A generator that works for each of its blocks keeps the others waiting for one of them, not for all.
+/// The generator works for each of its blocks. Others wait for one block, not for all of them.
 pub fn others_are_served_between_the_blocks_of_a_stream() {
     let served = Served::start("probe_app:application", Mode::Inline);
     let mut streaming = served.connect();
@@ -85,7 +86,7 @@ pub fn slow_reader_is_waited_for_where_nobody_needs_its_thread() {
     assert_eq!(client.read("GET").content.len(), 160 * 65_536);
 }
 
-/// Blocks are made some at a time: a thread that is woken whenever one has been taken sleeps after each.
+/// Blocks are made some at a time: a thread that is woken whenever one has been taken would sleep after each.
 #[cfg(target_os = "linux")]
 #[test]
 fn thread_makes_several_blocks_each_time_it_is_woken() {

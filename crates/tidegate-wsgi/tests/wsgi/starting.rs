@@ -1,5 +1,5 @@
-//! How an application is named, and how a start fails: a sentence or a traceback, and a status that
-//! tells whose fault it was.
+//! Tests how an application is named, and how a start fails: with a sentence or a traceback, and a status
+//! that tells whose fault it was.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -74,7 +74,7 @@ fn package_can_be_run_as_a_module() {
     assert_eq!(Program::start_command(&mut command, 1).get("/").text(), "app");
 }
 
-/// A start that fails with this status, and with these words on stderr.
+/// Asserts that a start fails with this status, and with these words on stderr.
 fn check_failure(application: &str, arguments: &[&str], code: i32, words: &[&str]) {
     let folder = modules();
     let mut command: Command = command(application, Mode::Threads, &folder);
@@ -114,7 +114,7 @@ fn busy_port_ends_with_status_1() {
     check_failure("plain:app", &["--bind", &address], 1, &[&address, "in use"]);
 }
 
-/// How many workers were asked for cannot be seen from outside, but a number of them that is none.
+/// The number of workers cannot be seen from outside, but an invalid number of them is refused.
 #[test]
 fn number_of_workers_on_the_command_line_wins_over_variables_and_ours_over_the_common_one() {
     let code = |arguments: &[&str], variables: &[(&str, &str)]| {

@@ -1,4 +1,4 @@
-//! Clients that vanish in every phase, with a reset and in order. Afterwards the server answers, what
+//! Tests clients that vanish in every phase, with a reset and in order. Afterwards the server answers, what
 //! the application returned was closed, and no descriptor or thread is left.
 
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use rustix::net::sockopt::set_socket_linger;
 use super::served::{Mode, Served};
 use super::support::loopback::wait_until;
 
-/// Where in its request a client leaves.
+/// The phase of its request in which a client leaves.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     BeforeAByte,
@@ -113,7 +113,7 @@ fn come(served: &Served, phase: Phase, id: &str) -> TcpStream {
     client
 }
 
-/// What is under way when the server is told to end is closed too.
+/// A response that is under way when the server is told to end is closed too.
 pub fn shutdown(mode: Mode) {
     let mut served = Served::start("probe_app:application", mode);
     let mut client = served.connect();

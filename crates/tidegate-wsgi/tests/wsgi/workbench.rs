@@ -1,4 +1,4 @@
-//! The contract of the workbench (`examples/workbench.rs` tells it), played against its WSGI edition.
+//! Tests the contract of the workbench (see `examples/workbench.rs`) against its WSGI edition.
 
 use std::time::{Duration, Instant};
 
@@ -148,7 +148,7 @@ fn check_headers(served: &Served) {
     }
 }
 
-/// In threads, others are served meanwhile.
+/// A view that sleeps leaves others to be served, if the application runs on threads.
 fn check_sleep(served: &Served) {
     let mut client = served.connect();
     let start = Instant::now();
