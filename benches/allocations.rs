@@ -1,4 +1,4 @@
-//! Allocations of the server for one request: calls of the allocator by the thread of the event loop.
+//! Counts allocations of the server for one request: calls of the allocator by the thread of the event loop.
 //!
 //! ```text
 //! cargo bench --bench allocations              shows them
@@ -27,12 +27,13 @@ use support::budget::{Figure, Figures};
 use support::load::{BROWSER, Clients, Load, SMALL};
 use tidegate::{ListenAddress, Server};
 
-/// Requests before it is counted, and while it is.
+/// Requests before counting begins, and while it lasts.
 const REQUESTS: usize = 4_096;
 
 const POST: &str = "POST /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 16\r\n\r\n0123456789abcdef";
 const MISSING: &str = "GET /missing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-/// The application itself allocates here, two buffers: this shows that the count can be other than none.
+/// A request for which the application itself allocates two buffers: this shows that the count can be other
+/// than none.
 const HEADER: &str = "GET /header?name=A&value=b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 const LOADS: [Load; 6] = [
@@ -47,7 +48,7 @@ const LOADS: [Load; 6] = [
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Of the threads that are counted.
+/// Allocations of the threads that are counted.
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {

@@ -1,4 +1,5 @@
-//! User instructions of the server for one request, as users get it: the workbench in the profile `release`.
+//! Counts user instructions of the server for one request, as users get it: the workbench in the profile
+//! `release`.
 //!
 //! ```text
 //! cargo bench --bench instructions              shows them
@@ -42,7 +43,7 @@ fn main() -> Result<ExitCode, Failure> {
     Figures { counted: "instructions", decimals: 0, vary_with_compiler: true, figures }.settle()
 }
 
-/// All user instructions of a server that answers so many requests.
+/// Counts all user instructions of a server that answers `requests` requests.
 fn count(load: &Load, requests: usize) -> Result<Counts, Failure> {
     let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", std::process::id()));
     let mut command = Command::new("valgrind");

@@ -1,11 +1,11 @@
-//! Time of the pure layers, which need no socket: parsing a head, undoing the chunked coding, a conversation.
+//! Times the pure layers, which need no socket: parsing a head, undoing the chunked coding, a conversation.
 //!
 //! ```text
 //! cargo bench --bench layers
 //! ```
 //!
-//! To see where a change tells; what a request costs in all, `instructions` counts. Nothing is checked, since times
-//! are of the machine and its mood. Two runs are compared by their medians.
+//! The figures show where a change tells; what a request costs in all, `instructions` counts. Nothing is
+//! checked, since times depend on the machine and its load. Two runs are compared by their medians.
 
 // The clients in it are for the benches that have a server.
 #[path = "support/load.rs"]
@@ -40,7 +40,7 @@ enum Input {
 }
 
 impl Input {
-    /// One request, and how often.
+    /// Returns one request, and how often it is repeated.
     fn request(self) -> (&'static str, usize) {
         match self {
             Input::Small => (SMALL, 1),
@@ -60,7 +60,8 @@ fn head(bencher: Bencher<'_, '_>, input: Input) {
     });
 }
 
-/// 64 KiB of content in chunks of so many bytes; the content itself is not looked at, so chunks are counted.
+/// Decodes 64 KiB of content in chunks of `chunk_bytes`; the content itself is not looked at, so chunks are
+/// counted.
 #[divan::bench(args = [16, 1024])]
 fn chunked(bencher: Bencher<'_, '_>, chunk_bytes: usize) {
     let content = vec![b'x'; 64 * 1024];
@@ -117,12 +118,12 @@ fn conversation(bencher: Bencher<'_, '_>, input: Input) {
     });
 }
 
-/// The workbench's `/plaintext`.
+/// Answers as the workbench's `/plaintext`.
 fn application(_environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     start_response.status(200).field("Content-Type", "text/plain").send("Hello, World!")
 }
 
-/// Nothing here is long enough for a disk.
+/// A disk for content that is never long enough for one.
 struct NoDisk;
 
 impl Spool for NoDisk {

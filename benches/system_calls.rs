@@ -1,4 +1,4 @@
-//! System calls of the server for one request.
+//! Counts system calls of the server for one request.
 //!
 //! ```text
 //! cargo bench --bench system_calls              shows them, by name
@@ -44,7 +44,7 @@ fn main() -> Result<ExitCode, Failure> {
     Figures { counted: "system_calls", decimals: 4, vary_with_compiler: false, figures }.settle()
 }
 
-/// All system calls of a server that answers so many requests, by name.
+/// Counts all system calls of a server that answers `requests` requests, by name.
 fn count(load: &Load, requests: usize) -> Result<Counts, Failure> {
     let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strace.{}", std::process::id()));
     let mut command = Command::new("strace");

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tidegate::conversation::ByHand;
 use tidegate::{Body, Environ, GatewayError, StartResponse};
 
-/// The application: it says what it was asked for.
+/// Answers with the path that it was asked for.
 fn echo_path(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     let length = environ.content_length().unwrap_or(0);
     let text = format!("{} {} with {length} bytes\n", environ.method(), environ.path());
@@ -52,7 +52,7 @@ fn main() -> io::Result<()> {
     writeln!(screen, "  wants: {:?}", hand.wants())
 }
 
-/// Bytes, line by line, with their line ends made visible.
+/// Shows bytes, line by line, with their line ends made visible.
 fn show(screen: &mut impl Write, prefix: &str, bytes: &[u8]) -> io::Result<()> {
     bytes
         .split_inclusive(|&byte| byte == b'\n')

@@ -38,7 +38,7 @@ fn application(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> 
     }
 }
 
-/// A whole answer from another thread.
+/// Sends a whole answer from another thread.
 fn sum(to: u64, wakeup: Wakeup, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     let (responder, answer) = deferred(wakeup);
     thread::Builder::new().spawn(move || {
@@ -56,7 +56,7 @@ fn sum(to: u64, wakeup: Wakeup, start_response: StartResponse<'_>) -> Result<Bod
     Ok(start_response.later(None, answer))
 }
 
-/// An answer that grows: its status is sent at once, and its content as it is found.
+/// Sends an answer that grows: its status at once, and its content as it is found.
 fn primes(to: u64, wakeup: Wakeup, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     let (feeder, stream) = feed(wakeup);
     thread::Builder::new().spawn(move || {
@@ -77,21 +77,21 @@ fn is_prime(number: u64) -> bool {
     (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
 }
 
-/// What goes from the thread to the stream.
+/// A message from the thread to the stream.
 enum Message {
     Piece(Vec<u8>),
-    /// Said aloud: a thread that dies in between must not look like one that is done.
+    /// The end, said explicitly: a thread that dies in between must not look like one that is done.
     End,
 }
 
 /// The thread's half of a stream. It waits while the client reads slowly.
 struct Feeder {
-    /// None only while it is being dropped.
+    /// The sender; none only while it is being dropped.
     sender: Option<SyncSender<Message>>,
     wakeup: Wakeup,
 }
 
-/// The client has left: the stream was dropped.
+/// The error that the client has left: the stream was dropped.
 struct Gone;
 
 fn feed(wakeup: Wakeup) -> (Feeder, FedStream) {

@@ -45,7 +45,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     Ok(server.run(site)?)
 }
 
-/// All layers.
+/// Puts all layers together.
 pub fn site(password: &str) -> Result<impl Gateway + Send + use<>, Box<dyn Error>> {
     let counts = Arc::<Counts>::default();
     let shown = counts.clone();
@@ -73,7 +73,7 @@ fn home(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<
     }
 }
 
-/// What has passed so far.
+/// The sum of what has passed so far.
 #[derive(Debug, Default)]
 pub struct Counts {
     responses: AtomicU64,
@@ -105,7 +105,7 @@ impl<G: Gateway> Gateway for Counting<G> {
         start_response.through(count, |start_response| self.gateway.call(environ, start_response))
     }
 
-    /// What the application says: this layer does not care.
+    /// Asks the application, since this layer does not care.
     fn admit(&self, environ: &Environ<'_>) -> Admission {
         self.gateway.admit(environ)
     }
@@ -156,7 +156,7 @@ struct Footer {
 }
 
 impl Filter for Footer {
-    /// An application that starts over begins here again.
+    /// Begins again for an application that starts over.
     fn begin(&mut self, _code: u16) {
         self.is_page = false;
     }

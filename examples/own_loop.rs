@@ -228,7 +228,7 @@ impl Connection {
         Moment::from_start(self.started.elapsed())
     }
 
-    /// How long until the deadline; none if there is none.
+    /// Returns the time until the deadline; none if there is none.
     fn left(&self) -> Option<Duration> {
         let now = self.now();
         self.conversation.deadline(&self.around.limits).map(|deadline| deadline.since(now))
@@ -241,7 +241,7 @@ fn read_clocks(moment: Moment) -> Now {
     Now { moment, unix_seconds: since_1970.as_secs() }
 }
 
-/// Wakes the thread that asks: it is the connection's.
+/// Wakes the connection's own thread.
 struct ThisThread;
 
 impl WakeSource for ThisThread {
@@ -293,7 +293,7 @@ struct Places {
 struct Place(Arc<Places>);
 
 impl Place {
-    /// Waits until there is one.
+    /// Waits until there is a place, and takes it.
     fn take(places: &Arc<Places>) -> Place {
         let taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |taken: &mut usize| *taken >= CONNECTIONS_MAX;

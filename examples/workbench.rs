@@ -101,7 +101,7 @@ fn end_on_signals(server: ServerHandle) -> io::Result<()> {
     std::thread::Builder::new().name("signals".to_string()).spawn(listen).map(drop)
 }
 
-/// On stderr, which may be closed.
+/// Prints on stderr, which may be closed.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
@@ -129,7 +129,7 @@ enum Route {
 }
 
 impl Route {
-    /// The one that is asked for.
+    /// Finds the route of a request.
     #[inline(always)]
     fn of(environ: &Environ<'_>) -> Option<Route> {
         Some(match &*environ.path() {
@@ -148,7 +148,7 @@ impl Route {
         })
     }
 
-    /// Whether it answers every method, and reads the content.
+    /// Whether the route answers every method, and reads the content.
     fn is_for_any_method(self) -> bool {
         matches!(self, Route::Echo | Route::Environ)
     }
@@ -190,7 +190,7 @@ impl Gateway for Workbench {
         }
     }
 
-    /// Only two routes read content.
+    /// Collects content for two routes only.
     fn admit(&self, environ: &Environ<'_>) -> Admission {
         match Route::of(environ) {
             Some(route) if route.is_for_any_method() => Admission::Collect,
@@ -300,7 +300,7 @@ impl Later for Sleeper {
     }
 }
 
-/// So many bytes of `x`.
+/// Yields a number of bytes of `x`.
 struct RepeatedX {
     left: u64,
 }
@@ -313,7 +313,7 @@ impl BodyStream for RepeatedX {
     }
 }
 
-/// The same piece, so many times.
+/// Yields one piece a number of times.
 struct RepeatedPiece {
     piece: Vec<u8>,
     left: u64,
@@ -329,7 +329,7 @@ impl BodyStream for RepeatedPiece {
     }
 }
 
-/// The content of a request, on its way back.
+/// Sends the content of a request back.
 struct FileStream {
     file: Box<dyn SpoolFile>,
     buffer: Vec<u8>,
@@ -392,7 +392,7 @@ fn percent_decode(encoded: &str) -> Vec<u8> {
     decoded
 }
 
-/// One flat object of strings (RFC 8259).
+/// Writes one flat object of strings (RFC 8259).
 fn write_json_object<S: AsRef<str>>(
     json: &mut Vec<u8>,
     members: impl IntoIterator<Item = (S, S)>,

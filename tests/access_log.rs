@@ -1,4 +1,4 @@
-//! Access logs of a server that runs: what its lines say of exchanges that have taken place.
+//! Tests the access logs of a running server: their lines tell of exchanges that have taken place.
 
 mod support;
 
@@ -16,7 +16,7 @@ use tidegate::gateway::Admission;
 use tidegate::limits::Limits;
 use tidegate::{AccessLog, Environ, Gateway, GatewayError, Server, StartResponse};
 
-/// Where a log goes in these tests.
+/// The writer of a log in these tests.
 struct Channel(Sender<String>);
 
 impl Write for Channel {
@@ -31,7 +31,7 @@ impl Write for Channel {
     }
 }
 
-/// What a log has written.
+/// The lines that a log has written.
 struct Written {
     writes: Receiver<String>,
     lines: Vec<String>,
@@ -48,7 +48,7 @@ impl Written {
     }
 }
 
-/// A server whose log is made by `log`, and what that writes.
+/// Serves with the log that `log` makes, and returns what that writes.
 fn serve<L, F>(log: impl FnOnce(Channel) -> L, gateway: F) -> (Running, Written)
 where
     L: AccessLog + Send + 'static,
@@ -80,7 +80,7 @@ fn application_that_blocks_the_loop_is_in_the_duration() {
     }
 }
 
-/// What the application of the next test does, by path.
+/// Answers by path, as the next test needs it.
 fn answer(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
     let later = |start_response: StartResponse<'_>| {
         start_response.status(202).field("X-Kind", "later").send("in the end")
@@ -144,7 +144,7 @@ fn formatted_log_shows_the_fields_and_variables_that_it_names() {
     }
 }
 
-/// Answers by the head alone.
+/// Refuses by the head alone.
 struct Refusing;
 
 impl Gateway for Refusing {

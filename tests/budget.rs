@@ -1,4 +1,4 @@
-//! The file of budgets (`benches/budget.toml`) as the benches that count read and write it
+//! Tests the file of budgets (`benches/budget.toml`) as the benches that count read and write it
 //! (`benches/support/budget.rs`): a bench has no tests of its own.
 
 #[allow(dead_code)] // What runs the benches is not needed here.
@@ -7,7 +7,7 @@ mod budget;
 
 use budget::Budget;
 
-/// What the included file expects beside it.
+/// The type that the included file expects beside it.
 type Failure = Box<dyn std::error::Error>;
 
 const BUDGET: &str = "\
@@ -21,7 +21,7 @@ money.wine = 30
 time.bread = 5
 ";
 
-/// One value is set: a single line differs from before, and stands where it is expected.
+/// Sets one value, and asserts that a single line differs, in the expected place.
 fn check_set(name: &str, value: &str, replaced: &str, expected: &str) {
     let mut budget = Budget(BUDGET.to_string());
     budget.set(name, value);

@@ -1,8 +1,9 @@
-//! RFC 9112 and RFC 9110, section by section: every rule that binds an origin server, as data.
+//! Tests conformance to RFC 9112 and RFC 9110, section by section: every rule that binds an origin server, as
+//! data.
 //!
-//! The cases stand in `tests/data/conformance/`, in the format that its README tells. Each is run
-//! whole, byte by byte, and cut in two at every place. What cannot be said in a line of text (a
-//! thousand requests, every byte of a table) stands here.
+//! The cases stand in `tests/data/conformance/`, in the format that its README explains. Each is run whole,
+//! byte by byte, and cut in two at every place. Rules that do not fit a line of text (a thousand requests,
+//! every byte of a table) stand here.
 
 mod support;
 
@@ -30,7 +31,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/conformance")
 }
 
-/// Runs every case of a file; how many there were.
+/// Runs every case of a file, and returns how many there were.
 fn check_file(name: &str) -> usize {
     let text = fs::read_to_string(folder().join(name)).unwrap();
     let cases = parse_file(&text);
@@ -52,7 +53,7 @@ fn check(case: &Case) {
     });
 }
 
-/// Fields of the last response, and variables of the last call.
+/// Compares fields of the last response, and variables of the last call.
 fn check_details(case: &Case, conversed: &Conversed, name: &str) {
     if let Some(response) = conversed.finals().last() {
         for (field, expected) in &case.fields {
@@ -65,7 +66,7 @@ fn check_details(case: &Case, conversed: &Conversed, name: &str) {
     }
 }
 
-/// All cases of a file, one for each variant.
+/// Parses all cases of a file, one for each variant.
 fn parse_file(text: &str) -> Vec<Case> {
     let mut shared = HashMap::new();
     let mut cases: Vec<Vec<&str>> = Vec::new();
@@ -132,7 +133,7 @@ fn take_line(case: &mut Case, line: &str, variant: &str, shared: &HashMap<&str, 
     }
 }
 
-/// `\r`, `\x7f`, `\(300 x)`: see the README beside the data.
+/// Replaces escapes, `\r`, `\x7f`, `\(300 x)`: see the README beside the data.
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;
@@ -197,7 +198,7 @@ fn responses_and_their_framing() {
 
 // What a line of text cannot say
 
-/// RFC 9112 §9.3.2.
+/// Pipelining, as in RFC 9112 §9.3.2.
 #[test]
 fn thousand_pipelined_requests_are_answered_up_to_a_bad_one_in_the_middle() {
     let good = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -219,7 +220,7 @@ fn thousand_pipelined_requests_are_answered_up_to_a_bad_one_in_the_middle() {
     check(&last, 999, &["200 length close: GET /a", "closed"]);
 }
 
-/// Puts every byte between the two; the message is to be taken where `is_good` says.
+/// Puts every byte between the two; the message must be accepted where `is_good` says so.
 fn check_bytes(before: &str, after: &str, is_good: impl Fn(u8) -> bool) {
     for byte in 0..=u8::MAX {
         let input = [before.as_bytes(), &[byte], after.as_bytes()].concat();
@@ -229,12 +230,12 @@ fn check_bytes(before: &str, after: &str, is_good: impl Fn(u8) -> bool) {
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether a byte belongs to a token (RFC 9110 §5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// RFC 9112 §3.1, §3.2, §5; RFC 9110 §5.5; RFC 9112 §7.1.
+/// The rules are those of RFC 9112 §3.1, §3.2, §5; RFC 9110 §5.5; RFC 9112 §7.1.
 #[test]
 fn every_byte_has_its_places() {
     let end = " HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -270,7 +271,7 @@ fn every_file_of_cases_is_run() {
     assert_eq!(names, ["connections.txt", "fields.txt", "framing.txt", "messages.txt", "responses.txt"]);
 }
 
-/// The chapter on the failures of others names its guards; none of them may be gone.
+/// The chapter on the failures of others names the tests that guard against them; none may be gone.
 #[test]
 fn every_guard_that_is_named_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

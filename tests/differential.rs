@@ -1,4 +1,5 @@
-//! Any bytes, read at once and in pieces: what fuzzing has found, and what it started from.
+//! Tests that any bytes mean the same at once and in pieces, with what fuzzing has found, and what it started
+//! from.
 //!
 //! The checks are those of `fuzz/`, and say what must hold. Here they run on stable, in a moment.
 
@@ -9,7 +10,7 @@ use support::response::read_all;
 use tidegate::conversation::ByHand;
 use tidegate::{Environ, StartResponse};
 
-/// All limits and a few ways to cut, with these bytes behind them.
+/// Runs these bytes under all limits, and cut in a few ways.
 fn conversation(input: &[u8]) {
     for variant in 0..3 {
         for seed in 0..16 {
@@ -46,7 +47,7 @@ fn head_request_that_is_given_up_is_answered_without_content() {
     assert_eq!((response.code, response.says_close()), (408, true));
 }
 
-/// What mutation begins with: one of each kind.
+/// The messages that mutation begins with: one of each kind.
 const MESSAGES: [&[u8]; 9] = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     b"\r\n\nHEAD /x?y HTTP/1.0\nHost: a\nConnection: keep-alive\n\n",
@@ -72,8 +73,8 @@ fn messages_of_each_kind_mean_the_same_in_whatever_pieces_they_come() {
     }
 }
 
-/// One or a few bytes of each message are changed, left out, doubled or exchanged, and what is left
-/// must still be read in one way only. Always the same ones: chance is for `fuzz/`.
+/// One or a few bytes of each message are changed, left out, doubled or exchanged, and the result must still
+/// be read in one way only. The mutations are always the same: chance is for `fuzz/`.
 #[test]
 fn mutated_messages_mean_the_same_in_whatever_pieces_they_come() {
     let mut state = 1_u64;

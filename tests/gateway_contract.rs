@@ -1,4 +1,4 @@
-//! What an application may do wrong, and what it may rely on.
+//! Tests what an application may do wrong, and what it may rely on.
 //!
 //! The first part drives a conversation by hand: an application misbehaves, and [`check`] says what
 //! is on the wire afterwards, one line a response and then the fate of the connection. The second
@@ -46,7 +46,7 @@ fn script<F: FnMut(usize) -> Result<Piece<'static>, GatewayError>>(pieces: F) ->
     Script(0, pieces)
 }
 
-/// What is on the wire, one line a response, and then the fate of the connection.
+/// Tells what is on the wire, one line a response, and then the fate of the connection.
 fn told(hand: &mut ByHand<impl Gateway>) -> Vec<String> {
     let sent = hand.transmit_all();
     let fate = match hand.wants() {
@@ -129,7 +129,7 @@ fn failure_after_content_breaks_the_response_off() {
     );
 }
 
-/// A piece, and then nothing good.
+/// Yields a piece, and then `end`.
 fn half_then(end: fn() -> Result<Piece<'static>, GatewayError>) -> impl BodyStream {
     script(move |call| if call == 1 { Ok(Piece::Data(b"half")) } else { end() })
 }
@@ -235,7 +235,7 @@ fn content_at_hand_of_another_length_than_declared_is_a_500() {
 
 // Heads
 
-/// Nothing of a bad head is on the wire, not even of what was right in it.
+/// Asserts that nothing of a bad head is on the wire, not even the right parts of it.
 fn check_bad_head(code: u16, fields: &[(&str, &[u8])]) {
     let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
         let head = start_response.status(code).field("X-Evil", "1");
@@ -342,7 +342,7 @@ fn replaced_head_leaves_no_trace_and_no_framing() {
 
 // Interim responses
 
-/// What is sent to this request by an application that informs its client first.
+/// Returns the response to this request by an application that informs its client first.
 fn informed(request: &str, code: u16, fields: &[(&str, &[u8])]) -> (bool, String) {
     let accepted = Cell::new(false);
     let mut hand = ByHand::new(|_: &mut Environ<'_>, mut start_response: StartResponse<'_>| {
@@ -408,7 +408,7 @@ fn interim_response_leaves_during_the_call() {
 
 // Blocks of fields
 
-/// The same fields one by one and as a block make the same response.
+/// Asserts that the fields make the same response one by one and as a block.
 fn check_block(fields: &[(&str, &[u8])], request: &str, expected: &[&str]) {
     let mut block = FieldBlock::default();
     fields.iter().for_each(|(name, value)| block.push(name, value).unwrap());
@@ -522,7 +522,7 @@ fn what_was_flushed_reaches_the_client_during_the_call() {
     assert_eq!(client.read("GET").to_string(), "200 chunked: firstsecondthird");
 }
 
-/// The call is not held up by it either: what the socket does not take stays with the server.
+/// The call is not held up by the client: bytes that the socket does not take stay with the server.
 #[test]
 fn flush_to_a_client_that_does_not_read_waits_for_nothing() {
     const PIECE: usize = 1 << 20;
@@ -885,7 +885,7 @@ fn stream_of_empty_pieces_gives_others_their_turn() {
 
 // Answers that come later
 
-/// A gateway that promises, and where the promises go.
+/// Makes a gateway that promises answers, and the place where the promises go.
 fn promising() -> (impl Gateway, Rc<RefCell<Vec<Responder>>>) {
     let responders: Rc<RefCell<Vec<Responder>>> = Rc::default();
     let promised = responders.clone();
@@ -997,7 +997,7 @@ fn resumed_answer_that_fails_is_a_500() {
 
 // Answers by the head alone
 
-/// Takes content by PUT, and nothing else; how often it was asked and called.
+/// Takes content by PUT only, and counts how often it was asked and called.
 struct Judge<F> {
     asked: Cell<usize>,
     called: usize,
@@ -1026,7 +1026,7 @@ impl<F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Answer> Gateway for Judge<
     }
 }
 
-/// Says what it has been given.
+/// Answers with what it was given.
 fn tell(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
     let length = environ.content_length();
     let mut content = String::new();
@@ -1216,7 +1216,7 @@ fn panic_of_one_request_leaves_the_server_running() {
     assert_eq!(server.connect().get("/").text(), "fine");
 }
 
-/// Without length, an ordinary end would pass for the end of the content.
+/// An ordinary end would pass for the end of content that has no length.
 #[cfg(feature = "sockets")]
 #[test]
 fn http10_response_that_fails_midway_ends_with_a_reset() {
@@ -1438,7 +1438,8 @@ fn serve_endless(watch: &Watch, is_prompt: bool, limits: Limits) -> support::loo
     )
 }
 
-/// What the sockets of both sides hold is the system's business; it is some megabytes at most.
+/// Asserts how far a stream runs ahead of a client that reads nothing. The sockets of both sides hold some
+/// megabytes at most.
 fn check_unread(is_prompt: bool) {
     let watch = Watch::default();
     let limits = Limits { drain_timeout: Duration::from_millis(100), ..Limits::default() };
@@ -1498,7 +1499,7 @@ fn framing_is_the_same_over_a_socket_as_by_hand() {
     }
 }
 
-/// Panics wherever it is asked for something else than an answer.
+/// A gateway that panics wherever it is asked for something else than an answer.
 struct Nervous;
 
 impl Gateway for Nervous {

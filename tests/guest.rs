@@ -1,4 +1,4 @@
-//! The server in a loop that is not its own: that of `examples/guest.rs`.
+//! Tests the server in a loop that is not its own: that of `examples/guest.rs`.
 
 // Where mio waits with poll(2) there is no descriptor to poll.
 #![cfg(not(mio_unsupported_force_poll_poll))]
@@ -18,7 +18,8 @@ use tidegate::gateway::{Response, deferred};
 use tidegate::limits::Limits;
 use tidegate::{Body, Environ, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
 
-/// So rarely does the loop do something else that nothing but the server's own events and deadlines gives it a turn.
+/// An interval in which the loop's other work never falls due, so that only the server's own events and
+/// deadlines give it a turn.
 const NEVER: Duration = Duration::from_secs(3600);
 
 struct Guest {
@@ -27,7 +28,7 @@ struct Guest {
     thread: JoinHandle<io::Result<u64>>,
 }
 
-/// A server in a loop with other work. That ends with the number of ticks.
+/// Runs a server in a loop with other work, and returns the number of ticks.
 fn serve(limits: Limits, interval: Duration) -> Guest {
     let bound = Server::new().listen("127.0.0.1:0".parse().unwrap()).limits(limits).bind().unwrap();
     let (ListenAddress::Tcp(address), handle) = (bound.addresses().remove(0), bound.handle()) else {

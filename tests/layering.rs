@@ -1,5 +1,5 @@
-//! Who may know whom, stated as absences and enforced by reading `src/`, and the sources of the packages below
-//! `crates/` for what Cargo does not enforce.
+//! Tests which module may know which, by reading `src/`, and the sources below `crates/` for what Cargo does
+//! not enforce.
 //!
 //! An item imports only from layers below its own, and only the reactor knows the operating
 //! system's network. The table [`ABSENCES`] says which words a folder never names; comments,
@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How items begin that exist only in tests.
+/// Openings of items that exist only in tests.
 const TEST_ITEMS: &[&str] = &["#[cfg(test)]", "#[cfg(all(test,"];
-/// A function that is longer is two functions.
+/// Longest function, in lines: a longer one is two functions.
 const FUNCTION_LINES_MAX: usize = 75;
 
 /// Every part of the crate, and every package that it knows.
@@ -35,7 +35,7 @@ const ALL: &[&str] = &[
     "pyo3",
 ];
 
-/// Clocks and sockets of the standard library, and what only the top may do.
+/// Clocks and sockets of the standard library, which only the reactor may use.
 const SYSTEM: &[&str] = &[
     "Instant",
     "SystemTime",
@@ -47,11 +47,11 @@ const SYSTEM: &[&str] = &[
     "ToSocketAddrs",
 ];
 
-/// What all sources do without.
+/// Words that no source may use.
 const NOWHERE: &[&str] = &["unsafe", ".unwrap()", ".expect(", "panic!(", "todo!(", "dbg!("];
 
-/// The places that do: bounds that are constants, the page that shows what becomes of a panic, glibc's heap, and the one
-/// audited module.
+/// The places that use them on purpose: bounds that are constants, the page that shows what becomes of a
+/// panic, glibc's heap, and the one audited module.
 const ON_PURPOSE: &[(&str, &str)] = &[
     ("crates/tidegate-bench/src/histogram.rs", ".expect("),
     ("crates/tidegate-program/src/welcome/mod.rs", "panic!("),
@@ -70,16 +70,16 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "reactor/sys/",
 ];
 
-/// What adapters share; it is no adapter itself.
+/// Files that adapters share, and that are no adapters themselves.
 const ADAPTER_TOOLS: &[&str] = &["mod", "html"];
 
 /// One line of the table.
 struct Absence {
-    /// Where: a path begins with this, below `src/` for the library, below the root for other packages.
+    /// The beginning of a path, below `src/` for the library, below the root for other packages.
     place: &'static str,
-    /// What it may name of [`ALL`]; the rest it must not.
+    /// The words of [`ALL`] that the place may name; the others it must not.
     knows: &'static [&'static str],
-    /// What else it must not name.
+    /// Further words that it must not name.
     nor: &'static [&'static [&'static str]],
 }
 
@@ -155,7 +155,7 @@ fn absence_at(path: &str) -> Option<&'static Absence> {
     at_path.max_by_key(|absence| absence.place.len())
 }
 
-/// What a file with this path and this text does that it must not.
+/// Finds everything that a file with this path and this text does and must not.
 fn violations(path: &str, source: &str) -> Vec<String> {
     let code = without_tests(&without_comments(source));
     let mut found = Vec::new();
@@ -182,7 +182,7 @@ fn names(code: &str, path: &str) -> bool {
     })
 }
 
-/// Where the `use` statements are.
+/// Finds the `use` statements.
 fn used(code: &str) -> Vec<std::ops::Range<usize>> {
     occurrences(code, "use").map(|at| at..at + code[at..].find(';').unwrap_or(0)).collect()
 }
@@ -202,7 +202,7 @@ fn occurrences<'c>(code: &'c str, text: &'c str) -> impl Iterator<Item = usize> 
     })
 }
 
-/// Code with comments and the insides of literals blanked out; every line keeps its number.
+/// Returns code with comments and the insides of literals blanked out; every line keeps its number.
 fn without_comments(source: &str) -> String {
     let mut code = String::with_capacity(source.len());
     let mut rest = source;
@@ -241,7 +241,7 @@ fn quoted(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// Code without its test modules.
+/// Returns code without its test modules.
 fn without_tests(code: &str) -> String {
     let mut code = code.to_string();
     while let Some(start) = find_test_item(&code) {
@@ -269,7 +269,7 @@ fn test_modules(code: &str) -> Vec<String> {
     names
 }
 
-/// Bytes up to the end of the first block in braces, unless a semicolon comes first (one that is
+/// Counts the bytes up to the end of the first block in braces, unless a semicolon comes first (one that is
 /// not in brackets, as that of an array's type is).
 fn block(code: &str) -> Option<usize> {
     let (mut depth, mut brackets) = (0, 0);
@@ -304,7 +304,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Path, as the table has it, and text of every source file that is not all tests.
+/// Returns path, as the table has it, and text of every source file that is not all tests.
 fn sources() -> Vec<(String, String)> {
     let files = all_files();
     let mut tests = Vec::new();
@@ -338,7 +338,7 @@ fn all_files() -> Vec<(String, String)> {
     files
 }
 
-/// A snippet at a place, and how many things are wrong with it.
+/// Asserts what is wrong with a snippet at a place.
 fn check(place: &str, snippet: &str, expected: &[&str]) {
     assert_eq!(violations(place, snippet), expected, "in {snippet:?}");
 }
@@ -362,7 +362,7 @@ fn every_folder_has_a_line_in_the_table() {
     }
 }
 
-/// `adapters/cgi.rs` and `adapters/cgi/…` are one adapter.
+/// Files `adapters/cgi.rs` and `adapters/cgi/…` would be one adapter.
 #[test]
 fn adapters_do_not_know_each_other() {
     let of_adapter = |path: &str| -> Option<String> {
@@ -381,7 +381,7 @@ fn adapters_do_not_know_each_other() {
     }
 }
 
-/// Which file of a folder, or folder in it, names which others. What the face of the folder passes on counts as what it
+/// Finds which file of a folder, or folder in it, names which others. What the face of the folder passes on counts as what it
 /// is, and passing it on does not count.
 fn acquaintances(folder: &str, files: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
     let below = |path: &str| path.strip_prefix(folder).map(|below| below.trim_end_matches(".rs").to_string());
@@ -482,7 +482,7 @@ fn circles_are_found_also_through_the_face_of_a_folder() {
     check(["use b::B;", "use super::M;", "", ""], &[]);
 }
 
-/// Whatever differs from system to system is a function there.
+/// Code that differs from system to system is a function there.
 #[test]
 fn reactor_asks_in_one_place_which_system_it_is() {
     let asks = |line: &&str| {

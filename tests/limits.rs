@@ -1,9 +1,8 @@
-//! Every limit and every deadline by its name: just inside, and just beyond.
+//! Tests every limit and every deadline by its name: just inside, and just beyond.
 //!
-//! Sizes and times are tested by hand, where the clock is an argument and a second costs nothing;
-//! [`check`] feeds a request and compares what comes back. What only a socket can show (a client
-//! that does not read, a refused upload, one connection too many) is tested over one, with small
-//! limits and much patience.
+//! Sizes and times are tested by hand, where the clock is an argument and a second costs nothing; [`check`]
+//! feeds a request and compares what comes back. What only a socket can show (a client that does not read, a
+//! refused upload, one connection too many) is tested over one, with small limits and long patience.
 
 mod support;
 
@@ -31,20 +30,20 @@ fn ok(_: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, Ga
     start_response.status(200).send("ok")
 }
 
-/// A conversation with these limits.
+/// Makes a conversation with these limits.
 fn hand(limits: &Limits) -> ByHand<impl Gateway + use<>> {
     let mut hand = ByHand::new(ok);
     hand.around.limits = limits.clone();
     hand
 }
 
-/// Status codes on the wire, and whether the connection lives on.
+/// Tells the status codes on the wire, and whether the connection lives on.
 fn told(hand: &mut ByHand<impl Gateway>) -> (Vec<u16>, bool) {
     let responses = read_all(&hand.transmit_all(), &[]).expect("responses by the book");
     (responses.iter().map(|response| response.code).collect(), !matches!(hand.wants(), Wants::Close(_)))
 }
 
-/// A request, whole and in two halves, and the code of its answer; none if more is awaited.
+/// Feeds a request, whole and in two halves, and compares the code of its answer; none if more is awaited.
 fn check(limits: &Limits, input: &str, expected: Option<u16>) {
     let half = input.len() / 2;
     for pieces in [vec![input], vec![&input[..half], &input[half..]]] {
@@ -259,7 +258,7 @@ fn idle_timeout_closes_without_a_word_and_blank_lines_do_not_extend_it() {
     assert_eq!((hand.transmit_all(), hand.wants()), (vec![], Wants::Close(Farewell::Clean)));
 }
 
-/// The head of an upload of a million bytes, and a conversation that has taken it.
+/// Makes a conversation that has taken the head of an upload of a million bytes.
 fn uploading(limits: &Limits) -> ByHand<impl Gateway + use<>> {
     let mut hand = hand(limits);
     hand.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
@@ -390,7 +389,7 @@ fn idle_timeout_over_a_socket_is_an_ordinary_end() {
     assert_eq!(server.connect().read_end(), End::Fin);
 }
 
-/// As large as no pair of sockets holds.
+/// The length of an answer that no pair of sockets holds.
 const LARGE: usize = 48 << 20;
 
 fn serve_large(limits: Limits) -> support::loopback::Running {
@@ -439,7 +438,7 @@ fn output_rate_below_its_minimum_is_cut_although_bytes_are_taken() {
     assert_eq!(end, if cfg!(feature = "sockets") { End::Reset } else { end });
 }
 
-/// Over a unix socket, whose buffers are small: what is read at once would pay for the rest.
+/// A unix socket is used, since its buffers are small: what is read at once would pay for the rest.
 #[test]
 fn output_that_was_taken_fast_does_not_pay_for_taking_it_slowly() {
     let folder = TempFolder::new();
@@ -475,7 +474,7 @@ fn idle_timeout_begins_when_the_response_has_left() {
     assert_eq!(client.read_end(), End::Fin);
 }
 
-/// However long it takes to read: the response is queued at once, and all but what the sockets hold leaves
+/// The client may take long to read: the response is queued at once, and all but what the sockets hold leaves
 /// when the timeout would be over, had it begun then.
 #[test]
 fn idle_timeout_counts_from_the_last_byte_that_has_left() {
@@ -598,7 +597,8 @@ fn half_heads_make_room_for_those_who_bring_whole_requests() {
     assert_eq!(halves[0].read_end(), End::Fin);
 }
 
-/// Three hundred half heads wait in the system's queue before it, for thirty-two places: ten times a second.
+/// Three hundred half heads wait in the system's queue before it, for thirty-two places; this is tried ten
+/// times a second.
 #[test]
 fn whole_request_behind_a_queue_of_half_heads_is_answered_within_two_seconds() {
     let server = serve(ok, Limits { connections_max: 32, ..Limits::default() });
@@ -615,7 +615,7 @@ fn whole_request_behind_a_queue_of_half_heads_is_answered_within_two_seconds() {
     drop(halves);
 }
 
-/// Those who are refused, and go on listening without ever closing.
+/// The clients were refused, and go on listening without ever closing.
 #[test]
 fn connections_that_only_linger_make_room() {
     let server =
@@ -632,7 +632,8 @@ fn connections_that_only_linger_make_room() {
     }
 }
 
-/// The system keeps it for a second; where the machine took most of it, nothing is shown, and it is tried again.
+/// The system keeps it for a second. If the machine took most of that, nothing is shown, and the test tries
+/// again.
 #[cfg(all(feature = "sockets", target_os = "linux"))]
 #[test]
 fn client_that_only_connects_takes_no_place_at_first_and_is_served_when_it_speaks() {
@@ -677,7 +678,7 @@ fn client_that_asks_again_keeps_its_place_as_long_as_half_heads_have_one() {
     drop(halves);
 }
 
-/// As long as nobody waits for a place, nobody loses one.
+/// Nobody loses a place as long as nobody waits for one.
 #[test]
 fn connections_at_their_limit_are_all_kept() {
     let server = serve(ok, Limits { connections_max: 3, ..Limits::default() });
@@ -690,7 +691,7 @@ fn connections_at_their_limit_are_all_kept() {
     }
 }
 
-/// Wherever in the slab it is.
+/// The idle connection may be anywhere in the slab.
 #[test]
 fn connection_beyond_the_limit_takes_the_place_of_the_only_idle_one() {
     for idle in 0..3 {
@@ -726,7 +727,7 @@ fn connections_beyond_their_limit_take_the_place_of_the_longest_idle() {
     assert_eq!(clients[2].read("GET").code, 200);
 }
 
-/// Looking for one ended after 256 places, and then for a second.
+/// The search for one once ended after 256 places, and then for a second.
 #[test]
 fn idle_connection_makes_room_wherever_it_is() {
     const BUSY: usize = 400;
@@ -786,7 +787,7 @@ fn memory_limit_lets_heads_wait_and_everybody_else_be_served() {
 
 const CALL: Duration = millis(20);
 
-/// Eight clients ask for forty things each, in one go.
+/// Serves eight clients that send forty requests each, in one go.
 fn serve_pipelines(
     gateway: impl FnMut(&mut Environ<'_>, StartResponse<'_>) -> Result<Body, GatewayError> + Send + 'static,
 ) {
@@ -861,7 +862,7 @@ impl LoopHooks for Stuck {
     }
 }
 
-/// A server whose gateway is stuck where it is told so.
+/// Serves a gateway that is stuck when it is told so.
 fn serve_stuck(limits: Limits) -> (Running, Arc<AtomicBool>) {
     let is_stuck = Arc::new(AtomicBool::new(false));
     let server = Server::new().listen("127.0.0.1:0".parse().unwrap()).limits(limits);
@@ -899,7 +900,7 @@ fn gateway_timeout_turns_away_who_waits_for_a_gateway_that_takes_nothing() {
     assert_eq!(server.connect().get("/").code, 200);
 }
 
-/// The first one asks, the second one has said nothing; both are seen to end.
+/// The first client sends a request, the second one nothing; both ends are noticed.
 #[test]
 fn clients_that_leave_are_noticed_while_the_gateway_takes_nothing() {
     let (server, is_stuck) = serve_stuck(Limits { gateway_timeout: seconds(1000), ..Limits::default() });
@@ -917,7 +918,7 @@ fn clients_that_leave_are_noticed_while_the_gateway_takes_nothing() {
     assert_eq!(fresh.read_end(), End::Fin);
 }
 
-/// However long it has waited, it has the time for its head that it would have had.
+/// A client that has waited has as much time for its head as it would have had.
 #[test]
 fn time_that_a_client_waits_for_the_gateway_is_not_counted_against_it() {
     let limits = Limits { gateway_timeout: seconds(1000), head_timeout: millis(800), ..Limits::default() };

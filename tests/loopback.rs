@@ -1,4 +1,4 @@
-//! Whole servers over real sockets: order, fairness, slow and leaving clients, listeners, shutting
+//! Tests whole servers over real sockets: order, fairness, slow and leaving clients, listeners, shutting
 //! down, and running out of descriptors.
 //!
 //! Each test binds free ports of this machine. Times are bounds that only a failure reaches; where
@@ -33,12 +33,12 @@ fn echo(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer 
     start_response.status(200).send(environ.path())
 }
 
-/// So many requests for `/0`, `/1`, …, in one piece.
+/// Makes `count` requests for `/0`, `/1`, …, in one piece.
 fn pipeline(count: usize) -> String {
     (0..count).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect()
 }
 
-/// The next responses of a client are those to [`pipeline`].
+/// Asserts that the next responses of a client are those to [`pipeline`].
 fn check(client: &mut Client, count: usize) {
     for n in 0..count {
         assert_eq!(client.read("GET").text(), format!("/{n}"));
@@ -130,7 +130,7 @@ fn greedy_pipeline_does_not_starve_another_client() {
 
 // Slow and leaving clients
 
-/// Counts what it has given, in pieces of 10,000 bytes.
+/// Counts the bytes that it has given, in pieces of 10,000.
 struct Counting {
     given: Arc<AtomicUsize>,
     content: Arc<[u8]>,
@@ -323,7 +323,7 @@ fn every_address_of_the_machine_means_ipv4_and_ipv6() {
     }
 }
 
-/// A path that nobody uses.
+/// Makes a path for a socket that nobody else uses.
 fn socket_path() -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -571,7 +571,7 @@ struct Moody {
     waits: Arc<AtomicUsize>,
     calls: Arc<AtomicUsize>,
     is_busy: Arc<AtomicBool>,
-    /// Every other time it does not wait at all.
+    /// Whether it does not wait at all every other time.
     is_restless: bool,
 }
 
@@ -600,7 +600,7 @@ fn serve_moody(moody: &Moody) -> Running {
     serve_with_hooks(server, moody.clone(), moody.clone())
 }
 
-/// How often the gateway has waited, once nothing goes on any more.
+/// Returns how often the gateway has waited, once everything has come to rest.
 fn settled(moody: &Moody) -> usize {
     let mut last = 0;
     wait_until("nothing goes on", || {
@@ -716,22 +716,22 @@ fn draining_answers_what_came_while_the_gateway_was_not_ready() {
 
 // Responses that wait for each other
 
-/// How long a call takes: longer than any bound that is tested.
+/// The length of a call: longer than any bound that is tested.
 const CALL_TIME: Duration = Duration::from_millis(2);
 const MANY: usize = 20;
 
-/// What a call has seen: for which of the calls of its turn before it the client had its answer.
+/// The observations of a call: for each call of its turn before it, whether the client had its answer.
 type Seen = Arc<Mutex<Vec<Vec<bool>>>>;
 
-/// Clients whose requests are all there when the loop comes to them, so that they share one turn, and
-/// what the application saw of them. Before, each had an answer on its connection.
+/// Clients whose requests are all there when the loop comes to them, so that they share one turn, and what
+/// the application saw of them. All of them had an answer on their connections before.
 struct OneTurn {
     server: Running,
     clients: Vec<Client>,
     seen: Seen,
 }
 
-/// Plays it with these requests in each client, and loses some of the clients before their turn.
+/// Plays such a turn with these requests in each client, and loses some of the clients before it.
 fn play_one_turn(hold_max: Duration, requests: impl Fn(usize) -> Vec<String>, lost: &[usize]) -> OneTurn {
     let (gate, opened) = mpsc::channel::<()>();
     let (entered, blocked) = mpsc::channel::<()>();
@@ -792,7 +792,7 @@ fn one_request(number: usize) -> Vec<String> {
     vec![format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n")]
 }
 
-/// Each client has its own answer, and its connection goes on.
+/// Asserts that each client has its own answer, and that its connection goes on.
 fn check_answers(turn: &mut OneTurn) {
     for (number, client) in turn.clients.iter_mut().enumerate() {
         assert_eq!(client.read("GET").to_string(), format!("200 length: /{number}"));
@@ -818,7 +818,8 @@ fn held_responses_of_one_turn_are_all_delivered_at_its_end() {
     assert!(seen.iter().all(|answered| answered.iter().all(|has_answer| !*has_answer)), "{seen:?}");
 }
 
-/// What was finished before the last call began has waited for a whole call, longer than the bound.
+/// A response that was finished before the last call began has waited for a whole call, longer than the
+/// bound.
 #[test]
 fn no_call_begins_while_a_finished_response_has_waited_longer_than_the_bound() {
     let mut turn = play_one_turn(CALL_TIME / 4, one_request, &[]);
@@ -834,7 +835,7 @@ fn check_nobody_is_overdue(turn: &OneTurn) {
     }
 }
 
-/// Every other client asks for much at once: those before it do not wait for all of that.
+/// Every other client sends many requests at once: those before it do not wait for all of them.
 #[test]
 fn pipeline_begins_no_call_either_while_a_finished_response_has_waited_longer_than_the_bound() {
     let count = |number: usize| if number.is_multiple_of(2) { 1 } else { 4 };
@@ -881,7 +882,7 @@ fn last_response_of_a_connection_arrives_whole_where_responses_are_held() {
     turn.server.join();
 }
 
-/// What was held for a client that is gone goes nowhere.
+/// A response that was held for a client that is gone goes nowhere.
 #[test]
 fn held_responses_to_clients_that_have_left_reach_nobody_else() {
     let lost = [0, 3, 4, 11, MANY - 1];
@@ -947,8 +948,9 @@ fn server_that_drains_takes_who_waits() {
     play_end_with_clients_waiting(ServerHandle::drain, "first");
 }
 
-/// The patience is a second; where the machine took most of it, nothing is shown, and it is tried again.
-/// (On a socket that others have bound: one of our own has seen nothing of who only connects.)
+/// The patience is a second; if the machine took most of it, nothing is shown, and the test tries again. (The
+/// socket is one that others have bound: one of the server's own shows nothing of a client that only
+/// connects.)
 #[test]
 fn drain_waits_for_the_first_request_of_who_has_connected() {
     let mut begun = Instant::now();
@@ -981,8 +983,8 @@ fn drain_waits_for_the_first_request_of_who_has_connected() {
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
-/// On a socket of our own, where only connecting is not seen. The patience is 100 ms; where the machine took most
-/// of it, nothing is shown, and it is tried again.
+/// A socket of the server's own does not show clients that only connect. The patience is 100 ms; if the
+/// machine took most of it, nothing is shown, and the test tries again.
 #[test]
 fn drain_takes_who_has_connected_and_sends_a_little_later() {
     for attempt in 1.. {
@@ -1012,7 +1014,7 @@ fn drain_takes_who_has_connected_and_sends_a_little_later() {
 
 // Running out of descriptors
 
-/// Says to the child of the test below that it is the child.
+/// The variable that tells the child of the test below that it is the child.
 const CHILD: &str = "TIDEGATE_TEST_FEW_DESCRIPTORS";
 
 #[test]
@@ -1043,7 +1045,7 @@ fn running_out_of_descriptors_lets_clients_wait_their_turn() {
     assert!(child.wait().unwrap().success());
 }
 
-/// This test again, in a process that may open 64 files.
+/// Runs this test again, in a process that may open 64 files.
 fn start_child() -> (Child, SocketAddr) {
     let script = "ulimit -n 64; exec \"$0\" --exact running_out_of_descriptors_lets_clients_wait_their_turn --nocapture";
     let mut child = Command::new("sh")
@@ -1102,7 +1104,7 @@ fn variables_tell_both_ends_of_the_connection() {
 
 // Memory that a gateway holds
 
-/// An answer that never comes, and holds so many bytes meanwhile.
+/// An answer that never comes, and meanwhile holds a number of bytes.
 struct Holding(usize);
 
 impl Later for Holding {
@@ -1202,7 +1204,7 @@ fn requests_that_wait_for_a_full_gateway_are_answered_by_a_server_that_drains() 
     thread.join().unwrap().unwrap();
 }
 
-/// A front end that sends its next request just then on a connection that it has kept must not lose it.
+/// A front end that sends its next request at that moment on a kept connection must not lose it.
 #[test]
 fn kept_connections_are_told_of_a_hand_over_with_their_next_answer() {
     for is_restart in [false, true] {

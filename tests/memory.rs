@@ -1,5 +1,5 @@
-//! Clients that want to break the promise of `memory_bytes_max` try it: over real sockets, beside somebody who
-//! must not notice.
+//! Tests the promise of `memory_bytes_max` against clients that want to break it: over real sockets, beside
+//! somebody who must not notice.
 
 mod support;
 
@@ -15,11 +15,12 @@ use tidegate::limits::Limits;
 const MANY: usize = 900_000;
 const MIB: usize = 1 << 20;
 
-/// The longest that somebody who behaves waits beside others who do not. (They wait for no timeout: those are 20 s
-/// and more.)
+/// The longest wait of a client that behaves beside others that do not. (It waits for no timeout: those are
+/// 20 s and more.)
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Answers `/much` with what is shared, and everything else with the most that was ever owed of it, in bytes.
+/// Answers `/much` with shared content, and everything else with the most of that, in bytes, that was ever
+/// owed.
 fn serve_much(memory_bytes_max: usize) -> Running {
     let much: Arc<[u8]> = vec![b'x'; MANY].into();
     let mut most = 0;

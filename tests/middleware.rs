@@ -1,4 +1,4 @@
-//! Middleware: what gateways around gateways can do to requests and answers, by hand and over real sockets.
+//! Tests what gateways around gateways can do to requests and answers, by hand and over real sockets.
 
 mod support;
 
@@ -81,7 +81,7 @@ fn every_way(environ: &mut Environ<'_>, mut start_response: StartResponse<'_>) -
     }
 }
 
-/// Half of its content, and then an error.
+/// Yields half of its content, and then an error.
 struct Broken(bool);
 
 impl BodyStream for Broken {
@@ -167,7 +167,7 @@ impl Drop for Spy {
     }
 }
 
-/// Lets one response through a spy; the answer, and what was seen.
+/// Lets one response through a spy, and returns the answer and what was seen.
 fn spied(passage: Passage, method: &str, path: &str) -> (Response, Vec<String>) {
     let seen = Rc::<RefCell<Vec<String>>>::default();
     let notes = seen.clone();
@@ -443,7 +443,7 @@ fn users_that_nobody_could_be_are_refused() {
     assert!(!format!("{guarded:?}").contains("secret"));
 }
 
-/// Tells where it is.
+/// Makes a gateway that tells where it is.
 fn place(name: &'static str) -> impl Gateway + Send + 'static {
     struct Place(&'static str);
     impl Gateway for Place {

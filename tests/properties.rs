@@ -31,9 +31,9 @@ use tidegate::limits::Limits;
 use tidegate::message::{Method, RequestTarget, Version, is_field_value};
 use tidegate::{Body, Environ, GatewayError, StartResponse};
 
-/// About ten seconds of a debug build.
+/// The number of cases: about ten seconds of a debug build.
 const CASES: u64 = 6_000;
-/// What follows a refusal, and must find nobody.
+/// Bytes that follow a refusal, and must find nobody.
 const AFTER: &[u8] = b"\r\n\r\n\n0\r\n\r\nGET /after HTTP/1.1\r\nHost: a\r\n\r\n";
 
 // The application, and what it saw
@@ -75,8 +75,7 @@ fn digest(request: &Request) -> String {
     format!("{} {} {:?}", request.method, request.target, content)
 }
 
-/// Whether the path has a control character in it once it is decoded: it cannot stand in a field, so
-/// the answer is a 500.
+/// Whether the decoded path contains a control character: it cannot stand in a field, so the answer is a 500.
 fn fails(request: &Request) -> bool {
     let target = request.target.split('?').next().unwrap_or_default();
     let path = match target.split_once("://") {
@@ -97,11 +96,11 @@ fn closes(request: &Request) -> bool {
 
 // Feeding
 
-/// What has become of a stream.
+/// The result of feeding a stream.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     seen: Vec<Request>,
-    /// Without interim ones: whether one is sent may depend on where a read ends.
+    /// The final responses: whether an interim one is sent may depend on where a read ends.
     finals: Vec<Response>,
     is_closed: bool,
 }
@@ -136,7 +135,7 @@ fn feed(pieces: &[&[u8]], has_ended: bool, limits: &Limits) -> Outcome {
     Outcome { seen, finals, is_closed }
 }
 
-/// All final responses, strictly read. A refused HEAD is the one case in which the reader must be told.
+/// Reads all final responses strictly. A refused HEAD is the one case in which the reader must be told.
 fn read_responses(sent: &[u8], seen: &[Request]) -> Vec<Response> {
     let mut methods: Vec<&str> = seen.iter().map(|request| request.method.as_str()).collect();
     let read =
@@ -152,7 +151,7 @@ fn read_responses(sent: &[u8], seen: &[Request]) -> Vec<Response> {
     responses.into_iter().filter(|response| response.code >= 200).collect()
 }
 
-/// Nothing but what server and application have put there.
+/// Asserts that a response consists of what server and application have put there.
 fn check_structure(response: &Response) {
     let known =
         ["Server", "Date", "Connection", "Content-Length", "Transfer-Encoding", "Content-Type", "X-Path"];
@@ -190,7 +189,7 @@ fn check(seed: u64) {
     requests.iter().for_each(check_unambiguous);
 }
 
-/// One response for each request, in order, and at last the refusal.
+/// Asserts that there is one response for each request, in order, and at last the refusal.
 fn check_responses(outcome: &Outcome, requests: &[Request], end: &End) {
     let (answers, rest) = outcome.finals.split_at_checked(requests.len()).expect("an answer for each");
     for (answer, request) in answers.iter().zip(requests) {
@@ -212,7 +211,7 @@ fn check_responses(outcome: &Outcome, requests: &[Request], end: &End) {
     }
 }
 
-/// What the gateway saw is one request, however it is told.
+/// Asserts that a request, as the gateway saw it, is the same however it is encoded.
 fn check_unambiguous(request: &Request) {
     let limits = Limits::default();
     let encoded = encode(request);
@@ -286,7 +285,7 @@ const TELLING: &[&[u8]] = &[
     b"9",
 ];
 
-/// What says once more, or otherwise, how long the content is.
+/// Fields that say once more, or otherwise, how long the content is.
 const SECOND_FRAMINGS: &[&str] = &[
     "Content-Length: 5",
     "content-length:0",
@@ -322,7 +321,7 @@ fn make_stream(random: &mut Random) -> Vec<u8> {
     stream
 }
 
-/// One of the good ones, or now and then of the bad ones.
+/// Chooses one of the good parts, or now and then of the bad ones.
 fn choose<'p>(random: &mut Random, badness: usize, good: &[&'p str], bad: &[&'p str]) -> &'p str {
     if badness != usize::MAX && random.one_in(badness) { random.pick(bad) } else { random.pick(good) }
 }
@@ -457,7 +456,7 @@ fn make_field(random: &mut Random, badness: usize) -> &'static str {
     choose(random, badness, &good, &bad)
 }
 
-/// The framing, the end of the head, and what it promises, or something else.
+/// Makes the framing, the end of the head, and the content that it promises, or something else.
 fn make_content(random: &mut Random, badness: usize, end: &str, stream: &mut Vec<u8>) {
     let content: Vec<u8> =
         (0..random.below(30)).flat_map(|_| random.pick(TELLING).iter().copied().take(3)).collect();
@@ -536,7 +535,7 @@ fn make_chunks(random: &mut Random, badness: usize, content: &[u8], stream: &mut
     stream.extend_from_slice(format!("{last}{trailer}\r\n").as_bytes());
 }
 
-/// One change, anywhere.
+/// Makes one change, anywhere.
 fn mutate(random: &mut Random, stream: &mut Vec<u8>) {
     let at = random.below(stream.len() + 1);
     let end = (at + 1 + random.below(8)).min(stream.len());
@@ -593,8 +592,8 @@ fn random_streams_end_in_every_way() {
     }
 }
 
-/// Values and targets are looked at eight bytes at a time: it must not matter where a byte stands, and
-/// what stands around it.
+/// Values and targets are looked at eight bytes at a time: it must not matter where a byte stands, or what
+/// stands around it.
 #[test]
 fn byte_means_the_same_wherever_it_stands_in_a_value_or_a_target() {
     for length in 0..27 {

@@ -1,4 +1,4 @@
-//! Whole conversations, driven by hand: what takes more than a line of text to say.
+//! Tests whole conversations, driven by hand, that take more than a line of text.
 //!
 //! The rules of the standard stand as data in `tests/data/conformance/`, and `tests/conformance.rs`
 //! runs them. Here are interim responses, ways to close, traps by their names, and a full disk.
@@ -18,18 +18,18 @@ use tidegate::conversation::{
 use tidegate::gateway::{Client, NoWake, Peer, ServerInfo, Spool, SpoolFile};
 use tidegate::now::Now;
 
-/// Whole, byte by byte, and cut in two at every place.
+/// Feeds a message whole, byte by byte, and cut in two at every place.
 fn check(input: &str, expected: &[&str]) {
     let input = input.as_bytes();
     in_every_cut(input, Finale::Nothing, |conversed, way| assert_eq!(conversed.told(), expected, "{way}"));
 }
 
-/// What a conversation has come to that was fed this at once.
+/// Feeds a conversation this at once, and returns its result.
 fn fed(input: impl AsRef<[u8]>) -> Conversed {
     converse(&[input.as_ref()], Finale::Nothing)
 }
 
-/// A whole request with a field or two more.
+/// Makes a whole request with these further fields.
 fn get(fields: &str) -> String {
     format!("GET /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
 }
@@ -49,7 +49,7 @@ fn close_before_unread_bytes_lingers() {
     assert_eq!(ends("GET / HTTP/1.1\r\n\r\n"), Wants::Close(Farewell::Linger));
 }
 
-/// RFC 9110 §9.3.2: whoever asks with HEAD reads no content, and takes none for the next response.
+/// RFC 9110 §9.3.2: a client that asks with HEAD reads no content, and takes none for the next response.
 #[test]
 fn refusal_of_a_head_request_has_no_content() {
     for head in ["HEAD / HTTP/1.1\r\n\r\n", "\r\nHEAD / HTTP/3.0\r\nHost: a\r\n\r\n"] {
@@ -75,7 +75,7 @@ fn trailers_beyond_their_limit_are_refused() {
 
 // Expectations (RFC 9110 §10.1.1)
 
-/// Codes of all responses to a request that comes in these pieces.
+/// Returns the codes of all responses to a request that comes in these pieces.
 fn codes(pieces: &[&str]) -> Vec<u16> {
     let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes()).collect();
     converse(&pieces, Finale::Nothing).responses().iter().map(|response| response.code).collect()
@@ -239,7 +239,7 @@ fn trap_refused_upload_is_read_on() {
 
 // A disk that is full
 
-/// Has no room from this write on.
+/// A disk that has no room from this write on.
 struct FullDisk {
     writes_left: usize,
 }

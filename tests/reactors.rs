@@ -1,4 +1,4 @@
-//! Several event loops in one server.
+//! Tests several event loops in one server.
 
 mod support;
 
@@ -12,10 +12,10 @@ use support::loopback::{Answer, Client, PATIENCE, wait_until};
 use tidegate::server::{ExchangeRecord, Listener};
 use tidegate::{AccessLog, Environ, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
 
-/// Reactors of these tests. More than this machine may have processors: they are threads.
+/// The number of reactors, which may exceed that of processors: they are threads.
 const REACTORS: usize = 4;
 
-/// A server in a thread: where it is, how to end it, and how it has ended.
+/// A server in a thread: its address, its handle, and its result.
 struct Running {
     address: std::net::SocketAddr,
     handle: ServerHandle,
@@ -53,7 +53,7 @@ fn numbered(number: usize) -> io::Result<Numbered> {
     Ok(Numbered(number))
 }
 
-/// Reactor and connection, as the gateway tells them.
+/// Returns reactor and connection, as the gateway tells them.
 fn ask(client: &mut Client) -> (usize, u64) {
     let response = client.get("/");
     let text = String::from_utf8(response.content).unwrap();

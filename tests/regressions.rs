@@ -1,6 +1,6 @@
-//! What once went wrong, each under the name of its symptom.
+//! Tests what once went wrong, each under the name of its symptom.
 //!
-//! By hand where no socket is needed. Over sockets, times are small limits of the server, or bounds
+//! Tests are by hand if they need no socket. Over sockets, times are small limits of the server, or bounds
 //! that only a failure reaches.
 
 mod support;
@@ -35,7 +35,7 @@ use tidegate::{
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const FAILED: &str = "500 length close: the application failed";
 const KILOBYTE: &[u8] = &[b'x'; 1000];
-/// As large as no pair of sockets holds.
+/// The length of an answer that no pair of sockets holds.
 const LARGE: usize = 48 << 20;
 
 fn get(target: &str) -> String {
@@ -54,12 +54,12 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// For servers whose last answers never end.
+/// Limits for servers whose last answers never end.
 fn quick() -> Limits {
     Limits { drain_timeout: millis(200), ..Limits::default() }
 }
 
-/// What has happened to a stream, or to an answer that comes later.
+/// The events in the life of a stream, or of an answer that comes later.
 #[derive(Default)]
 struct Seen {
     calls: AtomicUsize,
@@ -72,7 +72,7 @@ impl Seen {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// How often it was said that the client has finished.
+    /// Returns how often it was told that the client has finished.
     fn told(&self) -> usize {
         self.told.load(Ordering::SeqCst)
     }
@@ -109,7 +109,7 @@ fn script<F: FnMut(&Seen, Moment) -> Piece<'static>>(seen: &Arc<Seen>, pieces: F
     Script { seen: seen.clone(), pieces }
 }
 
-/// A piece, and then nothing until it is told that the client has finished.
+/// Yields a piece, and then nothing until it is told that the client has finished.
 fn half(seen: &Seen, _: Moment) -> Piece<'static> {
     match (seen.calls(), seen.told()) {
         (1, _) => Piece::Data(b"half"),
@@ -125,7 +125,7 @@ fn read_half(client: &mut Client) {
     }
 }
 
-/// What is on the wire, one line a response, and then the fate of the connection.
+/// Tells what is on the wire, one line a response, and then the fate of the connection.
 fn told(hand: &mut ByHand<impl Gateway>, methods: &[&str]) -> Vec<String> {
     let sent = hand.transmit_all();
     let fate = match hand.wants() {
@@ -197,7 +197,7 @@ fn stream_that_was_pending_once_does_not_hold_up_the_timeouts_of_others() {
     assert_eq!(other.read("GET").code, 408);
 }
 
-/// Says "later" again and again, until moments that have come.
+/// Says "later" again and again, until moments that have passed.
 struct Restless(fn(&StartResponse<'_>) -> Moment);
 
 impl Later for Restless {
@@ -232,8 +232,8 @@ fn answer_that_is_always_due_again_starves_nobody() {
 
 // Slow readers
 
-/// The system tells of room in a socket only when there is much: from one such event to the next, a
-/// reader of this pace takes longer than the timeout.
+/// The system reports room in a socket only when there is much: from one such event to the next, a reader of
+/// this pace takes longer than the timeout.
 #[test]
 fn steady_reader_is_not_cut_however_slow() {
     const BYTES_PER_SECOND: f64 = 400_000.0;
@@ -299,7 +299,7 @@ fn last_response_arrives_whole_although_the_client_says_something_meanwhile() {
 
 // What applications leave behind
 
-/// Goes off when it is dropped, and says so before. As a panic, only without its message.
+/// A value that panics when it is dropped, and says so before. It is like a panic, only without its message.
 #[derive(Debug)]
 struct Grenade(mpsc::Sender<()>);
 
@@ -389,7 +389,7 @@ fn panic_in_the_drop_of_a_rejected_body_is_a_500() {
     assert!(dropped.try_recv().is_ok());
 }
 
-/// An error that cannot be printed, and goes off when it is dropped.
+/// An error that cannot be printed, and panics when it is dropped.
 #[derive(Debug)]
 struct Unspeakable {
     _grenade: Grenade,
@@ -437,7 +437,7 @@ fn panic_of_an_error_that_is_printed_or_dropped_is_a_500() {
 
 // Uploads
 
-/// A disk with room for so many bytes, which counts the writes.
+/// A disk with room for a number of bytes, which counts the writes.
 #[derive(Clone, Default)]
 struct SmallDisk {
     room: Arc<AtomicUsize>,
@@ -589,7 +589,7 @@ fn chunks_of_a_byte_past_the_memory_limit_keep_content_and_disk_intact() {
 
 // Cut answers
 
-/// Without length, an ordinary end would pass for the end of the content.
+/// An ordinary end would pass for the end of content that has no length.
 #[cfg(feature = "sockets")]
 #[test]
 fn open_ended_response_cut_by_a_shutdown_ends_with_a_reset() {
@@ -753,7 +753,7 @@ fn promise_knows_that_its_client_has_finished_and_can_still_be_kept() {
     assert_eq!(client.read_end(), End::Fin);
 }
 
-/// Also where the end has come together with the requests, or before the second of them is asked.
+/// The end may also have come together with the requests, or before the second of them is asked.
 #[test]
 fn every_promise_of_a_client_that_has_finished_knows_it() {
     let (server, promises) = serve_promises(quick());
@@ -818,7 +818,7 @@ fn all_requests_before_the_end_are_answered() {
     }
 }
 
-/// A gateway that promises, and where the promises go.
+/// Makes a gateway that promises answers, and the place where the promises go.
 fn promising(
     prepare: fn(DeferredAnswer) -> DeferredAnswer,
 ) -> (ByHand<impl Gateway>, Rc<RefCell<Vec<Responder>>>) {
@@ -992,7 +992,8 @@ fn access_log_that_panics_ends_itself_and_not_the_server() {
     thread.join().unwrap().unwrap();
 }
 
-/// Open for one request, and then again when it is opened: as a pool is with one place left.
+/// A gateway that is ready for one request, and then again when it is opened: like a pool with one place
+/// left.
 #[derive(Clone)]
 struct Door {
     is_open: Arc<AtomicBool>,
@@ -1014,11 +1015,11 @@ impl LoopHooks for Door {
     }
 }
 
-/// Kilobytes that take many turns of the loop.
+/// The length of an answer that takes many turns of the loop, in kilobytes.
 const LONG: usize = 1_000;
 
-/// It waited for the gateway, an event let it go on, and since it still stood in the one list it was not put into
-/// the other.
+/// The connection waited for the gateway, and an event let it go on. Since it still stood in the one list, it
+/// was once not put into the other.
 #[test]
 fn connection_that_was_let_in_by_an_event_goes_on_to_its_end() {
     let is_open = Arc::new(AtomicBool::new(true));
@@ -1040,7 +1041,7 @@ fn connection_that_was_let_in_by_an_event_goes_on_to_its_end() {
     assert_eq!(client.read("POST").content.len(), LONG * KILOBYTE.len());
 }
 
-/// Rules that single requests broke and were served all the same, or refused by another name.
+/// The rules were broken by single requests, which were served all the same, or refused by another name.
 #[test]
 fn requests_that_are_no_grammar_are_refused_by_name() {
     let server = serve(ok, Limits::default());

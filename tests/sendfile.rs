@@ -1,5 +1,5 @@
-//! Files as answers over real sockets: every byte, whatever stands around them, and what becomes of
-//! a file that shrinks, cannot be sent, or that nobody takes.
+//! Tests files as answers over real sockets: every byte, whatever stands around them, and the end of a file
+//! that shrinks, cannot be sent, or that nobody takes.
 //!
 //! Where the system can send files (feature `sockets`, Linux), these go that way; elsewhere they are
 //! read, and must look the same.
@@ -25,7 +25,7 @@ use tidegate::{Environ, ExchangeRecord, ListenAddress, Server, ServerHandle, Sta
 
 const GET: &str = "GET /file HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// An empty file without a name.
+/// Makes an empty file without a name.
 fn unnamed() -> File {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -41,7 +41,7 @@ fn file_with(content: &[u8]) -> File {
     file
 }
 
-/// A file with holes, and every megabyte some bytes that tell where they are.
+/// Makes a file with holes, and in every megabyte some bytes that tell where they are.
 fn sparse(length: u64) -> File {
     let file = unnamed();
     file.set_len(length).unwrap();
@@ -67,7 +67,7 @@ fn parts_of(
     }
 }
 
-/// Reads a head; what has come behind it.
+/// Reads a head, and returns what has come after it.
 fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut received = Vec::new();
@@ -82,7 +82,7 @@ fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     }
 }
 
-/// Reads content until there is so much of it, or the end, and compares it with the file; how much
+/// Reads content until there is enough of it, or the end, and compares it with the file. Returns how much
 /// there was.
 fn compare(mut stream: &TcpStream, behind_head: Vec<u8>, file: &File, length: u64) -> u64 {
     let (mut received, mut expected) = (behind_head, vec![0; 1 << 18]);
@@ -194,7 +194,7 @@ fn file_crosses_a_unix_socket() {
     assert_eq!(client.get("/after").text(), "/after");
 }
 
-/// Longer than the buffers of both ends, so that the socket is full between any two reads.
+/// The file is longer than the buffers of both ends, so that the socket is full between any two reads.
 #[test]
 fn slow_reader_gets_all_and_holds_nobody() {
     let (file, length) = (sparse(24 << 20), 24 << 20);
@@ -233,7 +233,7 @@ fn file_that_waits_to_be_sent_takes_no_memory() {
 
 // What the journal says
 
-/// What an access log is told: the content bytes, and whether the exchange has ended well.
+/// The records of an access log: the content bytes, and whether the exchange has ended well.
 struct Records(Sender<(u64, bool)>);
 
 impl AccessLog for Records {
@@ -292,7 +292,7 @@ fn whole_file_is_recorded_once_with_all_its_bytes() {
     assert_eq!(server.record(), (0, true));
 }
 
-/// The client can tell, and the record says how much has left.
+/// The client can tell, and the record says how much has been sent.
 #[test]
 fn file_that_shrinks_while_it_leaves_cuts_its_response() {
     let (file, length) = (sparse(100 << 20), 100 << 20);
@@ -333,7 +333,7 @@ fn client_that_leaves_midway_is_recorded_with_what_has_left() {
 
 // Files that cannot be sent
 
-/// A process that waits for its end, with this environment.
+/// A process with this environment, which waits to be ended.
 struct Waiting(Child);
 
 impl Drop for Waiting {

@@ -1,5 +1,5 @@
-//! The tables in `src/protocol/state.rs` are what the code does: printed from the code, for every
-//! pair of state and event, and compared with the doc comment character by character.
+//! Tests that the tables in `src/protocol/state.rs` are what the code does: they are printed from the code,
+//! for every pair of state and event, and compared with the doc comment character by character.
 
 use std::fmt::Debug;
 use std::fs;
@@ -50,7 +50,7 @@ const RESPONSE_EVENTS: [ResponseEvent; 5] = [
     ResponseEvent::NextExchange,
 ];
 
-/// The table of one machine, as it would stand in a doc comment.
+/// Prints the table of one machine, as it would stand in a doc comment.
 fn print_table<S: Copy, E: Copy + Debug>(
     states: &[S],
     events: &[E],
@@ -107,7 +107,7 @@ fn response_table_in_the_docs_is_what_the_code_does() {
     check(print_table(&RESPONSE_STATES, &RESPONSE_EVENTS, ResponseState::name, ResponseState::after), 1);
 }
 
-/// The tables show names only; this is about what the variants carry.
+/// The tables show names only; this is about the data of the variants.
 #[test]
 fn first_error_and_framing_survive_what_follows() {
     let refused = RequestState::Refused(ERROR);
@@ -122,8 +122,8 @@ fn first_error_and_framing_survive_what_follows() {
     assert_eq!(aborted.after(ResponseEvent::Failed), Some(aborted));
 }
 
-/// An application that fails right behind its head is answered for as if it had not begun. What the head has
-/// changed is as before: the fate of the connection, and that the client was told to go on.
+/// An application that fails right after its head is answered for as if it had not begun. Whatever the head
+/// has changed is as before: the fate of the connection, and that the client was told to go on.
 #[test]
 fn head_that_is_taken_back_leaves_everything_as_it_was() {
     let own = ServerFields::new("tidegate", &Now::default());

@@ -1,5 +1,5 @@
-//! The workbench without Python: routes, and how its server ends. The rest of its contract is played against its WSGI
-//! edition (`crates/tidegate-wsgi/tests/wsgi/workbench.rs`).
+//! Tests the workbench without Python: routes, and how its server ends. The rest of its contract is played
+//! against its WSGI edition (`crates/tidegate-wsgi/tests/wsgi/workbench.rs`).
 
 mod support;
 
@@ -54,7 +54,7 @@ mod signals {
 
     use super::support::loopback::PATIENCE;
 
-    /// Set in the process that is the workbench.
+    /// The variable that is set in the process that is the workbench.
     const CHILD: &str = "TIDEGATE_WORKBENCH_CHILD";
 
     struct Running(Child);

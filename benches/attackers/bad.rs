@@ -15,11 +15,11 @@ use rustix::net::{AddressFamily, SocketType, connect, socket};
 
 const TURN: Duration = Duration::from_secs(1);
 const PARTS: usize = 20;
-/// How much the system takes for each of them before they read it. Little, as slow readers have it: with the usual
-/// buffers those who never read fill what the system has for all sockets together, some 2 GB, whatever the server.
+/// The receive buffer of each attacker. It is small, as slow readers have it: with the usual buffers those
+/// that never read fill what the system has for all sockets together, some 2 GB, whatever the server.
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024;
-/// The longest segment that they take: that of an Ethernet. That of this machine alone is 64 KiB, and by it the system
-/// measures how much it takes from the server before anybody reads.
+/// The longest segment that attackers take: that of an Ethernet. That of this machine alone is 64 KiB, and by
+/// it the system measures how much it takes from the server before anybody reads.
 #[cfg(target_os = "linux")]
 const SEGMENT_BYTES: u32 = 1460;
 /// Turns after which an upload is abandoned.
@@ -27,8 +27,8 @@ const UPLOAD_TURNS: usize = 10;
 
 /// The behaviour of attackers of one kind.
 pub struct Manner {
-    /// The first that each of them sends, as soon as the server takes it: the first attacker the first of these, the
-    /// second the second.
+    /// The first bytes of each of them, sent as soon as the server takes them: the first attacker sends the
+    /// first of these, the second the second.
     pub openings: Vec<Vec<u8>>,
     /// The attacker's next steps.
     pub then: Then,
@@ -51,7 +51,7 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// Returns at once; all of them have come after one turn.
+    /// Starts the attack, and returns at once; all of them have come after one turn.
     pub fn start(address: SocketAddr, count: usize, manner: Arc<Manner>) -> Attack {
         let (is_over, cuts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let thread = thread::spawn({
@@ -66,7 +66,7 @@ impl Attack {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// How many times one of them was cut.
+    /// Ends the attack, and returns how many times one of them was cut.
     pub fn end(self) -> io::Result<usize> {
         self.call_off();
         self.thread.join().map_err(|_| io::Error::other("the attackers gave up"))??;
@@ -108,7 +108,7 @@ fn attack(
 struct Attacker {
     number: usize,
     stream: TcpStream,
-    /// How much of its opening it has sent.
+    /// The bytes of its opening that it has sent.
     sent: usize,
     turns: usize,
 }
@@ -127,7 +127,7 @@ impl Attacker {
         &manner.openings[self.number % manner.openings.len()]
     }
 
-    /// Goes on with its opening. If it was cut, its next turn will show.
+    /// Goes on with its opening. If the attacker was cut, its next turn will show that.
     fn push(&mut self, manner: &Manner) {
         while let rest @ [_, ..] = &self.opening(manner)[self.sent..] {
             match self.stream.write(rest) {
@@ -137,7 +137,7 @@ impl Attacker {
         }
     }
 
-    /// Its turn.
+    /// Takes one turn.
     fn go_on(&mut self, manner: &Manner) -> io::Result<Outcome> {
         self.turns += 1;
         let done = match &manner.then {
@@ -170,7 +170,7 @@ enum Outcome {
     WasCut,
 }
 
-/// Connects as from another machine, and without blocking from then on.
+/// Connects as from another machine, and does not block from then on.
 fn connect_from_afar(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
     // Both before there is a connection: what was offered is never taken back.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::process::{self, Command};
 
-/// Where the server runs: the last core that this process may use.
+/// The core of the server: the last that this process may use.
 pub struct Cores {
     server: usize,
 }
@@ -13,7 +13,7 @@ impl Cores {
     /// Moves this thread, and those that it will start, to the others.
     ///
     /// # Errors
-    /// There is only one core, or `taskset` is missing.
+    /// Returns an error when there is only one core, or when `taskset` is missing.
     pub fn divide() -> io::Result<Cores> {
         let mut cores = allowed()?;
         let server = cores.pop().filter(|_| !cores.is_empty());
@@ -39,7 +39,7 @@ fn missing(program: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{program} cannot be run: {error} (apt-get install util-linux)"))
 }
 
-/// `Cpus_allowed_list` of proc(5), like `0-2,5`.
+/// Parses `Cpus_allowed_list` of proc(5), like `0-2,5`.
 fn allowed() -> io::Result<Vec<usize>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));

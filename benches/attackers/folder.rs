@@ -1,4 +1,4 @@
-//! The folder that is served, and what nginx keeps for itself; removed in the end.
+//! The folder that is served, and the one for nginx's own files; both are removed in the end.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,15 +8,15 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// As many as a listing shows.
+/// Files in a folder: as many as a listing shows.
 const ENTRIES: usize = 5_000;
-/// What nobody reads to its end. It takes no room on the disk.
+/// The length of a file that nobody reads to its end. It takes no room on the disk.
 const LONG_BYTES: u64 = 1 << 30;
 
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes it; it is also removed where the bench is interrupted.
+    /// Makes the folder; it is also removed when the bench is interrupted.
     pub fn new() -> io::Result<Folder> {
         let folder = Folder(std::env::temp_dir().join(format!("tidegate-attackers-{}", std::process::id())));
         let (own, mut signals) = (folder.0.clone(), Signals::new([SIGHUP, SIGINT, SIGTERM])?);

@@ -17,7 +17,7 @@ const PATH: &str = "/hello";
 /// Requests of a connection.
 const REQUESTS: u32 = 256;
 
-/// A crowd of them, in one thread.
+/// A crowd of good clients, in one thread.
 pub struct Good {
     address: SocketAddr,
     request: Vec<u8>,
@@ -28,7 +28,7 @@ pub struct Good {
     clients: Vec<Client>,
 }
 
-/// How they fared for a while.
+/// The results of good clients for a while.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fared {
     /// Answers with 200.
@@ -42,7 +42,7 @@ pub struct Fared {
 }
 
 impl Good {
-    /// Connects all of them.
+    /// Connects all clients.
     pub fn meet(address: SocketAddr, count: usize) -> io::Result<Good> {
         let expected = ask(&mut connect(address)?, PATH)?.len();
         let poll = Poll::new()?;
@@ -58,7 +58,7 @@ impl Good {
         })
     }
 
-    /// Lets them ask for so long. What is unanswered then is waited for the next time.
+    /// Lets the clients ask for this long. Requests that are unanswered then are waited for the next time.
     pub fn ask_for(&mut self, length: Duration) -> io::Result<Fared> {
         let (start, mut fared) = (Instant::now(), Fared::default());
         while let Some(rest) = length.checked_sub(start.elapsed()) {
@@ -104,7 +104,7 @@ impl Fared {
 
 struct Client {
     stream: TcpStream,
-    /// When the next answer was wanted.
+    /// The time when the next answer was wanted.
     since: Instant,
     stage: Stage,
     /// Requests that are left to this connection.
@@ -113,14 +113,14 @@ struct Client {
 }
 
 enum Stage {
-    /// The request is not sent: there may be no connection yet.
+    /// The request is not sent, since there may be no connection yet.
     Asking,
     /// The answer has not come, or not all of it.
     Waiting,
 }
 
 impl Client {
-    /// The request is sent with the first event.
+    /// Makes a client, which sends its request with the first event.
     fn new(address: SocketAddr, token: Token, registry: &Registry) -> io::Result<Client> {
         let mut stream = TcpStream::connect(address)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -129,7 +129,7 @@ impl Client {
         Ok(Client { stream, since, stage: Stage::Asking, rest: REQUESTS, answer })
     }
 
-    /// How many requests are left to this connection.
+    /// Reads an answer, and returns how many requests are left to this connection.
     fn go_on(&mut self, request: &[u8], expected: usize, fared: &mut Fared) -> io::Result<u32> {
         if let Stage::Asking = self.stage {
             return self.ask(request);
@@ -155,7 +155,7 @@ impl Client {
         }
     }
 
-    /// What has come meanwhile begins an event of its own.
+    /// Sends the request. Bytes that come meanwhile begin an event of their own.
     fn ask(&mut self, request: &[u8]) -> io::Result<u32> {
         match self.stream.write(request) {
             Ok(count) if count == request.len() => self.stage = Stage::Waiting,

@@ -68,25 +68,25 @@ const ATTACKERS: usize = 1_000;
 const ROUNDS: usize = 3;
 const ALONE: Duration = Duration::from_secs(1);
 const BESIDE: Duration = Duration::from_secs(2);
-/// All attackers have come after that.
+/// The time within which all attackers have come.
 const COMING: Duration = Duration::from_millis(1_200);
-/// Besides, the first uploads have come, all of them at about the same time.
+/// The time within which the first uploads have come, too, all of them at about the same time.
 const UPLOADS_COMING: Duration = Duration::from_secs(4);
-/// All of them have left after that, and the server has noticed.
+/// The time within which all of them have left, and the server has noticed.
 const LEAVING: Duration = Duration::from_millis(500);
 const UPLOAD_BYTES: usize = 500_000;
-/// Places of nginx for connections, where no number is asked for: as tidegate has by default.
+/// Places of nginx for connections, for kinds that set no number: as tidegate has by default.
 const NGINX_PLACES: usize = 16_384;
-/// Those that it takes itself: for where it listens, among others.
+/// Places that nginx takes itself, among others for its listening sockets.
 const NGINX_OWN_PLACES: usize = 3;
 /// Descriptors that this process and the servers need.
 const DESCRIPTORS: u64 = 5_000;
 
 /// Bounds that the good clients' figures must keep, and should.
 const KEPT: [f64; 2] = [95.0, 99.0];
-/// Milliseconds that their longest answer may take, and should.
+/// Bounds on the longest answer in milliseconds: what it may take, and what it should.
 const LONGEST: [f64; 2] = [500.0, 100.0];
-/// Where there is no place for them, they are to be told so within a gateway's timeout, and half a second.
+/// Bounds on the answer that there is no place: within a gateway's timeout, and half a second.
 const LONGEST_IN_VAIN: [f64; 2] = [1_500.0, 1_100.0];
 
 /// A kind of attackers.
@@ -100,7 +100,7 @@ struct Kind {
     goals: [[f64; 2]; 2],
 }
 
-/// How tidegate is started.
+/// The way in which tidegate is started.
 #[derive(Clone, Copy)]
 enum Own {
     Folder,
@@ -206,7 +206,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Which kinds, and how many rounds.
+/// Parses the kinds and the number of rounds.
 fn parse(arguments: Vec<String>) -> Result<(Vec<&'static Kind>, usize), Box<dyn Error>> {
     let (mut wanted, mut rounds, mut arguments) = (Vec::new(), ROUNDS, arguments.into_iter());
     while let Some(argument) = arguments.next() {
@@ -241,23 +241,23 @@ struct Bench {
 /// The figures of one server and one kind of attackers.
 #[derive(Default)]
 struct Found {
-    /// Percent of the requests a second.
+    /// The share of the requests a second that is kept, in percent.
     kept: f64,
-    /// Percent of the requests for each second that the server's process runs: what others do on the machine, the
-    /// attackers among them, has no part in it.
+    /// The share that is kept of the requests for each second that the server's process runs, in percent:
+    /// other processes on the machine, the attackers among them, have no part in it.
     kept_by_cpu: f64,
     /// Requests a second.
     alone: f64,
-    /// Milliseconds.
+    /// The longest answer in milliseconds.
     longest: f64,
     refused: u64,
     cuts: usize,
-    /// Bytes of the server, at most.
+    /// The server's memory in bytes, at most.
     resident: u64,
 }
 
 impl Bench {
-    /// Of requests that are kept, and of the longest answer.
+    /// Makes the rows for the requests that are kept, and for the longest answer.
     fn rows(&self, kind: &Kind) -> [Row; 2] {
         let [kept_goal, longest_goal] = kind.goals;
         let kept = Goal::at_least(kind.what, kept_goal[0], kept_goal[1], "%");
@@ -301,7 +301,7 @@ impl Bench {
         ServerProcess::start(&mut command)
     }
 
-    /// As many places as tidegate has, and some for what nginx counts besides.
+    /// Starts nginx with as many places as tidegate has, and some for what nginx counts besides.
     fn nginx(&self, own: Own) -> io::Result<ServerProcess> {
         let places = match own {
             Own::Application { connections, .. } => connections + NGINX_OWN_PLACES,
@@ -337,7 +337,7 @@ impl Bench {
     }
 }
 
-/// Lets them ask for so long, and says how long the server's process ran meanwhile.
+/// Lets the good clients ask for this long, and returns how long the server's process ran meanwhile.
 fn on_cpu(server: &ServerProcess, good: &mut Good, length: Duration) -> io::Result<(Fared, Duration)> {
     let before = server.cpu()?;
     let fared = good.ask_for(length)?;

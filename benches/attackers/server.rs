@@ -19,15 +19,15 @@ use tidegate::{Body, Environ, GatewayError, Server, StartResponse};
 
 /// The argument that makes this program a server.
 pub const SERVE: &str = "--serve";
-/// A view that is stuck is given up after that.
+/// The time after which a stuck view is given up.
 pub const VIEW_TIMEOUT: Duration = Duration::from_secs(2);
-/// As long waits who comes while the pool is full.
+/// The wait of a client that comes while the pool is full.
 pub const GATEWAY_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long `/hello` computes.
+/// The time for which `/hello` computes.
 const SPIN: Duration = Duration::from_micros(10);
 static PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
 
-/// Serves until it is killed, for as many connections, with a pool of so many places.
+/// Serves until it is killed, with these places for connections and in the pool.
 pub fn serve(connections_max: usize, places: usize) -> io::Result<()> {
     let limits = Limits { connections_max, gateway_timeout: GATEWAY_TIMEOUT, ..Limits::default() };
     let server =
@@ -119,7 +119,7 @@ impl Later for Stuck {
     }
 }
 
-/// Content that nothing becomes of.
+/// Content that nobody reads.
 struct Kept(OwnedContent);
 
 impl Later for Kept {

@@ -1,5 +1,5 @@
-//! What others wait beside a connection that always has 2,000 requests or more under way, at an application
-//! that computes for 10 µs.
+//! Measures what others wait beside a connection that always has 2,000 requests or more under way, at an
+//! application that computes for 10 µs.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ use super::table::{Goal, Row, median, percentile};
 const WAIT: Goal = Goal::at_most("others' p99 beside one that pipelines 2,000 deep", 10.0, 1.5, "ms");
 const DEPTH: usize = 2_000;
 const OTHERS: usize = 16;
-/// Of each of the others: 1,000 requests a second of all of them.
+/// The interval of each of the others, which together make 1,000 requests a second.
 const INTERVAL: Duration = Duration::from_millis(16);
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ fn beside() -> io::Result<Row> {
     Ok(WAIT.measured(median(beside)).note(note))
 }
 
-/// How long the others wait, each on a connection and a thread of its own.
+/// Returns how long the others wait, each on a connection and a thread of its own.
 fn waits(address: SocketAddr) -> io::Result<Vec<f64>> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -96,7 +96,7 @@ impl Pipeliner {
         Ok(Pipeliner { stream, answered })
     }
 
-    /// How many answers it has had.
+    /// Ends it, and returns how many answers it has had.
     fn end(self) -> usize {
         let answered = self.answered.load(Ordering::Relaxed);
         // It may have ended already.

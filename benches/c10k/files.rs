@@ -1,4 +1,4 @@
-//! CPU time for files of 1 MiB and of 100 MiB, and that of nginx with sendfile for the same ones.
+//! Measures CPU time for files of 1 MiB and of 100 MiB, and that of nginx with sendfile for the same ones.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -49,7 +49,7 @@ fn compare(goal: Goal, folder: &Folder, name: &str, bytes: usize) -> io::Result<
     Ok(goal.measured(median(ratios)).note(note))
 }
 
-/// CPU milliseconds for a gigabyte, over a few connections that ask again and again.
+/// Measures CPU milliseconds for a gigabyte, over a few connections that ask again and again.
 fn millis_per_gigabyte(server: &ServerProcess, path: &str) -> io::Result<f64> {
     let (before, until) = (server.cpu()?, Instant::now() + ROUND);
     let address = server.address;
@@ -64,7 +64,7 @@ fn millis_per_gigabyte(server: &ServerProcess, path: &str) -> io::Result<f64> {
     Ok((server.cpu()? - before).as_secs_f64() * 1e3 / (received as f64 / 1e9))
 }
 
-/// Asks for a file until the time is over, and to its end. How many bytes came.
+/// Requests a file until the time is over, and reads it to its end. Returns how many bytes came.
 fn receive(address: SocketAddr, path: &str, until: Instant) -> io::Result<u64> {
     let (mut stream, mut bytes, mut received) = (connect(address)?, vec![0; 1 << 20], 0);
     while Instant::now() < until {
@@ -87,7 +87,7 @@ fn receive(address: SocketAddr, path: &str, until: Instant) -> io::Result<u64> {
     Ok(received)
 }
 
-/// What is served, and what nginx keeps for itself; removed when it is dropped.
+/// The folder that is served, and that of nginx's own files; removed when it is dropped.
 struct Folder(PathBuf);
 
 impl Folder {

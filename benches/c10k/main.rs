@@ -1,4 +1,4 @@
-//! Ten thousand connections: what they cost, and what one notices of the others.
+//! Measures ten thousand connections: what they cost, and what one notices of the others.
 //!
 //! ```text
 //! cargo bench --bench c10k                      all of it, some three minutes
@@ -50,7 +50,7 @@ use std::time::Duration;
 use process::{ServerProcess, allow_descriptors};
 use table::Row;
 
-/// How many connections there are, where there are many.
+/// The number of connections where there are many.
 const MANY: usize = 10_000;
 /// Descriptors of a process that are no connection.
 const SPARE: u64 = 200;

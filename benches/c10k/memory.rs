@@ -1,4 +1,4 @@
-//! Memory: of the server at rest, and of connections that idle, drip, or do not read.
+//! Measures memory: of the server at rest, and of connections that idle, drip, or do not read.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -16,14 +16,15 @@ const IDLE: Goal = Goal::at_most("memory of an idle keep-alive connection", 128.
 const DRIPPING: Goal = Goal::at_most("memory of a head that drips, beyond its bytes", 512.0, 150.0, "B");
 const NEVER_READING: Goal = Goal::at_most("memory of a client that never reads 1 MiB", 160.0, 64.0, "KiB");
 
-/// Half of those that idle: others share the server with them.
+/// The part of the connections that drip: one in this many of those that idle, since others share the server
+/// with them.
 const DRIPPING_SHARE: usize = 2;
-/// How far a head has come when it is measured, and how much of that came in the first packet.
+/// The bytes of a head that have come when it is measured, and those of them that came in the first packet.
 const HEAD_BYTES: usize = 100;
 const FIRST_BYTES: usize = 36;
 /// Clients that never read. 200: they fill the system's memory for sockets, too.
 const NEVER_READING_CLIENTS: usize = 200;
-/// What each of them asks for.
+/// Requests of each of these clients.
 const PIPELINED: usize = 16;
 
 pub fn measure(connections: usize) -> Vec<Row> {
@@ -109,7 +110,7 @@ fn check_open(clients: &[TcpStream], expected: usize) -> io::Result<()> {
     }
 }
 
-/// Waits until the server has nothing more to do: its CPU time stands still.
+/// Waits until the server is idle: its CPU time stands still.
 fn settle(server: &ServerProcess) -> io::Result<()> {
     let mut before = server.cpu()?;
     loop {

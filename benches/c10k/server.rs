@@ -23,10 +23,10 @@ use super::process::ServerProcess;
 
 /// The argument that makes this program a server.
 pub const SERVE: &str = "--serve";
-/// How long `/spin` computes.
+/// The time for which `/spin` computes.
 const SPIN: Duration = Duration::from_micros(10);
 
-/// The command that starts it, with an idle timeout.
+/// Makes the command that starts this server, with an idle timeout.
 pub fn command(idle_timeout: Duration) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args([SERVE, &idle_timeout.as_millis().to_string()]);
@@ -52,12 +52,12 @@ pub fn serve(idle_timeout: Duration) -> io::Result<()> {
 pub struct Longest {
     /// By the clock on the wall.
     pub wall: Duration,
-    /// On the processor, of the turn that took longest there.
+    /// The time on the processor, of the turn that took longest there.
     pub cpu: Duration,
 }
 
 impl Longest {
-    /// Asks the server, which begins anew.
+    /// Asks the server, which then begins anew.
     pub fn of(server: &ServerProcess) -> io::Result<Longest> {
         let answer = ask(&mut super::clients::connect(server.address)?, "/turns")?;
         let text = content(&answer);
@@ -71,7 +71,7 @@ impl Longest {
 
 struct Application {
     longest: Rc<Cell<Longest>>,
-    /// To the thread that answers `/deferred`.
+    /// The channel to the thread that answers `/deferred`.
     elsewhere: Sender<Responder>,
 }
 
@@ -116,7 +116,7 @@ impl Gateway for Application {
 
 /// Takes the time of each turn.
 struct Stopwatch {
-    /// When the turn has begun, on both clocks.
+    /// The beginning of the turn, on both clocks.
     began: (Instant, Duration),
     longest: Rc<Cell<Longest>>,
 }
@@ -133,7 +133,7 @@ impl LoopHooks for Stopwatch {
     }
 }
 
-/// Time of this thread on the processor.
+/// Returns the time of this thread on the processor.
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,4 +1,4 @@
-//! How large the program is.
+//! Measures how large the program is.
 
 use std::fs;
 use std::io;

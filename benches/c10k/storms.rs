@@ -1,4 +1,4 @@
-//! Storms: 10,000 connections come, go, or expire at the same moment.
+//! Measures storms: 10,000 connections come, go, or expire at the same moment.
 //!
 //! The server is halted (SIGSTOP) while a storm gathers, so that all of it is there when it goes on. The longest
 //! turn of the loop is measured inside (see `server`), and what a client on another connection waits, from
@@ -23,15 +23,15 @@ const ACCEPTS: Goal = Goal::at_most("longest turn of the loop while 10,000 are a
 const CLOSES: Goal = Goal::at_most("longest turn of the loop while 10,000 close", 5.0, 2.0, "ms");
 const EXPIRIES: Goal = Goal::at_most("longest turn of the loop while 10,000 expire", 5.0, 2.0, "ms");
 const ROUNDS: usize = 5;
-/// Longer than it takes to open all of them.
+/// An idle timeout that is longer than it takes to open all connections.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
 const LONG_TIMEOUT: Duration = Duration::from_secs(75);
 /// Connections that the system makes while nobody accepts them (`/proc/sys/net/core/somaxconn`).
 const QUEUED: usize = 4_000;
 const PROBE_INTERVAL: Duration = Duration::from_millis(1);
-/// Between the making of a storm and its beginning.
+/// The pause between the making of a storm and its beginning.
 const CALM: Duration = Duration::from_millis(200);
-/// Longer than a storm lasts.
+/// A time that is longer than any storm.
 const STORM: Duration = Duration::from_secs(1);
 
 pub fn measure(connections: usize) -> Vec<Row> {
@@ -125,13 +125,13 @@ fn connect_asked(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Stops it where it waits: not in the middle of the turn in which it has just answered.
+/// Stops the server where it waits, and not in the middle of the turn in which it has just answered.
 fn halt(server: &ServerProcess) -> io::Result<()> {
     thread::sleep(Duration::from_millis(50));
     server.halt()
 }
 
-/// Lets the server go on, and looks on from inside and from outside while a storm is over it.
+/// Lets the server go on, and measures from inside and from outside while a storm is over it.
 fn weather<T>(
     server: &ServerProcess,
     other: TcpStream,

@@ -1,4 +1,4 @@
-//! What an answer from another thread costs beyond one that is given at once.
+//! Measures what an answer from another thread costs beyond one that is given at once.
 
 use std::io;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn beyond() -> io::Result<Row> {
     Ok(BEYOND.measured(median(beyond)).note(note))
 }
 
-/// CPU time of a request.
+/// Measures the CPU time of a request.
 fn micros(server: &ServerProcess, path: &str) -> io::Result<f64> {
     let before = server.cpu()?;
     let load = load(server.address, path, CONNECTIONS, ROUND)?;

@@ -1,4 +1,5 @@
-//! What active connections lose beside idle ones: a server with many of them and one without take turns.
+//! Measures what active connections lose beside idle ones: a server with many of them and one without take
+//! turns.
 
 use std::io;
 use std::time::Duration;
@@ -35,7 +36,7 @@ fn kept(idle_connections: usize) -> io::Result<Row> {
     Ok(KEPT.measured(median(requests)).note(note))
 }
 
-/// Requests a second, and CPU seconds of each.
+/// Returns the requests a second, and the CPU seconds of each.
 fn round(server: &ServerProcess) -> io::Result<(f64, f64)> {
     let before = server.cpu()?;
     let load = load(server.address, "/plaintext", ACTIVE, ROUND)?;

@@ -1,4 +1,4 @@
-//! Figures, and what they may be: `benches/budget.toml`.
+//! Compares figures with their budgets in `benches/budget.toml`.
 //!
 //! | command line | what happens |
 //! |---|---|
@@ -13,25 +13,25 @@ use std::process::{Command, ExitCode};
 
 use super::Failure;
 
-/// How far a figure may be from its budget, in parts of it. 2 %: many times the noise, and less than
-/// anybody would want to pay without knowing.
+/// The share by which a figure may differ from its budget. 2 %: many times the noise, and less than anybody
+/// would want to pay without knowing.
 const TOLERANCE: f64 = 0.02;
 
-/// What one request of a load costs.
+/// The cost of one request of a load.
 pub struct Figure {
     /// The load's name.
     pub load: &'static str,
     /// The cost.
     pub value: f64,
-    /// What it consists of.
+    /// The parts of the cost.
     pub parts: Vec<(String, f64)>,
 }
 
 /// Figures of one kind.
 pub struct Figures {
-    /// What was counted: the first part of its names in the budget, and the name of the bench.
+    /// The subject of the count: the first part of its names in the budget, and the name of the bench.
     pub counted: &'static str,
-    /// Decimals that mean something.
+    /// The number of significant decimals.
     pub decimals: usize,
     /// Whether another compiler makes other figures of the same source.
     pub vary_with_compiler: bool,
@@ -66,7 +66,7 @@ impl Figures {
         Ok(ExitCode::FAILURE)
     }
 
-    /// Shows a table, and says how many are too high.
+    /// Shows a table, and returns how many figures are too high.
     fn show(&self, budget: &Budget) -> usize {
         println!("\n{:<28}{:>10}{:>10}", format!("{} per request", self.counted), "figure", "budget");
         let (mut too_high, mut too_low) = (0, 0);
@@ -119,7 +119,7 @@ impl Figures {
     }
 }
 
-/// What is to be said of a figure, with the change in percent.
+/// The judgement on a figure, with the change in percent.
 enum Verdict {
     Unknown,
     TooHigh(f64),
@@ -152,8 +152,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Lines of `name = value`; the rest are comments, and stay. What stands before the first dot of a name is its
-/// kind, and those of a kind stand together.
+/// The text of the budget: lines of `name = value`; the rest are comments, and stay. The part of a name
+/// before its first dot is its kind, and figures of a kind stand together.
 pub struct Budget(pub String);
 
 impl Budget {
@@ -163,8 +163,8 @@ impl Budget {
         pairs.find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// Changes the value of a name. One that is new stands behind the last of its kind; the first of a kind
-    /// stands at the end, apart from those before.
+    /// Changes the value of a name. A new name stands after the last of its kind; the first of a kind stands
+    /// at the end, apart from those before.
     pub fn set(&mut self, name: &str, value: &str) {
         let new = format!("{name} = {value}");
         let mut lines: Vec<&str> = self.0.lines().collect();
@@ -181,18 +181,18 @@ impl Budget {
     }
 }
 
-/// Name and value of a line that has them.
+/// Splits a line into name and value, if it has them.
 fn pair(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
     Some((name.trim(), value.trim()))
 }
 
-/// What a name begins with.
+/// Returns the kind of a name: its beginning.
 fn kind(name: &str) -> &str {
     name.split('.').next().unwrap_or_default()
 }
 
-/// What compiles here, and for what.
+/// Returns the compiler and its target.
 fn compiler() -> Result<String, Failure> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("--version").output()?;

@@ -1,5 +1,5 @@
-//! Clients: one that asks and waits, many that idle, many that ask without a pause, and one that asks
-//! at fixed times.
+//! Clients: one that sends a request and waits, many that idle, many that send without a pause, and one that
+//! sends at fixed times.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-/// Nothing takes so long unless something is wrong.
+/// Longest wait for anything: nothing takes this long unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A request for a path, whose answer leaves the connection open.
+/// Makes a request for a path, whose answer leaves the connection open.
 pub fn request(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
 }
 
-/// A connection whose reads end with an error rather than never.
+/// Connects, with reads that end with an error rather than never.
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -42,7 +42,7 @@ pub fn ask(stream: &mut TcpStream, path: &str) -> io::Result<Vec<u8>> {
     }
 }
 
-/// How long an answer with Content-Length is, if its head is there.
+/// Returns the length of an answer with Content-Length, if its head is there.
 pub fn answer_bytes(answer: &[u8]) -> Option<usize> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
@@ -51,13 +51,13 @@ pub fn answer_bytes(answer: &[u8]) -> Option<usize> {
     Some(end + content)
 }
 
-/// What stands behind the head.
+/// Returns the text after the head.
 pub fn content(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer).into_owned();
     text.split_once("\r\n\r\n").map(|(_, content)| content.to_string()).unwrap_or_default()
 }
 
-/// Connections that have asked once, been answered, and say nothing more.
+/// Opens connections that send one request, are answered, and say nothing more.
 pub fn idle(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
     let one = || {
         let mut stream = connect(address)?;
@@ -67,7 +67,7 @@ pub fn idle(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
     (0..count).map(|_| one()).collect()
 }
 
-/// How many of them are still open.
+/// Counts the connections that are still open.
 pub fn count_open(clients: &[TcpStream]) -> usize {
     let is_open = |client: &&TcpStream| {
         let is_set = client.set_nonblocking(true).is_ok();
@@ -76,19 +76,19 @@ pub fn count_open(clients: &[TcpStream]) -> usize {
     clients.iter().filter(is_open).count()
 }
 
-/// Sleeps until all of it is over: `Instant` knows no time before its own.
+/// Sleeps until a moment, if that is not past: `Instant` knows no time before its own.
 pub fn sleep_until(due: Instant) {
     thread::sleep(due.saturating_duration_since(Instant::now()));
 }
 
-/// Requests that were answered, and how long that took.
+/// The number of answered requests, and how long they took.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     pub answered: u64,
     pub elapsed: Duration,
 }
 
-/// Connections that each ask again as soon as they are answered.
+/// Runs connections that each send the next request as soon as they are answered.
 pub fn load(address: SocketAddr, path: &str, connections: usize, length: Duration) -> io::Result<Load> {
     let request = request(path);
     let expected = ask(&mut connect(address)?, path)?.len();
@@ -133,7 +133,7 @@ impl Asking {
         }
     }
 
-    /// Whether this was the end of an answer, as a number.
+    /// Returns 1 at the end of an answer, and otherwise 0.
     fn go_on(&mut self, request: &[u8], expected: usize, scratch: &mut [u8]) -> io::Result<u64> {
         loop {
             match self.stream.read(scratch) {
@@ -151,8 +151,9 @@ impl Asking {
     }
 }
 
-/// Asks at fixed times on one connection until it is told to stop: how long each answer took, in
-/// milliseconds from when its request was due, so that a wait is not hidden by the request that it delays.
+/// Sends requests at fixed times on one connection until it is told to stop. Returns how long each answer
+/// took, in milliseconds from when its request was due, so that a wait is not hidden by the request that it
+/// delays.
 pub fn probe(
     mut stream: TcpStream,
     path: &str,

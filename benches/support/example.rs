@@ -7,15 +7,15 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// Where the workbench is, in the profile `release`, whatever profile the bench itself has. `cargo bench` builds no
-/// examples, so the first call builds it.
+/// Returns the path of the workbench in the profile `release`, whatever profile the bench itself has. `cargo
+/// bench` builds no examples, so the first call builds it.
 pub fn workbench() -> io::Result<&'static Path> {
     static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
     built(&EXECUTABLE, "--example", "workbench")
 }
 
-/// Where the program is, in the same profile. It belongs to another package, which `cargo bench` does not build
-/// for one of this.
+/// Returns the path of the program, in the same profile. It belongs to another package, which `cargo bench`
+/// does not build for one of this.
 pub fn program() -> io::Result<&'static Path> {
     static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
     built(&EXECUTABLE, "--bin", "tidegate")

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 /// A request with one field.
 pub const SMALL: &str = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
-/// What a browser sends: 760 bytes, 14 fields.
+/// A browser's request: 760 bytes, 14 fields.
 pub const BROWSER: &str = "GET /plaintext HTTP/1.1\r\n\
     Host: 127.0.0.1:8000\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 \
@@ -33,20 +33,20 @@ const _: () = assert!(BROWSER.len() == 760);
 /// An upload, whose content comes later.
 pub const UPLOAD: &str = "POST /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n";
 
-/// The one request of its connection.
+/// A request that is the only one of its connection.
 pub const LAST: &str = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
 
-/// What is asked, and how.
+/// A load: requests, and how they are sent.
 pub struct Load {
-    /// What it is called in the budget.
+    /// The name in the budget.
     pub name: &'static str,
-    /// On how many connections.
+    /// The number of connections.
     pub connections: usize,
-    /// How many requests each of them sends at once.
+    /// The number of requests that each connection sends at once.
     pub depth: usize,
     /// One request.
     pub request: &'static str,
-    /// So many bytes of content follow it when the server has read it.
+    /// Bytes of content that follow a request when the server has read it.
     pub content_bytes: usize,
     /// The status that answers it.
     pub code: u16,
@@ -62,7 +62,7 @@ impl Load {
     }
 }
 
-/// Connections of a load, each with an answer behind it.
+/// Connections of a load, all of which have had an answer.
 pub struct Clients {
     streams: Vec<TcpStream>,
     batch: Vec<u8>,
@@ -73,7 +73,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Connects, and asks once on each connection: all answers of a load are as long as its first.
+    /// Connects, and sends one request on each connection: all answers of a load are as long as its first.
     pub fn connect(address: SocketAddr, load: &Load) -> io::Result<Clients> {
         let mut clients = Clients {
             streams: Vec::new(),
@@ -95,22 +95,22 @@ impl Clients {
         Ok(clients)
     }
 
-    /// How many rounds it takes to ask so many requests.
+    /// Returns how many rounds make `requests` requests.
     pub fn rounds(&self, requests: usize) -> usize {
         requests.div_ceil(self.streams.len() * self.depth)
     }
 
-    /// The first half of a round.
+    /// Plays the first half of a round: requests are sent.
     pub fn send(&mut self) -> io::Result<()> {
         self.streams.iter_mut().try_for_each(|stream| stream.write_all(&self.batch))
     }
 
-    /// The content that follows it.
+    /// Sends the content that follows.
     pub fn send_content(&mut self) -> io::Result<()> {
         self.streams.iter_mut().try_for_each(|stream| stream.write_all(&self.content))
     }
 
-    /// The second half of a round.
+    /// Plays the second half of a round: answers are read.
     pub fn receive(&mut self) -> io::Result<()> {
         for stream in &mut self.streams {
             stream.read_exact(&mut self.answers)?;
@@ -122,7 +122,8 @@ impl Clients {
     }
 }
 
-/// Asks once on each of so many new connections, which the server is to close. Returns before it is answered.
+/// Sends one request on each of a number of new connections, which the server is to close. Returns before
+/// they are answered.
 pub fn send_anew(address: SocketAddr, load: &Load) -> io::Result<Vec<TcpStream>> {
     let ask = |_| {
         let mut stream = TcpStream::connect(address)?;
@@ -142,7 +143,7 @@ pub fn receive_last(streams: Vec<TcpStream>, load: &Load) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads one answer with a length, and says how many bytes it had.
+/// Reads one answer with a length, and returns how many bytes it had.
 fn read_answer(stream: &mut TcpStream) -> io::Result<usize> {
     let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
     loop {

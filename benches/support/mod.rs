@@ -1,4 +1,4 @@
-//! What the benches that count have in common.
+//! Helpers that the benches that count share.
 //!
 //! ```text
 //!  Load ─▶ Clients ─▶ workbench under a tool ─▶ Counts ─▶ Figure ─▶ benches/budget.toml
@@ -23,10 +23,10 @@ use budget::Figure;
 use load::Load;
 use process::ServerProcess;
 
-/// Why there is no figure.
+/// The reason why there is no figure.
 pub type Failure = Box<dyn Error>;
 
-/// How often what happened, by name.
+/// Counts by name.
 pub type Counts = BTreeMap<String, u64>;
 
 /// Starts the workbench under a tool.
@@ -39,8 +39,8 @@ pub fn start_under(tool: &mut Command) -> Result<ServerProcess, Failure> {
     })
 }
 
-/// What one request of a load costs: the difference of two runs that differ in length only, so that
-/// starting, accepting and closing cancel. `count` runs the server for so many requests.
+/// Counts what one request of a load costs: the difference of two runs that differ in length only, so that
+/// starting, accepting and closing cancel. `count` runs the server for a number of requests.
 pub fn per_request(
     load: &Load,
     lengths: [usize; 2],

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use super::clients::connect;
 use super::process::ServerProcess;
 
-/// A server that does not listen after that will not.
+/// Longest wait for nginx to listen; after that it never will.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Starts it with a command that begins with the program's name, for files below `root`. Its own files go into
-/// `folder`. It listens at an address that was free a moment ago, since nginx has no port 0.
+/// Starts nginx with a command that begins with the program's name, for files below `root`. Its own files go
+/// into `folder`. It listens at an address that was free a moment ago, since nginx has no port 0.
 ///
 /// # Errors
-/// There is none, or it does not listen.
+/// Returns an error when there is no nginx, or when it does not listen.
 pub fn start(
     folder: &Path,
     root: &Path,
@@ -54,7 +54,7 @@ pub fn start(
     Ok(nginx)
 }
 
-/// Debian keeps it where only administrators look.
+/// Finds the program, which Debian keeps where only administrators look.
 fn program() -> Option<&'static str> {
     const OF_DEBIAN: &str = "/usr/sbin/nginx";
     let is_there = |folder: std::path::PathBuf| folder.join("nginx").exists();

@@ -1,6 +1,7 @@
 //! A server in a process of its own, seen from outside: its address, its CPU time and its memory.
 //!
-//! What it costs is read from `/proc` (proc(5)), so only on Linux; elsewhere asking is an error that says so.
+//! Its costs are read from `/proc` (proc(5)), so this works on Linux only; elsewhere asking is an error that
+//! says so.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -11,26 +12,27 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
-/// Of a tick of `/proc/PID/stat`: a hundredth of a second wherever Linux runs (USER_HZ).
+/// The length of a tick of `/proc/PID/stat`: a hundredth of a second wherever Linux runs (USER_HZ).
 const TICK: Duration = Duration::from_millis(10);
-/// Where in `/proc/PID/stat`, behind the name in parentheses, user time is; system time follows.
+/// The place of the user time in `/proc/PID/stat`, counted after the name in parentheses; system time
+/// follows.
 const UTIME: usize = 11;
 
 /// A running server; killed when it is dropped.
 pub struct ServerProcess {
     child: Child,
-    /// Reads what it says, until the pipe is closed.
+    /// The thread that reads the server's messages, until the pipe is closed.
     reader: Option<JoinHandle<()>>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
 }
 
 /// Resident memory of a process, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Resident {
-    /// All of it; pages of the program file that were used are among it.
+    /// The whole; used pages of the program file are included.
     pub all: u64,
-    /// What belongs to no file: heap and stacks.
+    /// The part that belongs to no file: heap and stacks.
     pub anonymous: u64,
 }
 
@@ -38,7 +40,8 @@ impl ServerProcess {
     /// Starts a server that says on stderr at which port of 127.0.0.1 it listens.
     ///
     /// # Errors
-    /// It cannot be started, or ends before it has said so; then with what it has said instead.
+    /// Returns an error when it cannot be started, or ends before it has said so; the error then has what it
+    /// said instead.
     pub fn start(command: &mut Command) -> io::Result<ServerProcess> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut lines = child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines());
@@ -58,7 +61,7 @@ impl ServerProcess {
         }
     }
 
-    /// The same for a server that says nothing, and is told where to listen. It may not do so yet.
+    /// Starts a server that says nothing, and is told where to listen. It may not do so yet.
     pub fn start_at(address: SocketAddr, command: &mut Command) -> io::Result<ServerProcess> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(ServerProcess { child, reader: None, address })
@@ -73,7 +76,7 @@ impl ServerProcess {
         Ok(TICK * ticks.sum::<u32>())
     }
 
-    /// What it holds at this moment.
+    /// Returns what it holds at this moment.
     pub fn resident(&self) -> io::Result<Resident> {
         let rollup = self.read("smaps_rollup")?;
         let bytes = |name: &str| {
@@ -84,9 +87,9 @@ impl ServerProcess {
         Ok(Resident { all: bytes("Rss:")?, anonymous: bytes("Anonymous:")? })
     }
 
-    /// Lets nothing of it run until it is dropped or [goes on](ServerProcess::go_on); not in the middle of a turn,
-    /// but as soon as it waits for something to do. Returns when it is halted, so what is sent then meets it at
-    /// once when it goes on. The wait is interrupted, and begins anew.
+    /// Halts the server until it is dropped or [goes on](ServerProcess::go_on); not in the middle of a turn,
+    /// but as soon as it waits for something to do. Returns when it is halted, so bytes that are sent then
+    /// meet it at once when it goes on. The wait is interrupted, and begins anew.
     pub fn halt(&self) -> io::Result<()> {
         // Asleep: it sleeps nowhere else.
         self.await_state("S")?;
@@ -95,7 +98,7 @@ impl ServerProcess {
         self.await_state("Tt")
     }
 
-    /// Nothing tells when a process is in one of these states: it is looked at until it is.
+    /// Looks until the process is in this state, since nothing tells of it.
     fn await_state(&self, awaited: &str) -> io::Result<()> {
         loop {
             match self.read("stat")?.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next()) {
@@ -111,7 +114,7 @@ impl ServerProcess {
         self.signal(Signal::CONT)
     }
 
-    /// Ends it, and returns when whoever traces it has ended as well: they share the pipe.
+    /// Ends the server, and returns when a tracer has ended as well: they share the pipe.
     pub fn end(mut self) -> io::Result<()> {
         self.signal(Signal::TERM)?;
         self.child.wait()?;
@@ -140,15 +143,15 @@ impl Drop for ServerProcess {
     }
 }
 
-/// In `… on http://127.0.0.1:8000/ …`, or without the rest of an URL.
+/// Finds the address in `… on http://127.0.0.1:8000/ …`, or without the rest of an URL.
 fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("127.0.0.1:")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     Some(SocketAddr::from(([127, 0, 0, 1], digits.parse().ok()?)))
 }
 
-/// Lets this process and those that it starts open so many files, as far as the system allows. How
-/// many it does.
+/// Raises the limit of open files of this process and those that it starts, as far as the system allows.
+/// Returns the limit that then holds.
 pub fn allow_descriptors(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let possible = maximum.map_or(wanted, |maximum| wanted.min(maximum));

@@ -1,9 +1,9 @@
-//! The table at the end: what was measured, what must be, what is aimed at, and the verdict.
+//! The table at the end: figures, bounds, aims, and whether they are met.
 
 use std::fmt;
 use std::io;
 
-/// Something to be measured, and how much of it is enough.
+/// Something to be measured, with its bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Goal {
     pub what: &'static str,
@@ -17,17 +17,17 @@ pub struct Goal {
 pub struct Row {
     goal: Goal,
     measured: io::Result<f64>,
-    /// What else there is to know.
+    /// A further remark.
     note: String,
 }
 
 impl Goal {
-    /// Less is better.
+    /// Makes a goal of which less is better.
     pub const fn at_most(what: &'static str, must: f64, aim: f64, unit: &'static str) -> Goal {
         Goal { what, must, aim, unit, is_floor: false }
     }
 
-    /// More is better.
+    /// Makes a goal of which more is better.
     pub const fn at_least(what: &'static str, must: f64, aim: f64, unit: &'static str) -> Goal {
         Goal { what, must, aim, unit, is_floor: true }
     }
@@ -36,7 +36,7 @@ impl Goal {
         Row { goal: self, measured: Ok(figure), note: String::new() }
     }
 
-    /// It could not be measured.
+    /// Makes the row of a goal that could not be measured.
     pub fn failed(self, error: io::Error) -> Row {
         Row { goal: self, measured: Err(error), note: String::new() }
     }
@@ -83,7 +83,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// Prints all of it.
+/// Prints all rows.
 pub fn print(rows: &[Row]) {
     let [what, measured, must, aim, verdict] = ["", "measured", "must", "aim", "verdict"];
     println!("\n| {what:<66} | {measured:>9} | {must:>9} | {aim:>9} | {verdict:<12} | |");
@@ -91,13 +91,13 @@ pub fn print(rows: &[Row]) {
     rows.iter().for_each(|row| println!("{row}"));
 }
 
-/// The one in the middle.
+/// Returns the figure in the middle.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The one that so many of a hundred do not exceed.
+/// Returns the figure that `percent` of a hundred do not exceed.
 pub fn percentile(mut figures: Vec<f64>, percent: usize) -> f64 {
     figures.sort_by(f64::total_cmp);
     let place = (figures.len() * percent).div_ceil(100).saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Bytes of any kind, read in two ways that must agree: at once, and cut into pieces.
+//! Reads bytes of any kind in two ways that must agree: at once, and cut into pieces.
 //!
 //! Where a read happens to end is nobody's business, so the application must see the same requests
 //! and the client the same answers. What was accepted must have one meaning: written down again as
@@ -19,19 +19,19 @@ use tidegate::message::Version;
 use tidegate::protocol::{ChunkedDecoder, FieldSlots, ProtocolError, blank_lines, has_head_end, parse_head};
 use tidegate::{Body, Environ, GatewayError, StartResponse};
 
-/// Where bytes are cut: a length after the other, from a small generator.
+/// Chooses where bytes are cut, one length after the other, by a small generator.
 pub struct Cuts {
     state: u32,
     longest: u32,
 }
 
 impl Cuts {
-    /// Pieces of 1 byte to a few, or to many.
+    /// Makes pieces of 1 byte to a few, or to many.
     pub fn new(seed: u8) -> Cuts {
         Cuts { state: u32::from(seed) * 2 + 1, longest: [1, 2, 7, 64][usize::from(seed) % 4] }
     }
 
-    /// How many of these bytes come next: one at least, if there is one.
+    /// Returns how many of these bytes come next: one at least, if there is one.
     pub fn next(&mut self, left: usize) -> usize {
         self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         left.min(1 + (self.state >> 16) as usize % self.longest as usize)
@@ -45,7 +45,7 @@ pub struct Seen {
     pub target: String,
     pub is_http11: bool,
     pub fields: Vec<(String, Vec<u8>)>,
-    /// None where the request has no content at all.
+    /// The content; none if the request has none at all.
     pub content: Option<Vec<u8>>,
 }
 
@@ -80,18 +80,18 @@ impl Seen {
     }
 }
 
-/// Fields that a re-encoded message has in another form, or not at all: nobody waits for a 100.
+/// Whether a re-encoded message has this field in another form, or not at all: nobody waits for a 100.
 fn is_of_framing(name: &str) -> bool {
     ["Content-Length", "Transfer-Encoding", "Expect"].iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
-/// What has come of some bytes.
+/// The result of feeding some bytes.
 struct Dialogue {
     seen: Vec<Seen>,
     responses: Vec<Response>,
 }
 
-/// Limits as they are, or so small that random bytes pass them.
+/// Returns the default limits, or ones so small that random bytes exceed them.
 fn limits(variant: u8) -> Limits {
     match variant % 3 {
         0 => Limits::default(),
@@ -139,7 +139,7 @@ fn converse(input: &[u8], limits: Limits, mut next: impl FnMut(usize) -> usize) 
     Dialogue { seen, responses }
 }
 
-/// At once, or in pieces, as the method has it.
+/// Answers at once or in pieces, as the method asks.
 fn answer(request: &Seen, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     let text = format!("{request:?}");
     match request.method.len() % 2 {
@@ -148,7 +148,7 @@ fn answer(request: &Seen, start_response: StartResponse<'_>) -> Result<Body, Gat
     }
 }
 
-/// A whole conversation, in which the client at last ends its side. Of the input, the first byte
+/// Checks a whole conversation, in which the client at last ends its side. Of the input, the first byte
 /// chooses limits, the second how the rest is cut.
 pub fn check_conversation(input: &[u8]) {
     let [variant, seed, input @ ..] = input else {
@@ -167,13 +167,13 @@ pub fn check_conversation(input: &[u8]) {
     whole.seen.iter().for_each(check_meaning);
 }
 
-/// What was accepted means the same when it is written down again.
+/// Checks that an accepted request means the same when it is written down again.
 fn check_meaning(request: &Seen) {
     let again = converse(&request.encode(), Limits::default(), |left| left);
     assert_eq!(again.seen, std::slice::from_ref(request), "one meaning");
 }
 
-/// One head: the end that is looked for is the end that is found, whatever was searched before.
+/// Checks one head: the end that is searched for is the end that is found, whatever was searched before.
 pub fn check_head(input: &[u8]) {
     let [variant, input @ ..] = input else {
         return;
@@ -201,7 +201,7 @@ pub fn check_head(input: &[u8]) {
     }
 }
 
-/// Content in chunks: the same bytes and the same end, however it is cut.
+/// Checks chunked content: the same bytes and the same end, however it is cut.
 pub fn check_chunked(input: &[u8]) {
     let [seed, input @ ..] = input else {
         return;
@@ -221,7 +221,7 @@ pub fn check_chunked(input: &[u8]) {
     assert_eq!(decode(&plain, |left| left), Ok((content, plain.len(), true)), "one meaning");
 }
 
-/// Content, how many bytes it took, and whether it is complete.
+/// Decodes content, and returns it, the bytes it took, and whether it is complete.
 fn decode(
     input: &[u8],
     mut next: impl FnMut(usize) -> usize,

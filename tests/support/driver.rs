@@ -1,5 +1,4 @@
-//! Drives whole conversations without a socket: what goes in, what comes out, and whether the
-//! connection lives on.
+//! Drives whole conversations without a socket: bytes in, bytes out, and whether the connection lives on.
 //!
 //! [`check`] feeds a message whole, byte by byte, and cut in two at every place, and it must come out
 //! the same each time: where a read happens to end is nobody's business. The [`application`] answers
@@ -18,7 +17,8 @@ use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
 use super::response::{Response, read_all};
 
-/// How often a conversation may say that it could go on at once: more than any message here needs.
+/// The most rounds in which a conversation may say that it could go on at once: more than any message here
+/// needs.
 const ROUNDS_MAX: usize = 100_000;
 
 pub fn limits() -> Limits {
@@ -79,13 +79,13 @@ impl BodyStream for FailsMidway {
     }
 }
 
-/// What is left to do once all bytes are there.
+/// The last event once all bytes are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finale {
     Nothing,
     /// The client ends its side.
     End,
-    /// Nothing more comes until the deadline.
+    /// Nothing more comes, until the deadline.
     Silence,
 }
 
@@ -104,14 +104,14 @@ impl Call {
 
 /// A conversation that is over, or waits for more.
 pub struct Conversed {
-    /// Everything that was sent back.
+    /// All bytes that were sent back.
     pub sent: Vec<u8>,
     pub wants: Wants,
     pub is_idle: bool,
     pub calls: Vec<Call>,
 }
 
-/// Takes everything that a conversation has to say, as long as it can go on without more bytes.
+/// Takes everything that a conversation has to send, as long as it can go on without more bytes.
 pub fn transmit_all(hand: &mut ByHand<impl Gateway>) -> Vec<u8> {
     let mut all = hand.transmit();
     for _ in 0..ROUNDS_MAX {
@@ -124,7 +124,7 @@ pub fn transmit_all(hand: &mut ByHand<impl Gateway>) -> Vec<u8> {
     panic!("goes on and on, and gets nowhere");
 }
 
-/// Feeds these pieces, all of them: what comes after a refusal must find nobody listening.
+/// Feeds all of these pieces: bytes after a refusal must find nobody listening.
 pub fn converse(pieces: &[&[u8]], finale: Finale) -> Conversed {
     let mut calls = Vec::new();
     let gateway = |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
@@ -155,13 +155,13 @@ pub fn converse(pieces: &[&[u8]], finale: Finale) -> Conversed {
 }
 
 impl Conversed {
-    /// All responses, strictly read.
+    /// Reads all responses strictly.
     pub fn responses(&self) -> Vec<Response> {
         let methods: Vec<&str> = self.calls.iter().map(|call| call.method.as_str()).collect();
         read_all(&self.sent, &methods).expect("responses by the book")
     }
 
-    /// What becomes of the connection.
+    /// Tells the fate of the connection.
     pub fn fate(&self) -> &'static str {
         match self.wants {
             Wants::Read if self.is_idle => "open",
@@ -171,13 +171,12 @@ impl Conversed {
         }
     }
 
-    /// The final responses. Interim ones are left out: whether one is sent may depend on where a
-    /// read ends.
+    /// Returns the final responses: whether an interim one is sent may depend on where a read ends.
     pub fn finals(&self) -> Vec<Response> {
         self.responses().into_iter().filter(|response| response.code >= 200).collect()
     }
 
-    /// One line a response, and the fate of the connection; what holds for all responses is checked.
+    /// Tells one line a response, and the fate of the connection; rules for all responses are checked.
     pub fn told(&self) -> Vec<String> {
         let finals = self.finals();
         let answered = finals.iter().filter(|response| !is_refusal(response)).count();
@@ -187,12 +186,12 @@ impl Conversed {
     }
 }
 
-/// A response of the server's own, to what is no request.
+/// Whether this is a response of the server's own, to something that is no request.
 fn is_refusal(response: &Response) -> bool {
     response.code >= 400 && response.code != 500
 }
 
-/// What holds for all responses, and for all errors.
+/// Checks the rules for all responses, and for all errors.
 fn check_every_response(response: &Response) {
     let date = response.field("Date").expect("a date in every response (RFC 9110 §6.6.1)");
     assert!(date.ends_with(" GMT") || date == "x", "{date}");
@@ -205,7 +204,7 @@ fn check_every_response(response: &Response) {
     }
 }
 
-/// What [`Conversed::told`] of these pieces.
+/// Returns [`Conversed::told`] of these pieces.
 pub fn told(pieces: &[&[u8]], finale: Finale) -> Vec<String> {
     converse(pieces, finale).told()
 }

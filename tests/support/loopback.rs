@@ -23,14 +23,14 @@ use super::response::{Response, read_one};
 /// How long a test waits for anything. Generous: it is only ever waited out by a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What gateways return.
+/// The result of a gateway.
 pub type Answer = Result<Body, GatewayError>;
 
 /// A server that runs in a thread of its own.
 pub struct Running {
-    /// Where it listens, with the real ports.
+    /// The addresses it listens on, with the real ports.
     pub addresses: Vec<ListenAddress>,
-    /// For shutting it down.
+    /// The handle that shuts it down.
     pub handle: ServerHandle,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -102,7 +102,7 @@ impl Running {
         Client::connect(self.address())
     }
 
-    /// Waits until the server has ended, which something else brings about.
+    /// Waits until the server has ended; the test has made it end.
     pub fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             match thread.join() {
@@ -127,12 +127,12 @@ impl Drop for Running {
     }
 }
 
-/// How the server has ended a connection.
+/// The way in which the server has ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// In order.
+    /// The connection ended in order.
     Fin,
-    /// With a reset.
+    /// The connection was reset.
     Reset,
 }
 
@@ -144,9 +144,9 @@ enum Socket {
 /// A client that sends what it is told to, and reads strictly.
 pub struct Client {
     socket: Socket,
-    /// Received, and not yet taken as a response.
+    /// Bytes that were received, and not yet taken as a response.
     pub received: Vec<u8>,
-    /// How many reads it took.
+    /// The number of reads so far.
     pub reads: usize,
     end: Option<End>,
 }
@@ -170,7 +170,7 @@ impl Client {
         self.try_send(bytes.as_ref()).unwrap();
     }
 
-    /// Sends all of it, or says what is in the way.
+    /// Sends all of it, or returns the error.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match &mut self.socket {
             Socket::Tcp(stream) => stream.write_all(bytes),
@@ -248,7 +248,7 @@ impl Client {
         (std::mem::take(&mut self.received), self.end.expect("an end"))
     }
 
-    /// Reads until there are so many bytes, or the end.
+    /// Reads until there are `count` bytes, or the end.
     pub fn read_bytes(&mut self, count: usize) {
         while self.received.len() < count && self.end.is_none() {
             self.fill(PATIENCE);
@@ -264,7 +264,7 @@ impl Client {
         }
     }
 
-    /// Whether nothing at all comes for so long.
+    /// Whether nothing at all comes within this time.
     pub fn is_quiet_for(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         while self.received.is_empty() && self.end.is_none() {
@@ -280,7 +280,7 @@ impl Client {
         assert!(self.read_some(patience), "nothing came for {patience:?}; so far: {}", self.show());
     }
 
-    /// One read; whether it has brought anything.
+    /// Reads once, and returns whether that has brought anything.
     fn read_some(&mut self, patience: Duration) -> bool {
         let mut bytes = [0; 64 * 1024];
         let read = match &mut self.socket {

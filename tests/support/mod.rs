@@ -1,4 +1,5 @@
-//! What several test crates share: a strict reader of responses, a raw client, and a server in a thread.
+//! Helpers that several test crates share: a strict reader of responses, a raw client, and a server in a
+//! thread.
 // Each test crate compiles all of it and uses a part.
 #![allow(dead_code)]
 

@@ -1,5 +1,5 @@
-//! A second reader of requests, written from RFC 9112 and RFC 9110 and not from our code: slow, plain,
-//! and with another shape. What both take must be the same, and so must what both refuse.
+//! A second reader of requests, written from RFC 9112 and RFC 9110 and not from our code: slow, plain, and
+//! with another structure. Both must take the same requests, and refuse the same.
 //!
 //! [`read_stream`] says which requests stand in some bytes and how they end; [`encode`] writes a request
 //! in the one way that nobody can misread.
@@ -16,26 +16,26 @@ pub struct Request {
     /// The digit behind `HTTP/1.`.
     pub minor: u8,
     pub fields: Vec<(String, Vec<u8>)>,
-    /// None where neither length nor coding announces any.
+    /// The content; none if neither length nor coding announces any.
     pub content: Option<Vec<u8>>,
 }
 
-/// How a stream of requests ends.
+/// The way in which a stream of requests ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// More is wanted: the next request, or the rest of one.
+    /// More is awaited: the next request, or the rest of one.
     Open,
     /// The last request, or its response, has closed the connection.
     Closed,
-    /// What comes next is refused, with one of these codes.
+    /// The next bytes are refused, with one of these codes.
     Refused(Vec<u16>),
 }
 
-/// What can be wrong, by its codes; several rules may be broken at once.
+/// The codes of what is wrong; several rules may be broken at once.
 type Wrong = Vec<u16>;
 
-/// Reads requests until something is missing, wrong, or the connection is to be closed. `closes` says
-/// so of a request by what its response will be.
+/// Reads requests until something is missing, wrong, or the connection is to be closed. `closes` tells that
+/// of a request by what its response will be.
 pub fn read_stream(
     input: &[u8],
     has_ended: bool,
@@ -69,7 +69,7 @@ pub fn read_stream(
     }
 }
 
-/// RFC 9112 §9.3.
+/// Whether the connection persists (RFC 9112 §9.3).
 fn persists(request: &Request) -> bool {
     let options: Vec<String> = values(request, "connection")
         .flat_map(|value| value.split(|byte| *byte == b',').map(<[u8]>::to_vec).collect::<Vec<_>>())
@@ -83,7 +83,7 @@ fn values<'r>(request: &'r Request, name: &'r str) -> impl Iterator<Item = &'r V
     request.fields.iter().filter(move |(other, _)| other.to_ascii_lowercase() == name).map(|(_, value)| value)
 }
 
-/// One request and how many bytes it takes; none if some are missing.
+/// Reads one request, and returns it with the bytes it takes; none if some are missing.
 fn read_request(input: &[u8], limits: &Limits) -> Result<Option<(Request, usize)>, Wrong> {
     let Some((mut request, head)) = read_head(input, limits)? else {
         return Ok(None);
@@ -108,7 +108,7 @@ fn read_request(input: &[u8], limits: &Limits) -> Result<Option<(Request, usize)
     Ok(Some((request, head + length)))
 }
 
-/// RFC 9112 §2 to §5, line by line.
+/// Reads a head line by line (RFC 9112 §2 to §5).
 fn read_head(input: &[u8], limits: &Limits) -> Result<Option<(Request, usize)>, Wrong> {
     if input.first().is_some_and(|byte| *byte != b'\r' && !is_tchar(*byte)) {
         return Err(vec![400]);
@@ -182,7 +182,7 @@ fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Every rule about a whole head, none before another.
+/// Checks every rule about a whole head, none before another.
 fn check_meaning(request: &Request, limits: &Limits) -> Result<(), Wrong> {
     let mut codes = Vec::new();
     let mut wrong = |is_wrong: bool, code: u16| {
@@ -225,7 +225,7 @@ fn check_meaning(request: &Request, limits: &Limits) -> Result<(), Wrong> {
     if codes.is_empty() { Ok(()) } else { Err(codes) }
 }
 
-/// RFC 9110 §8.6; numbers that do not fit are as good as the largest.
+/// Parses digits (RFC 9110 §8.6); numbers that do not fit are as good as the largest.
 fn decimal(value: &[u8]) -> Option<u128> {
     let text = str::from_utf8(value).ok().filter(|text| !text.is_empty())?;
     let is_number = text.chars().all(|char| char.is_ascii_digit());
@@ -236,7 +236,7 @@ fn decimal(value: &[u8]) -> Option<u128> {
     })
 }
 
-/// RFC 9112 §3.2.
+/// Whether this is a target (RFC 9112 §3.2).
 fn is_target(method: &str, target: &str) -> bool {
     if !target.is_ascii() {
         return false;
@@ -265,7 +265,7 @@ fn is_target(method: &str, target: &str) -> bool {
     !rest.contains('#') && !path.contains('\\') && has_escapes(path)
 }
 
-/// `%` and two digits, which are not both zero.
+/// Whether each `%` is followed by two digits, which are not both zero.
 fn has_escapes(text: &str) -> bool {
     text.split('%').skip(1).all(|after| {
         let digits: String = after.chars().take(2).collect();
@@ -273,7 +273,7 @@ fn has_escapes(text: &str) -> bool {
     })
 }
 
-/// RFC 3986 §3.2, without user information; a port has five digits at most.
+/// Whether this is an authority without user information (RFC 3986 §3.2); a port has five digits at most.
 fn is_authority(value: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(value) else { return false };
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "-._~!$&'()*+,;=".contains(char);
@@ -297,8 +297,8 @@ fn is_authority(value: &[u8]) -> bool {
     is_port && is_host
 }
 
-/// RFC 3986 §3.2.2, as it is told in words in RFC 4291 §2.2: eight groups, of which the last two can be an address of
-/// version 4, and `::` once for one group of zeros or more.
+/// Whether this is an IPv6 address (RFC 3986 §3.2.2, described in words in RFC 4291 §2.2): eight groups, of
+/// which the last two can be an address of version 4, and `::` once for one group of zeros or more.
 fn is_ipv6(text: &str) -> bool {
     // How many groups of 16 bits these are.
     let groups = |text: &str, is_last: bool| -> Option<usize> {
@@ -332,7 +332,7 @@ fn is_ipv4(text: &str) -> bool {
     text.split('.').count() == 4 && text.split('.').all(is_octet)
 }
 
-/// RFC 9112 §7.1: the content, and how many bytes it takes with its framing.
+/// Reads chunked content (RFC 9112 §7.1), and returns it with the bytes that it takes with its framing.
 fn read_chunks(input: &[u8], limits: &Limits) -> Result<Option<(Vec<u8>, usize)>, Wrong> {
     let (mut content, mut at) = (Vec::new(), 0);
     loop {
@@ -364,13 +364,13 @@ fn read_chunks(input: &[u8], limits: &Limits) -> Result<Option<(Vec<u8>, usize)>
     }
 }
 
-/// Whether this comes next; wrong, unless it is only not there yet.
+/// Whether this comes next; an error, unless it is only not there yet.
 fn expect(input: &[u8], expected: &[u8]) -> Result<bool, Wrong> {
     let shared = input.len().min(expected.len());
     if input[..shared] == expected[..shared] { Ok(shared == expected.len()) } else { Err(vec![400]) }
 }
 
-/// The size, and how long its line is.
+/// Reads a chunk's size, and returns it with the length of its line.
 fn read_chunk_line(input: &[u8]) -> Result<Option<(u128, usize)>, Wrong> {
     let digits = input.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     if digits > 16 {
@@ -393,8 +393,8 @@ fn read_chunk_line(input: &[u8]) -> Result<Option<(u128, usize)>, Wrong> {
     Ok(expect(&input[end..], b"\r\n")?.then_some((size, end + 2)))
 }
 
-/// RFC 9112 §7.1.1: nothing, or extensions that each begin with a semicolon. Whether more may come decides what
-/// becomes of one that has only begun.
+/// Whether a text is empty, or consists of extensions that each begin with a semicolon (RFC 9112 §7.1.1).
+/// `is_complete` decides about an extension that has only begun.
 fn has_extensions(text: &[u8], is_complete: bool) -> bool {
     let is_blank = |byte: &&u8| **byte == b' ' || **byte == b'\t';
     let count = |rest: &[u8], what: &dyn Fn(&&u8) -> bool| rest.iter().take_while(what).count();
@@ -435,17 +435,17 @@ fn has_extensions(text: &[u8], is_complete: bool) -> bool {
     rest.is_empty()
 }
 
-/// What a string is whose first quote is gone.
+/// A string whose first quote was read.
 enum Quoted {
-    /// It ends after so many bytes.
+    /// The string ends after this many bytes.
     Closed(usize),
-    /// It does not end here.
+    /// The string does not end here.
     Open,
-    /// A byte in it cannot be there.
+    /// A byte in the string is not allowed.
     Wrong,
 }
 
-/// RFC 9110 §5.6.4.
+/// Finds the end of a quoted string (RFC 9110 §5.6.4).
 fn quoted_length(text: &[u8]) -> Quoted {
     let mut bytes = text.iter().enumerate();
     while let Some((at, byte)) = bytes.next() {
@@ -464,7 +464,7 @@ fn quoted_length(text: &[u8]) -> Quoted {
     Quoted::Open
 }
 
-/// How long a line of the trailer section is.
+/// Returns the length of a line of the trailer section.
 fn read_trailer(input: &[u8]) -> Result<Option<usize>, Wrong> {
     let name = input.iter().take_while(|byte| is_tchar(**byte)).count();
     match input.get(name) {
@@ -477,8 +477,7 @@ fn read_trailer(input: &[u8]) -> Result<Option<usize>, Wrong> {
     Ok(expect(&input[end..], b"\r\n")?.then_some(end + 2))
 }
 
-/// The one way to write a request that nobody can misread: a length where there is content, and no
-/// coding.
+/// Encodes a request in the one way that nobody can misread: a length where there is content, and no coding.
 pub fn encode(request: &Request) -> Vec<u8> {
     let mut bytes =
         format!("{} {} HTTP/1.{}\r\n", request.method, request.target, request.minor).into_bytes();
@@ -493,7 +492,7 @@ pub fn encode(request: &Request) -> Vec<u8> {
     bytes
 }
 
-/// The request without the fields that only frame it.
+/// Returns the request without the fields that only frame it.
 pub fn plain(request: &Request) -> Request {
     let frames =
         |name: &str| ["content-length", "transfer-encoding"].contains(&name.to_ascii_lowercase().as_str());

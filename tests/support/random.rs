@@ -1,4 +1,4 @@
-//! Random numbers from a seed: the same seed, the same numbers, everywhere.
+//! Random numbers from a seed: the same seed gives the same numbers, everywhere.
 
 /// SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators").
 pub struct Random(u64);
@@ -21,7 +21,7 @@ impl Random {
         (self.next() % bound as u64) as usize
     }
 
-    /// Whether it is one of so many.
+    /// Returns true once in `many`, on average.
     pub fn one_in(&mut self, many: usize) -> bool {
         self.below(many) == 0
     }

@@ -9,10 +9,10 @@ use std::fmt;
 use std::iter;
 use std::ops::Range;
 
-/// How the end of the content is known.
+/// The way in which the end of the content is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none: HEAD, 1xx, 204, 304.
+    /// There is no content: HEAD, 1xx, 204, 304.
     None,
     /// Content-Length.
     Length,
@@ -30,7 +30,7 @@ pub struct Response {
     pub fields: Vec<(String, String)>,
     pub framing: Framing,
     pub content: Vec<u8>,
-    /// The connection ended before the content did.
+    /// Whether the connection ended before the content did.
     pub is_cut: bool,
 }
 
@@ -53,8 +53,8 @@ impl Response {
         String::from_utf8_lossy(&self.content).into_owned()
     }
 
-    /// What matters of the content: of the server's own error texts, the middle of
-    /// `400 Bad Request: what is wrong (RFC …).`
+    /// Returns the essential content: of the server's own error texts, the middle of `400 Bad Request: what
+    /// is wrong (RFC …).`
     fn gist(&self) -> String {
         let text = self.text();
         let start = format!("{} {}: ", self.code, self.reason);
@@ -65,7 +65,7 @@ impl Response {
     }
 }
 
-/// One line: `200 length: content`, `400 length close: what is wrong`, `200 chunked cut: half`.
+/// Prints one line: `200 length: content`, `400 length close: what is wrong`, `200 chunked cut: half`.
 impl fmt::Display for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let framing = match self.framing {
@@ -88,8 +88,8 @@ impl fmt::Display for Response {
     }
 }
 
-/// Takes one response to a request with this method from the front; none if bytes are missing and
-/// the connection `has_ended` not yet. How many bytes it took.
+/// Takes one response to a request with this method from the front, and returns it with its bytes. None if
+/// bytes are missing and the connection `has_ended` not yet.
 pub fn read_one(bytes: &[u8], method: &str, has_ended: bool) -> Result<Option<(Response, usize)>, String> {
     let Some(head_bytes) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         return match has_ended && !bytes.is_empty() {
@@ -156,7 +156,7 @@ fn read_head(head: &[u8]) -> Result<Response, String> {
     })
 }
 
-/// RFC 9112 §6.3, for a client.
+/// Determines the framing as a client does (RFC 9112 §6.3).
 fn framing(response: &Response, method: &str) -> Result<Framing, String> {
     let length = response.field("Content-Length");
     let coding = response.field("Transfer-Encoding");
@@ -180,8 +180,8 @@ fn framing(response: &Response, method: &str) -> Result<Framing, String> {
     }
 }
 
-/// Where content lies in the bytes behind a head, how many of them belong to it with its framing,
-/// and whether it is all there. Nothing is copied: this is asked again with every read.
+/// The place of content in the bytes after a head, its length with the framing, and whether it is all there.
+/// Nothing is copied: this is determined anew with every read.
 type Found = (Vec<Range<usize>>, usize, bool);
 
 fn find_length(response: &Response, rest: &[u8]) -> Result<Found, String> {
@@ -194,7 +194,7 @@ fn find_length(response: &Response, rest: &[u8]) -> Result<Found, String> {
     Ok((iter::once(0..used).collect(), used, used == length))
 }
 
-/// `size CRLF data CRLF`, a size without leading zeros or extensions, no trailers.
+/// Finds chunks, `size CRLF data CRLF`, with sizes without leading zeros or extensions, and no trailers.
 fn find_chunks(rest: &[u8]) -> Result<Found, String> {
     let (mut pieces, mut at) = (Vec::new(), 0);
     loop {

@@ -1,4 +1,4 @@
-//! Files for one test.
+//! Folders for tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
