@@ -160,6 +160,7 @@ impl fmt::Debug for RequestContent<'_> {
         match &self.place {
             Place::Borrowed(bytes) => write!(f, "{} bytes in memory", bytes.len()),
             Place::Owned(content) => content.fmt(f),
+            Place::Incoming(content) => content.fmt(f),
         }
     }
 }
