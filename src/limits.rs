@@ -3,6 +3,8 @@
 //! All limits are on by default. A limit that is passed has a fixed outcome (a status code or a
 //! closed connection), named beside it.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 /// The most field lines that any configuration can allow in one head.
@@ -123,8 +125,11 @@ impl Limits {
         }
     }
 
-    /// Checks the limits, and names one that makes no sense in a sentence for an operator.
-    pub fn check(&self) -> Result<(), String> {
+    /// Checks that anything could be served with these limits.
+    ///
+    /// # Errors
+    /// The first limit that makes no sense, and why.
+    pub fn check(&self) -> Result<(), InvalidLimit> {
         let positive: [(&str, u64); 9] = [
             ("request_line_bytes_max", self.request_line_bytes_max as u64),
             ("head_bytes_max", self.head_bytes_max as u64),
@@ -136,28 +141,81 @@ impl Limits {
             ("body_timeout", self.body_timeout.as_nanos() as u64),
             ("write_timeout", self.write_timeout.as_nanos() as u64),
         ];
-        for (name, value) in positive {
-            if value == 0 {
-                return Err(format!("{name} must not be zero: nothing could be served"));
-            }
+        if let Some((limit, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(InvalidLimit::Zero { limit });
         }
         if self.fields_max > FIELDS_CAPACITY {
-            return Err(format!("fields_max can be at most {FIELDS_CAPACITY}"));
+            return Err(InvalidLimit::TooMuch { limit: "fields_max", most: FIELDS_CAPACITY });
         }
         // A head that comes in two reads is kept meanwhile, and not read on from three quarters of it on.
-        let memory_bytes_min = self.head_bytes_max.saturating_mul(2);
-        if self.memory_bytes_max < memory_bytes_min {
-            return Err(format!(
-                "memory_bytes_max must be at least {memory_bytes_min}, twice the longest head: else one could wait \
-                 for ever to be read on"
-            ));
+        let least = self.head_bytes_max.saturating_mul(2);
+        if self.memory_bytes_max < least {
+            return Err(InvalidLimit::LessThanTwoHeads { limit: "memory_bytes_max", least });
         }
-        if self.connections_max > u32::MAX as usize / 2 {
-            return Err("connections_max can be at most 2,147,483,647".to_string());
+        if self.connections_max > CONNECTIONS_CAPACITY {
+            return Err(InvalidLimit::TooMuch { limit: "connections_max", most: CONNECTIONS_CAPACITY });
         }
         Ok(())
     }
 }
+
+/// Most connections that can be told apart.
+const CONNECTIONS_CAPACITY: usize = u32::MAX as usize / 2;
+
+/// A limit with which nothing could be served, or not everything; `limit` is the name of its field.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidLimit {
+    /// It is zero.
+    Zero {
+        /// Which one.
+        limit: &'static str,
+    },
+    /// It is beyond what the server is made for.
+    TooMuch {
+        /// Which one.
+        limit: &'static str,
+        /// What it can be at most.
+        most: usize,
+    },
+    /// It is less than twice the longest head: one could wait for ever to be read on.
+    LessThanTwoHeads {
+        /// Which one.
+        limit: &'static str,
+        /// What it must be at least.
+        least: usize,
+    },
+}
+
+impl InvalidLimit {
+    /// The name of the limit: that of its field in [`Limits`].
+    pub fn limit(&self) -> &'static str {
+        match self {
+            InvalidLimit::Zero { limit }
+            | InvalidLimit::TooMuch { limit, .. }
+            | InvalidLimit::LessThanTwoHeads { limit, .. } => limit,
+        }
+    }
+
+    /// What is wrong with it: the rest of a sentence that begins with its name.
+    pub fn reason(&self) -> String {
+        match self {
+            InvalidLimit::Zero { .. } => "must not be zero: nothing could be served".to_string(),
+            InvalidLimit::TooMuch { most, .. } => format!("can be at most {most}"),
+            InvalidLimit::LessThanTwoHeads { least, .. } => format!(
+                "must be at least {least}, twice the longest head: else one could wait for ever to be read on"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for InvalidLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.limit(), self.reason())
+    }
+}
+
+impl Error for InvalidLimit {}
 
 #[cfg(test)]
 mod tests {
@@ -166,11 +224,18 @@ mod tests {
     #[test]
     fn limits_that_forbid_everything_are_refused_by_name() {
         let limits = Limits { fields_max: 0, ..Limits::default() };
-        assert!(limits.check().unwrap_err().contains("fields_max"));
+        assert!(limits.check().unwrap_err().to_string().contains("fields_max"));
         let limits = Limits { fields_max: FIELDS_CAPACITY + 1, ..Limits::default() };
-        assert!(limits.check().unwrap_err().contains("128"));
+        assert!(limits.check().unwrap_err().to_string().contains("128"));
         let limits = Limits { head_bytes_max: 1000, memory_bytes_max: 2000, ..Limits::default() };
         assert_eq!(limits.check(), Ok(()));
-        assert!(limits.divided(2).check().unwrap_err().contains("memory_bytes_max must be at least 2000"));
+        assert!(
+            limits
+                .divided(2)
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("memory_bytes_max must be at least 2000")
+        );
     }
 }

@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, ServerInfo, StartResponse};
-use crate::limits::Limits;
+use crate::limits::{InvalidLimit, Limits};
 use crate::reactor::{BoundLoop, Settings};
 pub use crate::reactor::{
     GuestLoop, InvalidAddress, ListenAddress, Listener, ServerHandle, spool_bytes_by_default,
@@ -165,14 +166,13 @@ impl Server {
     /// Binds every address. From now on clients can connect, and wait until the server runs.
     ///
     /// # Errors
-    /// No address, a limit that makes no sense, or an address that cannot be bound; the text says
-    /// which.
+    /// What the system says of an address that cannot be bound; or [`InvalidServer`], of the kind
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput).
     pub fn bind(self) -> io::Result<BoundServer> {
-        let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
         let mut settings = self.settings;
-        settings.limits.check().map_err(invalid)?;
+        settings.limits.check().map_err(InvalidServer::Limit)?;
         if self.places.is_empty() || self.places.len() > LISTENERS_MAX {
-            return Err(invalid(format!("a server has 1 to {LISTENERS_MAX} addresses")));
+            return Err(InvalidServer::Addresses.into());
         }
         let bind = |place| match place {
             Place::Address(address) => Listener::bind(&address),
@@ -181,11 +181,11 @@ impl Server {
         let listeners = self.places.into_iter().map(bind).collect::<io::Result<Vec<_>>>()?;
         let count = self.more_reactors + 1;
         if count > REACTORS_MAX {
-            return Err(invalid(format!("a server has 1 to {REACTORS_MAX} reactors")));
+            return Err(InvalidServer::Reactors.into());
         }
         settings.limits = settings.limits.divided(count);
         // All that one reactor has was checked before.
-        settings.limits.check().map_err(|text| invalid(format!("for each of {count} reactors, {text}")))?;
+        settings.limits.check().map_err(|limit| InvalidServer::LimitOfEach { count, limit })?;
         let mut logs = shared_out(self.access_log, count);
         let mut sets = Vec::with_capacity(count);
         for _ in 1..count {
@@ -199,6 +199,47 @@ impl Server {
         let mut loops = sets.into_iter().map(new_loop).collect::<io::Result<Vec<_>>>()?;
         BoundLoop::join(&mut loops);
         Ok(BoundServer { loops })
+    }
+}
+
+/// Why a server cannot be as it was described.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidServer {
+    /// It has no address, or more than 1,024.
+    Addresses,
+    /// It has more than 1,024 reactors.
+    Reactors,
+    /// A limit makes no sense.
+    Limit(InvalidLimit),
+    /// A limit makes no sense where several reactors share it.
+    LimitOfEach {
+        /// How many reactors there are.
+        count: usize,
+        /// What is wrong with the share of each.
+        limit: InvalidLimit,
+    },
+    /// It has several reactors, and a gateway for one: [`BoundServer::run_each`] makes one for each.
+    OneGateway,
+}
+
+impl fmt::Display for InvalidServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InvalidServer::Addresses => write!(f, "a server has 1 to {LISTENERS_MAX} addresses"),
+            InvalidServer::Reactors => write!(f, "a server has 1 to {REACTORS_MAX} reactors"),
+            InvalidServer::Limit(limit) => limit.fmt(f),
+            InvalidServer::LimitOfEach { count, limit } => write!(f, "for each of {count} reactors, {limit}"),
+            InvalidServer::OneGateway => write!(f, "several reactors need a gateway each"),
+        }
+    }
+}
+
+impl Error for InvalidServer {}
+
+impl From<InvalidServer> for io::Error {
+    fn from(invalid: InvalidServer) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, invalid)
     }
 }
 
@@ -256,7 +297,7 @@ impl BoundServer {
         self.log_addresses();
         match (self.loops.pop(), &self.loops[..]) {
             (Some(only), []) => Ok(only),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "several reactors need a gateway each")),
+            _ => Err(InvalidServer::OneGateway.into()),
         }
     }
 

@@ -68,6 +68,7 @@ pub(super) enum Part {
 }
 
 /// The reason why a text is no format.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidLogFormat {
     /// An unknown atom, as it was written.

@@ -33,6 +33,7 @@ impl Body {
 }
 
 /// What remains to be done for a response once the gateway has returned.
+#[non_exhaustive]
 pub enum BodyKind {
     /// Nothing: head and content were handed over in the call.
     Complete,

@@ -72,6 +72,7 @@ impl<'a> StartResponse<'a> {
 
 /// Content at hand. What is short is copied behind the head, so that both leave in one write; what
 /// is long is kept by reference until the socket has taken it, unless it is borrowed.
+#[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum Content<'a> {
     /// Lent for the length of the call.

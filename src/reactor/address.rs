@@ -17,6 +17,7 @@ use std::str::FromStr;
 /// assert_eq!(address.to_string(), "http://127.0.0.1:8000/");
 /// let address: ListenAddress = "unix:/run/tidegate.sock".parse().unwrap();
 /// assert_eq!(address.to_string(), "unix:/run/tidegate.sock");
+/// assert_eq!("http://127.0.0.1:8000/".parse::<ListenAddress>().unwrap().to_string(), "http://127.0.0.1:8000/");
 /// assert!("8000".parse::<ListenAddress>().unwrap_err().to_string().contains("HOST:PORT"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,17 +30,50 @@ pub enum ListenAddress {
     Descriptor(RawFd),
 }
 
-/// A text that is no address to listen on, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidAddress(String);
+/// Why a text is no address to listen on.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum InvalidAddress {
+    /// It has none of the forms of an address.
+    Form(String),
+    /// No path follows `unix:`.
+    NoPath,
+    /// No number of a descriptor follows `fd://`, but this.
+    NoDescriptor(String),
+    /// The host has no address.
+    UnknownHost {
+        /// Its name.
+        host: String,
+        /// What the system says of it.
+        cause: io::Error,
+    },
+}
 
 impl fmt::Display for InvalidAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            InvalidAddress::Form(text) => {
+                let forms = "HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH or fd://NUMBER";
+                write!(f, "{text:?} is no address: {forms} is wanted")
+            }
+            InvalidAddress::NoPath => write!(f, "a path must follow \"unix:\""),
+            InvalidAddress::NoDescriptor(number) => {
+                write!(f, "{number:?} is no descriptor: a number must follow \"fd://\"")
+            }
+            InvalidAddress::UnknownHost { host, cause } => write!(f, "{host:?} is not known: {cause}"),
+        }
     }
 }
 
-impl Error for InvalidAddress {}
+impl Error for InvalidAddress {
+    // The cause is told with it: whoever shows an error rarely shows where it comes from.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            InvalidAddress::UnknownHost { cause, .. } => cause.source(),
+            InvalidAddress::Form(_) | InvalidAddress::NoPath | InvalidAddress::NoDescriptor(_) => None,
+        }
+    }
+}
 
 impl From<InvalidAddress> for io::Error {
     fn from(invalid: InvalidAddress) -> io::Error {
@@ -51,23 +85,24 @@ impl FromStr for ListenAddress {
     type Err = InvalidAddress;
 
     /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address of the machine), `unix:PATH` or
-    /// `fd://NUMBER`. Of a name with several addresses the first is taken.
+    /// `fd://NUMBER`; and what an address is shown as, `http://HOST:PORT/`. Of a name with several addresses the first is taken.
     fn from_str(text: &str) -> Result<ListenAddress, InvalidAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
-                "" => Err(InvalidAddress("a path must follow \"unix:\"".to_string())),
+                "" => Err(InvalidAddress::NoPath),
                 path => Ok(ListenAddress::Unix(PathBuf::from(path))),
             };
         }
         if let Some(number) = text.strip_prefix("fd://") {
-            let wanted =
-                || InvalidAddress(format!("{number:?} is no descriptor: a number must follow \"fd://\""));
+            let wanted = || InvalidAddress::NoDescriptor(number.to_string());
             return parse_digits(number).map(ListenAddress::Descriptor).ok_or_else(wanted);
         }
-        let usage = || {
-            let forms = "HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH or fd://NUMBER";
-            InvalidAddress(format!("{text:?} is no address: {forms} is wanted"))
+        // As it is shown to people, who can click on it.
+        let text = match text.strip_prefix("http://") {
+            Some(shown) => shown.strip_suffix('/').unwrap_or(shown),
+            None => text,
         };
+        let usage = || InvalidAddress::Form(text.to_string());
         let (host, port) = text.rsplit_once(':').ok_or_else(usage)?;
         let port = parse_digits(port).ok_or_else(usage)?;
         if host.is_empty() {
@@ -76,7 +111,7 @@ impl FromStr for ListenAddress {
         if host.contains(':') && !host.starts_with('[') {
             return Err(usage());
         }
-        let unknown = |error| InvalidAddress(format!("{host:?} is not known: {error}"));
+        let unknown = |cause| InvalidAddress::UnknownHost { host: host.to_string(), cause };
         let mut found = text.to_socket_addrs().map_err(unknown)?;
         found.next().map(ListenAddress::Tcp).ok_or_else(usage)
     }
@@ -118,13 +153,20 @@ mod tests {
             (":+80", Err("no address")),
             ("127.0.0.1:+80", Err("no address")),
             ("unix:", Err("path")),
+            ("http://127.0.0.1:80", Ok("http://127.0.0.1:80/")),
+            ("http://127.0.0.1", Err("no address")),
+            ("http://127.0.0.1:80/x", Err("no address")),
+            ("https://127.0.0.1:80/", Err("no address")),
             ("fd://3", Ok("fd://3")),
             ("fd://", Err("descriptor")),
             ("fd://-1", Err("descriptor")),
             ("fd://99999999999", Err("descriptor")),
         ] {
             match (text.parse::<ListenAddress>(), expected) {
-                (Ok(address), Ok(start)) => assert!(address.to_string().starts_with(start), "{address}"),
+                (Ok(address), Ok(start)) => {
+                    assert!(address.to_string().starts_with(start), "{address}");
+                    assert_eq!(address.to_string().parse::<ListenAddress>().unwrap(), address);
+                }
                 (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
                 (got, _) => panic!("{text:?} gives {got:?}"),
             }

@@ -17,7 +17,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use log::LevelFilter;
 
 use tidegate::ListenAddress;
-use tidegate::limits::Limits;
+use tidegate::limits::{InvalidLimit, Limits};
 use tidegate_bench::{BenchOptions, Size, Span};
 
 use super::EXIT_USAGE;
@@ -484,10 +484,9 @@ fn count(limit: fn(&Limits) -> usize) -> String {
 
 /// Renames a field to its option, `fields_max` → `--fields-max`: limits speak of fields, an operator of
 /// options.
-fn in_words_of_the_command_line(reason: &str) -> String {
-    let name = reason.split(' ').next().unwrap_or_default();
-    let option = name.replace("_bytes", "").replace("output_high", "output_max").replace('_', "-");
-    reason.replacen(name, &format!("--{option}"), 1)
+fn in_words_of_the_command_line(invalid: InvalidLimit) -> String {
+    let option = invalid.limit().replace("_bytes", "").replace("output_high", "output_max").replace('_', "-");
+    format!("--{option} {}", invalid.reason())
 }
 
 impl LimitOptions {
@@ -518,7 +517,7 @@ impl LimitOptions {
             gateway_timeout: self.gateway_timeout.time(),
             drain_timeout: self.drain_timeout.time(),
         };
-        limits.check().map_err(|reason| in_words_of_the_command_line(&reason))?;
+        limits.check().map_err(in_words_of_the_command_line)?;
         Ok(limits)
     }
 }

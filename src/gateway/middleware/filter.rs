@@ -68,6 +68,7 @@ pub trait Filter {
 }
 
 /// How the content of a response passes a [`Filter`].
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
     /// By it, unseen: files leave as files, streams as they are. The filter is done.
