@@ -19,7 +19,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use load::{BROWSER, SMALL};
 use tidegate::conversation::{
-    Budget, Conversation, Disk, Memory, NoJournal, NoWire, OutputQueue, Surroundings, Turn, Wants,
+    Budget, Conversation, Disk, Memory, NoJournal, NoWire, OutputQueue, ServerContext, Turn, Wants,
 };
 use tidegate::gateway::{Client, NoWake, Peer, ServerInfo, Spool, SpoolFile};
 use tidegate::limits::Limits;
@@ -90,12 +90,12 @@ fn chunked(bencher: Bencher<'_, '_>, chunk_bytes: usize) {
 fn conversation(bencher: Bencher<'_, '_>, input: Input) {
     let (request, depth) = input.request();
     let input = request.repeat(depth);
-    let around = Surroundings::new(Limits::default(), ServerInfo::default(), Now::default());
-    let (mut conversation, mut out) = (Conversation::new(around.now.moment), OutputQueue::default());
+    let context = ServerContext::new(Limits::default(), ServerInfo::default(), Now::default());
+    let (mut conversation, mut out) = (Conversation::new(context.now.moment), OutputQueue::default());
     bencher.counter(ItemsCount::new(depth)).bench_local(|| {
         let mut turn = Turn {
             gateway: &mut application,
-            around: &around,
+            context: &context,
             client: Client {
                 connection_id: 1,
                 peer: &Peer::Unix,
@@ -111,7 +111,7 @@ fn conversation(bencher: Bencher<'_, '_>, input: Input) {
             budget: Budget::TURN,
         };
         conversation.receive(black_box(input.as_bytes()), &mut turn, &mut out);
-        assert_eq!(conversation.wants(0, around.limits.output_bytes_high), Wants::Read);
+        assert_eq!(conversation.wants(0, context.limits.output_bytes_high), Wants::Read);
         // The client takes it at once.
         black_box(&out).owed();
         out.clear();

@@ -27,7 +27,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidegate::conversation::{
-    Budget, Conversation, Disk, Farewell, Memory, NoJournal, NoWire, OutputQueue, Surroundings, Turn, Wants,
+    Budget, Conversation, Disk, Farewell, Memory, NoJournal, NoWire, OutputQueue, ServerContext, Turn, Wants,
 };
 use tidegate::gateway::{Client, Peer, ServerInfo, Spool, SpoolFile, WakeSource};
 use tidegate::limits::Limits;
@@ -79,7 +79,7 @@ struct Connection {
     peer: Peer,
     local: SocketAddr,
     started: Instant,
-    around: Surroundings,
+    context: ServerContext,
     conversation: Conversation,
     out: OutputQueue,
     has_finished_sending: bool,
@@ -92,13 +92,13 @@ impl Connection {
         stream.set_write_timeout(Some(limits.write_timeout))?;
         let local = stream.local_addr()?;
         let server = ServerInfo { multithread: true, ..ServerInfo::default() };
-        let around = Surroundings::new(limits, server, read_clocks(Moment::START));
+        let context = ServerContext::new(limits, server, read_clocks(Moment::START));
         Ok(Connection {
             stream,
             peer: Peer::from(Some(peer)),
             local,
             started: Instant::now(),
-            around,
+            context,
             conversation: Conversation::new(Moment::START),
             out: OutputQueue::default(),
             has_finished_sending: false,
@@ -121,7 +121,7 @@ impl Connection {
         let mut scratch = [0; SCRATCH_BYTES];
         loop {
             self.flush()?;
-            match self.conversation.wants(self.out.owed(), self.around.limits.output_bytes_high) {
+            match self.conversation.wants(self.out.owed(), self.context.limits.output_bytes_high) {
                 Wants::Read => match self.read(&mut scratch)? {
                     Some(0) => {
                         self.has_finished_sending = true;
@@ -152,7 +152,7 @@ impl Connection {
         gateway: &mut impl Gateway,
         act: impl FnOnce(&mut Conversation, &mut Turn<'_>, &mut OutputQueue),
     ) {
-        self.around.refresh(read_clocks(self.now()));
+        self.context.refresh(read_clocks(self.now()));
         let client = Client {
             connection_id: 0,
             peer: &self.peer,
@@ -163,7 +163,7 @@ impl Connection {
         };
         let mut turn = Turn {
             gateway,
-            around: &self.around,
+            context: &self.context,
             client,
             disk: &mut TemporaryFiles,
             wire: &NoWire,
@@ -211,7 +211,7 @@ impl Connection {
     fn close(&mut self, farewell: Farewell) -> io::Result<()> {
         if farewell == Farewell::Linger {
             self.stream.shutdown(Shutdown::Write)?;
-            let until = Instant::now() + self.around.limits.linger_timeout;
+            let until = Instant::now() + self.context.limits.linger_timeout;
             let mut scratch = [0; SCRATCH_BYTES];
             while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
             {
@@ -231,7 +231,7 @@ impl Connection {
     /// Returns the time until the deadline; none if there is none.
     fn left(&self) -> Option<Duration> {
         let now = self.now();
-        self.conversation.deadline(&self.around.limits).map(|deadline| deadline.since(now))
+        self.conversation.deadline(&self.context.limits).map(|deadline| deadline.since(now))
     }
 }
 

@@ -171,7 +171,7 @@ fn content_that_breaks_off_is_refused_or_breaks_the_answer_off() {
     hand.receive(b"\r\n");
     assert!(text(hand.transmit_all()).starts_with("HTTP/1.1 400 "));
     let mut hand = ByHand::new(AsItComes);
-    hand.around.limits.body_bytes_max = 5;
+    hand.context.limits.body_bytes_max = 5;
     hand.receive(b"POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nlow\r\n");
     hand.receive(b"3\r\nebb\r\n");
     assert!(text(hand.transmit_all()).starts_with("HTTP/1.1 413 "));

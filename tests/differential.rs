@@ -41,7 +41,7 @@ fn head_request_that_is_given_up_is_answered_without_content() {
         start_response.status(200).send("never")
     });
     hand.receive(b"\r\nHEAD / HT");
-    hand.pass(hand.around.limits.head_timeout);
+    hand.pass(hand.context.limits.head_timeout);
     let sent = hand.transmit_all();
     let response = &read_all(&sent, &["HEAD"]).expect("a response without content")[0];
     assert_eq!((response.code, response.says_close()), (408, true));

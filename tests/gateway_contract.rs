@@ -750,7 +750,7 @@ fn file_that_shrinks_midway_cuts_its_response() {
         start_response.status(200).file(FileRange { file, offset: 0, length: 300_000 })
     });
     hand.receive(GET.repeat(2).as_bytes());
-    assert!(hand.owed() >= hand.around.limits.output_bytes_high);
+    assert!(hand.owed() >= hand.context.limits.output_bytes_high);
     assert!(hand.owed() < 200_000, "{} bytes owed at once", hand.owed());
     file.set_len(250_000).unwrap();
     let sent = hand.transmit_all();
@@ -774,7 +774,7 @@ fn pieces_are_drawn_only_below_the_high_water_mark() {
             Ok(Piece::Data(piece))
         }))
     });
-    hand.around.limits.output_bytes_high = 10_000;
+    hand.context.limits.output_bytes_high = 10_000;
     hand.receive(GET.as_bytes());
     for _ in 0..10 {
         hand.advance();
@@ -796,7 +796,7 @@ fn requests_behind_much_output_wait_for_room() {
         count.set(count.get() + 1);
         start_response.status(200).send(vec![b'x'; 30_000])
     });
-    hand.around.limits.output_bytes_high = 50_000;
+    hand.context.limits.output_bytes_high = 50_000;
     hand.receive(GET.repeat(10).as_bytes());
     hand.advance();
     assert_eq!((calls.get(), hand.wants()), (2, Wants::Write));
@@ -1162,7 +1162,7 @@ fn content_is_a_slice_in_memory_and_a_reader_everywhere() {
         noted.borrow_mut().push((slice.is_some(), read.len(), length));
         start_response.status(200).send(read)
     });
-    hand.around.limits.body_memory_bytes_max = 100;
+    hand.context.limits.body_memory_bytes_max = 100;
     for (length, is_split, is_slice) in
         [(0, false, true), (100, true, true), (101, true, false), (101, false, true)]
     {

@@ -33,7 +33,7 @@ fn ok(_: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, Ga
 /// Makes a conversation with these limits.
 fn hand(limits: &Limits) -> ByHand<impl Gateway + use<>> {
     let mut hand = ByHand::new(ok);
-    hand.around.limits = limits.clone();
+    hand.context.limits = limits.clone();
     hand
 }
 
@@ -145,7 +145,7 @@ fn body_in_memory_beyond_its_limit_is_no_slice() {
             noted.set(Some(environ.content().as_slice().is_some()));
             start_response.status(200).send("ok")
         });
-        hand.around.limits.body_memory_bytes_max = 50;
+        hand.context.limits.body_memory_bytes_max = 50;
         hand.receive(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").as_bytes());
         hand.receive("x".repeat(length).as_bytes());
         assert_eq!(was_slice.get(), Some(is_slice), "{length} bytes");
@@ -157,7 +157,7 @@ fn output_beyond_its_mark_stops_reading() {
     let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
         start_response.status(200).send(vec![b'x'; 900])
     });
-    hand.around.limits.output_bytes_high = 3000;
+    hand.context.limits.output_bytes_high = 3000;
     for _ in 0..2 {
         hand.receive(GET.as_bytes());
         assert_eq!(hand.wants(), Wants::Read, "{} bytes owed", hand.owed());

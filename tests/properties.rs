@@ -111,7 +111,7 @@ fn feed(pieces: &[&[u8]], has_ended: bool, limits: &Limits) -> Outcome {
         application(environ, start_response, &mut seen)
     };
     let mut hand = ByHand::new(gateway);
-    hand.around.limits = limits.clone();
+    hand.context.limits = limits.clone();
     let mut sent = Vec::new();
     for piece in pieces {
         hand.receive(piece);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use support::driver::{Conversed, Finale, application, converse, in_every_cut, limits, told};
 use support::response::read_all;
 use tidegate::conversation::{
-    Budget, ByHand, Conversation, Disk, Farewell, Memory, NoJournal, OutputQueue, Surroundings, Turn, Wants,
+    Budget, ByHand, Conversation, Disk, Farewell, Memory, NoJournal, OutputQueue, ServerContext, Turn, Wants,
 };
 use tidegate::gateway::{Client, NoWake, Peer, ServerInfo, Spool, SpoolFile};
 use tidegate::now::Now;
@@ -285,8 +285,8 @@ impl io::Seek for FullFile {
 
 /// Feeds a conversation that has such a disk.
 fn converse_with_full_disk(pieces: &[&[u8]], writes_left: usize) -> Vec<String> {
-    let around = Surroundings::new(limits(), ServerInfo::default(), Now::default());
-    let mut conversation = Conversation::new(around.now.moment);
+    let context = ServerContext::new(limits(), ServerInfo::default(), Now::default());
+    let mut conversation = Conversation::new(context.now.moment);
     let mut out = OutputQueue::default();
     let mut disk = FullDisk { writes_left };
     for piece in pieces {
@@ -300,7 +300,7 @@ fn converse_with_full_disk(pieces: &[&[u8]], writes_left: usize) -> Vec<String> 
         };
         let mut turn = Turn {
             gateway: &mut application,
-            around: &around,
+            context: &context,
             client,
             disk: &mut disk,
             wire: &tidegate::conversation::NoWire,
@@ -310,7 +310,7 @@ fn converse_with_full_disk(pieces: &[&[u8]], writes_left: usize) -> Vec<String> 
         };
         conversation.receive(piece, &mut turn, &mut out);
     }
-    assert_eq!(conversation.wants(0, around.limits.output_bytes_high), Wants::Close(Farewell::Linger));
+    assert_eq!(conversation.wants(0, context.limits.output_bytes_high), Wants::Close(Farewell::Linger));
     let sent: Vec<u8> = out.slices().flatten().copied().collect();
     read_all(&sent, &[]).unwrap().iter().map(ToString::to_string).collect()
 }
@@ -339,7 +339,7 @@ fn time_out_of_a_kept_connection_says_nothing() {
     let mut hand = ByHand::new(application);
     hand.receive(get("").as_bytes());
     assert!(!hand.transmit_all().is_empty());
-    hand.pass(hand.around.limits.idle_timeout - Duration::from_nanos(1));
+    hand.pass(hand.context.limits.idle_timeout - Duration::from_nanos(1));
     assert_eq!(hand.wants(), Wants::Read);
     hand.pass(Duration::from_nanos(1));
     assert_eq!((hand.transmit_all(), hand.wants()), (Vec::new(), Wants::Close(Farewell::Clean)));

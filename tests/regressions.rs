@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use support::loopback::{Answer, Client, End, Running, serve, serve_on, serve_with_hooks, wait_until};
 use support::response::{Framing, read_all};
 use tidegate::conversation::{
-    Budget, ByHand, Conversation, Disk, ExchangeRecord, Farewell, Journal, Life, Memory, OutputQueue,
-    RequestLine, Surroundings, Turn, Wants,
+    Budget, ByHand, Conversation, Disk, ExchangeRecord, Farewell, Journal, Memory, OutputQueue, RequestLine,
+    ServerContext, Shutdown, Turn, Wants,
 };
 use tidegate::gateway::{
     self, BodyStream, DeferredAnswer, Later, LoopHooks, NoWake, Piece, Responder, Response, ServerInfo,
@@ -507,10 +507,10 @@ impl<G: Gateway> Bench<G> {
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        let around = Surroundings::new(self.limits.clone(), ServerInfo::default(), Now::default());
+        let context = ServerContext::new(self.limits.clone(), ServerInfo::default(), Now::default());
         let mut turn = Turn {
             gateway: &mut self.gateway,
-            around: &around,
+            context: &context,
             client: gateway::Client {
                 connection_id: 1,
                 peer: &gateway::Peer::Unix,
@@ -849,7 +849,7 @@ fn pending_answer_and_the_request_behind_it_survive_the_end() {
 fn pending_answer_that_comes_while_draining_is_the_last() {
     let (mut hand, responders) = promising(|answer| answer);
     hand.receive(GET.repeat(2).as_bytes());
-    hand.around.life = Life::Draining;
+    hand.context.shutdown = Shutdown::Draining;
     responders.borrow_mut().remove(0).respond(late());
     hand.wake();
     assert_eq!(told(&mut hand, &[]), ["200 length close: late", "closed"]);
@@ -885,7 +885,7 @@ fn promise_with_a_moment_can_be_kept_before() {
     responders.borrow_mut().remove(0).respond(late());
     hand.wake();
     assert_eq!(told(&mut hand, &[]), ["200 length: late", "open"]);
-    assert_eq!(hand.deadline(), Some(Moment::START + seconds(2) + hand.around.limits.idle_timeout));
+    assert_eq!(hand.deadline(), Some(Moment::START + seconds(2) + hand.context.limits.idle_timeout));
 }
 
 /// Waits, and counts how often it is asked.

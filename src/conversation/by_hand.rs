@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use super::{Budget, Conversation, Disk, Memory, NoJournal, NoWire, OutputQueue, Surroundings, Turn, Wants};
+use super::{Budget, Conversation, Disk, Memory, NoJournal, NoWire, OutputQueue, ServerContext, Turn, Wants};
 use crate::gateway::{Client, Gateway, NoWake, Peer, ServerInfo, Spool, SpoolFile};
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
@@ -15,7 +15,7 @@ pub struct ByHand<G> {
     /// The application.
     pub gateway: G,
     /// Limits, the server's names, the time, which starts at zero; may be changed at any time.
-    pub around: Surroundings,
+    pub context: ServerContext,
     conversation: Conversation,
     out: OutputQueue,
 }
@@ -29,11 +29,11 @@ impl<G> fmt::Debug for ByHand<G> {
 impl<G: Gateway> ByHand<G> {
     /// A connection that was accepted at zero.
     pub fn new(gateway: G) -> ByHand<G> {
-        let around = Surroundings::new(Limits::default(), ServerInfo::default(), Now::default());
+        let context = ServerContext::new(Limits::default(), ServerInfo::default(), Now::default());
         ByHand {
             gateway,
-            conversation: Conversation::new(around.now.moment),
-            around,
+            conversation: Conversation::new(context.now.moment),
+            context,
             out: OutputQueue::default(),
         }
     }
@@ -60,8 +60,8 @@ impl<G: Gateway> ByHand<G> {
 
     /// Lets time pass, and the deadline with it, if it comes.
     pub fn pass(&mut self, time: Duration) {
-        self.around.now.moment = self.around.now.moment + time;
-        if self.deadline().is_some_and(|deadline| deadline <= self.around.now.moment) {
+        self.context.now.moment = self.context.now.moment + time;
+        if self.deadline().is_some_and(|deadline| deadline <= self.context.now.moment) {
             self.turn(Conversation::expire);
         }
     }
@@ -90,12 +90,12 @@ impl<G: Gateway> ByHand<G> {
 
     /// What the conversation wants now.
     pub fn wants(&self) -> Wants {
-        self.conversation.wants(self.out.owed(), self.around.limits.output_bytes_high)
+        self.conversation.wants(self.out.owed(), self.context.limits.output_bytes_high)
     }
 
     /// Until when it wants that.
     pub fn deadline(&self) -> Option<Moment> {
-        self.conversation.deadline(&self.around.limits)
+        self.conversation.deadline(&self.context.limits)
     }
 
     /// Whether nothing is going on.
@@ -106,7 +106,7 @@ impl<G: Gateway> ByHand<G> {
     fn turn(&mut self, act: impl FnOnce(&mut Conversation, &mut Turn<'_>, &mut OutputQueue)) {
         let mut turn = Turn {
             gateway: &mut self.gateway,
-            around: &self.around,
+            context: &self.context,
             client: Client {
                 connection_id: 1,
                 peer: &Peer::Unix,

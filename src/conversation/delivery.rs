@@ -185,7 +185,7 @@ impl Deferred {
             return Ok(Step::Blocked);
         }
         let answer = self.answer.take().ok_or(Misuse::Abandoned)?;
-        let mut sink = Sink::new(outlet.reborrow(), turn.journal.wanted(), turn.around, turn.wire);
+        let mut sink = Sink::new(outlet.reborrow(), turn.journal.wanted(), turn.context, turn.wire);
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
         let Some(remaining) = sink.conclude(result) else {
             return Ok(Step::Complete);
@@ -227,7 +227,7 @@ impl Stream {
                 // The application may take its time for each piece that leaves by itself: others come between.
                 turn.budget.pieces = 0;
             }
-            match guard(|| stream.next_piece(turn.around.now.moment))? {
+            match guard(|| stream.next_piece(turn.context.now.moment))? {
                 Piece::Data(bytes) => outlet.write(Content::Borrowed(bytes)),
                 Piece::Pending { until } => {
                     self.readiness = Readiness::Pending { until };

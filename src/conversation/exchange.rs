@@ -27,7 +27,7 @@ use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
 use super::record::{Outcome, Record, RequestLine};
 use super::sink::Sink;
-use super::turn::{Surroundings, Turn};
+use super::turn::{ServerContext, Turn};
 use super::{EmptyLines, Farewell, Phase, Wants};
 use crate::gateway::{
     Admission, BodyKind, Client, Environ, FileRange, GatewayError, RequestContent, StartResponse, Wakeup,
@@ -153,7 +153,9 @@ impl Exchange {
             Stage::Intake(Intake::Head) if self.is_in_head() => self.expire_in_head(turn, out),
             Stage::Intake(Intake::Content(_)) => self.refuse(ProtocolError::BodyTimeout, turn, out),
             Stage::Delivery { passing: Some(passing), .. }
-                if passing.deadline(&turn.around.limits).is_some_and(|due| due <= turn.around.now.moment) =>
+                if passing
+                    .deadline(&turn.context.limits)
+                    .is_some_and(|due| due <= turn.context.now.moment) =>
             {
                 self.break_off(ProtocolError::BodyTimeout, turn, out);
             }
@@ -352,7 +354,7 @@ impl Exchange {
                         Ok(Step::Blocked) => {
                             if let Some(passing) = passing {
                                 let is_read = is_read(delivery, passing, turn.output_bytes_high());
-                                passing.note_reading(is_read, turn.around.now.moment);
+                                passing.note_reading(is_read, turn.context.now.moment);
                             }
                             Progress::Blocked
                         }
@@ -398,7 +400,7 @@ impl Exchange {
         }
         let searched = if has_begun { searched } else { 0 };
         let mut slots = FieldSlots::new();
-        match self.http.read_head(rest, searched, &mut slots, &turn.around.limits) {
+        match self.http.read_head(rest, searched, &mut slots, &turn.context.limits) {
             Ok(Some(parsed)) => self.take_request(&parsed, rest, turn, out),
             Ok(None) => self.await_head(rest, has_begun, turn, out),
             Err(error) => self.refuse_head(rest, error, turn, out),
@@ -416,7 +418,7 @@ impl Exchange {
     ) -> Progress {
         // The first head of a connection counts from when that was accepted.
         if let (Origin::Kept(..), false) = (self.origin, has_begun) {
-            self.record.begun = turn.around.now.moment;
+            self.record.begun = turn.context.now.moment;
         }
         match self.peer_side {
             PeerSide::Open => Progress::Blocked,
@@ -459,7 +461,7 @@ impl Exchange {
         out: &mut OutputQueue,
     ) -> Progress {
         turn.budget.requests = turn.budget.requests.saturating_sub(1);
-        self.record.begun = turn.around.now.moment;
+        self.record.begun = turn.context.now.moment;
         let behind = &rest[parsed.length..];
         match content_at_hand(&mut self.http, parsed, behind) {
             Some(content) => {
@@ -486,7 +488,7 @@ impl Exchange {
     ) {
         let (head, content_length) = (parsed.head(), parsed.meaning.framing.declared_length());
         let environ =
-            environ_of(&head, RequestContent::borrowed(&[]), content_length, &turn.client, turn.around);
+            environ_of(&head, RequestContent::borrowed(&[]), content_length, &turn.client, turn.context);
         match guard(|| Ok(turn.gateway.admit(&environ))) {
             Ok(Admission::Collect) => self.begin_to_collect(parsed, bytes, turn, out),
             Ok(Admission::FromHead) => {
@@ -554,12 +556,12 @@ impl Exchange {
     /// The content has ended: back to the head that it belongs to.
     fn call_with_collected(&mut self, mut request: Collected, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         let mut slots = FieldSlots::new();
-        let parsed = parse_head(&request.head, 0, &mut slots, &turn.around.limits);
+        let parsed = parse_head(&request.head, 0, &mut slots, &turn.context.limits);
         let (Ok(Some(parsed)), Ok(())) = (parsed, request.content.rewind()) else {
             let error = GatewayError::new("the collected request cannot be read back");
             return self.fail(None, error, turn, out);
         };
-        self.record.begun = turn.around.now.moment;
+        self.record.begun = turn.context.now.moment;
         let content_length = Some(request.content.len());
         let content = RequestContent::owned(&mut request.content);
         self.call(&parsed.head(), content, content_length, turn, out);
@@ -592,13 +594,13 @@ impl Exchange {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) -> Option<Result<BodyKind, GatewayError>> {
-        let mut environ = environ_of(head, content, content_length, &turn.client, turn.around);
+        let mut environ = environ_of(head, content, content_length, &turn.client, turn.context);
         let wanted = turn.journal.wanted();
         if let Some(wanted) = wanted {
             self.record.note_request(head, &environ, wanted);
         }
         let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
-        let mut sink = Sink::new(outlet, wanted, turn.around, turn.wire);
+        let mut sink = Sink::new(outlet, wanted, turn.context, turn.wire);
         let result = guard(|| turn.gateway.call(&mut environ, StartResponse::new(&mut sink)));
         environ.end();
         sink.conclude(result)
@@ -614,7 +616,7 @@ impl Exchange {
         out: &mut OutputQueue,
     ) {
         let wakeup = Wakeup::new(turn.client.wake_source.waker());
-        let (passing, incoming) = Passing::new(wakeup, turn.around.now.moment);
+        let (passing, incoming) = Passing::new(wakeup, turn.context.now.moment);
         let mut incoming = Some(incoming);
         let answer = self.invoke(head, RequestContent::incoming(&mut incoming), content_length, turn, out);
         // Who has not taken it by now never will.
@@ -725,7 +727,7 @@ impl Exchange {
             (_, Persistence::Close(reason)) => Stage::Finished(farewell(reason)),
             (_, Persistence::KeepAlive) => {
                 self.http.next_exchange();
-                self.origin = Origin::Kept(turn.around.now.moment, 0);
+                self.origin = Origin::Kept(turn.context.now.moment, 0);
                 return;
             }
         };
@@ -792,7 +794,7 @@ impl Exchange {
         out: &mut OutputQueue,
     ) {
         let start = out.buffer().len();
-        let own_fields = &turn.around.own_fields;
+        let own_fields = &turn.context.own_fields;
         self.record.content_bytes += self.http.write_error(out.buffer(), own_fields, status, content, fields);
         let written = &out.buffer()[start..];
         if let Some(wanted) = turn.journal.wanted()
@@ -810,11 +812,11 @@ impl Exchange {
             return;
         };
         let mut slots = FieldSlots::new();
-        if let Ok(Some(parsed)) = parse_head(head, 0, &mut slots, &turn.around.limits) {
+        if let Ok(Some(parsed)) = parse_head(head, 0, &mut slots, &turn.context.limits) {
             let head = parsed.head();
-            let environ = environ_of(&head, RequestContent::borrowed(&[]), None, &turn.client, turn.around);
+            let environ = environ_of(&head, RequestContent::borrowed(&[]), None, &turn.client, turn.context);
             self.record.note_request(&head, &environ, wanted);
-        } else if let Some((method, target, version)) = parse_request_line(head, &turn.around.limits) {
+        } else if let Some((method, target, version)) = parse_request_line(head, &turn.context.limits) {
             self.record.note_line(RequestLine { method, target, version });
         }
     }
@@ -827,9 +829,9 @@ fn environ_of<'e>(
     content: RequestContent<'e>,
     content_length: Option<u64>,
     client: &'e Client<'e>,
-    around: &'e Surroundings,
+    context: &'e ServerContext,
 ) -> Environ<'e> {
-    Environ::new(head, content, content_length, client, &around.server, around.now.moment)
+    Environ::new(head, content, content_length, client, &context.server, context.now.moment)
 }
 
 /// Takes up the content of the request whose head was read, if all of it is `behind` that. Chunked content

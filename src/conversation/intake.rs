@@ -93,7 +93,7 @@ impl Collected {
             turn.journal.failure(None, &error.into());
             return Err(ProtocolError::NoPlaceForContent);
         }
-        self.arrival.arrived(used as u64, turn.around.now.moment, &turn.around.limits);
+        self.arrival.arrived(used as u64, turn.context.now.moment, &turn.context.limits);
         Ok(match http.request() {
             RequestState::Complete => Taken::Whole(used, mem::take(self)),
             _ => Taken::Part(used),
@@ -150,7 +150,7 @@ impl Passing {
         }
         let (used, content) = decode_all(http, input)?;
         self.feed.push(&content);
-        self.arrival.arrived(used as u64, turn.around.now.moment, &turn.around.limits);
+        self.arrival.arrived(used as u64, turn.context.now.moment, &turn.context.limits);
         if http.request() == RequestState::Complete {
             self.feed.end();
         }

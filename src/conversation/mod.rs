@@ -52,7 +52,7 @@ pub use by_hand::ByHand;
 pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use output_queue::OutputQueue;
 pub use record::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
-pub use turn::{Budget, Disk, Life, Memory, NoWatch, NoWire, Surroundings, Turn, Watch, Wire};
+pub use turn::{Budget, Disk, Memory, NoWatch, NoWire, ServerContext, Shutdown, Turn, Watch, Wire};
 
 use std::fmt;
 use std::mem;
@@ -217,9 +217,9 @@ impl Conversation {
     /// ends: it is waited for a little.
     /// A kept connection is one on which a front end may be sending its next request: where another server takes over, it
     /// has its time, too.
-    pub fn finish_if_idle(&mut self, now: Moment, life: Life) {
+    pub fn finish_if_idle(&mut self, now: Moment, shutdown: Shutdown) {
         let is_over = match self.phase {
-            Phase::Fresh(..) | Phase::Kept(..) => self.last_chance(life).is_none_or(|until| until <= now),
+            Phase::Fresh(..) | Phase::Kept(..) => self.last_chance(shutdown).is_none_or(|until| until <= now),
             Phase::Active(_) | Phase::Finished(_) => false,
         };
         if is_over {
@@ -229,12 +229,12 @@ impl Conversation {
 
     /// Until when a server that shuts down waits for the first request of a client that has connected, or for the
     /// last one of a client whose connection was kept; none if it does not.
-    pub fn last_chance(&self, life: Life) -> Option<Moment> {
-        match (&self.phase, life) {
-            (_, Life::Running) => None,
+    pub fn last_chance(&self, shutdown: Shutdown) -> Option<Moment> {
+        match (&self.phase, shutdown) {
+            (_, Shutdown::No) => None,
             (Phase::Fresh(accepted, _), _) => Some(*accepted + FIRST_REQUEST_PATIENCE),
-            (Phase::Kept(..), Life::HandingOver(until)) => Some(until),
-            (Phase::Kept(..), Life::Draining) | (Phase::Active(_) | Phase::Finished(_), _) => None,
+            (Phase::Kept(..), Shutdown::HandingOver(until)) => Some(until),
+            (Phase::Kept(..), Shutdown::Draining) | (Phase::Active(_) | Phase::Finished(_), _) => None,
         }
     }
 

@@ -264,7 +264,7 @@ impl Record {
                 response_fields: details.map_or(&[], |details| &details.response_fields),
                 variables: details.map_or(&[], |details| &details.variables),
                 begun: self.begun,
-                ended: turn.around.now,
+                ended: turn.context.now,
                 outcome,
             });
         }

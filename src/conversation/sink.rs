@@ -6,7 +6,7 @@ use super::foreign::Foreign;
 use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
 use super::record::Wanted;
-use super::turn::{Life, Surroundings, Wire};
+use super::turn::{ServerContext, Shutdown, Wire};
 use crate::gateway::{Body, BodyKind, Content, GatewayError, Misuse, ResponseSink};
 use crate::message::{ContentLength, FieldBlock, InvalidResponse};
 use crate::now::Moment;
@@ -17,7 +17,7 @@ pub(super) struct Sink<'a> {
     outlet: Outlet<'a>,
     /// What an access log wants to know; none where there is none.
     wanted: Option<&'a Wanted>,
-    around: &'a Surroundings,
+    context: &'a ServerContext,
     wire: &'a dyn Wire,
     written: Written,
 }
@@ -46,10 +46,10 @@ impl<'a> Sink<'a> {
     pub fn new(
         outlet: Outlet<'a>,
         wanted: Option<&'a Wanted>,
-        around: &'a Surroundings,
+        context: &'a ServerContext,
         wire: &'a dyn Wire,
     ) -> Sink<'a> {
-        Sink { outlet, wanted, around, wire, written: Written::Nothing }
+        Sink { outlet, wanted, context, wire, written: Written::Nothing }
     }
 
     /// Concludes the call of the application. None where head and content were handed over in it, as nearly always; else
@@ -77,7 +77,7 @@ impl<'a> Sink<'a> {
 
     #[inline(never)]
     fn begin_other(&mut self, code: u16, reason: Option<&[u8]>) {
-        let (out, own_fields) = (self.outlet.out.buffer(), &self.around.own_fields);
+        let (out, own_fields) = (self.outlet.out.buffer(), &self.context.own_fields);
         let start = out.len();
         self.written = match ResponseEncoder::begin(out, own_fields, code, reason) {
             Ok(head) => Written::Head(head),
@@ -127,7 +127,7 @@ impl<'a> Sink<'a> {
 
 impl ResponseSink for Sink<'_> {
     fn begin(&mut self, code: u16, reason: Option<&[u8]>) {
-        let (out, own_fields) = (self.outlet.out.buffer(), &self.around.own_fields);
+        let (out, own_fields) = (self.outlet.out.buffer(), &self.context.own_fields);
         match (code, reason) {
             (200, None) => self.written = Written::Head(ResponseEncoder::begin_ok(out, own_fields)),
             _ => self.begin_other(code, reason),
@@ -153,7 +153,7 @@ impl ResponseSink for Sink<'_> {
         };
         let http = &mut self.outlet.http;
         let before = http.savepoint();
-        if self.around.life != Life::Running {
+        if self.context.shutdown != Shutdown::No {
             http.close_after(CloseReason::ShuttingDown);
         }
         http.end_head(head, self.outlet.out.buffer(), length)?;
@@ -179,7 +179,7 @@ impl ResponseSink for Sink<'_> {
 
     /// Where nobody looks at the head in between, and nothing is left open: 150 instructions less.
     fn send(&mut self, content: &[u8]) -> bool {
-        let (Written::Head(head), None, Life::Running) = (&self.written, self.wanted, self.around.life)
+        let (Written::Head(head), None, Shutdown::No) = (&self.written, self.wanted, self.context.shutdown)
         else {
             return false;
         };
@@ -230,6 +230,6 @@ impl ResponseSink for Sink<'_> {
     }
 
     fn now(&self) -> Moment {
-        self.around.now.moment
+        self.context.now.moment
     }
 }

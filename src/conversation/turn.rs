@@ -88,7 +88,7 @@ impl Watch for NoWatch {
 
 /// What holds for all connections in a turn of the loop. Apart from [`Turn`], so that lending it costs a
 /// pointer.
-pub struct Surroundings {
+pub struct ServerContext {
     /// Bounds and timeouts.
     pub limits: Limits,
     /// What the server says of itself to applications.
@@ -100,22 +100,22 @@ pub struct Surroundings {
     /// Tells how long the turn has lasted.
     pub watch: Box<dyn Watch + Send>,
     /// Whether each connection is to end after its exchange.
-    pub life: Life,
+    pub shutdown: Shutdown,
 }
 
-impl fmt::Debug for Surroundings {
+impl fmt::Debug for ServerContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut fields = f.debug_struct("Surroundings");
-        fields.field("now", &self.now).field("life", &self.life).field("limits", &self.limits);
+        let mut fields = f.debug_struct("ServerContext");
+        fields.field("now", &self.now).field("shutdown", &self.shutdown).field("limits", &self.limits);
         fields.finish_non_exhaustive()
     }
 }
 
-impl Surroundings {
-    /// Of a server that goes on.
-    pub fn new(limits: Limits, server: ServerInfo, now: Now) -> Surroundings {
+impl ServerContext {
+    /// Makes the context of a server that goes on.
+    pub fn new(limits: Limits, server: ServerInfo, now: Now) -> ServerContext {
         let own_fields = ServerFields::new(&server.software, &now);
-        Surroundings { limits, server, own_fields, now, watch: Box::new(NoWatch), life: Life::Running }
+        ServerContext { limits, server, own_fields, now, watch: Box::new(NoWatch), shutdown: Shutdown::No }
     }
 
     /// Whether the turn has lasted for so long that everybody has to be content with one request, after having had so
@@ -145,7 +145,7 @@ pub struct Turn<'a> {
     /// The application.
     pub gateway: &'a mut dyn Gateway,
     /// What holds for all connections.
-    pub around: &'a Surroundings,
+    pub context: &'a ServerContext,
     /// Who is asking.
     pub client: Client<'a>,
     /// Where long content goes, and where files are read.
@@ -178,14 +178,14 @@ impl Turn<'_> {
     /// To be called between two requests: where it is late, no other is begun.
     #[inline]
     pub(super) fn look_at_watch(&mut self) {
-        if self.around.is_late(Budget::TURN.requests.saturating_sub(self.budget.requests)) {
+        if self.context.is_late(Budget::TURN.requests.saturating_sub(self.budget.requests)) {
             self.budget.requests = 0;
         }
     }
 
     /// Takes a piece off the budget, if another may be drawn.
     pub(super) fn may_draw(&mut self) -> bool {
-        if self.around.is_late(Budget::TURN.pieces.saturating_sub(self.budget.pieces)) {
+        if self.context.is_late(Budget::TURN.pieces.saturating_sub(self.budget.pieces)) {
             self.budget.pieces = 0;
         }
         let may_draw = self.budget.pieces > 0;
@@ -196,7 +196,7 @@ impl Turn<'_> {
     /// How many bytes may be owed to the peer before nothing more is produced for it.
     #[inline]
     pub fn output_bytes_high(&self) -> usize {
-        self.memory.output_bytes_high(&self.around.limits)
+        self.memory.output_bytes_high(&self.context.limits)
     }
 
     /// Whether there is a place for content of this length. Only looked at, not taken: who announces much and sends
@@ -220,7 +220,7 @@ impl Turn<'_> {
     /// How much of a request's content may stay in memory: none of it where all of it, if its length is known, would
     /// be too long.
     pub(super) fn content_memory_bytes_max(&self, content_length: Option<u64>) -> usize {
-        let most = self.around.limits.body_memory_bytes_max;
+        let most = self.context.limits.body_memory_bytes_max;
         match self.memory {
             Memory::Ample if content_length.is_none_or(|length| length <= most as u64) => most,
             Memory::Ample | Memory::Scarce => 0,
@@ -250,11 +250,11 @@ impl Memory {
     }
 }
 
-/// Whether the server is to go on.
+/// Whether the server is about to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
-    /// It is.
-    Running,
+pub enum Shutdown {
+    /// It goes on.
+    No,
     /// It finishes what was begun.
     Draining,
     /// It does, too; but until this moment clients may still ask on connections that they have kept.

@@ -22,7 +22,7 @@ use super::shared::{Lent, Shared};
 use super::socket::{Registration, Socket, TURN_BYTES};
 use super::stream::{Stream, Transport};
 use crate::conversation::{
-    Budget, Conversation, Farewell, Flow, Life, Memory, NoWire, OutputQueue, Surroundings, Turn, Wants,
+    Budget, Conversation, Farewell, Flow, Memory, NoWire, OutputQueue, ServerContext, Shutdown, Turn, Wants,
     of_output,
 };
 use crate::limits::Limits;
@@ -190,8 +190,8 @@ impl<S: Transport> Connection<S> {
 
     /// When its timer is to go off.
     #[inline(always)]
-    pub fn deadline(&self, limits: &Limits, life: Life) -> Option<Moment> {
-        let last_chance = self.conversation.last_chance(life);
+    pub fn deadline(&self, limits: &Limits, shutdown: Shutdown) -> Option<Moment> {
+        let last_chance = self.conversation.last_chance(shutdown);
         let of_conversation = last_chance.or(self.conversation.deadline(limits));
         match &self.output {
             Output::Clear => of_conversation,
@@ -308,7 +308,7 @@ impl<S: Transport> Connection<S> {
 
     /// Whether all it could do is to bring a request to a gateway that takes none for now.
     pub fn must_wait_for_gateway(&self, cause: Cause, shared: &Shared<'_>) -> bool {
-        let life = shared.around.life;
+        let shutdown = shared.context.shutdown;
         let can_wait = match self.output {
             Output::Clear => match cause {
                 Cause::Timer => !self.is_due(shared),
@@ -326,22 +326,22 @@ impl<S: Transport> Connection<S> {
         // Where there is nothing to be read, no request can come of it.
         let can_wait = can_wait && self.socket.readiness.has(Readiness::READABLE);
         can_wait
-            && life == Life::Running
+            && shutdown == Shutdown::No
             && !self.conversation.is_answering()
             && self.conversation.wants(0, shared.output_bytes_high()) == Wants::Read
     }
 
     /// Whether its deadline has come.
     pub fn is_due(&self, shared: &Shared<'_>) -> bool {
-        let Surroundings { limits, life, now, .. } = &shared.around;
-        self.deadline(limits, *life).is_some_and(|deadline| deadline <= now.moment)
+        let ServerContext { limits, shutdown, now, .. } = &shared.context;
+        self.deadline(limits, *shutdown).is_some_and(|deadline| deadline <= now.moment)
     }
 
     /// Begins to wait for the gateway, or goes on waiting. It is not read from, but registered: that it breaks, or that
     /// the client ends its side, is noticed.
     pub fn wait_for_gateway(&mut self, id: ConnectionId, shared: &Shared<'_>) -> Verdict {
         if self.is_clear() {
-            self.output = Output::Waiting(shared.around.now.moment);
+            self.output = Output::Waiting(shared.context.now.moment);
         }
         match self.register(id, shared) {
             Ok(()) => Verdict::Starved,
@@ -449,10 +449,10 @@ impl<S: Transport> Connection<S> {
         flushed: usize,
         shared: &mut Shared<'_>,
     ) -> io::Result<Verdict> {
-        let now = shared.around.now.moment;
+        let now = shared.context.now.moment;
         match &mut self.output {
             Output::Backlog(backlog) => {
-                backlog.departure.departed(flushed as u64, now, &shared.around.limits);
+                backlog.departure.departed(flushed as u64, now, &shared.context.limits);
                 if backlog.queue.is_empty() {
                     self.output = Output::Clear;
                     self.conversation.delivered(now);
@@ -475,7 +475,7 @@ impl<S: Transport> Connection<S> {
             Output::Ended(until) => return Some(self.linger(id, until, shared)),
             Output::Waiting(since) => {
                 self.output = Output::Clear;
-                self.conversation.excuse(shared.around.now.moment.since(since));
+                self.conversation.excuse(shared.context.now.moment.since(since));
             }
             Output::Clear | Output::Backlog(_) => {}
         }
@@ -493,7 +493,7 @@ impl<S: Transport> Connection<S> {
         let flushed = flush(stream, readiness, response, false, TURN_BYTES);
         let verdict = flushed.and_then(|_| {
             if !response.is_empty() {
-                self.output = Output::behind(response, shared.around.now.moment);
+                self.output = Output::behind(response, shared.context.now.moment);
             }
             let wants = self.wants(shared.output_bytes_high());
             self.settle(id, wants, shared)
@@ -596,7 +596,7 @@ impl<S: Transport> Connection<S> {
             // Also where something unread may wait: closing upon it would reset the connection.
             Wants::Close(Farewell::Linger | Farewell::Clean) => {
                 self.socket.stream.end();
-                let until = shared.around.now.moment + shared.around.limits.linger_timeout;
+                let until = shared.context.now.moment + shared.context.limits.linger_timeout;
                 self.output = Output::Ended(until);
                 return Ok(self.linger(id, until, shared));
             }
@@ -633,7 +633,7 @@ impl<S: Transport> Connection<S> {
 
     /// Throws away what still comes, until the peer has read its answer and ends, too.
     fn linger(&mut self, id: ConnectionId, until: Moment, shared: &mut Shared<'_>) -> Verdict {
-        if until <= shared.around.now.moment {
+        if until <= shared.context.now.moment {
             return Verdict::Gone;
         }
         let mut thrown_away = 0;
@@ -655,7 +655,7 @@ impl<S: Transport> Connection<S> {
         let Output::Backlog(backlog) = &self.output else {
             return false;
         };
-        of_output(backlog.departure, &shared.around.limits) <= shared.around.now.moment
+        of_output(backlog.departure, &shared.context.limits) <= shared.context.now.moment
     }
 }
 
@@ -675,7 +675,7 @@ fn begin<S: Transport>(
     if is_to_be_told(conversation, socket) {
         conversation.client_has_finished(turn, out);
     }
-    let now = turn.around.now.moment;
+    let now = turn.context.now.moment;
     let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
     match cause {
         Cause::Wake => conversation.wake(turn, out),
@@ -685,10 +685,10 @@ fn begin<S: Transport>(
         Cause::Evicted => conversation.expire(turn, out),
         // While something is owed, the deadline is that of the output.
         Cause::Timer if conversation.is_idle() && !out.is_empty() => {}
-        Cause::Timer if is_due(conversation.last_chance(turn.around.life)) => {
-            conversation.finish_if_idle(now, turn.around.life);
+        Cause::Timer if is_due(conversation.last_chance(turn.context.shutdown)) => {
+            conversation.finish_if_idle(now, turn.context.shutdown);
         }
-        Cause::Timer if is_due(conversation.deadline(&turn.around.limits)) => conversation.expire(turn, out),
+        Cause::Timer if is_due(conversation.deadline(&turn.context.limits)) => conversation.expire(turn, out),
         Cause::Timer | Cause::Accepted | Cause::Event | Cause::Remainder => {}
     }
 }
@@ -716,9 +716,9 @@ fn fill_and_advance<S: Transport>(
         Filled::End => conversation.receive_end(turn, out),
         // A last look has found no request, unless it was interrupted.
         Filled::Nothing
-            if turn.around.life != Life::Running && !socket.readiness.has(Readiness::READABLE) =>
+            if turn.context.shutdown != Shutdown::No && !socket.readiness.has(Readiness::READABLE) =>
         {
-            conversation.finish_if_idle(turn.around.now.moment, turn.around.life);
+            conversation.finish_if_idle(turn.context.now.moment, turn.context.shutdown);
         }
         Filled::Nothing => {}
     }

@@ -15,7 +15,7 @@ use super::connection_id::ConnectionId;
 use super::pressure::Holding;
 use super::room::{Found, Room};
 use super::stream::{Stream, Transport};
-use crate::conversation::Surroundings;
+use crate::conversation::ServerContext;
 use crate::now::Moment;
 
 /// Most connections for which there is room from the beginning. 65,536: what is larger may grow, which moves
@@ -89,17 +89,17 @@ impl<S: Transport> Connections<S> {
     /// it was accepted [has shown so much of that](super::listener::Listening::silence).
     pub fn find_room(
         &mut self,
-        around: &Surroundings,
+        context: &ServerContext,
         looks: &mut usize,
         silence: impl Fn(u16) -> Duration,
     ) -> Found {
         let slots = &self.slots;
         let look = |place: usize| {
             let connection = slots.get(place)?;
-            let (standing, since) = connection.makes_room(&around.limits, &silence)?;
+            let (standing, since) = connection.makes_room(&context.limits, &silence)?;
             Some((id_at(place, connection), standing, since))
         };
-        self.room.find(self.places.max(1), around.now.moment, looks, look)
+        self.room.find(self.places.max(1), context.now.moment, looks, look)
     }
 
     /// The memory that connections hold while their peers are to move.

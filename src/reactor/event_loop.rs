@@ -126,7 +126,7 @@ impl BoundLoop {
             clock: self.clock,
         };
         let mut shared = Shared::new(gateway, hooks, self.settings, means);
-        shared.around.watch = Box::new(self.clock);
+        shared.context.watch = Box::new(self.clock);
         let connections = Connections::of_loop(self.place.0, self.place.1, connections_max);
         Ok(EventLoop {
             poll: self.poll,
@@ -194,7 +194,7 @@ impl EventLoop<'_> {
     /// Does what the events ask for, and everything else that can be done now. Breaks when the server has ended.
     fn turn(&mut self) -> ControlFlow<()> {
         let EventLoop { events, running, queue, .. } = self;
-        running.shared.around.refresh(self.clock.read());
+        running.shared.context.refresh(self.clock.read());
         for event in &*events {
             running.dispatch(event.token(), signs(event));
         }
@@ -237,7 +237,7 @@ impl EventLoop<'_> {
 
     /// The moment of the last turn.
     pub fn now(&self) -> Moment {
-        self.running.shared.around.now.moment
+        self.running.shared.context.now.moment
     }
 
     /// What the system calls that moment; none where that is too far away for it.

@@ -21,7 +21,7 @@ use super::shared::Shared;
 use super::shutdown::{Command, Queue};
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
-use crate::conversation::{Life, Memory};
+use crate::conversation::{Memory, Shutdown};
 use crate::now::Moment;
 
 /// Connections accepted from one listener in a turn. 32: some 200 µs.
@@ -121,7 +121,7 @@ impl Patience {
 
 impl<'g, L: Listening> Running<'g, L> {
     pub fn new(listeners: Vec<L>, connections: Connections<L::Stream>, shared: Shared<'g>) -> Running<'g, L> {
-        let timers = Timers::with_capacity(reserved(shared.around.limits.connections_max));
+        let timers = Timers::with_capacity(reserved(shared.context.limits.connections_max));
         Running {
             listeners,
             connections,
@@ -184,7 +184,7 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// Takes connections from the listeners that may have some.
     pub fn accept(&mut self) {
-        let now = self.shared.around.now.moment;
+        let now = self.shared.context.now.moment;
         let mut looks = LOOKS_PER_TURN;
         for index in 0..self.listeners.len() {
             if let Accepting::Paused(until) = self.listeners[index].accepting()
@@ -202,8 +202,8 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// One attempt. Only so many places are looked at for somebody who makes room.
     fn accept_one(&mut self, index: usize, looks: &mut usize) {
-        let now = self.shared.around.now.moment;
-        let limit = self.shared.around.limits.connections_max;
+        let now = self.shared.context.now.moment;
+        let limit = self.shared.context.limits.connections_max;
         // Who makes room, if anybody is waiting: nobody may be.
         let leaving = match self.connections.len() >= limit {
             false => None,
@@ -246,12 +246,12 @@ impl<'g, L: Listening> Running<'g, L> {
     fn find_room(&mut self, looks: &mut usize) -> Found {
         let listeners = &self.listeners;
         let silence = |index: u16| listeners.get(usize::from(index)).map_or(Duration::ZERO, L::silence);
-        self.connections.find_room(&self.shared.around, looks, silence)
+        self.connections.find_room(&self.shared.context, looks, silence)
     }
 
     /// Tells the operator, but not a thousand times a second.
     fn warn_throttled(&mut self, what: std::fmt::Arguments<'_>) {
-        let now = self.shared.around.now.moment;
+        let now = self.shared.context.now.moment;
         if self.warned.is_none_or(|at| now.since(at) >= WARNING_INTERVAL) {
             log::warn!("{what}");
             self.warned = Some(now);
@@ -299,7 +299,7 @@ impl<'g, L: Listening> Running<'g, L> {
     /// Gives a turn to the connections whose timer has gone off. They are all taken first: a timer
     /// that is set again at once must wait for the next turn of the loop.
     pub fn expire(&mut self) {
-        let (now, count) = (self.shared.around.now.moment, self.budget.expiries);
+        let (now, count) = (self.shared.context.now.moment, self.budget.expiries);
         let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(count).collect();
         for id in due {
             self.turn(id, Cause::Timer);
@@ -309,7 +309,7 @@ impl<'g, L: Listening> Running<'g, L> {
     /// Takes memory back from those who stall, once it has been scarce for a while; and gives back to the system what
     /// has been free for a while.
     pub fn watch_memory(&mut self) {
-        let now = self.shared.around.now.moment;
+        let now = self.shared.context.now.moment;
         if self.shared.is_memory_exhausted() {
             self.take_memory_back(Duration::ZERO, self.shared.bytes_after_relief(false));
         }
@@ -335,7 +335,7 @@ impl<'g, L: Listening> Running<'g, L> {
     /// Lets those give memory back that hold much and have stalled for long, `stall_min` at least, until less than
     /// `bytes_max` are in use.
     fn take_memory_back(&mut self, stall_min: Duration, bytes_max: usize) {
-        let now = self.shared.around.now.moment;
+        let now = self.shared.context.now.moment;
         self.tide.rise(self.shared.memory_in_use());
         let (mut spilled_bytes, mut cut_count) = (0, 0);
         for holding in most_expensive(self.connections.holdings(now), stall_min, now) {
@@ -351,7 +351,7 @@ impl<'g, L: Listening> Running<'g, L> {
             }
         }
         if cut_count > 0 {
-            let limit = self.shared.around.limits.memory_bytes_max;
+            let limit = self.shared.context.limits.memory_bytes_max;
             self.warn_throttled(format_args!(
                 "{limit} bytes of memory are in use: {cut_count} connections that did not move were cut"
             ));
@@ -370,7 +370,7 @@ impl<'g, L: Listening> Running<'g, L> {
         let verdict = connection.turn(id, cause, &mut self.shared);
         if verdict == Verdict::Keep && !is_full {
             let may_hold = connection.account(&mut self.shared.connection_bytes);
-            let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
+            let deadline = connection.deadline(&self.shared.context.limits, self.shared.context.shutdown);
             self.timers.arm(id, deadline);
             if !may_hold {
                 return;
@@ -433,7 +433,7 @@ impl<'g, L: Listening> Running<'g, L> {
             }
             Verdict::Requeue | Verdict::Starved | Verdict::Keep => {}
         }
-        let deadline = connection.deadline(&self.shared.around.limits, self.shared.around.life);
+        let deadline = connection.deadline(&self.shared.context.limits, self.shared.context.shutdown);
         self.timers.arm(id, deadline);
         if makes_room {
             self.connections.room.somebody_is_idle();
@@ -456,7 +456,7 @@ impl<'g, L: Listening> Running<'g, L> {
                 "no place is left: connections without a whole request make room"
             ));
         }
-        self.connections.room.make(self.shared.around.now.moment);
+        self.connections.room.make(self.shared.context.now.moment);
         self.turn(id, Cause::Evicted);
         self.reap(id);
     }
@@ -491,21 +491,21 @@ impl<'g, L: Listening> Running<'g, L> {
     /// Stops accepting, after those that wait already; every connection has a last look for a request that
     /// has just arrived, and ends if there is none. To be called until it is drained.
     fn drain(&mut self, queue: Queue) {
-        let now = self.shared.around.now.moment;
+        let now = self.shared.context.now.moment;
         if self.drain_until.is_some() {
             if self.last_call.take_if(|until| *until <= now).is_some() {
                 self.accept_who_waits();
                 self.listeners.clear();
             }
-            if queue == Queue::Accepted && self.shared.around.life != Life::Draining {
+            if queue == Queue::Accepted && self.shared.context.shutdown != Shutdown::Draining {
                 // It is to end for good now, and that is waited for.
-                self.shared.around.life = Life::Draining;
+                self.shared.context.shutdown = Shutdown::Draining;
                 self.look_at_all();
             }
             return;
         }
         log::info!("draining: {} connections are open", self.connections.len());
-        self.drain_until = Some(now + self.shared.around.limits.drain_timeout);
+        self.drain_until = Some(now + self.shared.context.limits.drain_timeout);
         if queue == Queue::Accepted {
             let stopped = self.listeners.iter_mut().map(L::stop_deferring);
             let deferred_count = stopped.filter(|was_deferred| *was_deferred).count();
@@ -516,11 +516,11 @@ impl<'g, L: Listening> Running<'g, L> {
             self.listeners.clear();
         }
         // They are to end by themselves, before what is left is cut.
-        let grace = |grace: Duration| grace.min(self.shared.around.limits.drain_timeout / 2);
-        self.shared.around.life = match queue {
-            Queue::Accepted => Life::Draining,
-            Queue::Left => Life::HandingOver(now + grace(GRACE_HANDING_OVER)),
-            Queue::Waiting => Life::HandingOver(now + grace(GRACE_RESTARTING)),
+        let grace = |grace: Duration| grace.min(self.shared.context.limits.drain_timeout / 2);
+        self.shared.context.shutdown = match queue {
+            Queue::Accepted => Shutdown::Draining,
+            Queue::Left => Shutdown::HandingOver(now + grace(GRACE_HANDING_OVER)),
+            Queue::Waiting => Shutdown::HandingOver(now + grace(GRACE_RESTARTING)),
         };
         self.look_at_all();
     }
@@ -552,7 +552,7 @@ impl<'g, L: Listening> Running<'g, L> {
 
     fn is_drained(&self) -> bool {
         let is_done = self.connections.is_empty() && self.listeners.is_empty();
-        self.drain_until.is_some_and(|until| is_done || until <= self.shared.around.now.moment)
+        self.drain_until.is_some_and(|until| is_done || until <= self.shared.context.now.moment)
     }
 
     /// Cuts what is left.

@@ -16,7 +16,7 @@ use super::readiness::Readiness;
 use super::socket::Socket;
 use super::stream::Transport;
 use super::wakeup_queue::{Wakes, WakeupQueue};
-use crate::conversation::{Budget, Busy, Disk, Memory, OutputQueue, Surroundings, Turn, Wire};
+use crate::conversation::{Budget, Busy, Disk, Memory, OutputQueue, ServerContext, Turn, Wire};
 use crate::gateway::{Client, Gateway, LoopHooks, MemoryAccount, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Moment;
@@ -38,7 +38,7 @@ pub(super) struct Shared<'g> {
     /// None where nobody takes part in the loop, as nearly always.
     hooks: Option<Box<dyn LoopHooks + 'g>>,
     /// What holds for all conversations.
-    pub around: Surroundings,
+    pub context: ServerContext,
     pub registry: Registry,
     pub scratch: Box<[u8]>,
     /// How much a connection may do in its turn; a simulation gives less.
@@ -121,7 +121,7 @@ impl<'g> Shared<'g> {
         Shared {
             gateway,
             hooks,
-            around: Surroundings::new(limits, server, clock.read()),
+            context: ServerContext::new(limits, server, clock.read()),
             registry,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             budget: Budget::TURN,
@@ -151,7 +151,7 @@ impl<'g> Shared<'g> {
     /// Whether there is room for more. Scarce from three quarters of the limit on: content that is under way
     /// may still add a scratch before its connection has its next turn, and who begins a request a little.
     pub fn memory(&self) -> Memory {
-        if self.memory_in_use() < self.around.limits.memory_bytes_max / 4 * 3 {
+        if self.memory_in_use() < self.context.limits.memory_bytes_max / 4 * 3 {
             Memory::Ample
         } else {
             Memory::Scarce
@@ -162,17 +162,17 @@ impl<'g> Shared<'g> {
     /// wait for it, half of the limit, so that there is enough for all who wait, and not only for the first.
     pub fn bytes_after_relief(&self, is_waited_for: bool) -> usize {
         let quarters = if is_waited_for { 2 } else { 3 };
-        self.around.limits.memory_bytes_max / 4 * quarters
+        self.context.limits.memory_bytes_max / 4 * quarters
     }
 
     /// How many bytes may be owed to a peer before nothing more is produced for it.
     pub fn output_bytes_high(&self) -> usize {
-        self.memory().output_bytes_high(&self.around.limits)
+        self.memory().output_bytes_high(&self.context.limits)
     }
 
     /// Whether more is held than may be.
     pub fn is_memory_exhausted(&self) -> bool {
-        self.memory_in_use() > self.around.limits.memory_bytes_max
+        self.memory_in_use() > self.context.limits.memory_bytes_max
     }
 
     /// Bytes that connections hold, and requests that have left them for other threads.
@@ -257,7 +257,7 @@ impl<'g> Shared<'g> {
         };
         let turn = Turn {
             gateway: &mut *self.gateway,
-            around: &self.around,
+            context: &self.context,
             client,
             disk: &mut *self.disk,
             wire,

@@ -12,7 +12,7 @@ use super::response::{Framing, Response, read_all};
 use super::server::{Served, State};
 use super::socket::{Closing, End};
 use super::world::Stage;
-use crate::conversation::{Budget, Life, Outcome, Surroundings, Wants};
+use crate::conversation::{Budget, Outcome, ServerContext, Shutdown, Wants};
 use crate::limits::Limits;
 use crate::now::Moment;
 use crate::reactor::socket::TURN_BYTES;
@@ -28,7 +28,7 @@ pub struct Scene<'a> {
     pub account: &'a Account,
     pub limits: &'a Limits,
     pub now: Moment,
-    pub life: Life,
+    pub shutdown: Shutdown,
     /// Which step, and how the connection was before.
     pub stage: &'a Stage,
     pub before: &'a State,
@@ -139,7 +139,7 @@ impl Model {
             return;
         }
         let has_answer = account.written.get() > account.written_before && served.state.owed == 0;
-        let is_kept = scene.life == Life::Running
+        let is_kept = scene.shutdown == Shutdown::No
             && served.state.is_idle
             && served.state.wants == Wants::Read
             && !served.state.is_corked;
@@ -213,9 +213,9 @@ impl Model {
 
     /// Who waits for the gateway has a deadline of its own, and its others come so much later.
     fn check_waiting(&mut self, scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
-        let Scene { served, limits, now, life, stage, before, .. } = *scene;
+        let Scene { served, limits, now, shutdown, stage, before, .. } = *scene;
         let is_read = matches!(stage, Stage::Events(_) | Stage::Accept | Stage::Remainders);
-        let could_wait = before.wants == Wants::Read && before.owed == 0 && life == Life::Running;
+        let could_wait = before.wants == Wants::Read && before.owed == 0 && shutdown == Shutdown::No;
         let is_due =
             before.waiting_since.is_some() && before.deadline.is_some_and(|deadline| deadline <= now);
         // What follows upon content that is read as it comes may come in the same read.
@@ -323,7 +323,7 @@ impl Model {
 
     /// While bytes are awaited there is a deadline, and it is the right one: no later, and no earlier.
     fn check_deadline(&mut self, place: Place, scene: &Scene<'_>, mut violate: impl FnMut(String)) {
-        let Scene { served, limits, life, .. } = *scene;
+        let Scene { served, limits, shutdown, .. } = *scene;
         let deadline = served.state.deadline;
         let Since { place: since, head, kept } = self.track(place, scene);
         if served.state.owed > 0 {
@@ -341,8 +341,8 @@ impl Model {
             },
         };
         // A server that hands over waits for the last request of who is kept.
-        let handed_over = match (place, life) {
-            (Place::Between(1..) | Place::Blank(1..), Life::HandingOver(until)) => Some(until),
+        let handed_over = match (place, shutdown) {
+            (Place::Between(1..) | Place::Blank(1..), Shutdown::HandingOver(until)) => Some(until),
             _ => None,
         };
         let latest = handed_over.map_or(latest, |until| until.max(latest));
@@ -350,7 +350,7 @@ impl Model {
             violate(format!("{place:?} since {since:?} lasts until {deadline:?}, not {latest:?}"));
         }
         let earliest = match place {
-            Place::Between(0) | Place::Blank(0) if life != Life::Running => since + FIRST_REQUEST_PATIENCE,
+            Place::Between(0) | Place::Blank(0) if shutdown != Shutdown::No => since + FIRST_REQUEST_PATIENCE,
             Place::Between(0) => since + limits.head_timeout,
             Place::Between(_) => since + limits.idle_timeout,
             // Half an empty line may have begun the head.
@@ -398,7 +398,7 @@ fn check_end(scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
     let excused = before.waiting_since.zip(before.of_conversation);
     let excused = excused.map(|(since, deadline)| deadline + now.since(since));
     // A server that hands over waits for the last request of who is kept, but no longer than ever.
-    let is_kept_too_long = scene.life != Life::Running && is_past(before.of_conversation);
+    let is_kept_too_long = scene.shutdown != Shutdown::No && is_past(before.of_conversation);
     let is_due = is_past(before.deadline) || is_past(excused) || is_kept_too_long;
     let is_excused = before.is_ready || served.socket().is_broken || scene.is_memory_little;
     if *stage == Stage::Expire && has_ended && !is_due && !is_excused {
@@ -494,7 +494,7 @@ pub fn judge_wire(
     served: &Served,
     script: &Script,
     account: &Account,
-    around: &Surroundings,
+    context: &ServerContext,
     was_disk_full: bool,
 ) -> Result<(), String> {
     let socket = served.socket();
@@ -527,14 +527,14 @@ pub fn judge_wire(
             judge_refusal(number, script, response, served, account, was_disk_full)?;
         }
     }
-    judge_lingering(script, account, served, &around.limits)?;
+    judge_lingering(script, account, served, &context.limits)?;
     if is_lost {
         return Ok(());
     }
     if responses.len() < account.calls {
         return Err(format!("{} requests, {} answers", account.calls, responses.len()));
     }
-    judge_rest(script, account, &responses, served, around.life)
+    judge_rest(script, account, &responses, served, context.shutdown)
 }
 
 /// Whoever may still be sending is waited for, so that the last answer is not destroyed.
@@ -636,7 +636,7 @@ fn judge_rest(
     account: &Account,
     responses: &[Response],
     served: &Served,
-    life: Life,
+    shutdown: Shutdown,
 ) -> Result<(), String> {
     let Some(next) = script.items.get(responses.len()) else {
         return Ok(());
@@ -646,7 +646,8 @@ fn judge_rest(
     let is_last = is_last || responses.last().is_some_and(|last| last.framing == Framing::UntilClose);
     // What is in one read with a request that ends the connection is no request.
     let is_ended_midway = account.calls > 0 && is_failing(&script.items[account.calls - 1]);
-    if served.socket().read_by_server > next.start && !is_last && !is_ended_midway && life == Life::Running {
+    if served.socket().read_by_server > next.start && !is_last && !is_ended_midway && shutdown == Shutdown::No
+    {
         return Err(format!("request {} got no answer", responses.len()));
     }
     Ok(())

@@ -97,10 +97,10 @@ impl State {
     };
 
     pub fn of(connection: &Simulated, id: ConnectionId, shared: &Shared<'_>) -> State {
-        let limits = &shared.around.limits;
+        let limits = &shared.context.limits;
         State {
             wants: connection.wants(shared.output_bytes_high()),
-            deadline: connection.deadline(limits, shared.around.life),
+            deadline: connection.deadline(limits, shared.context.shutdown),
             of_conversation: connection.conversation().deadline(limits),
             owed: connection.owed(),
             memory_in_use: connection.memory_in_use(),

@@ -21,7 +21,7 @@ use super::plan::{Goodbye, Pace, Reading, Script};
 use super::rng::Rng;
 use super::server::{Place, Served, State};
 use super::socket::{Socket, System};
-use crate::conversation::{AccessLog, Budget, ExchangeRecord, Life, Memory, Outcome, Wants};
+use crate::conversation::{AccessLog, Budget, ExchangeRecord, Memory, Outcome, Shutdown, Wants};
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
 use crate::reactor::clock::Clock;
@@ -158,7 +158,7 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
             clock,
         },
     );
-    shared.around.refresh(Now::default());
+    shared.context.refresh(Now::default());
     shared.scratch = vec![0; rng.pick(&[1, 7, 64, 512, 4096, 16_384])].into_boxed_slice();
     let is_exhausted = Rc::<Cell<bool>>::default();
     let door = |_| Rc::new(RefCell::new(Door::new(&rng, is_exhausted.clone(), accepted.clone())));
@@ -322,7 +322,7 @@ impl World<'_> {
 
     /// Others take of the memory, or give it back.
     fn take_memory(&mut self) {
-        let all = self.running.shared.around.limits.memory_bytes_max;
+        let all = self.running.shared.context.limits.memory_bytes_max;
         let bytes = self.rng.pick(&[0, 0, all / 4 * 3, all / 4 * 3, all]);
         self.running.shared.connection_bytes -= self.foreign_bytes;
         self.running.shared.connection_bytes += bytes;
@@ -543,7 +543,7 @@ impl World<'_> {
 
     /// Whether something is to be done now, as far as can be told.
     fn is_busy(&self) -> bool {
-        let now = self.running.shared.around.now.moment;
+        let now = self.running.shared.context.now.moment;
         let states = || self.served.iter().filter(|served| served.id().is_some()).map(|served| served.state);
         match &self.stage {
             Stage::Asleep | Stage::Over => false,
@@ -565,7 +565,7 @@ impl World<'_> {
     /// The wait for events is over: a turn of the loop begins.
     fn begin(&mut self) {
         let unix_seconds = self.now.since(Moment::START).as_secs();
-        self.running.shared.around.refresh(Now { moment: self.now, unix_seconds });
+        self.running.shared.context.refresh(Now { moment: self.now, unix_seconds });
         let rng = &self.rng;
         self.running.budget = LoopBudget {
             accepts: rng.pick(&[1, 2, 32]),
@@ -609,12 +609,12 @@ impl World<'_> {
             account.calls_before = account.calls;
         }
         ledger.called_unready = None;
-        ledger.is_draining = self.running.shared.around.life != Life::Running;
+        ledger.is_draining = self.running.shared.context.shutdown != Shutdown::No;
         // While memory is scarce nothing more is drawn for who is owed anything. It can become so within a step.
         let shared = &self.running.shared;
         ledger.output_bytes_high = match self.stage {
             Stage::Events(_) if shared.corked_responses.is_empty() => shared.output_bytes_high(),
-            _ => shared.around.limits.output_bytes_high,
+            _ => shared.context.limits.output_bytes_high,
         };
         self.was_scarce = self.running.shared.memory() == Memory::Scarce;
         let rng = &self.rng;
@@ -626,7 +626,7 @@ impl World<'_> {
     fn observe(&mut self, stage: &Stage) {
         self.admit();
         self.hear(stage);
-        let now = self.running.shared.around.now.moment;
+        let now = self.running.shared.context.now.moment;
         let (crowded_since, mut was_room_made) = (self.crowded_since, false);
         for number in 0..self.served.len() {
             let Some(id) = self.served[number].id() else {
@@ -693,7 +693,7 @@ impl World<'_> {
             let served = &mut self.served[*number];
             if let Place::AtDoor(_) = served.place {
                 let ids = self.running.connections.ids();
-                let now = self.running.shared.around.now.moment;
+                let now = self.running.shared.context.now.moment;
                 served.accepted = Some(now);
                 // The server counts from 1. Who has gone already had an id as well, that nobody has now.
                 let id = ids.iter().find(|id| id.number() == index as u64 + 1);
@@ -719,7 +719,8 @@ impl World<'_> {
     /// Whether everything is as it should be after a step.
     fn watch(&mut self, number: usize, stage: &Stage, before: &State) {
         let shared = &self.running.shared;
-        let (limits, now, life) = (&shared.around.limits, shared.around.now.moment, shared.around.life);
+        let (limits, now, shutdown) =
+            (&shared.context.limits, shared.context.now.moment, shared.context.shutdown);
         let mut ledger = self.ledger.borrow_mut();
         let ledger_called = ledger.called_unready;
         let Ledger { accounts, violations, .. } = &mut *ledger;
@@ -733,7 +734,7 @@ impl World<'_> {
             account,
             limits,
             now,
-            life,
+            shutdown,
             stage,
             before,
             is_called_unready,
@@ -752,7 +753,7 @@ impl World<'_> {
 
     /// Whether there may have been too little memory at some time.
     fn is_memory_little(&self) -> bool {
-        let all = self.running.shared.around.limits.memory_bytes_max;
+        let all = self.running.shared.context.limits.memory_bytes_max;
         self.was_memory_taken || all < Limits::default().memory_bytes_max
     }
 
@@ -816,7 +817,7 @@ impl World<'_> {
     /// Why somebody should not have to wait at this door.
     fn overlooked_at(&self, door: &Door) -> Option<&'static str> {
         let inside = || self.served.iter().filter(|served| served.id().is_some());
-        let is_full = inside().count() >= self.running.shared.around.limits.connections_max;
+        let is_full = inside().count() >= self.running.shared.context.limits.connections_max;
         match door.accepting {
             Accepting::Ready | Accepting::Waiting => Some("a door that nobody opens"),
             Accepting::Paused(until) if until > self.now + SECOND => Some("more than a second"),
@@ -835,8 +836,8 @@ impl World<'_> {
         for (number, (served, script)) in self.served.iter().zip(&*self.scripts).enumerate() {
             let account = &ledger.accounts[number];
             let judge = || {
-                let around = &self.running.shared.around;
-                judge_wire(number, served, script, account, around, self.room.was_full.get())?;
+                let context = &self.running.shared.context;
+                judge_wire(number, served, script, account, context, self.room.was_full.get())?;
                 judge_account(account, script, self.records.is_some())
             };
             judge().map_err(|what| format!("connection {number}: {what}"))?;
@@ -864,7 +865,7 @@ impl World<'_> {
     fn describe(&self) -> String {
         format!(
             "{:#?}\n{:?}",
-            self.running.shared.around.limits,
+            self.running.shared.context.limits,
             self.scripts.iter().map(|script| &script.items).collect::<Vec<_>>()
         )
     }

@@ -118,7 +118,7 @@ fn converse(input: &[u8], limits: Limits, mut next: impl FnMut(usize) -> usize) 
         seen_by_gateway.borrow_mut().push(request);
         answer
     });
-    hand.around.limits = limits;
+    hand.context.limits = limits;
     let (mut at, mut sent) = (0, Vec::new());
     while at < input.len() {
         assert!(!matches!(hand.wants(), Wants::Application), "nobody is to be waited for");

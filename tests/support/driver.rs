@@ -133,7 +133,7 @@ pub fn converse(pieces: &[&[u8]], finale: Finale) -> Conversed {
         application(environ, start_response)
     };
     let mut hand = ByHand::new(gateway);
-    hand.around.limits = limits();
+    hand.context.limits = limits();
     let mut sent = Vec::new();
     for piece in pieces {
         hand.receive(piece);
