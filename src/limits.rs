@@ -44,10 +44,11 @@ pub struct Limits {
     /// Content-Length tells. None, the default: half of what is free in the folder for temporary files when
     /// the server starts, since others write there too; 4 GiB where the system does not say.
     pub spool_bytes_max: Option<u64>,
-    /// Connections at a time; beyond it the longest idle one makes room for a new one, and if none
-    /// has been idle for a second, one that has brought no whole request for a second (with 408 if it has begun one; less
-    /// time where others come without a pause), and then one that was answered just now; if all are busy, new ones wait in
-    /// the listen queue. 16,384: ten thousand and room to spare, at about 100 bytes each while they idle.
+    /// Connections at a time; beyond it the longest idle one makes room for a new one, and if none has been
+    /// idle for a second, one that has brought no whole request for a second (with 408 if it has begun one;
+    /// less time where others come without a pause), and then one that was answered just now; if all are
+    /// busy, new ones wait in the listen queue. 16,384: ten thousand and room to spare, at about 100 bytes
+    /// each while they idle.
     pub connections_max: usize,
     /// Bytes held for all connections together: heads in part, content in memory, output owed, and requests that
     /// applications have taken to other threads. From three quarters of it on, content goes to temporary files at once,
@@ -65,7 +66,7 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Longest time without a byte of request content; beyond it 408. 30 s.
     pub body_timeout: Duration,
-    /// Least rate of request content, in bytes a second; who is behind it for longer than
+    /// Least rate of request content, in bytes a second; a client that stays behind it for longer than
     /// [`Limits::body_timeout`] gets 408. Being ahead of it pays for slowness of three such timeouts at
     /// most. 500: Apache's `MinRate`. Zero turns it off.
     pub body_rate_min: u32,
@@ -75,7 +76,7 @@ pub struct Limits {
     /// Longest time without the peer taking a byte that is owed to it; then the connection is cut.
     /// 30 s.
     pub write_timeout: Duration,
-    /// Least rate at which a peer takes what it is owed, in bytes a second; who is behind it for longer than
+    /// Least rate at which a peer takes what it is owed, in bytes a second; a client that stays behind it for longer than
     /// [`Limits::write_timeout`] is cut. Being ahead of it pays for slowness of three such timeouts at
     /// most. 500: as for content. Zero turns it off.
     pub output_rate_min: u32,

@@ -291,9 +291,9 @@ pub(super) enum Command {
     },
     /// Measure a server: requests a second, latencies, errors, and what it costs the server
     ///
-    /// Any server that speaks HTTP/1.1. Its CPU time and memory are told where its process is on this
-    /// machine (Linux). Ctrl-C ends early and prints what was measured so far. A server that is gone at
-    /// the end is status 1.
+    /// Any server that speaks HTTP/1.1. Its CPU time and memory are reported if its process is on this
+    /// machine (Linux). Ctrl-C ends early and prints what was measured so far. The exit status is 1 if the
+    /// server is gone at the end.
     Bench(Box<BenchOptions>),
 }
 
@@ -440,9 +440,10 @@ struct LimitOptions {
     /// Longest time without a byte of request content; beyond it 408
     #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.body_timeout))]
     body_timeout: Span,
-    /// Least rate of request content, in bytes a second, 0 for any; behind it for --body-timeout 408
+    /// Least rate of request content, in bytes a second, 0 for any; a client that stays behind it for
+    /// --body-timeout gets 408
     ///
-    /// Having been faster pays for slowness of three such timeouts at most.
+    /// Earlier speed makes up for three such timeouts of slowness at most.
     #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.body_rate_min.into()))]
     body_rate_min: Size,
     /// Longest time between two requests of a connection; then it is closed
@@ -451,10 +452,10 @@ struct LimitOptions {
     /// Longest time without the client reading what it is owed; then it is cut off
     #[arg(long, value_name = "TIME", global = true, default_value = time(|l| l.write_timeout))]
     write_timeout: Span,
-    /// Least rate at which a client reads what it is owed, in bytes a second, 0 for any; behind it for
-    /// --write-timeout cut off
+    /// Least rate at which a client reads what it is owed, in bytes a second, 0 for any; a client that stays
+    /// behind it for --write-timeout is cut off
     ///
-    /// Having been faster pays for slowness of three such timeouts at most.
+    /// Earlier speed makes up for three such timeouts of slowness at most.
     #[arg(long, value_name = "SIZE", global = true, default_value = size(|l| l.output_rate_min.into()))]
     output_rate_min: Size,
     /// How long a refused client is still listened to, so that it gets its error response
