@@ -6,8 +6,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
 
-use super::{Client, IncomingContent, RequestContent, ServerInfo, Wakeup};
+use super::{Client, IncomingContent, Interest, RequestContent, ServerInfo, Wakeup, Watched, Watcher};
 use crate::message::{
     Fields, Method, RequestHead, RequestTarget, Version, percent_decode, percent_decode_text,
     split_first_decoded, split_port,
@@ -235,6 +237,63 @@ impl<'a> Environ<'a> {
     /// A handle to resume this request's answer with, from any thread.
     pub fn wakeup(&self) -> Wakeup {
         Wakeup::new(self.client.wake_source.waker())
+    }
+
+    /// Watches a descriptor of the application's own, a socket or a pipe: when it becomes ready, this connection is woken,
+    /// as by its [`Wakeup`](super::Wakeup). So an answer under way ([`Later::resume`](super::Later::resume),
+    /// [`BodyStream::next_piece`](super::BodyStream::next_piece)) waits for a backend without a thread. The [chapter on
+    /// it](super#other-descriptors) says what to expect of events.
+    ///
+    /// From now on the descriptor does not block, for others that share its open file neither. The watch ends when what is
+    /// returned is dropped: with the answer that owns it, at the latest with the connection.
+    ///
+    /// ```
+    /// use std::io::{self, Read};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// use tidegate::gateway::{Interest, Later, Watched};
+    /// use tidegate::{Body, Environ, GatewayError, StartResponse};
+    ///
+    /// /// The answer is all that a backend says.
+    /// struct Answer {
+    ///     backend: Watched<UnixStream>,
+    ///     content: Vec<u8>,
+    /// }
+    ///
+    /// impl Later for Answer {
+    ///     fn resume(mut self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    ///         let Answer { backend, content } = &mut *self;
+    ///         match backend.read_to_end(content) {
+    ///             Ok(_) => start_response.status(200).send(&*content),
+    ///             // What has come before is in `content`.
+    ///             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+    ///                 Ok(start_response.later_boxed(None, self))
+    ///             }
+    ///             Err(error) => Err(error.into()),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// fn gateway(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    ///     let backend = UnixStream::connect("/run/backend.sock")?;
+    ///     let backend = environ.watch(backend, Interest::Read)?;
+    ///     Ok(start_response.later(None, Answer { backend, content: Vec::new() }))
+    /// }
+    /// # fn is_gateway(_: impl tidegate::Gateway) {}
+    /// # is_gateway(gateway);
+    /// ```
+    ///
+    /// # Errors
+    /// It is watched already ([`AlreadyExists`](io::ErrorKind::AlreadyExists)), can never have to wait, as regular files
+    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)), the system watches no more of them, or there is no event loop
+    /// ([`Unsupported`](io::ErrorKind::Unsupported)): where a conversation is driven by hand.
+    pub fn watch<T: AsFd>(&self, source: T, interest: Interest) -> io::Result<Watched<T>> {
+        self.watcher().watch(source, interest)
+    }
+
+    /// A handle to watch descriptors with after this call.
+    pub fn watcher(&self) -> Watcher {
+        self.client.wake_source.watcher()
     }
 
     /// Shows the same request without its content, to those who judge it or pass it on in [`Gateway::admit`].

@@ -46,6 +46,32 @@
 //! content, and change it as it streams. [`middleware`] tells how, and has three: [fields](middleware::WithFields),
 //! [a password](middleware::BasicAuth), and [mounts](middleware::Mounts) by host and prefix.
 //!
+//! # Other descriptors
+//!
+//! An answer under way can wait for a socket or a pipe of its own: a database's, a FastCGI program's, a child's.
+//! [`Environ::watch`] puts it on the server's event loop, in place of a thread that waits. Readiness is a wake-up of the
+//! connection, and no more: [`Later::resume`] or [`BodyStream::next_piece`] is called, as by [`Wakeup::wake`], and tries
+//! whatever it waits for. `examples/fetch.rs` fetches from another server in this way.
+//!
+//! - **Try first, then wait.** The loop tells when a descriptor *becomes* ready, once. So read until a call says
+//!   [`WouldBlock`](std::io::ErrorKind::WouldBlock) before you return [`Piece::Pending`] or say [later](StartResponse::later)
+//!   again. Who stops before that, with bytes left unread, may wait for ever.
+//! - **Every wake-up is a hint.** It may come for nothing, for another descriptor of the same answer, or for one that is no
+//!   longer watched. Connections that are woken have their turn after those whose clients have sent something.
+//! - **The deadline is yours.** A backend that says nothing wakes nobody: give a moment with `later` and `Pending`, and
+//!   answer 504 then. The server closes nothing that an application has opened, but drops the answer when it is known that
+//!   the client is gone, and all of them when it stops.
+//! - **Who owns what.** [`Watched`] owns what it watches, and takes it out of the loop before it is closed. So no event comes
+//!   for a number that meanwhile belongs to another file. It may outlive its connection, in a pool or on another thread:
+//!   then its events wake nobody. Who takes it out of a pool [ends the watch](Watched::into_inner), and watches it anew
+//!   for the connection at hand.
+//! - **What it costs.** A watch is two system calls to begin it and one to end it, and no descriptor. What is watched is a descriptor that clients
+//!   cannot have: where there are none, opening it fails, and the application says 503.
+//! - **What can be watched**: sockets, pipes, terminals, timers, other selectors. Files of a disk cannot: they are always ready, and
+//!   block nevertheless. [`file`](ResponseHead::file) is for them.
+//! - An answer that opens a second descriptor later keeps a [`Watcher`]. Where nobody runs an event loop, as in a test with
+//!   [`ByHand`](crate::conversation::ByHand), watching says [`Unsupported`](std::io::ErrorKind::Unsupported).
+//!
 //! # Hooks
 //!
 //! A gateway is one method, [`Gateway::call`]. Those who drive an interpreter take part in the event loop besides:
@@ -69,6 +95,7 @@ mod owned_environ;
 mod sink;
 mod start_response;
 mod wakeup;
+mod watch;
 
 pub use body::{Body, BodyKind, BodyStream, FileRange, FileStream, Later, Piece, Pieces};
 pub use call::{Admission, Gateway};
@@ -85,3 +112,4 @@ pub use owned_environ::OwnedEnviron;
 pub use sink::{Content, ResponseSink, StartResponse};
 pub use start_response::{ResponseHead, Writer};
 pub use wakeup::{NoWake, WakeSource, Wakeup};
+pub use watch::{Interest, Selector, Watched, Watcher};

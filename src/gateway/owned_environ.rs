@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::environ::AddedVariables;
 use super::{
-    Client, Environ, OwnedContent, Peer, RequestContent, Reservation, ServerInfo, WakeSource, Wakeup,
+    Client, Environ, OwnedContent, Peer, RequestContent, Reservation, ServerInfo, WakeSource, Wakeup, Watcher,
 };
 use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Version};
 use crate::now::Moment;
@@ -23,7 +23,7 @@ impl Environ<'_> {
             content_length: self.content_length(),
             script_name_bytes: self.script_name_bytes(),
             added: self.added.clone(),
-            wakeup: self.wakeup(),
+            wakes: OwnedWakes { wakeup: self.wakeup(), watcher: self.watcher() },
             connection_id: self.client().connection_id,
             peer: self.client().peer.clone(),
             local: self.client().local.copied(),
@@ -49,7 +49,7 @@ pub struct OwnedEnviron {
     content_length: Option<u64>,
     script_name_bytes: usize,
     added: Option<Box<AddedVariables>>,
-    wakeup: Wakeup,
+    wakes: OwnedWakes,
     connection_id: u64,
     peer: Peer,
     local: Option<SocketAddr>,
@@ -100,9 +100,20 @@ impl FieldLines for OwnedFields {
     }
 }
 
-impl WakeSource for Wakeup {
+/// Wakes the connection that the request has left.
+#[derive(Debug)]
+struct OwnedWakes {
+    wakeup: Wakeup,
+    watcher: Watcher,
+}
+
+impl WakeSource for OwnedWakes {
     fn waker(&self) -> std::task::Waker {
-        self.as_waker().clone()
+        self.wakeup.as_waker().clone()
+    }
+
+    fn watcher(&self) -> Watcher {
+        self.watcher.clone()
     }
 }
 
@@ -134,7 +145,7 @@ impl OwnedEnviron {
             peer: &self.peer,
             local: self.local.as_ref(),
             has_finished_sending: self.has_finished_sending,
-            wake_source: &self.wakeup,
+            wake_source: &self.wakes,
             memory: self.reservation.as_ref().map(Reservation::account),
         };
         let content = RequestContent::owned(&mut self.content);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
+use super::Watcher;
+
 /// A handle that makes the server resume the answer of one connection, from any thread.
 ///
 /// Waking is cheap, may happen too often, and may come too late: a wake-up of a connection that is
@@ -32,6 +34,11 @@ impl Wakeup {
 pub trait WakeSource {
     /// A waker for this connection.
     fn waker(&self) -> Waker;
+
+    /// A handle to watch descriptors with for this connection, whose events wake it. By default it says that it cannot.
+    fn watcher(&self) -> Watcher {
+        Watcher::default()
+    }
 }
 
 /// Wakes nobody: for conversations that are driven by hand.

@@ -624,8 +624,8 @@ impl<S: Transport> Connection<S> {
         let Socket { stream, registration, .. } = &mut self.socket;
         match (*registration, wanted) {
             (Registration::ReadWrite, _) | (Registration::Read, Registration::Read) => return Ok(()),
-            (Registration::None, _) => stream.register(&shared.registry, id.token(), interest)?,
-            (Registration::Read, _) => stream.reregister(&shared.registry, id.token(), interest)?,
+            (Registration::None, _) => stream.register(shared.registry(), id.token(), interest)?,
+            (Registration::Read, _) => stream.reregister(shared.registry(), id.token(), interest)?,
         }
         *registration = wanted;
         Ok(())

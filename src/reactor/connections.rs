@@ -80,6 +80,13 @@ impl<S: Transport> Connections<S> {
         (id.token() == token).then_some(id)
     }
 
+    /// Whose application watches the descriptor of this event; none if that connection is gone.
+    pub fn find_watching(&self, token: Token) -> Option<ConnectionId> {
+        let index = ConnectionId::index_of_watch(token);
+        let id = id_at(index, self.slots.get(index)?);
+        (id.watch_token() == token).then_some(id)
+    }
+
     pub fn remove(&mut self, id: ConnectionId) -> Option<Connection<S>> {
         self.get(id)?;
         self.slots.try_remove(id.index())

@@ -30,6 +30,7 @@ use super::shutdown::ServerHandle;
 use super::socket::signs;
 use super::sys;
 use super::wakeup_queue::WakeupQueue;
+use super::watch::LoopSelector;
 use crate::conversation::AccessLog;
 use crate::gateway::{Gateway, LoopHooks};
 use crate::limits::Limits;
@@ -118,7 +119,7 @@ impl BoundLoop {
         let spool_bytes_max =
             spool_bytes_max.unwrap_or_else(|| spool_bytes_by_default() / u64::from(self.place.1));
         let means = Means {
-            registry: self.poll.registry().try_clone()?,
+            selector: Arc::new(LoopSelector { registry: self.poll.registry().try_clone()? }),
             journal: self.journal,
             disk: Box::new(RealDisk::new(spool_bytes_max)),
             locals: self.listeners.iter().map(Listener::local).collect(),

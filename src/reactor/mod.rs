@@ -53,6 +53,7 @@ mod stream;
 mod sys;
 mod timers;
 mod wakeup_queue;
+mod watch;
 
 pub use address::{InvalidAddress, ListenAddress};
 pub use disk::spool_bytes_by_default;

@@ -179,6 +179,10 @@ impl<'g, L: Listening> Running<'g, L> {
             && listener.accepting() == Accepting::Waiting
         {
             listener.set_accepting(Accepting::Ready);
+        } else if let Some(id) = self.connections.find_watching(token)
+            && self.woken.last() != Some(&id)
+        {
+            self.woken.push(id);
         }
     }
 
@@ -258,7 +262,7 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Gives a turn to the connections that other threads have woken.
+    /// Gives a turn to the connections that other threads have woken, or descriptors that their applications watch.
     pub fn wake(&mut self, queue: &WakeupQueue) {
         if queue.is_notified() {
             queue.drain(&mut self.woken);

@@ -16,6 +16,7 @@ use super::readiness::Readiness;
 use super::socket::Socket;
 use super::stream::Transport;
 use super::wakeup_queue::{Wakes, WakeupQueue};
+use super::watch::LoopSelector;
 use crate::conversation::{Budget, Busy, Disk, Memory, OutputQueue, ServerContext, Turn, Wire};
 use crate::gateway::{Client, Gateway, LoopHooks, MemoryAccount, ServerInfo};
 use crate::limits::Limits;
@@ -39,7 +40,6 @@ pub(super) struct Shared<'g> {
     hooks: Option<Box<dyn LoopHooks + 'g>>,
     /// What holds for all conversations.
     pub context: ServerContext,
-    pub registry: Registry,
     pub scratch: Box<[u8]>,
     /// How much a connection may do in its turn; a simulation gives less.
     pub budget: Budget,
@@ -85,7 +85,8 @@ impl Default for Settings {
 
 /// What one loop works with.
 pub(super) struct Means {
-    pub registry: Registry,
+    /// Where connections register for events, and applications what they watch.
+    pub selector: Arc<LoopSelector>,
     pub journal: LoopJournal,
     pub disk: Box<dyn Disk>,
     /// The address of each listener, as applications know it.
@@ -117,12 +118,11 @@ impl<'g> Shared<'g> {
         means: Means,
     ) -> Shared<'g> {
         let Settings { limits, server, hold_max, at_low_tide } = settings;
-        let Means { registry, journal, disk, locals, queue, clock } = means;
+        let Means { selector, journal, disk, locals, queue, clock } = means;
         Shared {
             gateway,
             hooks,
             context: ServerContext::new(limits, server, clock.read()),
-            registry,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             budget: Budget::TURN,
             journal,
@@ -134,7 +134,7 @@ impl<'g> Shared<'g> {
             locals,
             output: OutputQueue::default(),
             disk,
-            wakes: Wakes { queue, id: ConnectionId::default() },
+            wakes: Wakes { queue, selector, id: ConnectionId::default() },
         }
     }
 
@@ -146,6 +146,11 @@ impl<'g> Shared<'g> {
     /// Whether a finished response has waited for as long as it may.
     pub fn is_delivery_due(&self) -> bool {
         !self.corked_responses.is_empty() && self.corked_responses.is_overdue(self.clock.moment())
+    }
+
+    /// Where connections register for events.
+    pub fn registry(&self) -> &Registry {
+        &self.wakes.selector.registry
     }
 
     /// Whether there is room for more. Scarce from three quarters of the limit on: content that is under way

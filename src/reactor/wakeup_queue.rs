@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
 use super::connection_id::ConnectionId;
-use crate::gateway::WakeSource;
+use super::watch::LoopSelector;
+use crate::gateway::{WakeSource, Watcher};
 
 /// The loop is at work, and looks here before it waits.
 const AWAKE: u8 = 0;
@@ -85,6 +86,7 @@ impl WakeupQueue {
 /// Makes wakers for the connection whose turn it is; costs nothing until one is asked for.
 pub(super) struct Wakes {
     pub queue: Arc<WakeupQueue>,
+    pub selector: Arc<LoopSelector>,
     pub id: ConnectionId,
 }
 
@@ -92,6 +94,10 @@ impl WakeSource for Wakes {
     fn waker(&self) -> Waker {
         let is_queued = AtomicBool::new(false);
         Waker::from(Arc::new(ConnectionWaker { queue: self.queue.clone(), id: self.id, is_queued }))
+    }
+
+    fn watcher(&self) -> Watcher {
+        Watcher::new(self.selector.clone(), self.id.watch_token().0)
     }
 }
 

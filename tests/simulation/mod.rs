@@ -16,7 +16,7 @@
 //!
 //! A schedule is a function of its seed: what the clients send and how they read, what the application
 //! answers and when, short reads and writes, interruptions, resets, stalls, wake-ups too early and too
-//! late, a disk that fills up, files that shrink or cannot be sent, responses that wait for each other, panics, jumps
+//! late, a disk that fills up, files that shrink or cannot be sent, responses that wait for each other, descriptors that applications watch, panics, jumps
 //! of the clock, waits that end for nothing, applications that take no requests for a while, a house that is full, descriptors
 //! that run out, memory that is scarce, and shutdown at any moment. Who closes upon bytes that nobody has read resets the
 //! connection, and what is on its way to the client is lost. The model checks that each accepted request is answered once, in

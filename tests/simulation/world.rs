@@ -25,6 +25,7 @@ use crate::conversation::{AccessLog, Budget, ExchangeRecord, Memory, Outcome, Sh
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
 use crate::reactor::clock::Clock;
+use crate::reactor::connection_id::ConnectionId;
 use crate::reactor::connections::Connections;
 use crate::reactor::journal::LoopJournal;
 use crate::reactor::listener::Accepting;
@@ -33,6 +34,7 @@ use crate::reactor::running::{LoopBudget, Patience, Running, listener_token};
 use crate::reactor::shared::{Means, Settings, Shared};
 use crate::reactor::shutdown::{Command, Queue};
 use crate::reactor::wakeup_queue::WakeupQueue;
+use crate::reactor::watch::LoopSelector;
 
 /// More steps than any schedule needs.
 const STEPS_MAX: usize = 100_000;
@@ -58,6 +60,10 @@ struct World<'g> {
     scripts: Rc<Vec<Script>>,
     ledger: SharedLedger,
     served: Vec<Served>,
+    /// Everyone who was ever inside, and what the server calls them.
+    ids: Vec<(usize, ConnectionId)>,
+    /// Whose applications watch a descriptor that has become ready.
+    watching: Vec<(usize, ConnectionId)>,
     clients: Vec<Client>,
     models: Vec<Model>,
     room: Rc<Room>,
@@ -150,7 +156,9 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
             ..Settings::default()
         },
         Means {
-            registry: poll.registry().try_clone().map_err(|error| error.to_string())?,
+            selector: Arc::new(LoopSelector {
+                registry: poll.registry().try_clone().map_err(|error| error.to_string())?,
+            }),
             journal: LoopJournal::new(log, clock),
             disk: Box::new(SimulatedDisk::new(scripts.clone(), room.clone(), rng.once_in(2))),
             locals: Vec::new(),
@@ -178,6 +186,8 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
         was_scarce: false,
         ledger,
         served: Vec::new(),
+        ids: Vec::new(),
+        watching: Vec::new(),
         clients: Vec::new(),
         models: (0..count).map(|_| Model::default()).collect(),
         room,
@@ -333,6 +343,9 @@ impl World<'_> {
 
     /// Somebody is woken who need not wait for it, nor be there any more.
     fn wake_anybody(&mut self) {
+        if !self.ids.is_empty() && self.rng.once_in(2) {
+            return self.watching.push(self.rng.pick(&self.ids));
+        }
         let mut ledger = self.ledger.borrow_mut();
         if !ledger.wakeups.is_empty() {
             let (connection, wakeup) = ledger.wakeups[self.rng.below(ledger.wakeups.len())].clone();
@@ -405,6 +418,7 @@ impl World<'_> {
     fn has_events(&self) -> bool {
         self.served.iter().any(|served| served.id().is_some() && served.socket().has_event())
             || self.doors.iter().any(|door| door.borrow().has_event && !door.borrow().is_closed)
+            || !self.watching.is_empty()
     }
 
     fn is_due(&self) -> bool {
@@ -426,9 +440,15 @@ impl World<'_> {
             Action::Job(index) => {
                 let mut ledger = self.ledger.borrow_mut();
                 let job = ledger.jobs.swap_remove(index);
-                ledger.accounts[job.connection].wakes += 1;
                 job.is_done.store(true, Ordering::Relaxed);
-                job.wakeup.wake();
+                match self.served[job.connection].id() {
+                    // What it has waited for was a descriptor.
+                    Some(id) if self.rng.once_in(2) => self.watching.push((job.connection, id)),
+                    Some(_) | None => {
+                        ledger.accounts[job.connection].wakes += 1;
+                        job.wakeup.wake();
+                    }
+                }
             }
             Action::Ready => {
                 self.ledger.borrow_mut().is_ready = true;
@@ -582,6 +602,10 @@ impl World<'_> {
                 events.extend(socket.take_events().into_iter().map(|signs| (token, signs)));
             }
         }
+        for (number, id) in self.watching.drain(..) {
+            self.ledger.borrow_mut().accounts[number].wakes += 1;
+            events.push((id.watch_token(), Readiness::READABLE));
+        }
         for (index, door) in self.doors.iter().enumerate() {
             if mem::take(&mut door.borrow_mut().has_event) {
                 events.push((listener_token(index), 1));
@@ -698,6 +722,7 @@ impl World<'_> {
                 // The server counts from 1. Who has gone already had an id as well, that nobody has now.
                 let id = ids.iter().find(|id| id.number() == index as u64 + 1);
                 served.place = Place::Inside(id.copied().unwrap_or_default());
+                self.ids.extend(id.map(|id| (*number, *id)));
             }
         }
         for number in self.doors.iter().flat_map(|door| door.borrow_mut().take_left()) {

@@ -53,12 +53,13 @@ pub(super) use plain::*;
         target_vendor = "apple",
     )
 ))]
-pub(super) use selector::{SHORT_READ_DRAINS, selector};
+pub(super) use selector::{ARMS_ITSELF, SHORT_READ_DRAINS, selector};
 #[cfg(all(feature = "sockets", not(any(target_os = "linux", target_os = "android"))))]
 pub(super) use sockets::bind_tcp;
 #[cfg(feature = "sockets")]
 pub(super) use sockets::{
-    check_that_it_listens, free_bytes, reset_on_close, set_listener_options, set_stream_options,
+    check_that_it_listens, free_bytes, reset_on_close, set_listener_options, set_nonblocking,
+    set_stream_options,
 };
 
 /// The path of a unix socket; where it has a name that is none, that name with an `@`, as is usual.

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use mio::Registry;
@@ -89,6 +90,15 @@ pub fn reset_on_close(_stream: &TcpStream) {}
 /// Whether a read that did not fill its buffer has drained the socket. mio's poll(2) back end arms an event again only on
 /// `WouldBlock`: so reading goes on until then.
 pub const SHORT_READ_DRAINS: bool = false;
+
+/// Whether the selector tells of a descriptor again without having been asked to, once something new has come. mio's
+/// poll(2) back end must be.
+pub const ARMS_ITSELF: bool = false;
+
+/// Makes calls on a descriptor return at once. What std does with a socket of this kind, the system does with any file.
+pub fn set_nonblocking(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    UnixStream::from(descriptor.try_clone_to_owned()?).set_nonblocking(true)
+}
 
 /// The selector, as something that can be polled itself. With poll(2) there is no such thing.
 pub fn selector(_registry: &Registry) -> io::Result<OwnedFd> {

@@ -11,6 +11,9 @@ use mio::Registry;
 /// further event will tell. mio does not promise it.
 pub const SHORT_READ_DRAINS: bool = true;
 
+/// Whether the selector tells of a descriptor again without having been asked to, once something new has come.
+pub const ARMS_ITSELF: bool = true;
+
 /// The selector, as something that can be polled itself: it is readable when there are events.
 pub fn selector(registry: &Registry) -> io::Result<OwnedFd> {
     registry.as_fd().try_clone_to_owned()

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -77,6 +77,11 @@ pub use super::plain::check_that_it_listens;
 pub fn reset_on_close(stream: &TcpStream) {
     // The close itself follows in any case.
     let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+}
+
+/// Makes calls on a descriptor return at once.
+pub fn set_nonblocking(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(descriptor, true)?)
 }
 
 /// Free bytes in a folder, for others than root.
