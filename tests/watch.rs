@@ -18,7 +18,7 @@ use tidegate::limits::Limits;
 use tidegate::now::Moment;
 use tidegate::{Environ, GatewayError, StartResponse};
 
-/// Some tests count the descriptors of the process: one test at a time.
+/// Lets one test run at a time: some count the descriptors of the process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -28,7 +28,7 @@ fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// Whether the other end is closed, with bytes unread or without.
+/// Tells whether the other end is closed, with bytes unread or without.
 fn is_closed(end: &mut UnixStream) -> bool {
     end.set_nonblocking(true).unwrap();
     match end.read(&mut [0]) {
@@ -37,7 +37,7 @@ fn is_closed(end: &mut UnixStream) -> bool {
     }
 }
 
-/// The answer is all that a backend says. It counts how often it is resumed.
+/// Answers with all that a backend says, and counts how often it is resumed.
 struct Collect {
     backend: Watched<UnixStream>,
     content: Vec<u8>,
@@ -56,8 +56,8 @@ impl Later for Collect {
     }
 }
 
-/// A server whose answers are what backends say, how often they were resumed, and the backends' ends of the sockets. The
-/// path `/at-once` is answered without one: who has its answer knows that the loop has turned.
+/// Holds a server whose answers are what backends say, how often they were resumed, and the backends' ends of the sockets.
+/// The path `/at-once` is answered without one: who has its answer knows that the loop has turned.
 struct Backends {
     server: Running,
     resumed: Arc<AtomicUsize>,
@@ -400,10 +400,10 @@ fn what_cannot_be_watched_is_said() {
     assert_eq!(told, format!("{file} Some(AlreadyExists) None"));
 }
 
-/// How many watches one answer has.
+/// Counts the watches of one answer.
 const EACH: usize = 100;
 
-/// The answer comes once each of its backends has said something.
+/// Answers once each of its backends has said something.
 struct All {
     backends: Vec<Watched<UnixStream>>,
     heard: usize,
