@@ -1,4 +1,4 @@
-//! Where to listen.
+//! Addresses to listen on.
 
 use std::error::Error;
 use std::fmt;
@@ -22,29 +22,29 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// An IP address and port. `[::]` takes IPv4 as well. Port 0: one that is free.
+    /// An IP address and port. `[::]` takes IPv4 as well. Port 0 stands for a free one.
     Tcp(SocketAddr),
     /// The path of a unix socket.
     Unix(PathBuf),
-    /// A listening socket that the process was started with, TCP or unix, by its descriptor.
+    /// The number of a listening socket, TCP or unix, that the process was started with.
     Descriptor(RawFd),
 }
 
-/// Why a text is no address to listen on.
+/// The reason why a text is no address to listen on.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum InvalidAddress {
-    /// It has none of the forms of an address.
+    /// The text has none of the forms of an address.
     Form(String),
     /// No path follows `unix:`.
     NoPath,
-    /// No number of a descriptor follows `fd://`, but this.
+    /// This text follows `fd://`, and is not the number of a descriptor.
     NoDescriptor(String),
     /// The host has no address.
     UnknownHost {
-        /// Its name.
+        /// The name of the host.
         host: String,
-        /// What the system says of it.
+        /// The error of the system.
         cause: io::Error,
     },
 }
@@ -117,7 +117,7 @@ impl FromStr for ListenAddress {
     }
 }
 
-/// Digits only: `parse` would take `+80`.
+/// Parses digits only: `parse` would take `+80`.
 fn parse_digits<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -12,7 +12,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// A clock whose moments begin now.
+    /// Makes a clock whose moments begin now.
     pub fn start() -> Clock {
         Clock { started: Instant::now() }
     }
@@ -26,7 +26,7 @@ impl Clock {
         Moment::from_start(self.started.elapsed())
     }
 
-    /// What the system calls a moment; none where that is too far away for it.
+    /// Converts a moment to the system's; none if it is too far away for that.
     pub fn instant(&self, moment: Moment) -> Option<Instant> {
         self.started.checked_add(moment.since(Moment::START))
     }

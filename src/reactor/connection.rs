@@ -1,9 +1,10 @@
 //! One connection: a socket, a conversation, and what the socket would not take yet.
 //!
-//! [`Connection::turn`] is what happens to it, whatever the cause, and always the same four steps. [`Connection::pump`] is
-//! the first three: *fill* reads, *advance* lets the conversation do what it can, and *flush* writes, again and again.
-//! Then *settle* asks the conversation what it wants now and arranges for it. Nothing of what it wants
-//! is stored: registration, timer and place in the ready list follow from the answer.
+//! [`Connection::turn`] is what happens to it, whatever the cause, and always the same four steps.
+//! [`Connection::pump`] is the first three: *fill* reads, *advance* lets the conversation do what it can, and
+//! *flush* writes, again and again. Then *settle* asks the conversation what it wants now and arranges for
+//! it. Nothing of what it wants is stored: registration, timer and place in the ready list follow from the
+//! answer.
 //!
 //! Besides, a response that has waited for others is delivered, a connection that is broken is abandoned,
 //! and one that has said its last only lingers. What is known of the socket stands in [`socket`](super::socket).
@@ -28,50 +29,50 @@ use crate::conversation::{
 use crate::limits::Limits;
 use crate::now::Moment;
 
-/// How long a client that has ended its side waits for a gateway that takes no request. 1 s: it may wait for its answer, but
-/// more often it has left, and the others live.
+/// How long a client that has ended its side waits for a gateway that takes no request. 1 s: it may wait for
+/// its answer, but more often it has left, and other clients come first.
 const ENDED_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Bytes read at a time where requests may begin. 64 KiB: whole pipelines; what is not used up in this turn has to be
-/// kept.
+/// Bytes that are read at a time while requests may begin. 64 KiB: whole pipelines; bytes that are not used
+/// up in this turn have to be kept.
 const HEADS_READ_BYTES: usize = 64 * 1024;
-/// What is read at a time of who may only have begun a request, while memory is scarce: all of it may have to be kept.
-/// 4 KiB: nearly every head is shorter.
+/// Bytes that are read at a time while memory is scarce, of a client that may only have begun a request: all
+/// of them may have to be kept. 4 KiB: nearly every head is shorter.
 const SCARCE_READ_BYTES: usize = 4 * 1024;
 
-/// Why a connection has its turn.
+/// The reason why a connection has its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// It has just been accepted.
+    /// The connection has just been accepted.
     Accepted,
-    /// Its socket is ready.
+    /// The socket is ready.
     Event,
-    /// It stopped early in an earlier turn.
+    /// The connection stopped early in an earlier turn.
     Remainder,
-    /// Its application has woken it.
+    /// The application has woken the connection.
     Wake,
-    /// Its timer has gone off.
+    /// The timer has gone off.
     Timer,
     /// The connection has waited for the gateway for as long as it may.
     TurnedAway,
-    /// Memory is scarce, and it is to give back what it can.
+    /// Memory is scarce, and the connection is to give back what it can.
     Pressure,
     /// The connection is to make room for a new one.
     Evicted,
 }
 
-/// What is to be done with a connection after its turn.
+/// The next step for a connection after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// An event, a wake-up or a timer will come.
+    /// The connection waits: an event, a wake-up or a timer will come.
     Keep,
-    /// It could go on at once: no event will tell.
+    /// The connection could go on at once, and no event will tell.
     Requeue,
-    /// It could go on as soon as there is memory.
+    /// The connection could go on as soon as there is memory.
     Starved,
-    /// Its response was finished and waits: it is to be [delivered](Connection::deliver).
+    /// The response was finished and waits: it is to be [delivered](Connection::deliver).
     Corked,
-    /// It has ended.
+    /// The connection has ended.
     Gone,
 }
 
@@ -80,67 +81,68 @@ pub(super) struct Connection<S = Stream> {
     socket: Socket<S>,
     conversation: Conversation,
     output: Output,
-    /// Bytes held for it that the account of all connections knows of.
+    /// The bytes held for it, as the account of all connections knows them.
     accounted: u32,
-    /// Bits of the [lists](List) that it stands in.
+    /// The [lists](List) that it stands in, as bits.
     lists: u8,
 }
 
-/// A list of the loop, in which a connection waits for a turn that no event will bring. It may stand in both: an event
-/// can let it go on before.
+/// A list of the loop, in which a connection waits for a turn that no event will bring. It may stand in both:
+/// an event can let it go on before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
-    /// It can go on at once.
+    /// The connection can go on at once.
     Ready = 1,
-    /// It waits for memory, or for the gateway.
+    /// The connection waits for memory, or for the gateway.
     Starved = 2,
 }
 
-/// Ten thousand of them are 700 KiB: 72 bytes each, of which mio's socket takes 8. (It carries more on some systems, and
-/// where assertions are on.)
+/// The size of a connection: ten thousand are 700 KiB, 72 bytes each, of which mio's socket takes 8. (It
+/// carries more on some systems, and if assertions are on.)
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Connection<Stream>>() - size_of::<Stream>() <= 64);
 
-/// What is on its way to the peer.
+/// The output on its way to the peer.
 enum Output {
-    /// Nothing: the socket has taken everything.
+    /// The socket has taken everything.
     Clear,
-    /// Nothing, and nothing is read either: from this moment on it waits for a gateway that takes no request.
+    /// The socket has taken everything, and nothing is read either: since this moment the connection waits
+    /// for a gateway that takes no request.
     Waiting(Moment),
-    /// What the socket would not take.
+    /// The socket has not taken this yet.
     Backlog(Box<Backlog>),
-    /// Nothing any more: our side has ended. What comes is thrown away until the peer ends too, or this
-    /// moment.
+    /// Our side has ended, so there is no more output. Whatever comes is discarded until the peer ends too,
+    /// or this moment.
     Ended(Moment),
 }
 
 impl Output {
-    /// What is left in a queue waits for the socket from now on.
+    /// Moves what is left in a queue to a backlog, which waits for the socket from now on.
     fn behind(queue: &mut OutputQueue, now: Moment) -> Output {
         Output::Backlog(Box::new(Backlog { queue: queue.split_off(), departure: Flow::new(now) }))
     }
 }
 
-/// Why a [pump](Connection::pump) has stopped.
+/// The reason why a [pump](Connection::pump) has stopped.
 enum Stop {
-    /// Everything has left, and this is wanted now.
+    /// Everything has been sent, and this is wanted now.
     Clear(Wants),
-    /// Something is still owed.
+    /// Output is still owed.
     Owing,
-    /// What is there is a whole response, which is to wait for others.
+    /// The output is a whole response, which is to wait for others.
     Corked,
 }
 
 /// Output that waits for the socket.
 struct Backlog {
     queue: OutputQueue,
-    /// How the socket has taken it so far.
+    /// The pace at which the socket has taken the output so far.
     departure: Flow,
 }
 
 impl<S: Transport> Connection<S> {
-    /// A connection that was just accepted. It is read from before it is registered: its request
-    /// is often there already, and registering later loses nothing.
+    /// Makes a connection that was just accepted. It is read from before it is registered: its request is
+    /// often there already, and registering later loses nothing.
     pub fn new(stream: S, peer: Option<SocketAddr>, listener: u16, now: Moment) -> Connection<S> {
         Connection {
             socket: Socket::new(stream, peer, listener),
@@ -151,29 +153,30 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Tells it from those that had its place in the slab before.
+    /// The generation, which tells it from connections that had its place in the slab before.
     pub fn generation(&self) -> u32 {
         self.socket.generation
     }
 
-    /// It gets its place in the slab.
+    /// Sets the generation when the connection gets its place in the slab.
     pub fn set_generation(&mut self, generation: u32) {
         self.socket.generation = generation;
     }
 
-    /// Takes note of [what an event says](super::socket::signs); whether the connection is still alive.
+    /// Notes [what an event says](super::socket::signs), and returns whether the connection is still alive.
     pub fn note(&self, signs: u8) -> bool {
         self.socket.note(signs)
     }
 
-    /// Puts it into a list. Whether it did not stand there before: it must not stand there twice.
+    /// Adds the connection to a list. Returns whether it did not stand there before: it must not stand there
+    /// twice.
     pub fn enter(&mut self, list: List) -> bool {
         let is_new = !self.stands_in(list);
         self.lists |= list as u8;
         is_new
     }
 
-    /// Notes that it was taken from a list.
+    /// Notes that it was removed from a list.
     pub fn leave(&mut self, list: List) {
         self.lists &= !(list as u8);
     }
@@ -183,12 +186,12 @@ impl<S: Transport> Connection<S> {
         self.lists & list as u8 != 0
     }
 
-    /// The server shuts down: a last look at the socket, for a request that has just arrived.
+    /// Looks at the socket once more, for a request that has just arrived: the server shuts down.
     pub fn look_again(&mut self) {
         self.socket.readiness.set(Readiness::READABLE, true);
     }
 
-    /// When its timer is to go off.
+    /// Returns when its timer is to go off.
     #[inline(always)]
     pub fn deadline(&self, limits: &Limits, shutdown: Shutdown) -> Option<Moment> {
         let last_chance = self.conversation.last_chance(shutdown);
@@ -209,13 +212,14 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Since when it does nothing but wait for its next request; none if there may be one already.
+    /// Returns since when it does nothing but wait for its next request; none if there may be one already.
     pub fn idle_since(&self) -> Option<Moment> {
         let is_quiet = self.is_clear() && !self.socket.readiness.has(Readiness::READABLE);
         self.conversation.kept_since().filter(|_| is_quiet)
     }
 
-    /// As what it could make room for a new connection in a full house, and since when; none where something is under way.
+    /// Returns in which standing it could make room for a new connection in a full house, and since when;
+    /// none if something is under way.
     pub fn makes_room(
         &self,
         limits: &Limits,
@@ -243,7 +247,7 @@ impl<S: Transport> Connection<S> {
         matches!(self.output, Output::Clear)
     }
 
-    /// Brings the account of all connections up to date. Whether it may have changed.
+    /// Updates the account of all connections, and returns whether it may have changed.
     pub fn account(&mut self, total: &mut usize) -> bool {
         let may_hold = self.accounted != 0 || !self.is_clear() || !self.conversation.is_idle();
         if may_hold {
@@ -259,7 +263,7 @@ impl<S: Transport> Connection<S> {
         self.accounted = in_use;
     }
 
-    /// How many bytes are held for it.
+    /// The memory that is held for it, in bytes.
     pub fn memory_in_use(&self) -> usize {
         let queued = match &self.output {
             // A file that waits to be sent holds no memory.
@@ -269,8 +273,9 @@ impl<S: Transport> Connection<S> {
         self.conversation.memory_in_use() + queued
     }
 
-    /// The memory that the connection holds while the peer is to move, by taking output or by sending more; none where
-    /// it holds nothing, or the application is to move. Who has sent more than was read waits for us, and comes last.
+    /// Returns the memory that the connection holds while the peer is to move, by taking output or by sending
+    /// more; none if it holds nothing, or if the application is to move. A peer that has sent more than was
+    /// read waits for us, and comes last.
     pub fn holding(&self, id: ConnectionId, now: Moment) -> Option<Holding> {
         let readiness = &self.socket.readiness;
         let is_unread = self.stands_in(List::Starved) && readiness.has(Readiness::READABLE);
@@ -287,18 +292,19 @@ impl<S: Transport> Connection<S> {
         })
     }
 
-    /// Whether it could give memory back without losing anything: content that is on its way can move to the disk.
+    /// Whether it could give memory back without losing anything: content that is on its way can move to the
+    /// disk.
     pub fn can_spill(&self) -> bool {
         self.is_clear() && self.conversation.collects_in_memory()
     }
 
-    /// Takes itself out of the account: it is about to be dropped.
+    /// Removes itself from the account, before it is dropped.
     pub fn close_account(&mut self, total: &mut usize) {
         *total = total.saturating_sub(self.accounted as usize);
         self.accounted = 0;
     }
 
-    /// How long it may wait for the gateway.
+    /// Returns how long it may wait for the gateway.
     fn patience_with_gateway(&self, limits: &Limits) -> Duration {
         match self.socket.readiness.has(Readiness::READ_CLOSED) {
             true => limits.gateway_timeout.min(ENDED_PATIENCE),
@@ -337,8 +343,8 @@ impl<S: Transport> Connection<S> {
         self.deadline(limits, *shutdown).is_some_and(|deadline| deadline <= now.moment)
     }
 
-    /// Begins to wait for the gateway, or goes on waiting. It is not read from, but registered: that it breaks, or that
-    /// the client ends its side, is noticed.
+    /// Begins to wait for the gateway, or goes on waiting. The socket is not read, but registered, so that a
+    /// break or the client's end is noticed.
     pub fn wait_for_gateway(&mut self, id: ConnectionId, shared: &Shared<'_>) -> Verdict {
         if self.is_clear() {
             self.output = Output::Waiting(shared.context.now.moment);
@@ -375,8 +381,8 @@ impl<S: Transport> Connection<S> {
         verdict.unwrap_or_else(|error| self.lose(id, &error, shared))
     }
 
-    /// Fill, advance and flush, again and again, until something is missing or the turn is over. What is owed from before
-    /// leaves before anything else. With it, how many bytes were written.
+    /// Fills, advances and flushes, again and again, until something is missing or the turn is over. Output
+    /// that is owed from before is sent first. Returns why it stopped, and how many bytes were written.
     #[inline(always)]
     fn pump(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> io::Result<(Stop, usize)> {
         let corks = cause == Cause::Event && shared.corked_responses.is_on() && self.is_clear();
@@ -440,8 +446,8 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// What the socket would not take becomes the backlog of this connection, or so many bytes of that have left; perhaps
-    /// all of it.
+    /// Settles the output: what the socket would not take becomes the backlog of this connection, and bytes
+    /// of the backlog that were sent leave it, perhaps all of them.
     fn settle_backlog(
         &mut self,
         id: ConnectionId,
@@ -469,7 +475,8 @@ impl<S: Transport> Connection<S> {
         self.settle(id, wants, shared)
     }
 
-    /// The turn of a connection that only lingers. For one that has waited for the gateway, that is over.
+    /// Takes the turn of a connection that only lingers, or has waited for the gateway, which it no longer
+    /// does.
     fn stir(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Option<Verdict> {
         match self.output {
             Output::Ended(until) => return Some(self.linger(id, until, shared)),
@@ -506,7 +513,7 @@ impl<S: Transport> Connection<S> {
         self.abandon(id, shared)
     }
 
-    /// The connection is broken, or to be cut. What it owed is lost, and the peer must see that.
+    /// Gives the connection up: it is broken, or to be cut. What it owed is lost, and the peer must see that.
     pub fn abandon(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Verdict {
         let Lent { mut turn, out, .. } = shared.lend(id, &self.socket, Budget::TURN, &NoWire);
         let unsent = match &mut self.output {
@@ -525,7 +532,7 @@ impl<S: Transport> Connection<S> {
         Verdict::Gone
     }
 
-    /// How many bytes are owed to the peer.
+    /// The number of bytes that are owed to the peer.
     pub fn owed(&self) -> usize {
         match &self.output {
             Output::Backlog(backlog) => backlog.queue.owed(),
@@ -537,13 +544,13 @@ impl<S: Transport> Connection<S> {
         self.conversation.wants(self.owed(), output_bytes_high)
     }
 
-    /// The conversation, to be looked at.
+    /// The conversation, for tests.
     #[cfg(test)]
     pub fn conversation(&self) -> &Conversation {
         &self.conversation
     }
 
-    /// Since when it waits for the gateway.
+    /// Returns since when it waits for the gateway.
     #[cfg(test)]
     pub fn waiting_since(&self) -> Option<Moment> {
         match self.output {
@@ -552,7 +559,7 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// The readiness of the socket, to be looked at.
+    /// The readiness of the socket, for tests.
     #[cfg(test)]
     pub fn readiness(&self) -> &Readiness {
         &self.socket.readiness
@@ -575,7 +582,7 @@ impl<S: Transport> Connection<S> {
         self.settle_otherwise(id, wants, shared)
     }
 
-    /// The same where it does not simply wait for the next bytes.
+    /// Arranges for all wants but the plain wait for the next bytes.
     #[inline(never)]
     fn settle_otherwise(
         &mut self,
@@ -614,7 +621,7 @@ impl<S: Transport> Connection<S> {
         Ok(if is_again || is_flushable { Verdict::Requeue } else { Verdict::Keep })
     }
 
-    /// Readable only, until the socket first takes less than it is given; registered once at most
+    /// Registers the socket: for reading only until it first takes less than it is given, and at most once
     /// for either.
     fn register(&mut self, id: ConnectionId, shared: &Shared<'_>) -> io::Result<()> {
         let (wanted, interest) = match &self.output {
@@ -631,7 +638,7 @@ impl<S: Transport> Connection<S> {
         Ok(())
     }
 
-    /// Throws away what still comes, until the peer has read its answer and ends, too.
+    /// Discards whatever still comes, until the peer has read its answer and ends, too.
     fn linger(&mut self, id: ConnectionId, until: Moment, shared: &mut Shared<'_>) -> Verdict {
         if until <= shared.context.now.moment {
             return Verdict::Gone;
@@ -659,12 +666,12 @@ impl<S: Transport> Connection<S> {
     }
 }
 
-/// So much before a moment, or when the server started.
+/// Returns the moment this long before another one, or when the server started.
 fn earlier(moment: Moment, by: Duration) -> Moment {
     Moment::from_start(moment.since(Moment::START).saturating_sub(by))
 }
 
-/// What the cause of a turn means to the conversation.
+/// Tells the conversation the cause of a turn.
 fn begin<S: Transport>(
     cause: Cause,
     conversation: &mut Conversation,
@@ -693,7 +700,7 @@ fn begin<S: Transport>(
     }
 }
 
-/// One read, and all that follows from what it brings. How many bytes it brought.
+/// Reads once, and does all that follows from what that brings. Returns how many bytes it brought.
 fn fill_and_advance<S: Transport>(
     conversation: &mut Conversation,
     socket: &Socket<S>,
@@ -725,8 +732,8 @@ fn fill_and_advance<S: Transport>(
     Ok(0)
 }
 
-/// Half a head is not read on while memory is scarce. Content is: that moves it to the disk. And so is a
-/// peer that has ended, which makes room.
+/// Whether half a head is not read on, because memory is scarce. Content is read, since that moves it to the
+/// disk, and so is a peer that has ended, which makes room.
 fn must_wait_for_memory<S: Transport>(
     conversation: &Conversation,
     socket: &Socket<S>,
@@ -735,7 +742,7 @@ fn must_wait_for_memory<S: Transport>(
     memory == Memory::Scarce && conversation.is_in_head() && !socket.readiness.has(Readiness::READ_CLOSED)
 }
 
-/// Whether the peer has ended its side and nobody will read it, because the application is pending.
+/// Whether the peer has ended its side and nobody will read that, because the application is pending.
 fn is_to_be_told<S: Transport>(conversation: &Conversation, socket: &Socket<S>) -> bool {
     socket.readiness.has(Readiness::READ_CLOSED) && conversation.is_to_be_told_of_end()
 }

@@ -1,4 +1,4 @@
-//! The name of a connection, for events, timers, wake-ups and lists.
+//! The id of a connection, for events, timers, wake-ups and lists.
 
 use mio::Token;
 
@@ -6,7 +6,7 @@ use mio::Token;
 /// end below it.
 const WATCHED: u32 = 1 << 31;
 
-/// Names a connection: its place, and how many connections there were before it.
+/// Identifies a connection: its place in the slab, and its generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ConnectionId {
     index: u32,
@@ -18,18 +18,18 @@ impl ConnectionId {
         ConnectionId { index, generation }
     }
 
-    /// How many connections there were before it, and itself.
+    /// The generation: the number of connections before it, and itself.
     pub fn generation(self) -> u32 {
         self.generation
     }
 
-    /// Its place. Of the connections that are there at the same time, no two have the same.
+    /// The place in the slab. No two connections that exist at the same time have the same.
     pub fn index(self) -> usize {
         self.index as usize
     }
 
-    /// For epoll. Where a word has 32 bits only the place fits; an event for the one before is then
-    /// merely one too many, and everything else carries the whole id.
+    /// Makes the token for the selector. If a word has 32 bits only the place fits; an event for the one
+    /// before is then merely one too many, and everything else carries the whole id.
     pub fn token(self) -> Token {
         Token((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
     }
@@ -44,7 +44,7 @@ impl ConnectionId {
         (token.0 as u32 & !WATCHED) as usize
     }
 
-    /// Counts connections from 1; the same only after 2^32 of them.
+    /// The number of the connection, from 1; the same only after 2^32 of them.
     pub fn number(self) -> u64 {
         u64::from(self.generation)
     }

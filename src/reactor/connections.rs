@@ -1,9 +1,8 @@
 //! All connections: a slab with generations.
 //!
-//! A slab uses the place of a closed connection for the next one at once. An event, a timer or a
-//! wake-up that was meant for the old one would find the new one; a late answer would go to the
-//! wrong client. So an id has a generation beside its place, and whoever comes with an old one
-//! finds nobody.
+//! A slab uses the place of a closed connection for the next one at once. An event, a timer or a wake-up that
+//! was meant for the old one would find the new one; a late answer would go to the wrong client. So an id has
+//! a generation beside its place, and an old id finds nothing.
 
 use std::time::Duration;
 
@@ -18,32 +17,32 @@ use super::stream::{Stream, Transport};
 use crate::conversation::ServerContext;
 use crate::now::Moment;
 
-/// Most connections for which there is room from the beginning. 65,536: what is larger may grow, which moves
-/// all that are there.
+/// Most connections for which room is reserved at the start. 65,536: a larger slab may grow, which moves all
+/// connections.
 const RESERVED_MAX: usize = 65_536;
 
 /// The slab.
 pub(super) struct Connections<S = Stream> {
     slots: Slab<Connection<S>>,
-    /// Of the connection that came last.
+    /// The generation of the connection that came last.
     generation: u32,
-    /// Between two generations: as many as there are loops, so that no two connections of a server have
-    /// the same number.
+    /// The difference between two generations: as many as there are loops, so that no two connections of a
+    /// server have the same number.
     stride: u32,
-    /// How many places were ever taken.
+    /// The number of places that were ever taken.
     places: usize,
     /// The search for connections that make room for new ones.
     pub room: Room,
 }
 
-/// For how many connections there is room from the beginning. Memory that was never written to costs
-/// nothing, and what need not grow is neither copied nor leaves holes.
+/// Returns for how many connections room is reserved at the start. Memory that was never written to costs
+/// nothing, and a slab that need not grow is neither copied nor leaves holes.
 pub(super) fn reserved(connections_max: usize) -> usize {
     connections_max.min(RESERVED_MAX)
 }
 
 impl<S: Transport> Connections<S> {
-    /// None yet, of one loop of several.
+    /// Makes the empty slab of one loop of several.
     pub fn of_loop(index: u32, loops: u32, connections_max: usize) -> Connections<S> {
         // The first generation is `index + 1`, whatever it takes to come there.
         let generation = (index + 1).wrapping_sub(loops);
@@ -73,14 +72,14 @@ impl<S: Transport> Connections<S> {
         self.slots.get_mut(id.index()).filter(|connection| connection.generation() == id.generation())
     }
 
-    /// Whose event this is; none if that connection is gone.
+    /// Finds the connection of an event; none if it is gone.
     pub fn find(&self, token: Token) -> Option<ConnectionId> {
         let index = token.0 as u32;
         let id = id_at(index as usize, self.slots.get(index as usize)?);
         (id.token() == token).then_some(id)
     }
 
-    /// Whose application watches the descriptor of this event; none if that connection is gone.
+    /// Finds the connection whose application watches the descriptor of this event; none if it is gone.
     pub fn find_watching(&self, token: Token) -> Option<ConnectionId> {
         let index = ConnectionId::index_of_watch(token);
         let id = id_at(index, self.slots.get(index)?);
@@ -92,8 +91,8 @@ impl<S: Transport> Connections<S> {
         self.slots.try_remove(id.index())
     }
 
-    /// Finds the connection that makes room for a new one; at most `looks` places are looked at. A client that was silent for long before
-    /// it was accepted [has shown so much of that](super::listener::Listening::silence).
+    /// Finds the connection that makes room for a new one; at most `looks` places are looked at. The time for which a
+    /// client was [silent](super::listener::Listening::silence) before it was accepted counts.
     pub fn find_room(
         &mut self,
         context: &ServerContext,
@@ -109,7 +108,7 @@ impl<S: Transport> Connections<S> {
         self.room.find(self.places.max(1), context.now.moment, looks, look)
     }
 
-    /// The memory that connections hold while their peers are to move.
+    /// Returns the memory that connections hold while their peers are to move.
     pub fn holdings(&self, now: Moment) -> Vec<Holding> {
         let all = self.slots.iter();
         all.filter_map(|(index, connection)| connection.holding(id_at(index, connection), now)).collect()
@@ -120,7 +119,7 @@ impl<S: Transport> Connections<S> {
     }
 }
 
-/// The id of the connection at this place.
+/// Returns the id of the connection at this place.
 fn id_at<S: Transport>(index: usize, connection: &Connection<S>) -> ConnectionId {
     ConnectionId::new(index as u32, connection.generation())
 }

@@ -18,9 +18,9 @@ use crate::now::Moment;
 
 /// Responses that wait, in the order in which they were finished.
 pub(super) struct CorkedResponses {
-    /// How long they may wait before the next call begins; zero: not at all.
+    /// Longest wait before the next call begins; zero: none at all.
     hold_max: Duration,
-    /// When the oldest was finished.
+    /// The time when the oldest was finished.
     since: Moment,
     waiting: Vec<(ConnectionId, OutputQueue)>,
     /// Emptied queues, which keep their buffers for the next turn.
@@ -61,7 +61,8 @@ impl CorkedResponses {
         self.waiting.iter().any(|(waiting, _)| *waiting == id)
     }
 
-    /// All that wait. To be given [back](CorkedResponses::give_back), for their buffers.
+    /// Takes all responses that wait. They are to be given [back](CorkedResponses::give_back), for their
+    /// buffers.
     pub fn take(&mut self) -> Vec<(ConnectionId, OutputQueue)> {
         mem::take(&mut self.waiting)
     }

@@ -12,16 +12,16 @@ use super::sys;
 use crate::conversation::Disk;
 use crate::gateway::{Spool, SpoolFile, SpoolRoom};
 
-/// How many names are tried before giving up. 16: nobody can guess one of 64 bits, so one clash is more than will
+/// Names that are tried before giving up. 16: nobody can guess one of 64 bits, so one clash is more than will
 /// be seen.
 const ATTEMPTS: u32 = 16;
 /// The mode of a temporary file, for as long as it has a name: nobody else reads it.
 const MODE: u32 = 0o600;
 
-/// Which part of the free space temporary files may take by default: half of it, so that nobody who uploads can fill
-/// what others write to as well.
+/// The part of the free space that temporary files may take by default: half of it, so that uploads cannot
+/// fill what others write to as well.
 const FREE_SHARE: u64 = 2;
-/// The bound where the system does not say what is free. 4 GiB: four of the longest uploads.
+/// The bound if the system does not say what is free. 4 GiB: four of the longest uploads.
 const UNKNOWN_BYTES_MAX: u64 = 4 << 30;
 
 /// The real disk.
@@ -39,20 +39,21 @@ struct Room {
 /// A temporary file, which takes room as it grows and gives it back when it is dropped, whoever has it then.
 struct RoomyFile {
     file: File,
-    /// Where it is read or written next.
+    /// The position of the next read or write.
     position: u64,
     /// The bytes that it has taken.
     bytes: u64,
     room: Arc<Room>,
 }
 
-/// The bytes that temporary files may hold by default: a part of what is free. Several processes share it.
+/// Returns the bytes that temporary files may hold by default: a part of what is free. Several processes
+/// share it.
 pub fn spool_bytes_by_default() -> u64 {
     sys::free_bytes(&std::env::temp_dir()).map_or(UNKNOWN_BYTES_MAX, |bytes| bytes / FREE_SHARE)
 }
 
 impl RealDisk {
-    /// Temporary files go to the system's folder for them (`TMPDIR`).
+    /// Makes the disk, with the system's folder for temporary files (`TMPDIR`).
     pub fn new(bytes_max: u64) -> RealDisk {
         let directory = std::env::temp_dir();
         log::info!("content of requests may take {bytes_max} bytes of {}", directory.display());
@@ -65,7 +66,7 @@ impl Room {
         self.bytes_max.saturating_sub(self.bytes_taken.load(Ordering::Relaxed))
     }
 
-    /// Takes so many bytes more, all or none.
+    /// Takes room for `bytes` more, all or none.
     fn take(&self, bytes: u64) -> io::Result<()> {
         let with_them = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= self.bytes_max);
         // Nothing is published by the counter: it is only added up.
@@ -118,8 +119,8 @@ impl Drop for RoomyFile {
 }
 
 impl Spool for RealDisk {
-    /// A file that never had a name, where the system has such files; else one whose name was nobody's to guess,
-    /// and is gone already.
+    /// Creates a file that never had a name, if the system has such files; else one with a name that nobody
+    /// could guess, and that is gone already.
     fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
         let file = sys::create_unnamed(&self.directory, MODE).or_else(|_| create_named(&self.directory))?;
         Ok(Box::new(RoomyFile { file, position: 0, bytes: 0, room: self.room.clone() }))
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
-    /// A file of one's own that nobody finds.
+    /// Asserts that nobody else finds this file.
     fn check(mut file: File) {
         file.write_all(b"ebb").unwrap();
         file.rewind().unwrap();

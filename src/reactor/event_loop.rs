@@ -1,12 +1,7 @@
 //! The event loop: wait, dispatch, expire, and begin again.
 //!
-//! ```text
-//!        ┌──────────────────────────────────────────────────────────────┐
-//!        ▼                                                              │
-//!  wait for events ─▶ read both clocks ─▶ events ─▶ accept ─▶ wake-ups ─▶ remainders ─▶ timers
-//!  (epoll, kqueue)                          │         │          │            │           │
-//!                                           └─────────┴── Connection::turn ───┴───────────┘
-//! ```
+//! The parts of a turn are in [`running`](super::running); here they are brought into their order. Either
+//! this loop waits ([`EventLoop::run`]) or [somebody else's](super::guest), which then asks for a turn.
 //!
 //! What the parts of a turn do stands in [`running`](super::running); here they are brought into their order. Who waits
 //! is either this loop ([`EventLoop::run`]) or [somebody else's](super::guest), which then asks for a turn.
@@ -36,8 +31,8 @@ use crate::gateway::{Gateway, LoopHooks};
 use crate::limits::Limits;
 use crate::now::Moment;
 
-/// Events taken from the system at a time. 128: more gain nothing, and bound the turn less. Each can be the
-/// end of a connection, which takes some 12 µs.
+/// Events that are taken from the system at a time. 128: more gain nothing, and bound the turn less. Each can
+/// be the end of a connection, which takes some 12 µs.
 const EVENTS_PER_TURN: usize = 128;
 
 /// A bound server that does not run yet.
@@ -49,7 +44,7 @@ pub(crate) struct BoundLoop {
     settings: Settings,
     journal: LoopJournal,
     clock: Clock,
-    /// Which of how many loops of the same server it is.
+    /// The number of this loop, and that of all loops of the same server.
     place: (u32, u32),
 }
 
@@ -97,7 +92,7 @@ impl BoundLoop {
         &self.listeners
     }
 
-    /// The handle that shuts it down.
+    /// The handle that shuts the loop down.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
@@ -105,7 +100,7 @@ impl BoundLoop {
     /// Begins to serve with this gateway.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// Returns the error when no descriptor is left.
     pub fn start<'g>(
         self,
         gateway: Box<dyn Gateway + 'g>,
@@ -143,7 +138,7 @@ impl BoundLoop {
 /// A server that runs, and the selector that tells it of events.
 pub(crate) struct EventLoop<'g> {
     poll: Poll,
-    /// Those of this turn.
+    /// The events of this turn.
     events: Events,
     running: Running<'g>,
     clock: Clock,
@@ -155,7 +150,8 @@ impl EventLoop<'_> {
     /// Serves until it is shut down.
     ///
     /// # Errors
-    /// What waiting for events says; nothing that a peer or an application does.
+    /// Returns the error when waiting for events fails; nothing that a peer or an application does ends the
+    /// loop.
     pub fn run(mut self) -> io::Result<()> {
         loop {
             self.wait()?;
@@ -165,7 +161,7 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Until when it may wait for events.
+    /// Returns until when it may wait for events.
     pub(super) fn patience(&self) -> Patience {
         self.running.patience().no_longer_than(self.running.shared.deadline_of_hooks())
     }
@@ -211,10 +207,10 @@ impl EventLoop<'_> {
 
     // Where somebody else waits
 
-    /// A turn with the events that are there, after which the selector says whether there are others.
+    /// Takes a turn with the events that are there, after which the selector says whether there are others.
     ///
     /// # Errors
-    /// As [`EventLoop::run`].
+    /// Returns the same errors as [`EventLoop::run`].
     pub fn turn_ready(&mut self) -> io::Result<ControlFlow<()>> {
         self.queue.wake_up();
         self.events.clear();
@@ -224,14 +220,14 @@ impl EventLoop<'_> {
         Ok(flow)
     }
 
-    /// From now on whoever wakes the loop does so through the selector. Where it was woken before that, it
-    /// [is at work](EventLoop::is_at_work).
+    /// Lets wake-ups come through the selector from now on. If one came before that, the loop [is at
+    /// work](EventLoop::is_at_work).
     pub fn fall_asleep(&self) {
         self.queue.fall_asleep();
     }
 
-    /// Whether there is something to do that the selector does not tell: a wake-up, or more events than a turn takes, of
-    /// which a level would speak, but no edge.
+    /// Whether there is something to do that the selector does not show: a wake-up, or more events than a
+    /// turn takes, which a level would show, but no edge.
     pub fn is_at_work(&self) -> bool {
         self.queue.is_notified() || self.events.iter().count() >= EVENTS_PER_TURN
     }
@@ -241,26 +237,26 @@ impl EventLoop<'_> {
         self.running.shared.context.now.moment
     }
 
-    /// What the system calls that moment; none where that is too far away for it.
+    /// Converts the moment of the last turn to the system's; none if that is too far away for it.
     pub fn instant(&self, moment: Moment) -> Option<Instant> {
         self.clock.instant(moment)
     }
 
-    /// A descriptor that is readable when there are events.
+    /// Duplicates the selector's descriptor, which is readable when there are events.
     ///
     /// # Errors
-    /// No descriptor is left, or the system waits for events without one.
+    /// Returns the error when no descriptor is left, or when the system waits for events without one.
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
         sys::selector(self.poll.registry())
     }
 
-    /// Cuts what is left.
+    /// Cuts the connections that are left.
     pub fn stop(&mut self) {
         self.running.stop();
     }
 }
 
-/// A signal that has ended the wait is no error.
+/// Ignores that a signal has ended the wait: that is no error.
 fn unless_interrupted(waited: io::Result<()>) -> io::Result<()> {
     match waited {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),

@@ -1,9 +1,9 @@
 //! The event loop as a guest in somebody else's.
 //!
-//! The selector of a system that has epoll or kqueue is a descriptor, and one that can be polled. Whatever else can give the
-//! loop something to do has to show there, or in the next deadline: wake-ups from other threads write to the selector while
-//! the loop [sleeps](super::event_loop::EventLoop::fall_asleep), which a guest does from turn to turn; remainders, timers and
-//! pauses are deadlines.
+//! The selector of a system that has epoll or kqueue is a descriptor, and one that can be polled. Whatever
+//! else can give the loop something to do has to show there, or in the next deadline. Wake-ups from other
+//! threads write to the selector while the loop [sleeps](super::event_loop::EventLoop::fall_asleep), which a
+//! guest does from turn to turn; remainders, timers and pauses are deadlines.
 
 use std::fmt;
 use std::io;
@@ -61,15 +61,16 @@ pub struct GuestLoop<'g> {
 }
 
 impl<'g> GuestLoop<'g> {
-    /// From now on wake-ups come through the selector.
+    /// Makes a guest: from now on wake-ups come through the selector.
     pub(crate) fn new(event_loop: EventLoop<'g>) -> io::Result<GuestLoop<'g>> {
         let descriptor = event_loop.descriptor()?;
         event_loop.fall_asleep();
         Ok(GuestLoop { event_loop, descriptor, has_ended: false })
     }
 
-    /// Until when to wait for events: a turn is due then, although the descriptor may not be readable. It is in the past
-    /// where there is something to do at once, and none where only an event brings something.
+    /// Returns until when to wait for events: a turn is due then, although the descriptor may not be
+    /// readable. It is in the past if there is something to do at once, and none if only an event brings
+    /// something.
     pub fn next_deadline(&self) -> Option<Instant> {
         let moment = match self.event_loop.patience() {
             _ if self.has_ended => return None,
@@ -85,7 +86,7 @@ impl<'g> GuestLoop<'g> {
     /// has been answered or cut.
     ///
     /// # Errors
-    /// What the selector says; nothing that a client or the application does.
+    /// Returns the error of the selector; nothing that a client or the application does ends the server.
     pub fn turn_ready(&mut self) -> io::Result<ControlFlow<()>> {
         if self.has_ended {
             return Ok(ControlFlow::Break(()));
@@ -138,7 +139,7 @@ mod tests {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     const A_WHILE: Duration = Duration::from_secs(30);
 
-    /// A guest that wakes itself whenever it is asked for something, its handle, and a client.
+    /// Makes a guest that wakes itself whenever it is asked for something, its handle, and a client.
     fn guest() -> (GuestLoop<'static>, ServerHandle, TcpStream) {
         let limits = Limits { idle_timeout: A_WHILE, head_timeout: A_WHILE, ..Limits::default() };
         let server = Server::new().listen("127.0.0.1:0".parse().unwrap()).limits(limits).bind().unwrap();
@@ -161,7 +162,7 @@ mod tests {
         guest.next_deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Turns until there is nothing more to do at once.
+    /// Takes turns until there is nothing more to do at once.
     fn settle(guest: &mut GuestLoop<'_>) {
         while is_due(guest) || is_readable(guest, Duration::ZERO) {
             assert!(guest.turn_ready().unwrap().is_continue());

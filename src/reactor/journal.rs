@@ -1,4 +1,4 @@
-//! Where the reports of the pure layers end: in the log and in the access log.
+//! Passes the reports of the pure layers on to the log and the access log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,9 +9,9 @@ use crate::gateway::GatewayError;
 /// The journal of one event loop.
 pub(super) struct LoopJournal {
     access_log: Option<Box<dyn AccessLog + Send>>,
-    /// What the access log has asked for.
+    /// The parts of an exchange that the access log has asked for.
     wanted: Wanted,
-    /// Records that the access log has not flushed.
+    /// The number of records that the access log has not flushed.
     unflushed: usize,
     clock: Clock,
 }
@@ -22,7 +22,7 @@ impl LoopJournal {
         LoopJournal { access_log, wanted, unflushed: 0, clock }
     }
 
-    /// The turn of the loop is over.
+    /// Flushes the access log at the end of a turn of the loop.
     pub fn flush(&mut self) {
         if self.unflushed > 0 {
             self.unflushed = 0;
@@ -30,7 +30,7 @@ impl LoopJournal {
         }
     }
 
-    /// A panic in an access log ends the log, and nothing else.
+    /// Writes to the access log. A panic in it ends the log, and nothing else.
     fn write(&mut self, write: impl FnOnce(&mut (dyn AccessLog + Send))) {
         let Some(log) = &mut self.access_log else {
             return;

@@ -1,11 +1,11 @@
-//! A listening socket that survives whatever accepting brings.
+//! A listening socket that survives every error of accepting.
 //!
-//! It is edge-triggered like the rest: after an event it must be accepted from until it has
-//! nothing more, or whoever stops early must remember that there may be more. And `accept` fails
-//! for reasons that are nobody's fault: a client that left while it waited (ECONNABORTED), or a
-//! process without file descriptors (EMFILE). A loop that ends on the first error loses its edge,
-//! and the server is deaf for ever; one that tries again at once burns the CPU. So it pauses, and
-//! goes on when a connection has closed or become idle, or can make room, or a second later.
+//! It is edge-triggered like the rest: after an event it must be accepted from until it has nothing more, or
+//! the loop must remember that there may be more. And `accept` fails for reasons that are nobody's fault: a
+//! client that left while it waited (ECONNABORTED), or a process without file descriptors (EMFILE). A loop
+//! that ends on the first error loses its edge, and the server is deaf for ever; one that tries again at once
+//! burns the CPU. So it pauses, and goes on when a connection has closed or become idle, or can make room, or
+//! a second later.
 
 use std::fs;
 use std::io;
@@ -28,12 +28,12 @@ use crate::now::Moment;
 /// Whether there may be something to accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepting {
-    /// An event will tell.
+    /// Nothing is waiting; an event will tell.
     Waiting,
-    /// There may be more: no event will tell.
+    /// More may be waiting, and no event will tell.
     Ready,
-    /// There may be more, but no means to take it before this moment, unless a connection closes or
-    /// becomes idle.
+    /// More may be waiting, but there are no means to take it before this moment, unless a connection closes
+    /// or becomes idle.
     Paused(Moment),
 }
 
@@ -57,19 +57,19 @@ pub(super) enum Accepting {
 pub struct Listener {
     accepting: Accepting,
     socket: Socket,
-    /// Which process has bound it, as long as this is no duplicate. It may bind others beside it, and is to remove
-    /// the path of a unix socket once this goes.
+    /// The process that has bound it, unless this is a duplicate. That process may bind others beside it, and
+    /// removes the path of a unix socket when this is dropped.
     bound_by: Option<u32>,
     /// The file of a unix socket that was bound here. Another may have taken its path since.
     file: Option<FileId>,
-    /// For how many seconds connections are deferred.
+    /// The seconds for which connections are deferred.
     deferral: u32,
-    /// For how many seconds connections were deferred before it [stopped](Listener::stop_deferring) that. Put back when
-    /// it goes, for who else has the socket.
+    /// The seconds for which connections were deferred before it [stopped](Listener::stop_deferring) that.
+    /// They are restored when it is dropped, for others who have the socket.
     stopped_deferral: u32,
 }
 
-/// Device and inode.
+/// Identifies a file by device and inode.
 type FileId = (u64, u64);
 
 #[derive(Debug)]
@@ -78,11 +78,11 @@ enum Socket {
     Unix(UnixListener, PathBuf),
 }
 
-/// What one attempt to accept has brought.
+/// The result of one attempt to accept.
 pub(super) enum Accepted<S = Stream> {
-    /// A connection, and who it is (none on a unix socket).
+    /// A connection, with its peer's address (none on a unix socket).
     Connection(S, Option<SocketAddr>),
-    /// Somebody who was gone before; there may be others.
+    /// A client that has left before; others may be waiting.
     Nobody,
     /// Nothing is waiting.
     Empty,
@@ -90,15 +90,15 @@ pub(super) enum Accepted<S = Stream> {
     Exhausted(io::Error),
 }
 
-/// A listening socket as the loop needs it: the system's, or a simulated one.
+/// The operations that the loop needs of a listening socket: the system's, or a simulated one.
 pub(super) trait Listening {
-    /// The connected sockets that it accepts.
+    /// The type of the connected sockets that it accepts.
     type Stream: Transport;
 
     fn accept(&mut self) -> Accepted<Self::Stream>;
 
-    /// Hands over at once who connects from now on. Whether it did not before: then some may have connected
-    /// and not been seen. Until it goes.
+    /// Lets connections be handed over as soon as they are made, until it is dropped. Returns whether they
+    /// were deferred before: then some clients may have connected without being seen.
     fn stop_deferring(&mut self) -> bool;
 
     /// Whether there may be something to accept.
@@ -106,12 +106,13 @@ pub(super) trait Listening {
 
     fn set_accepting(&mut self, accepting: Accepting);
 
-    /// No means to accept before this moment, unless a connection closes or becomes idle before: wait for some.
+    /// Pauses accepting until this moment for want of means, unless a connection closes or becomes idle
+    /// before.
     fn pause(&mut self, until: Moment) {
         self.set_accepting(Accepting::Paused(until));
     }
 
-    /// For how long a client was silent already that has sent nothing when it is accepted.
+    /// Returns how long a client that has sent nothing when it is accepted was silent already.
     fn silence(&self) -> Duration {
         Duration::ZERO
     }
@@ -121,7 +122,7 @@ pub(super) trait Listening {
         matches!(self.accepting(), Accepting::Paused(_))
     }
 
-    /// A connection has closed or become idle, or the pause is over.
+    /// Ends the pause: a connection has closed or become idle, or it is over.
     fn resume(&mut self) {
         if self.is_paused() {
             self.set_accepting(Accepting::Ready);
@@ -134,9 +135,9 @@ impl Listener {
     /// stays open: whoever owns it can call [`Listener::adopt`] instead.
     ///
     /// # Errors
-    /// What the system says, with the address. Descriptors can be named on Linux only, with the
-    /// feature `sockets`, where the system lets a process duplicate what it does not own
-    /// (`pidfd_getfd(2)`): containers often do not.
+    /// Returns the error of the system, with the address. Descriptors can be named on Linux only, with the
+    /// feature `sockets`, if the system lets a process duplicate what it does not own (`pidfd_getfd(2)`):
+    /// containers often do not.
     pub fn bind(address: &ListenAddress) -> io::Result<Listener> {
         let bound = match address {
             ListenAddress::Tcp(address) => bind_tcp(*address).and_then(Listener::own_tcp),
@@ -146,11 +147,11 @@ impl Listener {
         bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
     }
 
-    /// Takes over a listening socket, TCP or unix, whoever has bound it. It no longer blocks from now
-    /// on, for others that have it neither. The path of a unix socket stays when it goes.
+    /// Takes over a listening socket, TCP or unix, whoever has bound it. From now on it does not block, for
+    /// others that have it neither. The path of a unix socket stays when this is dropped.
     ///
     /// # Errors
-    /// It is no such socket.
+    /// Returns the error when this is not a listening socket.
     pub fn adopt(descriptor: OwnedFd) -> io::Result<Listener> {
         sys::check_that_it_listens(&descriptor)?;
         // A duplicate is closed in programs that this one starts; what was inherited may not be.
@@ -170,7 +171,7 @@ impl Listener {
     /// socket stays. Programs that this one starts do not inherit it, unless told so.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// Returns the error when no descriptor is left.
     pub fn release(mut self) -> io::Result<OwnedFd> {
         let descriptor = self.as_fd().try_clone_to_owned()?;
         self.bound_by = None;
@@ -195,10 +196,11 @@ impl Listener {
         listener
     }
 
-    /// A duplicate, that accepts from the same queue. The path of a unix socket stays when it goes.
+    /// Makes a duplicate that accepts from the same queue. The path of a unix socket stays when that is
+    /// dropped.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// Returns the error when no descriptor is left.
     pub fn try_clone(&self) -> io::Result<Listener> {
         let descriptor = self.as_fd().try_clone_to_owned()?;
         let socket = match &self.socket {
@@ -208,14 +210,15 @@ impl Listener {
         Ok(Listener::new(socket, None))
     }
 
-    /// Another socket for the same address, with a queue of its own between which the system shares
-    /// connections out (SO_REUSEPORT on Linux); where that cannot be, a duplicate. One that others have bound is
-    /// not to be shared with sockets that they do not know of, and whose queues would end with this process.
+    /// Binds another socket to the same address, with a queue of its own, between which the system shares
+    /// connections out (SO_REUSEPORT on Linux); if that cannot be, makes a duplicate. A socket that others
+    /// have bound is not joined by sockets that they do not know of, and whose queues would end with this
+    /// process.
     ///
     /// This one was bound alone, so an address that is taken has been found out.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// Returns the error when no descriptor is left.
     pub(crate) fn sibling(&self) -> io::Result<Listener> {
         match &self.socket {
             Socket::Tcp(listener, local) if self.bound_by == Some(process::id()) => {
@@ -339,8 +342,8 @@ fn file_id(path: &Path) -> Option<FileId> {
     fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// A socket that was left behind by a server that is gone is in the way of the next one. One that does not answer,
-/// since its server is stuck and its queue is full, is not waited for: it is in use.
+/// Removes a socket that a server which is gone has left behind, and that is in the way of the next one. One
+/// that does not answer, since its server is stuck and its queue is full, is not waited for: it is in use.
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket
@@ -352,7 +355,7 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// `:8000` means every address; a machine without IPv6 has only those of IPv4.
+/// Binds a TCP address. `:8000` means every address; a machine without IPv6 has only those of IPv4.
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     match sys::bind_tcp(address) {
         Err(error)
@@ -382,7 +385,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// It would be waited for until the other one takes somebody from its queue, which may be never.
+    /// The test must not wait until the other server takes somebody from its queue, which may be never.
     #[test]
     fn path_of_a_server_that_is_stuck_is_in_use() {
         let path = std::env::temp_dir().join(format!("tidegate-stuck-{}", process::id()));

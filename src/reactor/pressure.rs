@@ -7,8 +7,8 @@
 //! much and have not moved for long give back what they hold: content that is on its way moves to the disk, and
 //! whoever does not read, or sends no more of a head, is cut.
 //!
-//! Afterwards there is much that is free and still belongs to the process. [`Tide`] says when the time has come to give it
-//! back to the system.
+//! Afterwards there is much that is free and still belongs to the process. [`Tide`] says when the time has
+//! come to give it back to the system.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -16,18 +16,20 @@ use std::time::Duration;
 use super::connection_id::ConnectionId;
 use crate::now::Moment;
 
-/// How long memory may be scarce before those who stall give theirs back, and how long they must have stalled then. 1 s:
-/// a client that is alive moves within a round trip or two, and nobody should wait much longer for a place in memory.
+/// How long memory may be scarce before connections that stall give theirs back, and how long they must have
+/// stalled then. 1 s: a client that is alive moves within a round trip or two, and nobody should wait much
+/// longer for a place in memory.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(1);
 
-/// Content that is moved to the disk at a time. 16 MiB: some 10 ms of copying into the system's cache.
+/// Bytes of content that are moved to the disk at a time. 16 MiB: some 10 ms of copying into the system's
+/// cache.
 pub(super) const SPILLED_BYTES_MAX: usize = 16 << 20;
 
-/// Memory in use above which it is worth the while to give back to the system what has become free. 1 MiB: a few ordinary
+/// Memory in use above which it is worth while to give freed memory back to the system. 1 MiB: a few ordinary
 /// exchanges never come near it.
 const TIDE_BYTES_MIN: usize = 1 << 20;
 
-/// How long memory must have been free again before it is given back. 1 s: a burst has pauses, and would only take
+/// How long memory must have been free before it is given back. 1 s: a burst has pauses, and would only take
 /// again what it has just given.
 const TIDE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -36,17 +38,18 @@ const TIDE_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Tide {
     /// The most that was in use since memory was last given back.
     high_bytes: usize,
-    /// Since when less than half of that is.
+    /// The time since which less than half of that is in use.
     low_since: Option<Moment>,
 }
 
 impl Tide {
-    /// Takes note of what is in use for a moment, in the middle of a turn.
+    /// Notes what is in use for a moment, in the middle of a turn.
     pub fn rise(&mut self, bytes: usize) {
         self.high_bytes = self.high_bytes.max(bytes);
     }
 
-    /// Takes note of what is in use now. Whether what has become free is to be given back to the system: it will be.
+    /// Notes what is in use now. Returns whether freed memory is to be given back to the system, which the
+    /// caller then does.
     pub fn note(&mut self, bytes: usize, now: Moment) -> bool {
         self.rise(bytes);
         let is_low = self.high_bytes >= TIDE_BYTES_MIN && bytes < self.high_bytes / 2;
@@ -58,7 +61,7 @@ impl Tide {
         is_over
     }
 
-    /// When memory is to be given back, if nothing changes.
+    /// Returns when memory is to be given back, if nothing changes.
     pub fn due(&self) -> Option<Moment> {
         self.low_since.map(|since| since + TIDE_PAUSE)
     }
@@ -70,12 +73,12 @@ pub(super) struct Holding {
     pub id: ConnectionId,
     /// Bytes that count in the account of memory.
     pub bytes: usize,
-    /// When the peer last took, or sent, a byte.
+    /// The time when the peer last took, or sent, a byte.
     pub moved: Moment,
 }
 
 impl Holding {
-    /// How much memory was held for how long, for nothing.
+    /// The product of memory and time for which it was held in vain.
     fn cost(&self, now: Moment) -> u128 {
         // Who has stalled for no time at all comes last, in the order of what it holds.
         self.bytes as u128 * (now.since(self.moved).as_nanos() + 1)

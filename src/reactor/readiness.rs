@@ -1,4 +1,4 @@
-//! Reading and writing a socket that is edge-triggered, and what is known of its readiness.
+//! Reads and writes an edge-triggered socket, and keeps what is known of its readiness.
 //!
 //! The only two functions of the reactor that meet `WouldBlock` on a connection are here: [`fill`]
 //! and [`flush`]. It is no error to them, but a bit that goes out until an event lights it again.
@@ -10,27 +10,27 @@ use super::stream::Transport;
 use crate::conversation::OutputQueue;
 use crate::gateway::FileRange;
 
-/// Slices given to one vectored write. 16: more would not fit a socket's buffer.
+/// Slices that are given to one vectored write. 16: more would not fit a socket's buffer.
 const SLICES_MAX: usize = 16;
 
-/// What events and system calls have said. Hints, all of them. A cell, since what is written in the
-/// middle of a call of the application changes it, too.
+/// The signs of events and system calls, all of them hints. It is a cell, since a write in the middle of a
+/// call of the application changes it, too.
 #[derive(Default)]
 pub(super) struct Readiness(Cell<u8>);
 
 impl Readiness {
-    /// Of a socket that nothing is known of: everything is worth a try.
+    /// The readiness of a socket that nothing is known of: everything is worth a try.
     pub fn unknown() -> Readiness {
         Readiness(Cell::new(Readiness::READABLE | Readiness::WRITABLE))
     }
 
-    /// There may be something to read.
+    /// The socket may have something to read.
     pub const READABLE: u8 = 1;
     /// The socket may take something.
     pub const WRITABLE: u8 = 2;
     /// The peer may have ended its side: a short read proves nothing.
     pub const READ_CLOSED: u8 = 4;
-    /// The connection may be broken. Only said by events, and looked into at once.
+    /// The connection may be broken. Only events say so, and it is checked at once.
     pub const BROKEN: u8 = 8;
 
     pub fn has(&self, bit: u8) -> bool {
@@ -43,17 +43,17 @@ impl Readiness {
     }
 }
 
-/// What a read has brought.
+/// The result of a read.
 pub(super) enum Filled {
-    /// So many bytes in the scratch.
+    /// This many bytes are in the scratch.
     Bytes(usize),
     /// The peer has ended its side.
     End,
-    /// Nothing is there.
+    /// The socket had nothing to read.
     Nothing,
 }
 
-/// One read. The only place that learns of `WouldBlock` on reading.
+/// Reads once. No other function learns of `WouldBlock` on reading.
 #[inline(always)]
 pub(super) fn fill(stream: &impl Transport, readiness: &Readiness, scratch: &mut [u8]) -> io::Result<Filled> {
     match stream.read(scratch) {
@@ -76,20 +76,20 @@ pub(super) fn fill(stream: &impl Transport, readiness: &Readiness, scratch: &mut
     }
 }
 
-/// What has become of the output.
+/// The result of a flush.
 #[derive(Default)]
 pub(super) struct Flushed {
-    /// So many bytes have left.
+    /// The number of bytes that were sent.
     pub bytes: usize,
-    /// Why the file that is next cannot be sent, or no further.
+    /// The error because of which the next file cannot be sent, or no further.
     pub unsendable: Option<io::Error>,
 }
 
-/// What one system call has done with the output.
+/// The result of one system call for output.
 enum Taken {
-    /// So many bytes have left, and the socket has told whether it is full.
+    /// This many bytes were sent, and the socket has told whether it is full.
     Bytes { count: usize, is_full: bool },
-    /// The file is not to be sent.
+    /// The file cannot be sent.
     Unsendable(io::Error),
 }
 
@@ -118,8 +118,8 @@ pub(super) fn flush(
     flush_rest(first, stream, readiness, out, is_last, enough_bytes)
 }
 
-/// The same, after a first attempt. Apart from it, and out of the way: that saves a third of the instructions. The
-/// only place that learns of `WouldBlock` on writing.
+/// Goes on after a first attempt. It is a function of its own, since that keeps the usual way short. No other
+/// function learns of `WouldBlock` on writing.
 #[inline(never)]
 fn flush_rest(
     mut first: Option<io::Result<Taken>>,
@@ -151,7 +151,7 @@ fn flush_rest(
     Ok(flushed)
 }
 
-/// One system call.
+/// Sends the front of the queue by one system call.
 fn send_front(
     stream: &impl Transport,
     out: &OutputQueue,
@@ -166,7 +166,7 @@ fn send_front(
     }
 }
 
-/// One write; whether more follows at once.
+/// Writes once, and tells whether more follows at once.
 fn write(stream: &impl Transport, out: &OutputQueue, is_followed: bool) -> io::Result<Taken> {
     let mut all = out.slices();
     let first = all.next().unwrap_or_default();
@@ -188,7 +188,7 @@ fn write(stream: &impl Transport, out: &OutputQueue, is_followed: bool) -> io::R
     taken(stream, stream.write_slices(&slices[..count])?, offered)
 }
 
-/// A short write means that the socket is full, under the same rule as a short read.
+/// Interprets a short write: the socket is full, under the same rule as for a short read.
 fn taken(stream: &impl Transport, written: usize, offered: usize) -> io::Result<Taken> {
     match written {
         0 => Err(io::ErrorKind::WriteZero.into()),
@@ -196,8 +196,8 @@ fn taken(stream: &impl Transport, written: usize, offered: usize) -> io::Result<
     }
 }
 
-/// Sends part of a file. That less was taken proves nothing of the socket: the file may have shrunk,
-/// and then no event will come.
+/// Sends part of a file. A short result proves nothing of the socket: the file may have shrunk, and then no
+/// event will come.
 fn send_file(stream: &impl Transport, range: &FileRange, bytes_max: usize) -> io::Result<Taken> {
     let bytes = usize::try_from(range.length).map_or(bytes_max, |length| length.min(bytes_max));
     match stream.send_file(&range.file, range.offset, bytes) {
@@ -228,7 +228,7 @@ mod tests {
 
     const ENOUGH_BYTES: usize = 100_000;
 
-    /// Both ends of a connection.
+    /// Makes both ends of a connection.
     fn tcp() -> (Stream, Box<dyn Read>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();

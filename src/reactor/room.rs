@@ -1,15 +1,16 @@
 //! Finds the connection that makes room in a full house, when a new one waits for a place.
 //!
-//! First those go that are kept and have waited for their next request for [`ROOM_PATIENCE`]; then those that have brought
-//! no whole request, once they have had as much for it; and if there are none, those that were answered just now. So
-//! silent ones and half heads, however many there are, take a place from nobody who asks for something again and
-//! again. Whoever has asked and waits for an answer, or sends content, stays.
+//! First go kept connections that have waited for their next request for [`ROOM_PATIENCE`]; then those that
+//! have brought no whole request within that time; and if there are none, those that were answered just now.
+//! So silent clients and half heads, however many there are, take a place from nobody who sends one request
+//! after another. A connection whose client waits for an answer, or sends content, stays.
 //!
-//! Those who wait for a place stand in the system's queue, one behind the other. Behind three hundred half heads a whole
-//! request would wait for a second as often as the house fills up with them. So that second is shared: while the queue
-//! is not found empty although room is made, the time halves [again and again](HALVING_INTERVAL).
+//! Clients that wait for a place stand in the system's queue, one behind the other. Behind three hundred half
+//! heads a whole request would wait for a second as often as the house fills up with them. So that second is
+//! shared: while the queue is not found empty although room is made, the time halves [again and
+//! again](HALVING_INTERVAL).
 //!
-//! Places are looked at one after the other, so many a turn of the loop: where nearly all are busy, looking at sixteen
+//! Only a number of places is looked at in a turn of the loop: if nearly all are busy, looking at sixteen
 //! thousand for each that is to make room would stop everybody else.
 
 use std::collections::BinaryHeap;
@@ -19,28 +20,29 @@ use std::time::Duration;
 use super::connection_id::ConnectionId;
 use crate::now::Moment;
 
-/// How long a connection that brings no whole request keeps its place although others wait for one. 1 s: a head arrives in
-/// one piece, or its next piece after a lost segment within that.
+/// How long a connection that brings no whole request keeps its place although others wait for one. 1 s: a
+/// head arrives in one piece, or its next piece after a lost segment within that.
 const ROOM_PATIENCE: Duration = Duration::from_secs(1);
-/// How long others must come without a pause before that time halves. 50 ms: in a second and a third it has come to its
-/// least, and whoever has waited until then in the queue has had time to send the rest.
+/// How long others must come without a pause before that time halves. 50 ms: after a second and a third it is
+/// at its least, and clients that have waited until then in the queue have had time to send the rest.
 const HALVING_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the time halves. 7: down to 8 ms, a turn or two of the loop. So the whole queue (4,096) passes through 50
 /// places within two seconds.
 const HALVINGS_MAX: u32 = 7;
-/// Places looked at in a turn of the loop. 4,096: a quarter of the house as it is by default, and some 100 µs.
+/// Places that are looked at in a turn of the loop. 4,096: a quarter of the house as it is by default, and
+/// some 100 µs.
 pub(super) const LOOKS_PER_TURN: usize = 4096;
-/// Places looked at where some of them make room that cost nobody anything. 256: a microsecond or two.
+/// Places that are looked at even if some of them make room at no cost to anybody. 256: a microsecond or two.
 const LOOKS_MIN: usize = 256;
-/// Candidates kept in mind of the places looked at. 32: as many as are accepted in a turn.
+/// Candidates that are remembered of the places looked at. 32: as many as are accepted in a turn.
 const CANDIDATES_MAX: usize = 32;
-/// How long candidates are kept in mind. 100 ms: others may be better meanwhile.
+/// How long candidates are remembered. 100 ms: others may be better meanwhile.
 const CANDIDATES_AGE: Duration = Duration::from_millis(100);
 
-/// What a connection was doing when it makes room. The first of these go first.
+/// The activity of a connection that makes room. Earlier variants go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// It waits for its next request.
+    /// The connection waits for its next request.
     Kept,
     /// The connection has its last answer, and only lingers.
     Lingering,
@@ -50,7 +52,7 @@ pub(super) enum Standing {
     InHead,
 }
 
-/// A connection that makes room, and since when it does nothing else. The least goes first.
+/// A connection that could make room, and since when it does nothing else. The least goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     /// The client was answered just now: its next request may be on its way, which none of the others has brought.
@@ -63,11 +65,11 @@ struct Candidate {
 /// The result of looking for a connection that makes room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// It makes room.
+    /// This connection makes room, in this standing.
     One(ConnectionId, Standing),
-    /// Nobody does before this moment, unless somebody [becomes idle](Room::somebody_is_idle).
+    /// No connection makes room before this moment, unless one [becomes idle](Room::somebody_is_idle).
     Nobody(Moment),
-    /// All places of this turn were looked at, and it is not known yet.
+    /// All places of this turn were looked at, and the result is not known yet.
     NotYet,
 }
 
@@ -76,11 +78,11 @@ pub(super) enum Found {
 pub(super) struct Room {
     /// The connections that make room, the best last.
     candidates: Vec<Candidate>,
-    /// When they were found.
+    /// The time when the candidates were found.
     found_at: Moment,
-    /// Before this moment nobody makes room.
+    /// The moment before which no connection makes room.
     nobody_until: Moment,
-    /// Since when room has been made without the queue having been found empty.
+    /// The time since which room has been made without the queue having been found empty.
     crowded_since: Option<Moment>,
     /// The place that was last looked at.
     place: usize,
@@ -90,32 +92,33 @@ pub(super) struct Room {
 /// One look at all places, which may take several turns.
 #[derive(Default)]
 struct Pass {
-    /// How many places were looked at.
+    /// The number of places that were looked at.
     looks: usize,
-    /// The best of those that make room now, the worst of them first.
+    /// The best connections that make room now, the worst of them first.
     best: BinaryHeap<Candidate>,
-    /// When the next one does.
+    /// The moment when the next one does.
     next: Option<Moment>,
 }
 
 impl Room {
-    /// Whether a search has found nobody, and nobody has become idle since. Until then it is relied on, be it that
-    /// meanwhile a place has become free: so it must be told of everyone who becomes idle.
+    /// Whether a search has found nobody, and no connection has become idle since. The result is relied on
+    /// until then, even if a place has become free meanwhile; so every connection that becomes idle must be
+    /// reported.
     pub fn is_known_to_be_full(&self) -> bool {
         self.nobody_until > Moment::START
     }
 
-    /// A connection has become idle.
+    /// Notes that a connection has become idle.
     pub fn somebody_is_idle(&mut self) {
         self.nobody_until = Moment::START;
     }
 
-    /// A connection makes room for one that waits: others may wait behind that.
+    /// Notes that a connection makes room for one that waits: others may wait behind that.
     pub fn make(&mut self, now: Moment) {
         self.crowded_since.get_or_insert(now);
     }
 
-    /// Nobody waits for a place any more.
+    /// Notes that nobody waits for a place any more.
     pub fn nobody_waits(&mut self) {
         if self.crowded_since.take().is_some() {
             // Some of them were found when they had less time.
@@ -123,14 +126,15 @@ impl Room {
         }
     }
 
-    /// How often the time of those who bring no whole request has halved.
+    /// Returns how often the time of connections that bring no whole request has halved.
     fn halvings(&self, now: Moment) -> u32 {
         let crowded = self.crowded_since.map_or(Duration::ZERO, |since| now.since(since));
         let halvings = crowded.as_nanos() / HALVING_INTERVAL.as_nanos();
         u32::try_from(halvings).map_or(HALVINGS_MAX, |halvings| halvings.min(HALVINGS_MAX))
     }
 
-    /// Finds who makes room. `look` tells who is at a place, and since when it does nothing but what its standing says.
+    /// Finds a connection that makes room. `look` returns which one is at a place, and since when it does
+    /// nothing but what its standing says.
     pub fn find(
         &mut self,
         places: usize,
@@ -182,7 +186,7 @@ impl Room {
 }
 
 impl Candidate {
-    /// Whether it costs nobody anything, so none of the others need be looked at.
+    /// Whether it makes room at no cost to anybody, so that none of the others need be looked at.
     fn is_easy(&self) -> bool {
         self.standing == Standing::Kept && !self.is_active
     }
@@ -221,7 +225,7 @@ mod tests {
         Moment::from_start(Duration::from_millis(millis))
     }
 
-    /// A house in which everybody is as this says, and a search in it.
+    /// Searches a house in which everybody is as this says.
     fn find(room: &mut Room, now: u64, looks: &mut usize, house: &[Option<(Standing, u64)>]) -> Found {
         let id = |place: usize| ConnectionId::new(place as u32, 1);
         room.find(house.len(), at(now), looks, |place| {

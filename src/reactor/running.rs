@@ -1,8 +1,8 @@
 //! A running server: everything that a turn of the loop does, but wait.
 //!
-//! Every loop over something from outside has a budget, so that no storm of accepts, wake-ups or
-//! expiries lets the others wait. Whoever stops early owns the remainder: no edge comes for what is
-//! already there, so it is put into the ready list, and the next wait does not wait.
+//! Every loop over something from outside has a budget, so that no storm of accepts, wake-ups or expiries
+//! lets the others wait. A step that stops early owns the remainder: no edge comes for what is already there,
+//! so it is put into the ready list, and the next wait does not wait.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -24,25 +24,26 @@ use super::wakeup_queue::WakeupQueue;
 use crate::conversation::{Memory, Shutdown};
 use crate::now::Moment;
 
-/// Connections accepted from one listener in a turn. 32: some 200 µs.
+/// Connections that are accepted from one listener in a turn. 32: some 200 µs.
 const ACCEPTS_PER_TURN: usize = 32;
-/// Connections that wait when a server begins to drain: as many as a listen queue holds.
+/// Connections that are accepted when a server begins to drain: as many as a listen queue holds.
 const LAST_ACCEPTS: usize = 4096;
-/// How long a server that drains goes on accepting where connections come with their request: who has connected
-/// has not been seen yet. 100 ms: a busy proxy sends a few ms after it has connected; and an end that comes
-/// so much later disturbs nobody.
+/// How long a server that drains goes on accepting if connections come with their request: a client that has
+/// only connected has not been seen yet. 100 ms: a busy proxy sends a few ms after it has connected, and an
+/// end that comes this much later disturbs nobody.
 const LAST_CALL: Duration = Duration::from_millis(100);
-/// How long a kept connection may bring another request where another server takes over. 5 s: those that a front end keeps
-/// busy are used within that, and told to be the last time.
+/// How long a kept connection may bring another request if another server takes over. 5 s: connections that a
+/// front end keeps busy are used within that, and told that it was the last time.
 const GRACE_HANDING_OVER: Duration = Duration::from_secs(5);
-/// The same where this server starts again, and new clients wait for it. 250 ms: less than it takes to load an application.
+/// How long a kept connection may bring another request if this server starts again, and new clients wait for
+/// that. 250 ms: less than it takes to load an application.
 const GRACE_RESTARTING: Duration = Duration::from_millis(250);
-/// Wake-ups answered, and remainders of earlier turns taken up, in a turn.
+/// Wake-ups and remainders of earlier turns that are handled in a turn.
 const REMAINDERS_PER_TURN: usize = 256;
 /// Timers that go off in a turn. 64: closing a connection takes some 8 µs, at times 20, and 10,000 may
 /// expire in the same second.
 const EXPIRIES_PER_TURN: usize = 64;
-/// Complaints of the same kind are not logged more often.
+/// The least interval between two warnings of the same kind.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The token of the waker; listeners count down from the one before. No connection reaches them:
@@ -53,12 +54,12 @@ pub(super) fn listener_token(index: usize) -> Token {
     Token(usize::MAX - 1 - index)
 }
 
-/// How many of each kind a turn of the loop takes.
+/// The number of events of each kind that a turn of the loop handles.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LoopBudget {
-    /// Connections accepted from one listener.
+    /// Connections that are accepted from one listener.
     pub accepts: usize,
-    /// Wake-ups answered, and remainders taken up.
+    /// Wake-ups and remainders that are handled.
     pub remainders: usize,
     /// Timers that go off.
     pub expiries: usize,
@@ -72,7 +73,8 @@ impl LoopBudget {
     };
 }
 
-/// A running server: all that the loop does but wait. A simulation runs it, too, over listeners and sockets of its own.
+/// A running server: everything that the loop does, except waiting. A simulation runs it, too, over listeners
+/// and sockets of its own.
 pub(super) struct Running<'g, L: Listening = Listener> {
     listeners: Vec<L>,
     pub connections: Connections<L::Stream>,
@@ -81,17 +83,17 @@ pub(super) struct Running<'g, L: Listening = Listener> {
     pub budget: LoopBudget,
     /// Connections that can go on without an event.
     ready: Vec<ConnectionId>,
-    /// Connections that wait for memory, or for the gateway: who has begun first is first.
+    /// Connections that wait for memory, or for the gateway, in the order in which they began to wait.
     starved: VecDeque<ConnectionId>,
     /// Connections that were woken and have not had their turn.
     pub woken: Vec<ConnectionId>,
-    /// When the operator was last told that accepting has failed.
+    /// The time when the operator was last told that accepting has failed.
     warned: Option<Moment>,
-    /// When draining ends.
+    /// The moment when draining ends.
     drain_until: Option<Moment>,
-    /// Until when it accepts although it drains.
+    /// The moment until which it accepts although it drains.
     last_call: Option<Moment>,
-    /// Since when memory has been scarce, or those who stalled last gave theirs back.
+    /// The time since which memory has been scarce, or connections that stalled last gave theirs back.
     scarce_since: Option<Moment>,
     tide: Tide,
     pub shared: Shared<'g>,
@@ -100,16 +102,16 @@ pub(super) struct Running<'g, L: Listening = Listener> {
 /// How long the loop may wait for events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Not at all: something can go on.
+    /// The loop may not wait: something can go on.
     None,
-    /// Until this moment.
+    /// The loop may wait until this moment.
     Until(Moment),
-    /// As long as none comes.
+    /// The loop may wait until an event comes.
     Endless,
 }
 
 impl Patience {
-    /// The same, or until this moment, if that is sooner.
+    /// Limits the patience to this moment, if that is sooner.
     pub fn no_longer_than(self, moment: Option<Moment>) -> Patience {
         match (self, moment) {
             (patience, None) | (patience @ Patience::None, Some(_)) => patience,
@@ -139,7 +141,7 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// How long to wait for events: not at all if something can go on, else exactly until the next
+    /// Returns how long to wait for events: not at all if something can go on, else exactly until the next
     /// deadline, and for ever if there is none. Hooks may want it shorter.
     pub fn patience(&self) -> Patience {
         let is_ready = |listener: &L| listener.accepting() == Accepting::Ready;
@@ -161,7 +163,7 @@ impl<'g, L: Listening> Running<'g, L> {
         next.map_or(Patience::Endless, Patience::Until)
     }
 
-    /// An event has come: for whom, and [what it says](signs).
+    /// Handles an event: finds whom it is for, and notes [what it says](signs).
     pub fn dispatch(&mut self, token: Token, signs: u8) {
         if token == WAKER {
             // It has ended the wait, and that is all that it is for.
@@ -186,7 +188,7 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Takes connections from the listeners that may have some.
+    /// Accepts connections from the listeners that may have some.
     pub fn accept(&mut self) {
         let now = self.shared.context.now.moment;
         let mut looks = LOOKS_PER_TURN;
@@ -204,7 +206,8 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// One attempt. Only so many places are looked at for somebody who makes room.
+    /// Makes one attempt to accept. `looks` bounds the places that are looked at for a connection that makes
+    /// room.
     fn accept_one(&mut self, index: usize, looks: &mut usize) {
         let now = self.shared.context.now.moment;
         let limit = self.shared.context.limits.connections_max;
@@ -253,7 +256,7 @@ impl<'g, L: Listening> Running<'g, L> {
         self.connections.find_room(&self.shared.context, looks, silence)
     }
 
-    /// Tells the operator, but not a thousand times a second.
+    /// Warns the operator, but not a thousand times a second.
     fn warn_throttled(&mut self, what: std::fmt::Arguments<'_>) {
         let now = self.shared.context.now.moment;
         if self.warned.is_none_or(|at| now.since(at) >= WARNING_INTERVAL) {
@@ -272,7 +275,8 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Gives a turn to those that wait for memory, or for the gateway, as long as there is some, or it takes more.
+    /// Gives a turn to connections that wait for memory, or for the gateway, as long as there is some, or it
+    /// takes requests.
     fn relieve(&mut self) {
         for _ in 0..self.starved.len().min(self.budget.remainders) {
             // Who has gone stands here still.
@@ -300,8 +304,8 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Gives a turn to the connections whose timer has gone off. They are all taken first: a timer
-    /// that is set again at once must wait for the next turn of the loop.
+    /// Gives a turn to the connections whose timer has gone off. All of them are taken first: a timer that is
+    /// set again at once must wait for the next turn of the loop.
     pub fn expire(&mut self) {
         let (now, count) = (self.shared.context.now.moment, self.budget.expiries);
         let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(count).collect();
@@ -310,8 +314,8 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Takes memory back from those who stall, once it has been scarce for a while; and gives back to the system what
-    /// has been free for a while.
+    /// Takes memory back from connections that stall, once it has been scarce for a while, and gives memory
+    /// back to the system that has been free for a while.
     pub fn watch_memory(&mut self) {
         let now = self.shared.context.now.moment;
         if self.shared.is_memory_exhausted() {
@@ -336,8 +340,8 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Lets those give memory back that hold much and have stalled for long, `stall_min` at least, until less than
-    /// `bytes_max` are in use.
+    /// Takes memory back from connections that hold much and have stalled for `stall_min` at least, until
+    /// less than `bytes_max` is in use.
     fn take_memory_back(&mut self, stall_min: Duration, bytes_max: usize) {
         let now = self.shared.context.now.moment;
         self.tide.rise(self.shared.memory_in_use());
@@ -362,7 +366,7 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// One turn of one connection, and what follows from it.
+    /// Gives one connection its turn, and does what follows from it.
     fn turn(&mut self, id: ConnectionId, cause: Cause) {
         let is_full = self.connections.room.is_known_to_be_full();
         let Some(connection) = self.connections.get(id) else {
@@ -418,7 +422,7 @@ impl<'g, L: Listening> Running<'g, L> {
         self.shared.corked_responses.give_back(held);
     }
 
-    /// What follows from the turn of a connection.
+    /// Does what follows from the turn of a connection.
     fn follow(&mut self, id: ConnectionId, verdict: Verdict) {
         let is_full = self.connections.room.is_known_to_be_full();
         let Some(connection) = self.connections.get(id) else {
@@ -475,7 +479,7 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Does what the server was told to do. Breaks when it has ended.
+    /// Obeys a command to the server. Breaks when it has ended.
     pub fn obey(&mut self, command: Command) -> ControlFlow<()> {
         match command {
             Command::Run => {}
@@ -492,8 +496,8 @@ impl<'g, L: Listening> Running<'g, L> {
         ControlFlow::Continue(())
     }
 
-    /// Stops accepting, after those that wait already; every connection has a last look for a request that
-    /// has just arrived, and ends if there is none. To be called until it is drained.
+    /// Drains the server: stops accepting, except for clients that wait already; every connection has a last
+    /// look for a request that has just arrived, and ends if there is none. Called until it is drained.
     fn drain(&mut self, queue: Queue) {
         let now = self.shared.context.now.moment;
         if self.drain_until.is_some() {
@@ -559,7 +563,7 @@ impl<'g, L: Listening> Running<'g, L> {
         self.drain_until.is_some_and(|until| is_done || until <= self.shared.context.now.moment)
     }
 
-    /// Cuts what is left.
+    /// Cuts the connections that are left.
     pub fn stop(&mut self) {
         let ids = self.connections.ids();
         match ids.len() {
@@ -573,7 +577,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 }
 
-/// Takes the first few; the others stay.
+/// Takes the first few ids; the others stay.
 fn first(ids: &mut Vec<ConnectionId>, count: usize) -> Vec<ConnectionId> {
     let later = if ids.len() > count { ids.split_off(count) } else { Vec::new() };
     mem::replace(ids, later)

@@ -1,4 +1,4 @@
-//! What all connections share: one application, one clock, one read scratch, one output scratch.
+//! The state that all connections share: one application, one clock, one read scratch, one output scratch.
 
 use std::mem;
 use std::net::SocketAddr;
@@ -22,26 +22,26 @@ use crate::gateway::{Client, Gateway, LoopHooks, MemoryAccount, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Moment;
 
-/// Bytes of content read at a time. 256 KiB: an upload of a mebibyte takes four system calls and not sixteen, and so
-/// a tenth of its CPU less; shared by all connections, and memory that was never written to costs nothing.
+/// Bytes of content that are read at a time. 256 KiB: an upload of a mebibyte takes four system calls and not
+/// sixteen; all connections share it, and memory that was never written to costs nothing.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
-/// How long the loop waits at most for hooks that panic when they are asked. 10 ms: an answer is late by no more, and a
-/// hundred complaints a second are enough.
+/// How long the loop waits at most for hooks that panic when they are asked. 10 ms: an answer is late by no
+/// more, and a hundred warnings a second are enough.
 const PATIENCE_AFTER_PANIC: Duration = Duration::from_millis(10);
 
-/// Gives memory that has become free back to the system, as whoever has chosen the allocator knows how.
+/// Gives freed memory back to the system, as whoever has chosen the allocator knows how.
 pub(crate) type AtLowTide = Arc<dyn Fn() + Send + Sync>;
 
-/// Lent to each connection for its turn.
+/// The state that is lent to each connection for its turn.
 pub(super) struct Shared<'g> {
     gateway: Box<dyn Gateway + 'g>,
-    /// None where nobody takes part in the loop, as nearly always.
+    /// The hooks; none if nobody takes part in the loop, as nearly always.
     hooks: Option<Box<dyn LoopHooks + 'g>>,
-    /// What holds for all conversations.
+    /// The context of all conversations.
     pub context: ServerContext,
     pub scratch: Box<[u8]>,
-    /// How much a connection may do in its turn; a simulation gives less.
+    /// The work that a connection may do in its turn; a simulation allows less.
     pub budget: Budget,
     pub journal: LoopJournal,
     /// Bytes held for all connections together.
@@ -60,11 +60,11 @@ pub(super) struct Shared<'g> {
     wakes: Wakes,
 }
 
-/// What is set before the server runs. Each of several loops has a copy.
+/// The settings of a server before it runs. Each of several loops has a copy.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub limits: Limits,
-    /// What the server says of itself.
+    /// The facts about the server that applications are told.
     pub server: ServerInfo,
     /// How long a finished response may wait for others.
     pub hold_max: Duration,
@@ -83,7 +83,7 @@ impl Default for Settings {
     }
 }
 
-/// What one loop works with.
+/// The means of one loop.
 pub(super) struct Means {
     /// Where connections register for events, and applications what they watch.
     pub selector: Arc<LoopSelector>,
@@ -110,7 +110,7 @@ pub(super) struct Lent<'a> {
 }
 
 impl<'g> Shared<'g> {
-    /// Around this application.
+    /// Makes the state around this application.
     pub fn new(
         gateway: Box<dyn Gateway + 'g>,
         hooks: Option<Box<dyn LoopHooks + 'g>>,
@@ -138,7 +138,7 @@ impl<'g> Shared<'g> {
         }
     }
 
-    /// What the output scratch holds waits for other responses of this turn of the loop.
+    /// Lets the response in the output scratch wait for other responses of this turn of the loop.
     pub fn cork(&mut self, id: ConnectionId) {
         self.corked_responses.cork(id, &mut self.output, || self.clock.moment());
     }
@@ -153,8 +153,9 @@ impl<'g> Shared<'g> {
         &self.wakes.selector.registry
     }
 
-    /// Whether there is room for more. Scarce from three quarters of the limit on: content that is under way
-    /// may still add a scratch before its connection has its next turn, and who begins a request a little.
+    /// Whether there is room in memory for more. It is scarce from three quarters of the limit on: content
+    /// that is under way may still add a scratch before its connection has its next turn, and a client that
+    /// begins a request a little.
     pub fn memory(&self) -> Memory {
         if self.memory_in_use() < self.context.limits.memory_bytes_max / 4 * 3 {
             Memory::Ample
@@ -163,44 +164,45 @@ impl<'g> Shared<'g> {
         }
     }
 
-    /// So many bytes may stay in use when memory is taken back: as many as where it is ample. Where somebody has had to
-    /// wait for it, half of the limit, so that there is enough for all who wait, and not only for the first.
+    /// Returns how much memory may stay in use when some is taken back: as much as is ample. If some
+    /// connection has had to wait for memory, half of the limit, so that there is enough for all that wait,
+    /// and not only for the first.
     pub fn bytes_after_relief(&self, is_waited_for: bool) -> usize {
         let quarters = if is_waited_for { 2 } else { 3 };
         self.context.limits.memory_bytes_max / 4 * quarters
     }
 
-    /// How many bytes may be owed to a peer before nothing more is produced for it.
+    /// The number of bytes owed to a peer from which on nothing more is produced for it.
     pub fn output_bytes_high(&self) -> usize {
         self.memory().output_bytes_high(&self.context.limits)
     }
 
-    /// Whether more is held than may be.
+    /// Whether more memory is held than the limit allows.
     pub fn is_memory_exhausted(&self) -> bool {
         self.memory_in_use() > self.context.limits.memory_bytes_max
     }
 
-    /// Bytes that connections hold, and requests that have left them for other threads.
+    /// The memory that connections hold, and requests that have left them for other threads, in bytes.
     pub fn memory_in_use(&self) -> usize {
         self.connection_bytes + self.detached.bytes()
     }
 
-    /// Whether the gateway takes a request. Hooks that panic here are no reason not to call it.
+    /// Whether the gateway takes a request. If the hook panics, the gateway is called.
     pub fn is_ready(&self) -> bool {
         self.hooks
             .as_deref()
             .is_none_or(|hooks| catch_unwind(AssertUnwindSafe(|| hooks.is_ready())).unwrap_or(true))
     }
 
-    /// Until when the hooks let the loop wait. Those that panic here may have something to say soon.
+    /// Returns until when the hooks let the loop wait. If the hook panics, it may have something to say soon.
     pub fn deadline_of_hooks(&self) -> Option<Moment> {
         let (hooks, now) = (self.hooks.as_ref()?, self.clock.moment());
         let deadline = catch_unwind(AssertUnwindSafe(|| hooks.deadline(now)));
         deadline.unwrap_or(Some(now + PATIENCE_AFTER_PANIC))
     }
 
-    /// Waits for events, as the hooks have it. Where they panic before they have, the loop waits by itself: it neither
-    /// ends nor spins.
+    /// Waits for events, within the hook. If that panics before it has waited, the loop waits by itself: it
+    /// neither ends nor spins.
     pub fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         let Some(hooks) = &mut self.hooks else {
             return wait();
@@ -225,14 +227,15 @@ impl<'g> Shared<'g> {
         self.memory() == Memory::Ample && self.is_ready()
     }
 
-    /// Lets a gateway stand in that answers every request with 503, until [it comes back](Shared::put_back).
+    /// Lets a gateway stand in that answers every request with 503, until [the other comes
+    /// back](Shared::put_back).
     pub fn stand_in(&mut self) -> Away<'g> {
         // It has no size: nothing is allocated.
         let gateway = mem::replace(&mut self.gateway, Box::new(Busy));
         Away { gateway, hooks: self.hooks.take() }
     }
 
-    /// Ends what the stand-in was there for.
+    /// Puts the gateway back in place of the stand-in.
     pub fn put_back(&mut self, away: Away<'g>) {
         (self.gateway, self.hooks) = (away.gateway, away.hooks);
     }
@@ -242,7 +245,7 @@ impl<'g> Shared<'g> {
         &mut self.output
     }
 
-    /// Everything that a conversation needs for a turn.
+    /// Lends everything that a conversation needs for a turn.
     pub fn lend<'a, S: Transport>(
         &'a mut self,
         id: ConnectionId,

@@ -1,4 +1,4 @@
-//! How a server is told to end, from another thread or a signal handler's thread.
+//! Commands to end a server, from another thread or a signal handler's thread.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ const RESTART: u8 = 2;
 const DRAIN: u8 = 3;
 const STOP: u8 = 4;
 
-/// What the loop was told.
+/// The command that the loop was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Run,
@@ -20,22 +20,23 @@ pub(super) enum Command {
     Stop,
 }
 
-/// What becomes of clients that wait to be accepted when a server drains.
+/// The fate of clients that wait to be accepted when a server drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Queue {
-    /// They are accepted: nobody else would.
+    /// The clients are accepted, since nobody else would.
     Accepted,
-    /// They are left to others that listen on the same socket.
+    /// The clients are left to others that listen on the same socket.
     Left,
-    /// They wait until this server has started again.
+    /// The clients wait until this server has started again.
     Waiting,
 }
 
-/// Shuts a server down. Can be cloned and sent to other threads; outlives the server harmlessly.
+/// A handle that shuts a server down. It can be cloned and sent to other threads, and outlives the server
+/// harmlessly.
 #[derive(Clone)]
 pub struct ServerHandle {
     command: Arc<AtomicU8>,
-    /// Of each event loop.
+    /// The queues of all event loops.
     queues: Arc<[Arc<WakeupQueue>]>,
 }
 
@@ -50,29 +51,31 @@ impl ServerHandle {
         ServerHandle { command: Arc::new(AtomicU8::new(RUN)), queues: queues.into_iter().collect() }
     }
 
-    /// Gracefully: accept nothing more, finish what is in flight and say `Connection: close` in its
-    /// last responses, close idle connections; what is left at
-    /// [`drain_timeout`](crate::limits::Limits::drain_timeout) is cut. On Linux, with the feature `sockets`,
-    /// accepting goes on for a tenth of a second, since who has only connected is not seen before.
+    /// Shuts down gracefully: accepts nothing more, finishes what is in flight and says `Connection: close`
+    /// in the last responses, and closes idle connections; connections that are left at
+    /// [`drain_timeout`](crate::limits::Limits::drain_timeout) are cut. On Linux, with the feature `sockets`,
+    /// accepting goes on for a tenth of a second, since a client that has only connected is not seen before.
     pub fn drain(&self) {
         self.tell(DRAIN);
     }
 
-    /// As [`drain`](ServerHandle::drain), but clients that wait to be accepted are left to another server
-    /// that listens on the same sockets: see [`Listener`](crate::server::Listener). Nobody waits for the end of this one,
-    /// so kept connections live for another five seconds, and are told `Connection: close` with their next answer: a front
-    /// end that sends a request on one at that moment does not lose it.
+    /// Shuts down as [`drain`](ServerHandle::drain) does, but leaves clients that wait to be accepted to
+    /// another server that listens on the same sockets: see [`Listener`](crate::server::Listener). Nobody
+    /// waits for the end of this one, so kept connections live for another five seconds, and are told
+    /// `Connection: close` with their next answer: a front end that sends a request on one at that moment
+    /// does not lose it.
     pub fn hand_over(&self) {
         self.tell(HAND_OVER);
     }
 
-    /// As [`hand_over`](ServerHandle::hand_over), but the other server is this one, which is to start again: since new
-    /// clients wait meanwhile, kept connections live for a quarter of a second only.
+    /// Shuts down as [`hand_over`](ServerHandle::hand_over) does, but the other server is this one, which is
+    /// to start again: since new clients wait meanwhile, kept connections live for a quarter of a second
+    /// only.
     pub fn restart(&self) {
         self.tell(RESTART);
     }
 
-    /// At once: every connection is cut.
+    /// Stops at once: every connection is cut.
     pub fn stop(&self) {
         self.tell(STOP);
     }
@@ -83,7 +86,7 @@ impl ServerHandle {
         self.queues.iter().for_each(|queue| queue.notify());
     }
 
-    /// Never takes back: drain after stop changes nothing.
+    /// Gives a command, which no later one takes back: drain after stop changes nothing.
     fn tell(&self, command: u8) {
         self.command.fetch_max(command, Ordering::AcqRel);
         self.wake();

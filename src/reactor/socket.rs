@@ -1,4 +1,4 @@
-//! A connection's socket: the stream, what is known of its readiness, and who is at its other end.
+//! The socket of a connection: the stream, its known readiness, and the peer.
 
 use std::net::SocketAddr;
 
@@ -9,8 +9,8 @@ use super::stream::{Stream, Transport};
 use crate::conversation::{OutputQueue, Wire};
 use crate::gateway::Peer;
 
-/// Bytes read, and bytes written, for one connection before others have their turn. 256 KiB: four
-/// buffers full, some 100 µs.
+/// Bytes that are read, and bytes that are written, for one connection before others have their turn. 256
+/// KiB: four buffers full, some 100 µs.
 pub(super) const TURN_BYTES: usize = 256 * 1024;
 
 /// A connected socket.
@@ -18,19 +18,19 @@ pub(super) struct Socket<S = Stream> {
     pub stream: S,
     pub readiness: Readiness,
     pub registration: Registration,
-    /// By which listener it was accepted.
+    /// The number of the listener that accepted it.
     pub listener: u16,
-    /// Tells it from those that had its place in the slab before: events name it. (Here rather than beside the place: so
-    /// they fill each other's gaps.)
+    /// The generation, which tells it from connections that had its place in the slab before: events name it.
+    /// (It is here rather than beside the place, so that they fill each other's gaps.)
     pub generation: u32,
-    /// Who is at the other end.
+    /// The address of the peer.
     pub peer: Peer,
 }
 
-/// For what the socket is registered.
+/// The events that the socket is registered for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Registration {
-    /// Nothing: it was just accepted. Most connections that serve one request stay so.
+    /// None, since it was just accepted. Most connections that serve one request stay so.
     None,
     /// Reading.
     Read,
@@ -39,7 +39,7 @@ pub(super) enum Registration {
 }
 
 impl<S: Transport> Socket<S> {
-    /// One that was just accepted.
+    /// Makes the socket of a connection that was just accepted.
     pub fn new(stream: S, peer: Option<SocketAddr>, listener: u16) -> Socket<S> {
         Socket {
             stream,
@@ -51,7 +51,7 @@ impl<S: Transport> Socket<S> {
         }
     }
 
-    /// Takes note of [what an event says](signs); whether the socket is still alive.
+    /// Notes [what an event says](signs), and returns whether the socket is still alive.
     pub fn note(&self, signs: u8) -> bool {
         self.readiness.set(signs & !Readiness::BROKEN, true);
         !(signs & Readiness::BROKEN != 0 && self.stream.is_broken())
@@ -65,7 +65,7 @@ impl<S: Transport> Wire for Socket<S> {
     }
 }
 
-/// What an event says, in bits of [`Readiness`].
+/// Returns the signs of an event, in bits of [`Readiness`].
 pub(super) fn signs(event: &Event) -> u8 {
     Said {
         is_readable: event.is_readable(),
@@ -81,12 +81,12 @@ pub(super) struct Said {
     pub is_readable: bool,
     pub is_writable: bool,
     pub is_read_closed: bool,
-    /// An error, or that nothing can be written any more.
+    /// Whether there is an error, or nothing can be written any more.
     pub is_broken: bool,
 }
 
 impl Said {
-    /// In bits of [`Readiness`].
+    /// Returns the signs in bits of [`Readiness`].
     pub fn signs(&self) -> u8 {
         let sign = |bits: u8, is_set: bool| if is_set { bits } else { 0 };
         // Who finds the end, or what is wrong, is the next call.

@@ -1,9 +1,8 @@
 //! A connected socket, TCP or unix, and the few system calls that the reactor needs of it.
 //!
-//! Where the [system](super::sys) has the calls for it, the last response and the end of the connection leave in one
-//! segment (`send` with MSG_MORE, then shut down: 20 to 30 % of the CPU of a connection that serves one
-//! request), a broken answer without length ends with a reset, and files leave
-//! without being read (`sendfile`: a quarter of the CPU less, or more).
+//! Where the [system](super::sys) has the calls for it, the last response and the end of the connection are
+//! sent in one segment (`send` with MSG_MORE, then shut down), a broken answer without length ends with a
+//! reset, and files are sent without being read (`sendfile`).
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -15,27 +14,28 @@ use mio::{Interest, Registry, Token};
 
 use super::sys;
 
-/// What the reactor needs of a connected socket: the system's, or a simulated one. To drop it is to close it.
+/// The operations that the reactor needs of a connected socket: the system's, or a simulated one. Dropping it
+/// closes it.
 pub(super) trait Transport {
     /// Whether a read that did not fill its buffer has [drained](sys::SHORT_READ_DRAINS) the socket.
     fn short_read_drains(&self) -> bool {
         sys::SHORT_READ_DRAINS
     }
 
-    /// Reads what is there, as far as there is room for it; 0 is the end.
+    /// Reads as much as there is and fits; 0 is the end.
     fn read(&self, into: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes as much as is taken.
+    /// Writes as much as the socket takes.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Writes several slices in one call.
     fn write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Writes what a file or the end of the connection follows at once, and lets it wait for that,
-    /// to share a packet. If not everything was taken, the ordinary way goes on from there.
+    /// Writes bytes that a file or the end of the connection follows at once, and lets them wait for that, to
+    /// share a packet. If not everything was taken, the ordinary way goes on from there.
     fn write_more(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Sends part of a file: how many bytes were taken. 0 is the end of the file.
+    /// Sends part of a file, and returns how many bytes were taken. 0 is the end of the file.
     fn send_file(&self, file: &File, offset: u64, bytes: usize) -> io::Result<usize>;
 
     /// Ends our side: the peer reads to the end of what was written, and can still write.
@@ -44,13 +44,13 @@ pub(super) trait Transport {
     /// Makes the close that follows a reset.
     fn reset_on_close(&self);
 
-    /// Whether an event that speaks of an error is right: it is a hint like any other.
+    /// Whether an event that reports an error is right: it is a hint like any other.
     fn is_broken(&self) -> bool;
 
     /// Asks for events.
     fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()>;
 
-    /// Asks for others than before.
+    /// Asks for other events than before.
     fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()>;
 }
 

@@ -11,16 +11,16 @@
 use super::connection_id::ConnectionId;
 use crate::now::Moment;
 
-/// At most one timer for each connection.
+/// The timers, at most one for each connection.
 pub(super) struct Timers {
-    /// None is before its parent, which for the one at `n` is at `(n - 1) / 2`.
+    /// The heap: no timer is before its parent, which for the one at `n` is at `(n - 1) / 2`.
     heap: Vec<(Moment, ConnectionId)>,
-    /// Where in the heap the timer of the connection at each place of the slab is, if it has one.
+    /// The position in the heap of the timer of the connection at each place of the slab, if it has one.
     positions: Vec<u32>,
 }
 
 impl Timers {
-    /// None yet, with room for so many. Memory that was never written to costs nothing.
+    /// Makes an empty heap with room for `count` timers. Memory that was never written to costs nothing.
     pub fn with_capacity(count: usize) -> Timers {
         Timers { heap: Vec::with_capacity(count), positions: Vec::with_capacity(count) }
     }
@@ -54,15 +54,15 @@ impl Timers {
         self.rise(position);
     }
 
-    /// Takes the timer of a connection away, if it has one.
+    /// Removes the timer of a connection, if it has one.
     pub fn disarm(&mut self, id: ConnectionId) {
         if let Some(position) = self.position(id) {
             self.remove(position);
         }
     }
 
-    /// Where in the heap the timer of a connection is. What is noted for its place in the slab may be of one that
-    /// is not there any more.
+    /// Returns the position in the heap of a connection's timer. The position noted for its place in the slab
+    /// may belong to a connection that is gone.
     fn position(&self, id: ConnectionId) -> Option<usize> {
         let position = *self.positions.get(id.index())? as usize;
         self.heap.get(position).filter(|(_, of)| *of == id).map(|_| position)
@@ -73,14 +73,14 @@ impl Timers {
         self.heap.first().map(|(moment, _)| *moment)
     }
 
-    /// A connection whose timer has gone off. It is not set any more.
+    /// Removes a timer that has gone off, and returns its connection.
     pub fn pop_due(&mut self, now: Moment) -> Option<ConnectionId> {
         let (_, id) = *self.heap.first().filter(|(moment, _)| *moment <= now)?;
         self.remove(0);
         Some(id)
     }
 
-    /// Takes one out; the last of the heap fills the gap.
+    /// Removes a timer; the last of the heap fills the gap.
     fn remove(&mut self, position: usize) {
         self.heap.swap_remove(position);
         if position < self.heap.len() {
@@ -90,7 +90,7 @@ impl Timers {
         }
     }
 
-    /// Brings one up to where its parent is not after it, and notes where everyone is that it has met.
+    /// Moves a timer up until its parent is not after it, and notes the positions of all that it has met.
     fn rise(&mut self, mut position: usize) {
         while position > 0 {
             let parent = (position - 1) / 2;
@@ -104,7 +104,7 @@ impl Timers {
         self.note(position);
     }
 
-    /// Brings one down to where no child is before it.
+    /// Moves a timer down until no child is before it.
     fn sink(&mut self, mut position: usize) {
         loop {
             let left = 2 * position + 1;
@@ -134,7 +134,7 @@ mod tests {
         Moment::from_start(std::time::Duration::from_nanos(number))
     }
 
-    /// What is checked after each step: the heap is one, and everyone is where it is said to be.
+    /// Asserts that the heap is one, and every timer is where it is noted.
     fn check(timers: &Timers, expected: &BTreeSet<(Moment, ConnectionId)>, step: u64) {
         assert_eq!(timers.next(), expected.first().map(|(moment, _)| *moment), "step {step}");
         assert_eq!(timers.heap.iter().copied().collect::<BTreeSet<_>>(), *expected, "step {step}");

@@ -1,8 +1,8 @@
-//! Wake-ups from anywhere: a queue of connection ids that can be filled from any thread.
+//! A queue of wake-ups: ids of connections, put in by any thread.
 //!
-//! One system call wakes the loop, however many wake-ups are queued meanwhile, and none is made while it is awake
-//! anyway. The loop says that it has heard *before* it empties the queue, so a wake-up can come too often, but
-//! never get lost.
+//! One system call wakes the loop, however many wake-ups are queued meanwhile, and none is made while it is
+//! awake anyway. The loop notes that it has heard *before* it empties the queue, so a wake-up can come too
+//! often, but never get lost.
 //!
 //! ```text
 //!   Awake ──fall_asleep──▶ Asleep ──notify: wakes it──▶ Called ──drain──▶ Awake
@@ -20,9 +20,9 @@ use crate::gateway::{WakeSource, Watcher};
 
 /// The loop is at work, and looks here before it waits.
 const AWAKE: u8 = 0;
-/// It waits, or is about to.
+/// The loop waits, or is about to.
 const ASLEEP: u8 = 1;
-/// It has been woken, and has not looked yet.
+/// The loop has been woken, and has not looked yet.
 const CALLED: u8 = 2;
 
 /// The queue, shared by the loop and everybody who can wake a connection.
@@ -45,19 +45,18 @@ impl WakeupQueue {
         }
     }
 
-    /// Whether the loop has been woken and not looked yet. The state tells, and the event in the
-    /// selector is only there to end the wait: mio's poll(2) back end can lose one to a registration
-    /// at the same moment.
+    /// Whether the loop has been woken and has not looked yet. The state tells; the event in the selector
+    /// only ends the wait, since mio's poll(2) back end can lose it to a registration at the same moment.
     pub fn is_notified(&self) -> bool {
         self.state.load(Ordering::Acquire) == CALLED
     }
 
-    /// Before the loop waits: false if it must not, since it has been woken meanwhile.
+    /// Notes that the loop is about to wait. Returns false if it must not, since it has been woken meanwhile.
     pub fn fall_asleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// After it has waited, whatever has ended that.
+    /// Notes that the wait is over, whatever has ended it.
     pub fn wake_up(&self) {
         let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::AcqRel, Ordering::Acquire);
     }

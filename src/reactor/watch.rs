@@ -1,8 +1,9 @@
 //! Descriptors of applications in the loop's selector.
 //!
 //! Nothing is kept of them. The token of a watched descriptor names the connection that its event wakes
-//! ([`ConnectionId::watch_token`](super::connection_id::ConnectionId::watch_token)), with its generation, so a connection that
-//! is gone is found by nobody. Which descriptor it was, the loop need not know: an application tries what it waits for.
+//! ([`ConnectionId::watch_token`](super::connection_id::ConnectionId::watch_token)), with its generation, so
+//! a connection that is gone is found by nobody. Which descriptor it was, the loop need not know: an
+//! application tries what it waits for.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -13,7 +14,7 @@ use mio::{Registry, Token};
 use super::sys;
 use crate::gateway::{Interest, Selector};
 
-/// The selector of one loop. It may outlive the loop, in what an application has kept: then nobody asks it for events.
+/// The selector of one loop. An application may keep it beyond the end of the loop: then nobody asks it for events.
 pub(super) struct LoopSelector {
     pub registry: Registry,
 }
@@ -49,7 +50,7 @@ fn in_words_of_mio(interest: Interest) -> mio::Interest {
     }
 }
 
-/// Says what the numbers of epoll_ctl(2) mean here.
+/// Translates errors of epoll_ctl(2).
 fn explain(error: io::Error) -> io::Error {
     let (kind, text) = match error.kind() {
         io::ErrorKind::AlreadyExists => (error.kind(), "it is watched already"),

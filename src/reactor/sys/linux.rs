@@ -1,4 +1,4 @@
-//! What Linux and Android alone can do.
+//! Functions that Linux and Android alone can offer.
 //!
 //! # Connections that are handed over with their request
 //!
@@ -7,23 +7,24 @@
 //! connection when its first bytes are there. Where each request has a connection of its own, that saves
 //! four system calls of nine, and 40 % of the CPU. And who only connects costs no descriptor.
 //!
-//! The price: who has sent nothing yet is not seen for a second, and if the socket closes meanwhile, is told so
-//! by a reset only when it sends. A busy proxy always has some such connections, so a server that drains takes
-//! the option off, goes on accepting for a moment (`LAST_CALL` in the event loop), and puts it back for others who may have
-//! the socket, too. And the system takes the
-//! time until a client sends for that of the way there and back: where the first response to a client that had
-//! connected beforehand is lost, it is sent again up to three seconds later, and BBR paces it: 300 kB after
-//! 0.9 s took 32 ms. More than 4,096 clients who connect in a second and say nothing have SYN cookies.
+//! The price: who has sent nothing yet is not seen for a second, and if the socket closes meanwhile, is told
+//! so by a reset only when it sends. A busy proxy always has some such connections, so a server that drains
+//! takes the option off, goes on accepting for a moment (`LAST_CALL` in the event loop), and puts it back for
+//! others who may have the socket, too. And the system takes the time until a client sends for that of the
+//! way there and back: where the first response to a client that had connected beforehand is lost, it is sent
+//! again up to three seconds later, and BBR paces it: 300 kB after 0.9 s took 32 ms. More than 4,096 clients
+//! who connect in a second and say nothing have SYN cookies.
 //!
 //! Only sockets that are bound here are given it: whoever binds one and passes it on has its own opinion.
 //!
 //! # Room in the table of open files
 //!
-//! Linux makes the table of a process twice as large whenever it is full. In a process with several threads (one that waits
-//! for signals is enough) the one that has opened the file waits meanwhile until no other processor can be
-//! looking at the old table: 10 to 20 ms in which nobody is served, seven times on the way to 10,000
-//! connections. The table never shrinks, so a descriptor that is high enough, opened once and closed at once, brings
-//! it to its size beforehand: 8 bytes for each file, in the kernel. While there is a single thread nobody waits.
+//! Linux makes the table of a process twice as large whenever it is full. In a process with several threads
+//! (one that waits for signals is enough) the one that has opened the file waits meanwhile until no other
+//! processor can be looking at the old table: 10 to 20 ms in which nobody is served, seven times on the way
+//! to 10,000 connections. The table never shrinks, so a descriptor that is high enough, opened once and
+//! closed at once, brings it to its size beforehand: 8 bytes for each file, in the kernel. While there is a
+//! single thread nobody waits.
 
 use std::fs::File;
 use std::io;
@@ -43,7 +44,7 @@ const DEFER_ACCEPT_SECONDS: u32 = 1;
 
 // std's own is not stable yet (`TcpStreamExt::set_deferaccept`), and rustix has none.
 sockopt_impl!(
-    /// For how many seconds a connection that brings no data is not handed over.
+    /// The seconds for which a connection that brings no data is not handed over.
     DeferAccept,
     Both,
     libc::IPPROTO_TCP,
@@ -51,19 +52,19 @@ sockopt_impl!(
     u32
 );
 
-/// For how many seconds a connection without a request stays with the system, whoever has said so; 0 where it is
-/// handed over at once.
+/// Returns for how many seconds a connection without a request stays with the system, whoever has set that; 0
+/// if it is handed over at once.
 pub fn deferral(socket: &impl AsFd) -> u32 {
     nix::sys::socket::getsockopt(socket, DeferAccept).unwrap_or(0)
 }
 
-/// Sets that for who connects from now on, and for all that share the socket. Who has connected already is handed over
-/// when it sends. A system that does not know it goes without.
+/// Sets that time for clients that connect from now on, and for all that share the socket. A client that has
+/// connected already is handed over when it sends. A system that does not know the option goes without.
 pub fn set_deferral(socket: &impl AsFd, seconds: u32) {
     let _ = nix::sys::socket::setsockopt(socket, DeferAccept, &seconds);
 }
 
-/// Listens on an address, and is handed connections with their requests.
+/// Listens on an address, so that connections are handed over with their requests.
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     open_tcp(address, |socket| {
         set_deferral(socket, DEFER_ACCEPT_SECONDS);
@@ -71,8 +72,8 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Listens on an address that another socket listens on, too: the system shares connections out between them. (Elsewhere
-/// SO_REUSEPORT gives all of them to the socket that was bound last.)
+/// Listens on an address that another socket listens on, too: the system shares connections out between them.
+/// (Elsewhere SO_REUSEPORT gives all of them to the socket that was bound last.)
 pub fn bind_beside(listener: &TcpListener, local: SocketAddr) -> io::Result<TcpListener> {
     use rustix::net::sockopt::set_socket_reuseport;
     set_socket_reuseport(listener, true)?;
@@ -82,8 +83,8 @@ pub fn bind_beside(listener: &TcpListener, local: SocketAddr) -> io::Result<TcpL
     })
 }
 
-/// Duplicates a descriptor that is known by its number only. The number may belong to another part
-/// of the process, or to nobody: so it is the system that is asked, and nothing taken from anybody.
+/// Duplicates a descriptor that is known by its number only. The number may belong to another part of the
+/// process, or to nobody: so the system is asked, and nothing is taken from anybody.
 pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let own = pidfd_open(getpid(), PidfdFlags::empty());
@@ -100,7 +101,7 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     })
 }
 
-/// Makes room for so many descriptors, or for all that are allowed. `any` is one to make copies of.
+/// Makes room for `count` descriptors, or for all that are allowed. `any` is one to make copies of.
 pub fn reserve_descriptors(count: usize, any: impl AsFd) {
     use rustix::process::{Resource, getrlimit};
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -122,12 +123,12 @@ pub fn send_file(socket: impl AsFd, file: &File, mut offset: u64, bytes: usize) 
 // Straight to the kernel: the calls of the C library are points where a thread can be cancelled, and once a process has a
 // second thread, each of them costs 45 instructions more.
 
-/// Reads what is there, as far as there is room for it.
+/// Reads as much as there is and fits.
 pub fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(socket, into, RecvFlags::empty())?.0)
 }
 
-/// Writes as much as is taken.
+/// Writes as much as the socket takes.
 pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)
 }
@@ -137,8 +138,8 @@ pub fn send_more(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
 }
 
-/// Creates a file that never has a name. Not every file system has such files, and what it says then differs; the way
-/// with a name meets again whatever else may be wrong.
+/// Creates a file that never has a name. Not every file system has such files, and their errors differ; the
+/// way with a name meets again whatever else may be wrong.
 pub fn create_unnamed(directory: &Path, mode: u32) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::EXCL;
@@ -154,7 +155,7 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    /// Those of a socket that others have bound are no less theirs.
+    /// A socket that others have bound belongs to them.
     #[test]
     fn socket_that_others_have_bound_is_left_as_it_is() {
         let own = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
@@ -168,7 +169,7 @@ mod tests {
         }
     }
 
-    /// As workers do that were forked from one process, one of which ends.
+    /// Workers that were forked from one process share a socket so, and one of them ends.
     #[test]
     fn server_that_ends_leaves_its_socket_to_others_as_it_was() {
         let others = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();

@@ -1,4 +1,5 @@
-//! What the reactor asks of the system beyond std and mio, and every `cfg` that asks which system it is.
+//! The functions that the reactor needs of the system beyond std and mio, and every `cfg` that depends on the
+//! system.
 //!
 //! ```text
 //! plain.rs ─── all of it, as std and mio can do it anywhere
@@ -62,7 +63,7 @@ pub(super) use sockets::{
     set_stream_options,
 };
 
-/// The path of a unix socket; where it has a name that is none, that name with an `@`, as is usual.
+/// Returns the path of a unix socket; an abstract name gets an `@`, as is usual.
 pub(super) fn path_of(address: &SocketAddr) -> PathBuf {
     #[cfg(target_os = "linux")]
     if let Some(name) = std::os::linux::net::SocketAddrExt::as_abstract_name(address) {

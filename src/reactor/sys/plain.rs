@@ -1,4 +1,4 @@
-//! What the reactor asks of the system, as std and mio can do it on every unix.
+//! Functions of the system as std and mio can offer them on every unix.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,53 +12,56 @@ use mio::net::{TcpListener, TcpStream};
 
 // Listening
 
-/// Listens on an address. How long its queue is, and whether `[::]` means IPv4 as well, is as std and the system have it.
+/// Listens on an address. The length of its queue, and whether `[::]` means IPv4 as well, are std's and the
+/// system's choice.
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address)
 }
 
-/// Listens on an address that another socket listens on, too, and shares its connections. Nobody can.
+/// Fails to listen on an address that another socket listens on, too, to share its connections: no such call
+/// is known here.
 pub fn bind_beside(_listener: &TcpListener, _local: SocketAddr) -> io::Result<TcpListener> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Sets what connections inherit from their listener. Nothing: they are [told](set_stream_options) one by one.
+/// Sets nothing that connections would inherit from their listener: they are [set](set_stream_options) one by
+/// one.
 pub fn set_listener_options(_listener: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets what a connection has not inherited: it sends without Nagle's delay.
+/// Sets the option that a connection has not inherited: it sends without Nagle's delay.
 pub fn set_stream_options(stream: &TcpStream) {
     // It goes without where this fails.
     let _ = stream.set_nodelay(true);
 }
 
-/// An error where a socket does not listen. It is believed here: accepting will fail.
+/// Believes that a socket listens: accepting will fail otherwise.
 pub fn check_that_it_listens(_descriptor: &impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Duplicates a descriptor that is known by its number only. Nobody can.
+/// Fails to duplicate a descriptor that is known by its number only.
 pub fn inherited(_number: RawFd) -> io::Result<OwnedFd> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "a descriptor cannot be taken over here"))
 }
 
-/// For how many seconds a connection without a request stays with the system. Other systems than Linux have nothing
-/// like it, or nothing that gives up waiting.
+/// Returns 0, the seconds for which a connection without a request stays with the system. Other systems than
+/// Linux have nothing like it, or nothing that gives up waiting.
 pub fn deferral(_socket: &impl AsFd) -> u32 {
     0
 }
 
-/// Sets that, where there is something to set.
+/// Sets nothing, since there is nothing to defer.
 pub fn set_deferral(_socket: &impl AsFd, _seconds: u32) {}
 
-/// Makes room for so many descriptors. The table grows by itself, without waiting, or nothing is known of it.
+/// Reserves nothing: the table of descriptors grows by itself, without waiting, or nothing is known of it.
 pub fn reserve_descriptors(_count: usize, _any: impl AsFd) {}
 
 // Connections
 
-/// Whether [`send_file`] sends files. (The calls of macOS and the BSDs that have this name are others, and rustix has none
-/// of them.)
+/// Whether [`send_file`] sends files. (The calls of macOS and the BSDs that have this name are others, and
+/// rustix has none of them.)
 pub const SENDS_FILES: bool = false;
 
 /// Sends part of a file without reading it.
@@ -66,12 +69,12 @@ pub fn send_file(_socket: impl AsFd, _file: &File, _offset: u64, _bytes: usize) 
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Reads what is there, as far as there is room for it.
+/// Reads as much as there is and fits.
 pub fn receive(mut socket: impl Read, into: &mut [u8]) -> io::Result<usize> {
     socket.read(into)
 }
 
-/// Writes as much as is taken.
+/// Writes as much as the socket takes.
 pub fn send(mut socket: impl Write, bytes: &[u8]) -> io::Result<usize> {
     socket.write(bytes)
 }
@@ -81,8 +84,8 @@ pub fn send_more(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     send(stream, bytes)
 }
 
-/// Makes the close that follows a reset. Here it stays an ordinary end, and a client of HTTP/1.0 cannot tell a broken
-/// answer without length from a whole one.
+/// Changes nothing: the close stays an ordinary end, and a client of HTTP/1.0 cannot tell a broken answer
+/// without length from a whole one.
 pub fn reset_on_close(_stream: &TcpStream) {}
 
 // Readiness
@@ -100,19 +103,19 @@ pub fn set_nonblocking(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     UnixStream::from(descriptor.try_clone_to_owned()?).set_nonblocking(true)
 }
 
-/// The selector, as something that can be polled itself. With poll(2) there is no such thing.
+/// Fails to duplicate the selector: that of poll(2) has no descriptor.
 pub fn selector(_registry: &Registry) -> io::Result<OwnedFd> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no descriptor that tells of events"))
 }
 
 // The disk
 
-/// Free bytes in a folder, for others than root; none where the system does not say.
+/// Returns none for the free bytes in a folder: no call for that is known here.
 pub fn free_bytes(_directory: &Path) -> Option<u64> {
     None
 }
 
-/// Creates a file that never has a name. Nobody can: the way with a name is taken.
+/// Fails to create a file that never has a name, so that one with a name is made.
 pub fn create_unnamed(_directory: &Path, _mode: u32) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }

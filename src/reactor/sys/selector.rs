@@ -1,20 +1,19 @@
-//! What is known of readiness where mio waits with epoll or kqueue.
+//! Readiness where mio waits with epoll or kqueue.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use mio::Registry;
 
-/// Whether a read that did not fill its buffer has drained the socket, so that the read that would
-/// only say `WouldBlock` can be saved (a tenth of the CPU of a request). It has,
-/// unless the event has said that the peer has ended: then the end is still to be read, and no
-/// further event will tell. mio does not promise it.
+/// Whether a read that did not fill its buffer has drained the socket, so that the read that would only say
+/// `WouldBlock` can be saved. It has, unless the event has said that the peer has ended: then the end is
+/// still to be read, and no further event will tell. mio does not promise it.
 pub const SHORT_READ_DRAINS: bool = true;
 
 /// Whether the selector tells of a descriptor again without having been asked to, once something new has come.
 pub const ARMS_ITSELF: bool = true;
 
-/// The selector, as something that can be polled itself: it is readable when there are events.
+/// Duplicates the selector's descriptor, which can be polled itself: it is readable when there are events.
 pub fn selector(registry: &Registry) -> io::Result<OwnedFd> {
     registry.as_fd().try_clone_to_owned()
 }

@@ -1,4 +1,4 @@
-//! What sockets and disks of every unix can do, and std does not offer.
+//! Functions of sockets and disks that every unix can offer, and std does not.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,13 +19,13 @@ const SOCKET_FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEX
 #[cfg(target_vendor = "apple")]
 const SOCKET_FLAGS: SocketFlags = SocketFlags::empty();
 
-/// Listens on an address, with a long queue, and for IPv4 as well where it is `[::]`.
+/// Listens on an address, with a long queue, and for IPv4 as well if it is `[::]`.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     open_tcp(address, |_| Ok(()))
 }
 
-/// Listens with a socket of which `prepare` sets what must be set before.
+/// Listens with a socket whose early options `prepare` sets.
 pub fn open_tcp(
     address: SocketAddr,
     prepare: impl Fn(&OwnedFd) -> io::Result<()>,
@@ -60,7 +60,7 @@ pub fn set_listener_options(listener: impl AsFd) -> io::Result<()> {
 /// Sets nothing: a connection has inherited all.
 pub fn set_stream_options(_stream: &TcpStream) {}
 
-/// An error where a socket does not listen.
+/// Checks that a socket listens.
 #[cfg(not(target_vendor = "apple"))]
 pub fn check_that_it_listens(descriptor: &impl AsFd) -> io::Result<()> {
     match sockopt::socket_acceptconn(descriptor)? {
@@ -84,7 +84,7 @@ pub fn set_nonblocking(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(descriptor, true)?)
 }
 
-/// Free bytes in a folder, for others than root.
+/// Returns the free bytes in a folder, for others than root.
 pub fn free_bytes(directory: &Path) -> Option<u64> {
     let system = rustix::fs::statvfs(directory).ok()?;
     system.f_bavail.checked_mul(system.f_frsize)
