@@ -37,7 +37,7 @@ pub use crate::reactor::{
     GuestLoop, InvalidAddress, ListenAddress, Listener, ServerHandle, spool_bytes_by_default,
 };
 
-/// Most addresses of one server.
+/// Most addresses of one server. 1,024: more than anybody listens on.
 const LISTENERS_MAX: usize = 1024;
 /// Most event loops of one server. 1,024: more processors than a machine has.
 const REACTORS_MAX: usize = 1024;
@@ -51,12 +51,12 @@ const REACTORS_MAX: usize = 1024;
 /// .unwrap();
 /// ```
 ///
-/// What it has to say goes to the [log](crate#logs), `serving on http://127.0.0.1:8000/` at level `info` for one. It
-/// leaves signals alone: by default Ctrl-C ends the process at once, with whatever is in flight. To finish that
-/// first, give a [`ServerHandle`] to whoever hears of signals; the program `tidegate` does.
+/// Messages go to the [log](crate#logs), such as `serving on http://127.0.0.1:8000/` at level `info`. Signals
+/// are left alone: by default Ctrl-C ends the process at once, with whatever is in flight. To finish that
+/// first, give a [`ServerHandle`] to whoever handles signals; the program `tidegate` does.
 ///
 /// # Errors
-/// An address that is none, or cannot be bound.
+/// Returns the error when the address is invalid, or cannot be bound.
 pub fn serve<F>(address: &str, application: F) -> io::Result<()>
 where
     F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Result<Body, GatewayError>,
@@ -64,13 +64,13 @@ where
     Server::new().listen(address.parse()?).bind()?.serve(application)
 }
 
-/// What a server is to be.
+/// The configuration of a server.
 #[derive(Default)]
 pub struct Server {
     places: Vec<Place>,
     settings: Settings,
     access_log: Option<Box<dyn AccessLog + Send>>,
-    /// One more than this, so that the default is one.
+    /// The number of reactors beyond the first, so that the default is one.
     more_reactors: usize,
 }
 
@@ -85,17 +85,17 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Where a server is to listen.
+/// A place where a server listens.
 #[derive(Debug)]
 enum Place {
-    /// On an address that it binds.
+    /// An address that the server binds.
     Address(ListenAddress),
-    /// On a socket that is bound already.
+    /// A socket that is bound already.
     Bound(Listener),
 }
 
 impl Server {
-    /// A server without an address, with the default limits.
+    /// Makes a server without an address, with the default limits.
     pub fn new() -> Server {
         Server::default()
     }
@@ -118,13 +118,13 @@ impl Server {
         self
     }
 
-    /// Sets what the server says of itself.
+    /// Sets the facts that applications and clients are told about the server.
     pub fn info(mut self, info: ServerInfo) -> Server {
         self.settings.server = info;
         self
     }
 
-    /// Sets who is told of each exchange.
+    /// Sets the log that records each exchange.
     pub fn access_log(mut self, log: impl AccessLog + Send + 'static) -> Server {
         self.access_log = Some(Box::new(log));
         self
@@ -145,9 +145,9 @@ impl Server {
     /// Calls `act` when much of the memory that requests and responses have taken has been free for a second. It runs on
     /// the thread of the event loop, between turns.
     ///
-    /// Allocators keep what is freed, in case it is needed again: after a burst of uploads a server that does nothing
-    /// may hold tens of megabytes. Whoever has chosen the allocator knows how it gives them back, as `malloc_trim` of
-    /// glibc does; the program `tidegate` calls that.
+    /// Allocators keep what is freed, in case it is needed again: after a burst of uploads an idle server may
+    /// hold tens of megabytes. Only whoever has chosen the allocator knows how it gives them back; glibc has
+    /// `malloc_trim`, which the program `tidegate` calls.
     pub fn at_low_tide(mut self, act: impl Fn() + Send + Sync + 'static) -> Server {
         self.settings.at_low_tide = Arc::new(act);
         self
@@ -166,8 +166,8 @@ impl Server {
     /// Binds every address. From now on clients can connect, and wait until the server runs.
     ///
     /// # Errors
-    /// What the system says of an address that cannot be bound; or [`InvalidServer`], of the kind
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput).
+    /// Returns the error of the system when an address cannot be bound; or [`InvalidServer`], of the kind
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), when the description makes no sense.
     pub fn bind(self) -> io::Result<BoundServer> {
         let mut settings = self.settings;
         settings.limits.check().map_err(InvalidServer::Limit)?;
@@ -202,24 +202,24 @@ impl Server {
     }
 }
 
-/// Why a server cannot be as it was described.
+/// The reason why a server cannot be as it was described.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidServer {
-    /// It has no address, or more than 1,024.
+    /// The server has no address, or more than 1,024.
     Addresses,
-    /// It has more than 1,024 reactors.
+    /// The server has more than 1,024 reactors.
     Reactors,
     /// A limit makes no sense.
     Limit(InvalidLimit),
     /// A limit makes no sense where several reactors share it.
     LimitOfEach {
-        /// How many reactors there are.
+        /// The number of reactors.
         count: usize,
-        /// What is wrong with the share of each.
+        /// The error in the share of each.
         limit: InvalidLimit,
     },
-    /// It has several reactors, and a gateway for one: [`BoundServer::run_each`] makes one for each.
+    /// The server has several reactors, and a gateway for one: [`BoundServer::run_each`] makes one for each.
     OneGateway,
 }
 
@@ -245,7 +245,7 @@ impl From<InvalidServer> for io::Error {
 
 /// A server whose addresses are bound.
 pub struct BoundServer {
-    /// One at least.
+    /// The event loops, one at least.
     loops: Vec<BoundLoop>,
 }
 
@@ -261,7 +261,7 @@ impl BoundServer {
         self.loops[0].listeners().iter().map(Listener::address).collect()
     }
 
-    /// A handle that shuts the server down from another thread.
+    /// Returns a handle that shuts the server down from another thread.
     pub fn handle(&self) -> ServerHandle {
         self.loops[0].handle()
     }
@@ -269,30 +269,31 @@ impl BoundServer {
     /// Serves until it is shut down.
     ///
     /// # Errors
-    /// What waiting for events says; nothing that a client or the application does ends a server.
-    /// A server with several reactors needs a gateway for each: [`BoundServer::run_each`].
+    /// Returns the error when waiting for events fails; nothing that a client or the application does ends a
+    /// server. A server with several reactors needs a gateway for each, and is refused: see
+    /// [`BoundServer::run_each`].
     pub fn run(self, gateway: impl Gateway) -> io::Result<()> {
         self.into_only()?.start(Box::new(gateway), None)?.run()
     }
 
-    /// As [`BoundServer::run`], with somebody who takes part in the event loop: see [`LoopHooks`].
+    /// Serves as [`BoundServer::run`] does, with hooks in the event loop: see [`LoopHooks`].
     ///
     /// # Errors
-    /// As [`BoundServer::run`].
+    /// Returns the same errors as [`BoundServer::run`].
     pub fn run_with_hooks(self, gateway: impl Gateway, hooks: impl LoopHooks) -> io::Result<()> {
         self.into_only()?.start(Box::new(gateway), Some(Box::new(hooks)))?.run()
     }
 
-    /// Serves from the event loop of somebody else, who waits and gives it turns: see [`GuestLoop`].
+    /// Serves in somebody else's event loop, which waits and gives turns: see [`GuestLoop`].
     ///
     /// # Errors
-    /// As for [`BoundServer::run`]; or no descriptor is left; or the system has none that can be polled for events, as
-    /// those without epoll or kqueue.
+    /// Returns the errors of [`BoundServer::run`]; and the error when no descriptor is left, or when the
+    /// system has none that can be polled for events, as systems without epoll or kqueue.
     pub fn into_loop<'g>(self, gateway: impl Gateway + 'g) -> io::Result<GuestLoop<'g>> {
         GuestLoop::new(self.into_only()?.start(Box::new(gateway), None)?)
     }
 
-    /// The only event loop.
+    /// Returns the only event loop.
     fn into_only(mut self) -> io::Result<BoundLoop> {
         self.log_addresses();
         match (self.loops.pop(), &self.loops[..]) {
@@ -317,8 +318,8 @@ impl BoundServer {
     /// ```
     ///
     /// # Errors
-    /// As [`BoundServer::run`], what making a gateway says, or a system that has no thread left. What ends
-    /// one reactor ends all.
+    /// Returns the errors of [`BoundServer::run`], the error of `gateway`, or that of a system that has no
+    /// thread left. An error of one reactor ends all.
     pub fn run_each<G, F>(self, gateway: F) -> io::Result<()>
     where
         G: Gateway,
@@ -362,10 +363,10 @@ impl BoundServer {
         }
     }
 
-    /// As [`BoundServer::run`], for a closure whose parameters need no types.
+    /// Serves as [`BoundServer::run`] does, for a closure whose parameters need no types.
     ///
     /// # Errors
-    /// As [`BoundServer::run`].
+    /// Returns the same errors as [`BoundServer::run`].
     pub fn serve<F>(self, application: F) -> io::Result<()>
     where
         F: FnMut(&mut Environ<'_>, StartResponse<'_>) -> Result<Body, GatewayError>,
@@ -374,7 +375,7 @@ impl BoundServer {
     }
 }
 
-/// Stops all reactors when one ends as it should not.
+/// Stops all reactors when one ends by an error or a panic.
 struct StopOthers(ServerHandle);
 
 impl Drop for StopOthers {
@@ -383,7 +384,7 @@ impl Drop for StopOthers {
     }
 }
 
-/// One access log for each of several reactors: the same one behind a lock.
+/// Makes one access log for each of several reactors: the same one behind a lock.
 fn shared_out(
     log: Option<Box<dyn AccessLog + Send>>,
     count: usize,
@@ -402,7 +403,8 @@ fn shared_out(
 struct SharedLog(Arc<Mutex<Box<dyn AccessLog + Send>>>);
 
 impl SharedLog {
-    /// After a panic in it a log is left alone by the loop that has seen it, and by the others too.
+    /// Uses the log, unless it has panicked: then it is left alone by the loop that has seen that, and by the
+    /// others too.
     fn with<R>(&self, act: impl FnOnce(&mut dyn AccessLog) -> R) -> Option<R> {
         self.0.lock().ok().map(|mut log| act(&mut **log))
     }

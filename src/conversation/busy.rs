@@ -1,4 +1,4 @@
-//! The answer for those who have waited in vain for a gateway that takes no request.
+//! A stand-in that answers clients which have waited in vain for a gateway that takes no request.
 
 use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
 use crate::protocol::{ProtocolError, RETRY_AFTER_SECONDS};
@@ -11,7 +11,7 @@ use crate::protocol::{ProtocolError, RETRY_AFTER_SECONDS};
 pub struct Busy;
 
 impl Gateway for Busy {
-    /// No content is waited for.
+    /// Waits for no content.
     fn admit(&self, _environ: &Environ<'_>) -> Admission {
         Admission::FromHead
     }

@@ -1,4 +1,4 @@
-//! Application code, kept at arm's length: a panic in it is an error of one exchange.
+//! Isolates application code: a panic in it is an error of one exchange.
 //!
 //! Calls that answer a request go through [`guard`]. What an application leaves with the server is held as [`Foreign`],
 //! because dropping it runs the application's code, too.
@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::gateway::GatewayError;
 
-/// Runs application code; a panic becomes an error. What the application leaves behind half done
-/// is its own: the server's part is only touched through checked calls.
+/// Runs application code, and turns a panic into an error. State that the application leaves half changed is
+/// its own: the server's is only touched through checked calls.
 pub(super) fn guard<T>(call: impl FnOnce() -> Result<T, GatewayError>) -> Result<T, GatewayError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let error = GatewayError::of_panic(panic.as_ref());
@@ -17,7 +17,7 @@ pub(super) fn guard<T>(call: impl FnOnce() -> Result<T, GatewayError>) -> Result
     })
 }
 
-/// Something of the application's that may panic when it is dropped.
+/// A value of the application's that may panic when it is dropped.
 pub(super) struct Foreign<T>(Option<T>);
 
 impl<T> Foreign<T> {
@@ -25,12 +25,12 @@ impl<T> Foreign<T> {
         Foreign(Some(thing))
     }
 
-    /// To be called under guard.
+    /// The value, to be used under guard.
     pub fn get(&mut self) -> Option<&mut T> {
         self.0.as_mut()
     }
 
-    /// Lets it know something. A panic is no answer, and changes nothing.
+    /// Tells it something. A panic is no answer, and changes nothing.
     pub fn notify(&mut self, notify: impl FnOnce(&mut T)) {
         let _ = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().map(notify)));
     }

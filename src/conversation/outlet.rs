@@ -5,7 +5,7 @@ use super::record::Record;
 use crate::gateway::Content;
 use crate::protocol::{BodyEncoder, Http1, ResponseState};
 
-/// Where the response of one exchange is put together: its framing, the queue, and the record of both.
+/// The parts that make up the response of one exchange: its framing, the queue, and the record of both.
 pub(super) struct Outlet<'a> {
     pub http: &'a mut Http1,
     pub record: &'a mut Record,
@@ -13,7 +13,7 @@ pub(super) struct Outlet<'a> {
 }
 
 impl Outlet<'_> {
-    /// Lends it on.
+    /// Lends the outlet on.
     pub fn reborrow(&mut self) -> Outlet<'_> {
         Outlet { http: self.http, record: self.record, out: self.out }
     }

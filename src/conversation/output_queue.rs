@@ -1,4 +1,4 @@
-//! Bytes owed to the peer, in order, until the socket has taken them.
+//! A queue of bytes owed to the peer, in order, until the socket has taken them.
 //!
 //! One queue serves the whole event loop as long as sockets take what they are given: its buffer
 //! is written, emptied and used for the next connection. Only when a socket takes less does the
@@ -29,34 +29,33 @@ use std::mem;
 
 use crate::gateway::{Content, FileRange};
 
-/// Content up to this length is copied. 16 KiB: where copying stops paying.
+/// Longest content that is copied. 16 KiB: above that copying costs more than it saves.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
-/// A buffer that has grown beyond this is not kept for the next connection. 256 KiB: four times
-/// the high-water mark.
+/// Longest buffer that is kept for the next connection. 256 KiB: four times the high-water mark.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 /// A queue of bytes.
 #[derive(Debug, Default)]
 pub struct OutputQueue {
-    /// What leaves first: bytes that were copied.
+    /// Copied bytes, which are sent first.
     buffer: Vec<u8>,
-    /// How many bytes have left, of the buffer or, if that is empty, of what follows first.
+    /// The number of bytes that were sent, of the buffer or, if that is empty, of the first part after it.
     sent: usize,
-    /// What follows the buffer; none on the hot path, which so has only this to look at.
+    /// The parts after the buffer; none on the hot path, which so has only this to look at.
     rest: Option<Box<Rest>>,
 }
 
-/// What is not in the first buffer.
+/// The parts of a queue after its first buffer.
 #[derive(Debug, Default)]
 struct Rest {
     segments: VecDeque<Segment>,
-    /// What leaves last; never of length 0.
+    /// The file that is sent last; never of length 0.
     file: Option<FileRange>,
 }
 
 #[derive(Debug)]
 enum Segment {
-    /// Bytes that were copied; the last one may still grow.
+    /// Copied bytes; the last such buffer may still grow.
     Buffer(Vec<u8>),
     /// Content that was handed over.
     Content(Content<'static>),
@@ -121,14 +120,13 @@ impl OutputQueue {
         }
     }
 
-    /// Whether so many bytes of content are copied into the buffer.
+    /// Whether this much content is copied into the buffer.
     #[inline]
     pub fn copies(bytes: usize) -> bool {
         bytes <= COPIED_BYTES_MAX
     }
 
-    /// Appends the first `bytes` bytes of some content: copies them if they are few, keeps the
-    /// content if they are many.
+    /// Appends the first `bytes` bytes of some content: copies a few, and keeps the content if they are many.
     pub fn push(&mut self, content: Content<'_>, bytes: usize) {
         if OutputQueue::copies(bytes) {
             return self.buffer().extend_from_slice(&content.as_slice()[..bytes]);
@@ -146,8 +144,7 @@ impl OutputQueue {
         }));
     }
 
-    /// Appends part of a file, which stays where it is until it is sent. Nothing may be appended
-    /// behind it.
+    /// Appends part of a file, which stays where it is until it is sent. Nothing may be appended after it.
     pub fn push_file(&mut self, range: FileRange) {
         debug_assert!(self.file().is_none(), "nothing is queued behind a file");
         if range.length > 0 {
@@ -155,20 +152,20 @@ impl OutputQueue {
         }
     }
 
-    /// The part of a file that leaves behind all [slices](OutputQueue::slices).
+    /// The part of a file that is sent after all [slices](OutputQueue::slices).
     #[inline]
     pub fn file(&self) -> Option<&FileRange> {
         self.rest.as_ref()?.file.as_ref()
     }
 
-    /// Takes out what is left of the file: it will not be sent as one.
+    /// Removes the rest of the file, which will not be sent as one.
     pub fn take_file(&mut self) -> Option<FileRange> {
         let file = self.rest.as_mut()?.file.take();
         self.forget_empty_rest();
         file
     }
 
-    /// All that is owed, if that is one buffer: as always, unless much is owed.
+    /// Returns all that is owed, if that is one buffer: as always, unless much is owed.
     #[inline]
     pub fn single_buffer(&self) -> Option<&[u8]> {
         match &self.rest {
@@ -177,8 +174,8 @@ impl OutputQueue {
         }
     }
 
-    /// How many bytes have not left, those of a file among them. (Where a `usize` cannot say how
-    /// long the file is, the most that it can say.)
+    /// The number of bytes that were not sent, including those of a file. (A file that is too long for a
+    /// `usize` counts as the greatest one.)
     #[inline]
     pub fn owed(&self) -> usize {
         match &self.rest {
@@ -188,7 +185,7 @@ impl OutputQueue {
         }
     }
 
-    /// How many bytes in memory have not left.
+    /// The number of bytes in memory that were not sent.
     #[inline]
     pub fn held_bytes(&self) -> usize {
         match &self.rest {
@@ -197,7 +194,7 @@ impl OutputQueue {
         }
     }
 
-    /// How many bytes of memory it takes, whatever of them has left.
+    /// The memory that it takes, in bytes, whatever has been sent of it.
     pub fn memory_bytes(&self) -> usize {
         self.buffer.capacity() + self.rest.as_ref().map_or(0, |rest| rest.memory_bytes())
     }
@@ -206,13 +203,13 @@ impl OutputQueue {
         self.buffer.len().saturating_add(bytes).saturating_sub(self.sent)
     }
 
-    /// Whether everything has left.
+    /// Whether everything has been sent.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.owed() == 0
     }
 
-    /// What is to leave, in order, without the file at the end.
+    /// Yields the slices to be sent, in order, without the file at the end.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let segments = self.rest.iter().flat_map(|rest| &rest.segments).map(Segment::as_slice);
         let all = std::iter::once(&self.buffer[..]).chain(segments);
@@ -220,7 +217,7 @@ impl OutputQueue {
         all.filter(|slice| !slice.is_empty()).map(move |slice| &slice[mem::take(&mut sent)..])
     }
 
-    /// Forgets bytes at the front, which have left.
+    /// Removes bytes at the front, which were sent.
     #[inline]
     pub fn consume(&mut self, bytes: usize) {
         self.sent += bytes;
@@ -281,7 +278,7 @@ impl OutputQueue {
         }
     }
 
-    /// Moves what is owed into a queue of its own; this one is as new, and keeps its buffer.
+    /// Moves what is owed into a queue of its own; this one is then as new, and keeps its buffer.
     pub fn split_off(&mut self) -> OutputQueue {
         let rest = self.rest.take();
         // Where the buffer is empty, `sent` is of what follows it.
@@ -304,7 +301,7 @@ mod tests {
         queue.slices().flatten().copied().collect()
     }
 
-    /// Short, long, borrowed, shared and cut content, and what they amount to.
+    /// Makes a queue with short, long, borrowed, shared and cut content, and returns the bytes it amounts to.
     fn filled() -> (OutputQueue, Vec<u8>) {
         let mut queue = OutputQueue::default();
         let long: Vec<u8> = (0..20_000).map(|n| n as u8).collect();
@@ -347,7 +344,7 @@ mod tests {
         }
     }
 
-    /// A head of 4 bytes, and behind it the bytes 100 to 30,100 of a file.
+    /// Makes a queue with a head of 4 bytes, and after it the bytes 100 to 30,100 of a file.
     fn with_file() -> OutputQueue {
         let mut queue = OutputQueue::default();
         queue.buffer().extend_from_slice(b"head");

@@ -1,9 +1,9 @@
-//! The record of an exchange: what an access log is told of it.
+//! The record of an exchange, as an access log gets it.
 //!
-//! Whoever takes the records says beforehand what is [`Wanted`] beyond what every record has. Only that
-//! is copied, and nothing at all where nobody wants it: of the request when the application is called,
-//! of the response when its head has been written, from the bytes that will leave. The pure layers
-//! report; the reactor logs.
+//! The taker of the records says beforehand what is [`Wanted`] beyond what every record has. Only that is
+//! copied, and nothing at all if nobody wants it: of the request when the application is called, of the
+//! response when its head has been written, from the bytes that will be sent. The pure layers report; the
+//! reactor logs.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,20 +18,20 @@ use crate::now::{Moment, Now};
 pub struct RequestLine<'a> {
     /// The method.
     pub method: &'a str,
-    /// The target; may hold any byte above the blank.
+    /// The target; it may hold any byte above the blank.
     pub target: &'a str,
     /// The version.
     pub version: Version,
 }
 
 impl<'a> RequestLine<'a> {
-    /// The request line of a head that could be read.
+    /// Takes the request line of a head that could be read.
     pub(super) fn of(head: &RequestHead<'a>) -> RequestLine<'a> {
         RequestLine { method: head.method.0, target: head.target.as_str(), version: head.version }
     }
 }
 
-/// How an exchange ended.
+/// The way in which an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The whole response was handed to the output queue; a file that is sent has left it.
@@ -43,45 +43,45 @@ pub enum Outcome {
 /// One request and its response, for an access log.
 #[derive(Clone, Copy, Debug)]
 pub struct ExchangeRecord<'a> {
-    /// Who asked; none on a unix socket.
+    /// The client's address; none on a unix socket.
     pub peer: Option<SocketAddr>,
-    /// What was asked; none where the request line could not be read.
+    /// The request line; none if it could not be read.
     pub request: Option<RequestLine<'a>>,
     /// The status code of the response; 0 if none was started.
     pub status: u16,
-    /// Bytes of response content, without framing.
+    /// The length of the response content in bytes, without framing.
     pub content_bytes: u64,
     /// The request fields that were [wanted](Wanted), in that order, the first of each name; none for a
-    /// field that there was not. Empty where the head could not be read.
+    /// missing field. Empty if the head could not be read.
     pub request_fields: &'a [Option<Vec<u8>>],
-    /// The response fields that were wanted, in the same manner, as they were sent. Empty where no
-    /// response was started.
+    /// The response fields that were wanted, in the same manner, as they were sent. Empty if no response was
+    /// started.
     pub response_fields: &'a [Option<Vec<u8>>],
     /// The variables that were wanted, in the same manner, as they were when the application was called.
     pub variables: &'a [Option<Vec<u8>>],
     /// The beginning of the turn of the loop in which the request was complete, with its content; for
     /// one that never was, its head.
     pub begun: Moment,
-    /// When the end of the response was in the output queue. The pure layers know only when the turn
-    /// of the loop began; the reactor puts its clocks here before it hands a record on.
+    /// The time when the end of the response was in the output queue. The pure layers know only when the turn
+    /// of the loop began; the reactor sets this by its clocks before it hands a record on.
     pub ended: Now,
     /// Whether it ended well.
     pub outcome: Outcome,
 }
 
 impl ExchangeRecord<'_> {
-    /// How long the request waited for the end of its response: for an application that blocks the
-    /// loop, too, and for the calls that came before its own in the same turn.
+    /// The time from the request to the end of its response. It includes the waiting for an application that
+    /// blocks the loop, and for calls before its own in the same turn.
     pub fn duration(&self) -> Duration {
         self.ended.moment.since(self.begun)
     }
 
-    /// The request field that was wanted at this place, if there was one.
+    /// The request field that was wanted at this place, if it was sent.
     pub fn request_field(&self, place: usize) -> Option<&[u8]> {
         self.request_fields.get(place)?.as_deref()
     }
 
-    /// The response field that was wanted at this place, if there was one.
+    /// The response field that was wanted at this place, if it was sent.
     pub fn response_field(&self, place: usize) -> Option<&[u8]> {
         self.response_fields.get(place)?.as_deref()
     }
@@ -92,7 +92,7 @@ impl ExchangeRecord<'_> {
     }
 }
 
-/// What an access log wants to know of each exchange, beyond what every record has.
+/// The parts of an exchange that an access log wants beyond those that every record has.
 ///
 /// The order is that of the values in [`ExchangeRecord`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,14 +106,14 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Nothing more.
+    /// Wants nothing more.
     pub const fn nothing() -> Wanted {
         Wanted { request_fields: Vec::new(), response_fields: Vec::new(), variables: Vec::new() }
     }
 }
 
 impl Default for Wanted {
-    /// What the usual formats show: the request fields Referer and User-Agent, in this order.
+    /// Wants what the usual formats show: the request fields Referer and User-Agent, in this order.
     fn default() -> Wanted {
         let request_fields = vec!["Referer".to_string(), "User-Agent".to_string()];
         Wanted { request_fields, ..Wanted::nothing() }
@@ -122,24 +122,25 @@ impl Default for Wanted {
 
 /// Takes the reports of the pure layers, which log nothing themselves.
 pub trait Journal {
-    /// What [`Journal::exchange`] is to be told; none if it is not worth calling: then nothing is
-    /// collected. The same from the beginning of an exchange to its end, unless it becomes none.
+    /// The parts that [`Journal::exchange`] is to be told; none if it is not worth calling: then nothing is
+    /// collected. The answer is the same from the beginning of an exchange to its end, unless it becomes
+    /// none.
     fn wanted(&self) -> Option<&Wanted>;
-    /// An exchange has ended.
+    /// Reports that an exchange has ended.
     fn exchange(&mut self, record: &ExchangeRecord<'_>);
-    /// The application has failed; the client saw a 500 or a cut connection.
+    /// Reports that the application has failed; the client saw a 500 or a cut connection.
     fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError);
 }
 
 /// Takes the records of an access log. Called from the event loop: it must not block for long.
 pub trait AccessLog {
-    /// What it wants to know of each exchange. Asked once, when the server is bound.
+    /// The parts of each exchange that it wants to know. Asked once, when the server is bound.
     fn wanted(&self) -> Wanted {
         Wanted::default()
     }
-    /// An exchange has ended.
+    /// Records an exchange that has ended.
     fn record(&mut self, record: &ExchangeRecord<'_>);
-    /// The turn of the loop is over, and something was recorded in it.
+    /// Writes what was recorded: the turn of the loop is over.
     fn flush(&mut self);
 }
 
@@ -173,12 +174,13 @@ impl Journal for NoJournal {
 
 /// The record of an exchange that is under way.
 pub(super) struct Record {
-    /// While a head is read, the moment of its first byte, for its deadline. From its end on, the moment of that; and
-    /// where content was collected, the moment when that was complete: this is what a log calls its beginning.
+    /// The moment of a head's first byte while it is read, for its deadline. After the head it is the moment
+    /// of its end, and for collected content the moment when that was complete, which a log takes for the
+    /// beginning of the exchange.
     pub begun: Moment,
     /// The status code; 0 before there is one.
     pub status: u16,
-    /// Bytes of content that were queued; of a file that is sent, those that have left.
+    /// The number of content bytes that were queued; of a file that is sent, those that have been sent.
     pub content_bytes: u64,
     details: Option<Box<Details>>,
 }
@@ -186,14 +188,14 @@ pub(super) struct Record {
 /// The parts of a record that take memory of their own.
 #[derive(Default)]
 struct Details {
-    /// Method and target, one behind the other; how long the method is; the version.
+    /// Method and target in one string, the length of the method, and the version.
     line: Option<(String, usize, Version)>,
     request_fields: Values,
     response_fields: Values,
     variables: Values,
 }
 
-/// The value of each thing that was wanted, in that order; none for what there was not.
+/// The value of each part that was wanted, in that order; none for a missing one.
 type Values = Vec<Option<Vec<u8>>>;
 
 impl Record {
@@ -242,7 +244,7 @@ impl Record {
         Some(RequestLine { method, target, version: *version })
     }
 
-    /// Tells the journal how the exchange has ended, and begins anew.
+    /// Reports to the journal how the exchange has ended, and begins anew.
     #[inline]
     pub fn close(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
         if self.details.is_some() || (self.status != 0 && turn.journal.wanted().is_some()) {
@@ -272,7 +274,7 @@ impl Record {
     }
 }
 
-/// The value of the first field of this name in a head as it was encoded.
+/// Returns the value of the first field of this name in an encoded head.
 fn encoded_field<'h>(head: &'h [u8], name: &str) -> Option<&'h [u8]> {
     let lines = head.split(|&byte| byte == b'\n').skip(1).take_while(|line| *line != b"\r");
     lines.filter(|line| line.get(name.len()) == Some(&b':')).find_map(|line| {

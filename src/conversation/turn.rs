@@ -1,4 +1,4 @@
-//! What the surroundings lend a conversation for the length of one turn.
+//! The means that a conversation borrows for the length of one turn.
 
 use std::fmt;
 use std::fs::File;
@@ -17,24 +17,24 @@ pub trait Disk: Spool {
     /// Appends up to `bytes` bytes of a file, from `offset` on; 0 at its end.
     ///
     /// # Errors
-    /// What reading says.
+    /// Returns the error of the system when the file cannot be read.
     fn read_at(&mut self, file: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize>;
 
-    /// Whether whoever transmits the output also sends [files](super::OutputQueue::file), without
-    /// their being read here.
+    /// Whether the transmitter of the output also sends [files](super::OutputQueue::file), so that they are
+    /// not read here.
     fn sends_files(&self) -> bool {
         false
     }
 }
 
-/// The way out to the peer, for what must not wait for the end of a call.
+/// The way out to the peer, for bytes that must not wait for the end of a call.
 pub trait Wire {
-    /// Sends from the front of the queue, as far as the socket takes it without waiting. A socket that
-    /// is broken takes nothing; whoever transmits the rest learns of it.
+    /// Sends from the front of the queue, as far as the socket takes it without waiting. A broken socket
+    /// takes nothing; the transmitter of the rest learns of it.
     fn flush(&self, out: &mut OutputQueue);
 }
 
-/// Takes nothing: everything leaves at the end of the turn.
+/// Takes nothing: everything is sent at the end of the turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoWire;
 
@@ -42,7 +42,7 @@ impl Wire for NoWire {
     fn flush(&self, _out: &mut OutputQueue) {}
 }
 
-/// How much one connection may do before others have their turn.
+/// The work that one connection may do before others have their turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Requests that may still be begun.
@@ -52,11 +52,12 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// 32 requests: a client that pipelines 2,000 deep lets others wait 32 calls, not 2,000, and
-    /// pipelines of 16 do not notice. (Fewer where they take long.) 256 pieces: a stream of tiny pieces fills a packet or two.
+    /// The usual budget. 32 requests: a client that pipelines 2,000 deep lets others wait 32 calls, not
+    /// 2,000, and pipelines of 16 do not notice. (Fewer if they take long.) 256 pieces: a stream of tiny
+    /// pieces fills a packet or two.
     pub const TURN: Budget = Budget { requests: 32, pieces: 256 };
 
-    /// One request, where others wait for this turn to end.
+    /// A budget of one request, for when others wait for this turn to end.
     pub const ONE_REQUEST: Budget = Budget { requests: 1, ..Budget::TURN };
 
     /// Whether nothing more may be done.
@@ -65,14 +66,14 @@ impl Budget {
     }
 }
 
-/// How long a turn of the loop lasts before no connection begins a second request, or draws a second piece, in its turn
-/// of that. 10 ms: ten thousand quick requests fit in, nobody notices so little, and where each call takes longer,
-/// everybody has one in turn.
+/// Longest turn of the loop in which connections may begin a second request, or draw a second piece. 10 ms:
+/// ten thousand quick requests fit in, nobody notices so little, and if each call takes longer, everybody has
+/// one in turn.
 const TURN_TIME: Duration = Duration::from_millis(10);
 
 /// Tells the time in the middle of a turn.
 pub trait Watch {
-    /// The moment that it is, however long the turn has lasted.
+    /// The present moment, however long the turn has lasted.
     fn moment(&self) -> Moment;
 }
 
@@ -86,18 +87,18 @@ impl Watch for NoWatch {
     }
 }
 
-/// What holds for all connections in a turn of the loop. Apart from [`Turn`], so that lending it costs a
-/// pointer.
+/// The context that all connections share in a turn of the loop. It is apart from [`Turn`], so that lending
+/// it costs a pointer.
 pub struct ServerContext {
     /// Bounds and timeouts.
     pub limits: Limits,
-    /// What the server says of itself to applications.
+    /// The facts about the server that applications are told.
     pub server: ServerInfo,
-    /// What the server says of itself to clients.
+    /// The field lines of the server's own in every response.
     pub own_fields: ServerFields,
-    /// The time.
+    /// The time of the turn.
     pub now: Now,
-    /// Tells how long the turn has lasted.
+    /// The watch that tells how long the turn has lasted.
     pub watch: Box<dyn Watch + Send>,
     /// Whether each connection is to end after its exchange.
     pub shutdown: Shutdown,
@@ -118,9 +119,9 @@ impl ServerContext {
         ServerContext { limits, server, own_fields, now, watch: Box::new(NoWatch), shutdown: Shutdown::No }
     }
 
-    /// Whether the turn has lasted for so long that everybody has to be content with one request, after having had so
-    /// many. The clock is not read for each of them, but after the first, second, fourth, eighth and so on: where all
-    /// take as long, a turn lasts at most twice as long as it should.
+    /// Whether the turn has lasted so long that every connection has to be content with one request, after
+    /// this many. The clock is not read for each of them, but after the first, second, fourth, eighth and so
+    /// on: if all take as long, a turn lasts at most twice as long as it should.
     #[inline]
     fn is_late(&self, had: u32) -> bool {
         had.is_power_of_two() && self.has_lasted()
@@ -132,31 +133,31 @@ impl ServerContext {
         self.watch.moment().since(self.now.moment) >= TURN_TIME
     }
 
-    /// Another turn of the loop begins.
+    /// Begins another turn of the loop.
     pub fn refresh(&mut self, now: Now) {
         self.now = now;
         self.own_fields.refresh(&now);
     }
 }
 
-/// Everything around a conversation for the length of one turn: the server's means, who is asking,
-/// and how much may be done.
+/// Everything around a conversation for the length of one turn: the server's means, the client, and the
+/// budget.
 pub struct Turn<'a> {
     /// The application.
     pub gateway: &'a mut dyn Gateway,
-    /// What holds for all connections.
+    /// The context that all connections share.
     pub context: &'a ServerContext,
-    /// Who is asking.
+    /// The client of this connection.
     pub client: Client<'a>,
-    /// Where long content goes, and where files are read.
+    /// The disk, for long content and files that are read.
     pub disk: &'a mut dyn Disk,
-    /// Where output leaves in the middle of a call.
+    /// The wire, for output that is sent in the middle of a call.
     pub wire: &'a dyn Wire,
-    /// Who wants to know.
+    /// The journal, for reports.
     pub journal: &'a mut dyn Journal,
-    /// Whether there is room for more.
+    /// Whether there is room in memory for more.
     pub memory: Memory,
-    /// What may still be done in this turn.
+    /// The work that may still be done in this turn.
     pub budget: Budget,
 }
 
@@ -169,13 +170,13 @@ impl fmt::Debug for Turn<'_> {
 }
 
 impl Turn<'_> {
-    /// Whether another request may be begun, while so much is owed to its client.
+    /// Whether another request may be begun, with the output that is owed to its client.
     #[inline]
     pub(super) fn may_begin(&self, out: &OutputQueue) -> bool {
         self.budget.requests > 0 && out.owed() < self.output_bytes_high()
     }
 
-    /// To be called between two requests: where it is late, no other is begun.
+    /// Looks at the watch between two requests: if it is late, no other is begun.
     #[inline]
     pub(super) fn look_at_watch(&mut self) {
         if self.context.is_late(Budget::TURN.requests.saturating_sub(self.budget.requests)) {
@@ -193,17 +194,17 @@ impl Turn<'_> {
         may_draw
     }
 
-    /// How many bytes may be owed to the peer before nothing more is produced for it.
+    /// The number of bytes owed to the peer from which on nothing more is produced for it.
     #[inline]
     pub fn output_bytes_high(&self) -> usize {
         self.memory.output_bytes_high(&self.context.limits)
     }
 
-    /// Whether there is a place for content of this length. Only looked at, not taken: who announces much and sends
-    /// nothing should be in nobody's way.
+    /// Checks that there is room for content of this length. Room is not taken: a client that announces much
+    /// and sends nothing should be in nobody's way.
     ///
     /// # Errors
-    /// There never will be one, or there is none now.
+    /// Returns the error when there never will be room, or when there is none now.
     pub(super) fn place_for(&self, content_length: u64) -> Result<(), ProtocolError> {
         if self.content_memory_bytes_max(Some(content_length)) > 0 {
             return Ok(());
@@ -217,8 +218,8 @@ impl Turn<'_> {
         Err(if is_too_large { ProtocolError::ContentTooLarge } else { ProtocolError::NoPlaceForContent })
     }
 
-    /// How much of a request's content may stay in memory: none of it where all of it, if its length is known, would
-    /// be too long.
+    /// The bytes of a request's content that may stay in memory: none if all of it, with its length known,
+    /// would be too long.
     pub(super) fn content_memory_bytes_max(&self, content_length: Option<u64>) -> usize {
         let most = self.context.limits.body_memory_bytes_max;
         match self.memory {
@@ -228,10 +229,10 @@ impl Turn<'_> {
     }
 }
 
-/// How much is held for all connections together.
+/// The memory that is in use for all connections together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
-    /// There is room.
+    /// There is room in memory.
     Ample,
     /// [`memory_bytes_max`](Limits::memory_bytes_max) is near: content goes to the disk, and nothing more is
     /// produced for a peer that is owed anything.
@@ -239,7 +240,8 @@ pub enum Memory {
 }
 
 impl Memory {
-    /// How many bytes may be owed to a peer before nothing more is produced for it, and nothing more read from it.
+    /// The number of bytes owed to a peer from which on nothing more is produced for it, and nothing more
+    /// read from it.
     #[inline]
     pub fn output_bytes_high(self, limits: &Limits) -> usize {
         match self {
@@ -253,10 +255,11 @@ impl Memory {
 /// Whether the server is about to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// It goes on.
+    /// The server goes on.
     No,
-    /// It finishes what was begun.
+    /// The server finishes what was begun.
     Draining,
-    /// It does, too; but until this moment clients may still ask on connections that they have kept.
+    /// The server finishes what was begun, but until this moment clients may still send requests on
+    /// connections that they have kept.
     HandingOver(Moment),
 }

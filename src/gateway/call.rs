@@ -1,8 +1,9 @@
-//! The call: one request in, one answer out. All that an application must have is here.
+//! The gateway trait: one request in, one answer out. Every application implements it, and needs nothing
+//! else.
 
 use super::{Body, Environ, GatewayError, StartResponse};
 
-/// How an application takes a request whose content has not come with its head.
+/// The way in which an application takes a request whose content has not come with its head.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Admission {
@@ -24,15 +25,16 @@ pub trait Gateway {
     /// Answers one request.
     ///
     /// # Errors
-    /// An error is answered with 500 and logged; its text never reaches the client.
+    /// Returns any error of the application. It is answered with 500 and logged; its text never reaches the
+    /// client.
     fn call(
         &mut self,
         environ: &mut Environ<'_>,
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError>;
 
-    /// Judges a request by its head, before its content is collected. Asked only where content is still to come:
-    /// what has come whole with its head has cost nothing.
+    /// Decides about a request by its head, before its content is collected. It is asked only if content is
+    /// still to come: content that came whole with its head has cost nothing.
     ///
     /// With [`Admission::FromHead`], [`call`](Gateway::call) follows at once and gives the answer, whatever that is:
     /// 405, 413, 401, a page. Its environ is the same as here: `CONTENT_LENGTH` is what the head says (none

@@ -1,4 +1,4 @@
-//! The two ends of a connection, as an application sees them: the client, and the server that speaks for it.
+//! The two ends of a connection, as an application sees them: the client, and the server that answers it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::{MemoryAccount, WakeSource};
 
-/// What a server says of itself to every application.
+/// The facts about a server that every application is told.
 #[derive(Clone, Debug)]
 pub struct ServerInfo {
-    /// `SERVER_SOFTWARE`, and the value of the `Server` field.
+    /// The value of `SERVER_SOFTWARE` and of the `Server` field.
     pub software: Cow<'static, str>,
     /// `http` or `https`.
     pub url_scheme: &'static str,
@@ -30,19 +30,20 @@ impl Default for ServerInfo {
     }
 }
 
-/// The other end of a connection. Half the size of an `Option<SocketAddr>`: a server may hold many thousands.
+/// The address of the other end of a connection. It is half the size of an `Option<SocketAddr>`, since a
+/// server may hold many thousands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// A unix socket's, which has no address.
+    /// The peer of a unix socket, which has no address.
     Unix,
-    /// IPv4.
+    /// An IPv4 address.
     V4(SocketAddrV4),
-    /// IPv6, which is four times as long.
+    /// An IPv6 address, which is four times as long.
     V6(Box<SocketAddrV6>),
 }
 
 impl Peer {
-    /// Its address; none on a unix socket.
+    /// The address; none on a unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Peer::Unix => None,
@@ -62,10 +63,10 @@ impl From<Option<SocketAddr>> for Peer {
     }
 }
 
-/// Who is asking.
+/// The client of a request.
 #[derive(Clone, Copy)]
 pub struct Client<'a> {
-    /// Names the connection; never used twice by one server.
+    /// The number of the connection; one server never uses it twice.
     pub connection_id: u64,
     /// The other end.
     pub peer: &'a Peer,
@@ -73,9 +74,10 @@ pub struct Client<'a> {
     pub local: Option<&'a SocketAddr>,
     /// Whether the client is known to send nothing more. It may still wait for its answer.
     pub has_finished_sending: bool,
-    /// Where [`Wakeup`](super::Wakeup)s for this connection come from.
+    /// The source of [`Wakeup`](super::Wakeup)s for this connection.
     pub wake_source: &'a dyn WakeSource,
-    /// Where a [detached](super::Environ::detach) request counts the memory that it holds; none where nobody counts.
+    /// The account in which a [detached](super::Environ::detach) request counts its memory; none if nobody
+    /// counts.
     pub memory: Option<&'a MemoryAccount>,
 }
 

@@ -15,7 +15,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response without fields and content.
+    /// Makes a response without fields and content.
     pub fn new(code: u16) -> Response {
         Response { code, fields: Vec::new(), content: Vec::new() }
     }
@@ -32,27 +32,27 @@ impl Response {
         self
     }
 
-    /// Gives it as the answer.
+    /// Sends the response as the answer.
     ///
     /// # Errors
-    /// [`Misuse`] of status or fields.
+    /// Returns [`Misuse`] when status or fields are invalid.
     pub fn send(self, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
         let head = start_response.status(self.code);
         self.fields.iter().fold(head, |head, (name, value)| head.field(name, value)).send(self.content)
     }
 }
 
-/// What the two halves of a deferred answer share.
+/// The state that the two halves of a deferred answer share.
 #[derive(Debug)]
 enum Slot {
-    /// Nobody has said anything yet.
+    /// No answer was given yet.
     Waiting {
-        /// The client sends nothing more; it may have left.
+        /// Whether the client sends nothing more; it may have left.
         client_has_finished: bool,
     },
-    /// The response is there, and not yet collected.
+    /// The response was given, and not collected yet.
     Answered(Response),
-    /// The responder was dropped without a word.
+    /// The responder was dropped without an answer.
     Broken,
     /// The client is gone, or was answered: nobody waits any more.
     Closed,
@@ -91,7 +91,7 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Gives the answer. Whoever asked may be gone; then it is thrown away.
+    /// Gives the answer. If the client is gone, it is discarded.
     pub fn respond(self, response: Response) {
         let mut slot = open(&self.slot);
         if let Slot::Waiting { .. } = *slot {
@@ -122,7 +122,7 @@ impl Drop for Responder {
     }
 }
 
-/// The half that the server waits for.
+/// The half that waits for the answer.
 #[derive(Debug)]
 pub struct DeferredAnswer {
     slot: Arc<Mutex<Slot>>,
@@ -130,14 +130,14 @@ pub struct DeferredAnswer {
 }
 
 impl DeferredAnswer {
-    /// Gives up at this moment: the client gets 504 (Gateway Timeout), and the responder is
+    /// Sets a time limit: at this moment the client gets 504 (Gateway Timeout), and the responder is
     /// abandoned.
     pub fn until(mut self, moment: Moment) -> DeferredAnswer {
         self.until = Some(moment);
         self
     }
 
-    /// Hands itself over as the answer of this request.
+    /// Leaves itself with the server as the answer of this request.
     pub fn wait(self, start_response: StartResponse<'_>) -> Body {
         start_response.later(self.until, self)
     }

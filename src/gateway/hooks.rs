@@ -1,4 +1,4 @@
-//! What the event loop asks beside its gateway: for those who drive an interpreter, or another loop.
+//! Hooks of the event loop, for those who drive an interpreter, or another loop.
 
 use crate::now::Moment;
 
@@ -37,24 +37,24 @@ use crate::now::Moment;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait LoopHooks {
-    /// Lets the server wait for events: calls `wait` once. An interpreter lets go of its lock meanwhile, and looks
-    /// for signals afterwards.
+    /// Lets the server wait for events: calls `wait` once. An interpreter releases its lock meanwhile, and
+    /// looks for signals afterwards.
     ///
     /// Called once a turn of the loop, and never while an application runs.
     fn wait(&mut self, wait: &mut (dyn FnMut() + Send)) {
         wait();
     }
 
-    /// Until when the server may wait for events, although nothing happens: none is for ever, `now` is not at all.
-    /// Asked before each wait. For gateways that do not wake the server for everything that they have to say.
+    /// Returns until when the server may wait for events although nothing happens: none is for ever, `now` is
+    /// not at all. Asked before each wait. It is for gateways that do not wake the server for every answer.
     fn deadline(&self, now: Moment) -> Option<Moment> {
         let _ = now;
         None
     }
 
-    /// Whether the gateway can take another request. While it cannot, none is read from any connection, and who has
-    /// waited for longer than [`gateway_timeout`](crate::limits::Limits::gateway_timeout) is told 503. Asked again in
-    /// each turn of the loop, which an answer that has become ready begins.
+    /// Whether the gateway can take another request. While it cannot, none is read from any connection, and a
+    /// client that has waited for longer than [`gateway_timeout`](crate::limits::Limits::gateway_timeout)
+    /// gets 503. Asked again in each turn of the loop; an answer that becomes ready begins one.
     fn is_ready(&self) -> bool {
         true
     }

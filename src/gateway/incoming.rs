@@ -1,4 +1,4 @@
-//! Content that is passed on as it comes.
+//! Request content that is passed on as it comes.
 //!
 //! ```text
 //!  socket ─▶ Feed::push ─▶ [ buffer ] ─▶ IncomingContent::next_piece ─▶ application
@@ -6,8 +6,8 @@
 //!                 └── the socket is not read ◀────┘ while the buffer is full
 //! ```
 //!
-//! The server keeps one half, the application has the other. Each wakes the other when there is something to do for it, so
-//! that neither waits in vain.
+//! The server keeps one half, the application has the other. Each wakes the other when there is something to
+//! do for it, so that neither waits in vain.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{OwnedContent, Piece, Wakeup};
 
-/// How much of a temporary file is read at a time. 64 KiB: as much as a socket takes.
+/// Bytes of a temporary file that are read at a time. 64 KiB: the most that a socket takes at once.
 const FILE_PIECE_BYTES: u64 = 64 * 1024;
 
 /// Request content in pieces, read while it arrives: see [`Admission::AsItComes`](super::Admission::AsItComes).
@@ -26,19 +26,20 @@ const FILE_PIECE_BYTES: u64 = 64 * 1024;
 /// for it, and a read; then the client has to wait. Its connection is woken when more has come: the
 /// [`Later`](super::Later) or [`BodyStream`](super::BodyStream) that answers is asked again.
 ///
-/// It may be sent to another thread. Dropped before its end, it says that nobody wants the rest: that is thrown away, and the
-/// connection ends after the answer. Content that was there before the call is read in the same manner.
+/// It may be sent to another thread. Dropped before its end, it says that nobody wants the rest: that is
+/// thrown away, and the connection ends after the answer. Content that was there before the call is read in
+/// the same manner.
 pub struct IncomingContent {
     source: Source,
     /// The piece that is lent at the moment.
     current: Vec<u8>,
 }
 
-/// Where the pieces come from.
+/// The source of the pieces.
 enum Source {
-    /// The server passes them on.
+    /// The server passes the pieces on.
     Feed { shared: Arc<Mutex<Shared>>, wakeup: Wakeup },
-    /// They are all here.
+    /// All of the content has come.
     AtHand(OwnedContent),
 }
 
@@ -50,24 +51,24 @@ pub(crate) struct Feed(Arc<Mutex<Shared>>);
 struct Shared {
     buffer: Vec<u8>,
     stage: Stage,
-    /// The server does not read the socket, for want of room in the buffer.
+    /// Whether the server has stopped reading the socket because the buffer is full.
     is_blocked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// More is to come.
+    /// More content is to come.
     Coming,
-    /// The rest of it is in the buffer.
+    /// The rest of the content is in the buffer.
     Ended,
-    /// It will never be complete.
+    /// The content will never be complete.
     Broken,
-    /// The application does not want any more of it.
+    /// The application wants no more of the content.
     Unwanted,
 }
 
 impl IncomingContent {
-    /// Content that has come whole.
+    /// Makes content of what has come whole.
     pub(super) fn at_hand(content: OwnedContent) -> IncomingContent {
         IncomingContent { source: Source::AtHand(content), current: Vec::new() }
     }
@@ -128,7 +129,7 @@ impl fmt::Debug for IncomingContent {
 }
 
 impl Feed {
-    /// The two halves. `wakeup` is that of the connection.
+    /// Makes the two halves. `wakeup` is that of the connection.
     pub(crate) fn new(wakeup: Wakeup) -> (Feed, IncomingContent) {
         let shared = Shared { buffer: Vec::new(), stage: Stage::Coming, is_blocked: false };
         let shared = Arc::new(Mutex::new(shared));
@@ -141,12 +142,12 @@ impl Feed {
         open(&self.0).buffer.extend_from_slice(bytes);
     }
 
-    /// All content has come.
+    /// Notes that all content has come.
     pub(crate) fn end(&self) {
         self.become_unless_unwanted(Stage::Ended);
     }
 
-    /// The rest will not come.
+    /// Notes that the rest will not come.
     pub(crate) fn break_off(&self) {
         self.become_unless_unwanted(Stage::Broken);
     }
@@ -163,21 +164,21 @@ impl Feed {
         open(&self.0).stage == Stage::Unwanted
     }
 
-    /// Whether there is room for more, of which `bytes_high` may wait. If not, the application will wake the connection
-    /// once it has read.
+    /// Whether there is room for more, of which `bytes_high` may wait. If not, the application will wake the
+    /// connection once it has read.
     pub(crate) fn has_room(&self, bytes_high: usize) -> bool {
         let mut shared = open(&self.0);
         shared.is_blocked = shared.buffer.len() >= bytes_high;
         !shared.is_blocked
     }
 
-    /// Bytes of memory that it takes.
+    /// The memory it takes, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         open(&self.0).buffer.capacity()
     }
 }
 
-/// Opens what the halves share; a thread that panicked meanwhile left it whole.
+/// Locks the state that the halves share; a thread that panicked meanwhile left it whole.
 fn open(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

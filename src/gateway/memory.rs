@@ -1,4 +1,4 @@
-//! Memory that outlives its connection: what applications hold of requests, counted until they let go of it.
+//! Counts memory that outlives its connection: what applications hold of requests, until they let go of it.
 //!
 //! A request that moves to another thread may be held there long after its client has left. The connection, which
 //! counts what it holds itself, is gone by then; so a detached request counts for itself, wherever it is.
@@ -21,14 +21,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct MemoryAccount(Arc<AtomicUsize>);
 
 impl MemoryAccount {
-    /// Counts so many bytes until the reservation is dropped, on whatever thread.
+    /// Counts `bytes` bytes until the reservation is dropped, on whatever thread.
     pub fn reserve(&self, bytes: usize) -> Reservation {
         // Nothing is published by the counter: it is only added up.
         self.0.fetch_add(bytes, Ordering::Relaxed);
         Reservation { account: self.clone(), bytes }
     }
 
-    /// All bytes that are reserved now.
+    /// The number of bytes that are reserved now.
     #[inline]
     pub fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
@@ -43,7 +43,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// The account that it counts in.
+    /// The account that the reservation counts in.
     pub(super) fn account(&self) -> &MemoryAccount {
         &self.account
     }

@@ -7,10 +7,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 ///
 /// A trait, so that the layers below the reactor do not touch the disk, and a test can fill it.
 pub trait Spool {
-    /// An empty file that nobody else can open and that is gone when it is dropped.
+    /// Makes an empty file that nobody else can open and that is gone when it is dropped.
     fn create(&mut self) -> io::Result<Box<dyn SpoolFile>>;
 
-    /// How much room there is; as much as anybody wants where nobody counts.
+    /// The room that is left; unlimited if nobody counts.
     fn room(&self) -> SpoolRoom {
         SpoolRoom { bytes_max: u64::MAX, bytes_left: u64::MAX }
     }
@@ -19,9 +19,9 @@ pub trait Spool {
 /// The room for temporary files, all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoolRoom {
-    /// When there are none.
+    /// The bytes that all files may hold together.
     pub bytes_max: u64,
-    /// Now.
+    /// The bytes that are still free.
     pub bytes_left: u64,
 }
 
@@ -30,21 +30,21 @@ pub trait SpoolFile: Read + Write + Seek + Send {}
 
 impl<T: Read + Write + Seek + Send> SpoolFile for T {}
 
-/// Content that belongs to whoever holds it, and can go to another thread.
+/// Content that belongs to its holder, and can go to another thread.
 pub enum OwnedContent {
-    /// In memory.
+    /// Content in memory.
     Memory(Vec<u8>),
-    /// In a temporary file, positioned at its start once the request is complete.
+    /// Content in a temporary file, positioned at its start once the request is complete.
     Spooled {
         /// The file.
         file: Box<dyn SpoolFile>,
-        /// How many bytes of content it holds.
+        /// The length of the content in bytes.
         length: u64,
     },
 }
 
 impl OwnedContent {
-    /// Bytes of content.
+    /// The length in bytes.
     pub fn len(&self) -> u64 {
         match self {
             OwnedContent::Memory(bytes) => bytes.len() as u64,
@@ -52,12 +52,12 @@ impl OwnedContent {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there is no content.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of memory that it takes.
+    /// The memory it takes, in bytes.
     pub fn memory_bytes(&self) -> usize {
         match self {
             // What it has taken, and not only what it has used.
@@ -66,8 +66,9 @@ impl OwnedContent {
         }
     }
 
-    /// Takes room for `more` bytes before they are appended, where all of it is in memory: twice what was there at most, so
-    /// that who announces much and sends little takes little, and no more than all of it, if its length is known.
+    /// Reserves room for `more` bytes before they are appended, if all of it is in memory. It at most
+    /// doubles, so that a client that announces much and sends little takes little; and it never exceeds the
+    /// length, if that is known.
     pub(crate) fn make_room(&mut self, more: usize, expected_bytes: Option<u64>) {
         let OwnedContent::Memory(memory) = self else {
             return;
@@ -81,10 +82,10 @@ impl OwnedContent {
         }
     }
 
-    /// Appends bytes; moves all to a temporary file once more than `memory_bytes_max` are there.
+    /// Appends bytes, and moves all to a temporary file once more than `memory_bytes_max` are there.
     ///
     /// # Errors
-    /// What creating or writing the file says: a full disk, for one.
+    /// Returns the error when the file cannot be created or written, on a full disk for instance.
     #[inline]
     pub fn append(&mut self, bytes: &[u8], memory_bytes_max: usize, spool: &mut dyn Spool) -> io::Result<()> {
         match self {
@@ -96,10 +97,10 @@ impl OwnedContent {
         }
     }
 
-    /// Moves what is in memory to a temporary file.
+    /// Moves content from memory to a temporary file.
     ///
     /// # Errors
-    /// As [`OwnedContent::append`].
+    /// Returns the same errors as [`OwnedContent::append`].
     pub(crate) fn spill(&mut self, spool: &mut dyn Spool) -> io::Result<()> {
         self.append_to_file(&[], spool)
     }
@@ -118,10 +119,10 @@ impl OwnedContent {
         Ok(())
     }
 
-    /// Puts the reading position of a file at its start.
+    /// Moves the reading position of a file to its start.
     ///
     /// # Errors
-    /// What seeking says.
+    /// Returns the error of the system when the file cannot be positioned.
     pub fn rewind(&mut self) -> io::Result<()> {
         match self {
             OwnedContent::Memory(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! Starting a response: status, fields, and then content, in this order and once each.
+//! Starts a response: status, fields, and then content, in this order and once each.
 //!
 //! ```text
 //! StartResponse ── status(200) ──▶ ResponseHead ── field(…) ──▶ ResponseHead
@@ -54,19 +54,19 @@ impl<'a> StartResponse<'a> {
     /// which is still to be given. A client of HTTP/1.0 is spared it.
     ///
     /// # Errors
-    /// [`Misuse`](super::Misuse) of the fields, or a code that is none of an interim response (102 to 199; 100 and
-    /// 101 are the server's).
+    /// Returns [`Misuse`](super::Misuse) when a field is invalid, or when the code is none of an interim
+    /// response (102 to 199; 100 and 101 are the server's).
     pub fn inform(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), GatewayError> {
         self.sink.interim(code, fields)?;
         self.sink.flush();
         Ok(())
     }
 
-    /// `start_response(status, fields)` in the words of PEP 3333: the returned writer is its
+    /// Starts the response as `start_response(status, fields)` of PEP 3333 does: the returned writer is its
     /// `write`.
     ///
     /// # Errors
-    /// [`Misuse`](super::Misuse) of status or fields.
+    /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn start(self, code: u16, fields: &[(&str, &str)]) -> Result<Writer<'a>, GatewayError> {
         let head = self.status(code);
         fields.iter().fold(head, |head, (name, value)| head.field(name, value)).start()
@@ -78,7 +78,7 @@ impl<'a> StartResponse<'a> {
         self.later_boxed(until, Box::new(answer))
     }
 
-    /// Answers at `moment`, with what `answer` then says.
+    /// Answers at `moment`, with the response that `answer` then gives.
     pub fn at<F>(self, moment: Moment, answer: F) -> Body
     where
         F: FnOnce(StartResponse<'_>) -> Result<Body, GatewayError> + 'static,
@@ -86,7 +86,7 @@ impl<'a> StartResponse<'a> {
         self.later(Some(moment), AtMoment { moment, answer })
     }
 
-    /// As [`StartResponse::later`], for an answer that says "later" again.
+    /// Answers later, as [`StartResponse::later`] does, for an answer that says "later" again.
     pub fn later_boxed(self, until: Option<Moment>, answer: Box<dyn Later>) -> Body {
         Body::new(BodyKind::Later { until, answer })
     }
@@ -116,7 +116,7 @@ impl<'a> ResponseHead<'a> {
         self
     }
 
-    /// Adds fields that were judged before, all at once.
+    /// Adds fields that were checked before, all at once.
     pub fn fields(self, block: &FieldBlock) -> ResponseHead<'a> {
         self.sink.fields(block);
         self
@@ -125,7 +125,7 @@ impl<'a> ResponseHead<'a> {
     /// Starts over with another status and other fields (`exc_info` in PEP 3333).
     ///
     /// # Errors
-    /// Never at this stage; the type is shared with [`Writer::replace`].
+    /// Never returns an error at this stage; the type is shared with [`Writer::replace`].
     pub fn replace(self) -> Result<StartResponse<'a>, GatewayError> {
         self.sink.retract()?;
         Ok(StartResponse { sink: self.sink })
@@ -133,11 +133,11 @@ impl<'a> ResponseHead<'a> {
 
     /// Ends the head and hands over all of the content; its length goes into Content-Length.
     ///
-    /// Content that is there for as long as the program, and long, is best handed over as
-    /// [`Content::Static`]: a reference alone does not say that it is, and is copied.
+    /// Long content that lives as long as the program is best handed over as [`Content::Static`]: a plain
+    /// reference does not say that, and is copied.
     ///
     /// # Errors
-    /// [`Misuse`](super::Misuse) of status or fields.
+    /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn send<'c>(self, content: impl Into<Content<'c>>) -> Result<Body, GatewayError> {
         let content = content.into();
         if !self.sink.send(content.as_slice()) {
@@ -147,11 +147,11 @@ impl<'a> ResponseHead<'a> {
         Ok(Body::new(BodyKind::Complete))
     }
 
-    /// Ends a head that no content follows: a redirect, 204, 304, or an answer to HEAD, where a
+    /// Ends a head that no content follows: a redirect, 204, 304, or an answer to HEAD, in which a
     /// Content-Length field may tell what GET would give.
     ///
     /// # Errors
-    /// [`Misuse`](super::Misuse) of status or fields.
+    /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn finish(self) -> Result<Body, GatewayError> {
         self.sink.end_head(ContentLength::Nothing)?;
         Ok(Body::new(BodyKind::Complete))
@@ -161,7 +161,7 @@ impl<'a> ResponseHead<'a> {
     /// must own what it gives.
     ///
     /// # Errors
-    /// [`Misuse`](super::Misuse) of status or fields.
+    /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn stream(self, stream: impl BodyStream + 'static) -> Result<Body, GatewayError> {
         Ok(self.start()?.stream(stream))
     }
@@ -170,7 +170,7 @@ impl<'a> ResponseHead<'a> {
     /// them.
     ///
     /// # Errors
-    /// [`Misuse`](super::Misuse) of status or fields.
+    /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn pieces<I>(self, pieces: I) -> Result<Body, GatewayError>
     where
         I: IntoIterator<Item: AsRef<[u8]>, IntoIter: 'static>,
@@ -181,7 +181,7 @@ impl<'a> ResponseHead<'a> {
     /// Ends the head; part of a file is the content, and its length goes into Content-Length.
     ///
     /// # Errors
-    /// [`Misuse`](super::Misuse) of status or fields.
+    /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn file(self, range: FileRange) -> Result<Body, GatewayError> {
         self.sink.end_head(ContentLength::Known(range.length))?;
         Ok(Body::new(BodyKind::File(range)))
@@ -191,7 +191,7 @@ impl<'a> ResponseHead<'a> {
     /// field was added.
     ///
     /// # Errors
-    /// [`Misuse`](super::Misuse) of status or fields.
+    /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn start(self) -> Result<Writer<'a>, GatewayError> {
         self.sink.end_head(ContentLength::Unknown)?;
         Ok(Writer { sink: self.sink })
@@ -200,8 +200,8 @@ impl<'a> ResponseHead<'a> {
 
 /// A response that was started; its content is being written (`write` in PEP 3333).
 ///
-/// What is written is buffered until the call is over, or until it is [flushed](Writer::flush): for
-/// much content use a stream.
+/// Written content is buffered until the call is over, or until it is [flushed](Writer::flush): for much
+/// content use a stream.
 pub struct Writer<'a> {
     sink: &'a mut dyn ResponseSink,
 }
@@ -213,30 +213,30 @@ impl fmt::Debug for Writer<'_> {
 }
 
 impl<'a> Writer<'a> {
-    /// Appends content. What exceeds a declared Content-Length is cut off.
+    /// Appends content. Bytes beyond a declared Content-Length are cut off.
     ///
     /// # Errors
-    /// None that an application could cause; the type leaves room.
+    /// Returns no error that an application could cause; the type leaves room.
     pub fn write<'c>(&mut self, content: impl Into<Content<'c>>) -> Result<(), GatewayError> {
         Ok(self.sink.content(content.into())?)
     }
 
-    /// Sends what was written, without waiting for the end of the call. What the socket does not take
-    /// at once stays buffered. The head cannot be replaced afterwards.
+    /// Sends what was written, without waiting for the end of the call. What the socket does not take at once
+    /// stays buffered. The head cannot be replaced afterwards.
     pub fn flush(&mut self) {
         self.sink.flush();
     }
 
-    /// That was all.
+    /// Ends the content.
     ///
     /// # Errors
-    /// None; so that it can stand at a gateway's end. Content that is too short for its declared
-    /// length is found when the body is handed in.
+    /// Never returns an error; the type suits the end of a gateway. Content that is too short for its
+    /// declared length is found when the body is handed in.
     pub fn finish(self) -> Result<Body, GatewayError> {
         Ok(Body::new(BodyKind::Complete))
     }
 
-    /// The rest is drawn while the socket takes it.
+    /// Goes on with a stream, which is drawn while the socket takes it.
     pub fn stream(self, stream: impl BodyStream + 'static) -> Body {
         Body::new(BodyKind::Stream(Box::new(stream)))
     }
@@ -244,7 +244,8 @@ impl<'a> Writer<'a> {
     /// Starts over with another status and other fields (`exc_info` in PEP 3333).
     ///
     /// # Errors
-    /// [`Misuse::AlreadySent`](super::Misuse::AlreadySent) once content was written, or the head was flushed.
+    /// Returns [`Misuse::AlreadySent`](super::Misuse::AlreadySent) when content was written, or the head was
+    /// flushed.
     pub fn replace(self) -> Result<StartResponse<'a>, GatewayError> {
         self.sink.retract()?;
         Ok(StartResponse { sink: self.sink })

@@ -1,4 +1,4 @@
-//! "Look at me again": how an answer that comes later gets the reactor's attention.
+//! Wake-ups: an answer that comes later gets the reactor's attention by them.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -13,7 +13,7 @@ use super::Watcher;
 pub struct Wakeup(Waker);
 
 impl Wakeup {
-    /// A handle around a waker; the reactor makes these.
+    /// Makes a handle around a waker; the reactor's are made so.
     pub fn new(waker: Waker) -> Wakeup {
         Wakeup(waker)
     }
@@ -23,16 +23,16 @@ impl Wakeup {
         self.0.wake_by_ref();
     }
 
-    /// For `std::task::Context::from_waker`.
+    /// The waker, for `std::task::Context::from_waker`.
     pub fn as_waker(&self) -> &Waker {
         &self.0
     }
 }
 
-/// Whoever can make a [`Wakeup`] for the connection at hand. Asked only by applications that
-/// answer later, so that the others pay nothing for it.
+/// Makes [`Wakeup`]s for the connection at hand. Asked only by applications that answer later, so that the
+/// others pay nothing for it.
 pub trait WakeSource {
-    /// A waker for this connection.
+    /// Returns a waker for this connection.
     fn waker(&self) -> Waker;
 
     /// A handle to watch descriptors with for this connection, whose events wake it. By default it says that it cannot.

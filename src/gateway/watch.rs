@@ -7,15 +7,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What a descriptor is watched for.
+/// The direction in which a descriptor is watched.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// There is something to read, or the end.
+    /// Reading: there is something to read, or the end.
     Read,
-    /// There is room to write, or a connection has been established, or cannot be.
+    /// Writing: there is room to write, or a connection has been established, or cannot be.
     Write,
-    /// Both.
+    /// Both directions.
     ReadWrite,
 }
 
@@ -47,21 +47,22 @@ pub trait Selector: Send + Sync {
     /// Begins to watch a descriptor, which no longer blocks from now on.
     ///
     /// # Errors
-    /// It is watched already, or is none that can be, or the system watches no more of them.
+    /// Returns the error when the descriptor is watched already, when it is none that can be, or when the
+    /// system watches no more of them.
     fn register(&self, token: usize, descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<()>;
 
-    /// A call has found nothing to do: the next event is waited for. Selectors that tell of an event once, and never
-    /// again before they are asked to, have to be asked here.
+    /// Notes that a call has found nothing to do: the next event is waited for. Selectors that tell of an
+    /// event once, and never again before they are asked to, have to be asked here.
     fn rearm(&self, token: usize, descriptor: RawFd, interest: Interest) {
         let _ = (token, descriptor, interest);
     }
 
-    /// Ends to watch a descriptor that was registered, and is still open.
+    /// Stops watching a descriptor that was registered, and is still open.
     fn deregister(&self, descriptor: RawFd);
 }
 
-/// A handle to watch descriptors with, on behalf of one connection: an answer that comes later keeps it where it cannot
-/// know all its descriptors in the first call.
+/// A handle to watch descriptors with, on behalf of one connection. An answer that comes later keeps it if it
+/// cannot know all its descriptors in the first call.
 ///
 /// It can be cloned, and sent to other threads. Once its connection is gone, the events of what it watches wake nobody.
 #[derive(Clone, Default)]
@@ -71,7 +72,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// A handle for the connection that this token names; the reactor makes these.
+    /// Makes a handle for the connection that this token names; the reactor's are made so.
     pub fn new(selector: Arc<dyn Selector>, token: usize) -> Watcher {
         Watcher { selector: Some(selector), token }
     }
@@ -79,7 +80,7 @@ impl Watcher {
     /// Watches a descriptor from now on: see [`Environ::watch`](super::Environ::watch).
     ///
     /// # Errors
-    /// As [`Environ::watch`](super::Environ::watch).
+    /// Returns the same errors as [`Environ::watch`](super::Environ::watch).
     pub fn watch<T: AsFd>(&self, source: T, interest: Interest) -> io::Result<Watched<T>> {
         let selector = self.selector.clone().ok_or_else(|| {
             io::Error::new(
@@ -105,14 +106,16 @@ impl fmt::Debug for Watcher {
     }
 }
 
-/// Something with a descriptor that the event loop watches, as long as this lives: see [`Environ::watch`](super::Environ::watch).
+/// Something with a descriptor that the event loop watches, as long as this lives: see
+/// [`Environ::watch`](super::Environ::watch).
 ///
-/// It owns what it watches, so that the descriptor can be neither closed nor given to somebody else meanwhile, and
-/// dereferences to it. To drop it ends the watch, and drops what was watched afterwards; [`Watched::into_inner`] ends the
-/// watch and gives it back.
+/// It owns what it watches, so that the descriptor can be neither closed nor given to somebody else
+/// meanwhile, and dereferences to it. Dropping it ends the watch, and drops what was watched afterwards;
+/// [`Watched::into_inner`] ends the watch and gives it back.
 ///
-/// Read and write through this ([`Read`], [`Write`], [`Watched::try_io`]) rather than past it: where the system has neither
-/// epoll nor kqueue, an event comes again only after the loop has heard that a call would have had to wait.
+/// Read and write through this ([`Read`], [`Write`], [`Watched::try_io`]) rather than past it: where the
+/// system has neither epoll nor kqueue, an event comes again only after the loop has heard that a call would
+/// have had to wait.
 pub struct Watched<T> {
     // Fields are dropped in this order: what is closed is no longer registered.
     registration: Registration,
@@ -130,11 +133,11 @@ struct Registration {
 }
 
 impl<T> Watched<T> {
-    /// Does something in one direction. Where it says that it would have to wait ([`io::ErrorKind::WouldBlock`]), an event
+    /// Does something in one direction. If it would have to wait ([`io::ErrorKind::WouldBlock`]), an event
     /// will tell when it need not.
     ///
     /// # Errors
-    /// What `operation` says.
+    /// Returns the error of `operation`.
     pub fn try_io<R>(
         &self,
         interest: Interest,
@@ -143,7 +146,8 @@ impl<T> Watched<T> {
         self.registration.note(interest, operation(&self.source))
     }
 
-    /// Ends the watch, and gives back what was watched: to a pool of connections, for one. It still does not block.
+    /// Ends the watch, and gives back what was watched: to a pool of connections, for instance. It still does
+    /// not block.
     pub fn into_inner(self) -> T {
         self.source
     }

@@ -1,4 +1,4 @@
-//! What a peer can do wrong, and what it is told.
+//! Errors of the peer, and the answers to them.
 //!
 //! Each variant has its status code and the section of the standard that was broken. An error is
 //! sticky: it is answered once, and nothing of that connection is read as a request any more.
@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::message::StatusCode;
 
-/// A request that is refused.
+/// The reason why a request is refused.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProtocolError {
@@ -28,13 +28,13 @@ pub enum ProtocolError {
     InvalidContentLength,
     /// There is more than one Content-Length, even if they agree: some recipient may not see both.
     RepeatedContentLength,
-    /// Content-Length and Transfer-Encoding together: the classic of request smuggling.
+    /// Content-Length and Transfer-Encoding stand together: the classic of request smuggling.
     AmbiguousLength,
-    /// Transfer-Encoding in an HTTP/1.0 request.
+    /// Transfer-Encoding stands in an HTTP/1.0 request.
     TransferEncodingInHttp10,
     /// Transfer-Encoding is empty, or chunked is not its last and only its last coding.
     InvalidTransferEncoding,
-    /// A transfer coding that this server does not undo.
+    /// A transfer coding is none that this server decodes.
     UnknownTransferCoding,
     /// The chunked framing is broken.
     InvalidChunk,
@@ -58,20 +58,21 @@ pub enum ProtocolError {
     RequestLineTooLong,
     /// The method alone is longer than a request line is allowed to be.
     MethodTooLong,
-    /// An expectation other than 100-continue.
+    /// An expectation is other than 100-continue.
     UnknownExpectation,
     /// The head is longer than allowed.
     HeadTooLarge,
     /// There are more field lines than allowed.
     TooManyFields,
-    /// CONNECT asks for a tunnel; this is an origin server.
+    /// CONNECT asks for a tunnel, which an origin server does not offer.
     TunnelUnsupported,
-    /// There is no place for the content. Not the peer's fault, nor is the next one.
+    /// The server has no room for the content. Like the next error, this is not the peer's fault.
     NoPlaceForContent,
     /// The application takes no requests for now.
     GatewayBusy,
-    /// A version of HTTP other than 1.0 and 1.1. RFC 9110 §2.5 would have 1.2 to 1.9 served as 1.1. Nobody will
-    /// ever speak them, so nobody is turned away; and what a proxy that has passed one on takes it for is not known.
+    /// The version of HTTP is neither 1.0 nor 1.1. RFC 9110 §2.5 would have 1.2 to 1.9 served as 1.1. No
+    /// client will ever speak them, so nobody is turned away; but how a proxy on the way understood such a
+    /// request is unknown.
     UnsupportedVersion,
 }
 
@@ -110,7 +111,7 @@ impl ProtocolError {
         ProtocolError::UnsupportedVersion,
     ];
 
-    /// Status code, what the peer is told, and where that is written.
+    /// Returns the status code, the text for the peer, and the section that says so.
     const fn facts(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::MalformedHead => (400, "the head of the request is malformed", "RFC 9112, section 2.2"),

@@ -1,4 +1,4 @@
-//! How others failed, and why this cannot.
+//! Known failures of other servers, and why they cannot happen here.
 //!
 //! Each section is a class of failures that servers, proxies and their users have paid for: what
 //! happened, which choice of this design excludes it, and what guards the choice. Guards are tests

@@ -1,18 +1,18 @@
-//! Whether the connection lives on after this exchange (RFC 9112 §9.3).
+//! Decides whether the connection persists after this exchange (RFC 9112 §9.3).
 
 pub use crate::message::ConnectionOption;
 use crate::message::Version;
 
-/// What happens to the connection when the exchange is over.
+/// The fate of the connection when the exchange is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
     /// The next request may follow.
     KeepAlive,
-    /// It ends, and this is why.
+    /// The connection ends, for this reason.
     Close(CloseReason),
 }
 
-/// Why a connection is not kept.
+/// The reason why a connection is not kept.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
@@ -24,9 +24,9 @@ pub enum CloseReason {
     ApplicationAsked,
     /// The end of the connection is the end of the content (RFC 9112 §6.3).
     EndsContent,
-    /// Content of the request was left unread; where the next one begins is not known.
+    /// Content of the request was left unread, so it is unknown where the next request begins.
     ContentUnread,
-    /// The request was refused; where the next one begins is not known.
+    /// The request was refused, so it is unknown where the next one begins.
     Refused,
     /// The response could not be completed.
     Failed,
@@ -35,7 +35,7 @@ pub enum CloseReason {
 }
 
 impl Persistence {
-    /// What a request asks for.
+    /// Decides what a request asks for.
     pub fn of_request(version: Version, option: ConnectionOption) -> Persistence {
         match (version, option) {
             (_, ConnectionOption::Close) => Persistence::Close(CloseReason::ClientAsked),

@@ -1,14 +1,14 @@
-//! Bytes that arrived and are not understood yet.
+//! A buffer for bytes that have arrived and cannot be interpreted yet.
 //!
-//! Most connections never own one: what a read brings is parsed where it lies, in the event loop's
-//! shared scratch. Only a leftover (half a head, requests that must wait their turn) is copied
-//! here, and the buffer is given up as soon as it is empty.
+//! Most connections never own one: a read is parsed where it lies, in the event loop's shared scratch. Only a
+//! leftover (half a head, or requests that must wait their turn) is copied here, and the buffer is freed as
+//! soon as it is empty.
 
 /// Received bytes, in order.
 #[derive(Debug, Default)]
 pub struct ReceiveBuffer {
     bytes: Vec<u8>,
-    /// Up to here they were looked at and no end of a head was found.
+    /// The number of bytes that were searched for the end of a head in vain.
     searched: usize,
 }
 
@@ -18,17 +18,17 @@ impl ReceiveBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The bytes, and how many of them have been looked at in vain.
+    /// The bytes, and how many of them were searched in vain.
     pub fn as_slice(&self) -> (&[u8], usize) {
         (&self.bytes, self.searched)
     }
 
-    /// All of it was looked at, and no end of a head was found.
+    /// Notes that all of it was searched, and no end of a head was found.
     pub fn mark_searched(&mut self) {
         self.searched = self.bytes.len();
     }
 
-    /// Drops bytes at the front, which were understood; what remains was looked at.
+    /// Drops bytes at the front that were consumed; the rest was searched.
     pub fn consume(&mut self, count: usize) {
         self.bytes.drain(..count);
         self.mark_searched();
@@ -38,12 +38,12 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Whether nothing is waiting.
+    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// How many bytes are waiting.
+    /// The number of bytes in the buffer.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }

@@ -1,8 +1,8 @@
-//! The two machines of one exchange, as tables.
+//! The two state machines of one exchange, as tables.
 //!
-//! A request and its response proceed side by side, and each is a small machine of its own. What
-//! holds in a state lives inside its variant. A pair that is not in the table is a bug of this
-//! server: the transition says so with `None`, and nothing is changed.
+//! A request and its response proceed side by side, and each has a small state machine of its own. The data
+//! of a state lives inside its variant. A pair that is not in the table is a bug of this server: the
+//! transition returns `None`, and nothing is changed.
 //!
 //! The request:
 //!
@@ -28,22 +28,22 @@ use super::error::ProtocolError;
 use super::framing::BodyDecoder;
 use super::response_encoder::BodyEncoder;
 
-/// How far the request has come.
+/// The state of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestState {
-    /// No byte of it has been seen.
+    /// No byte of the request has come.
     Idle,
-    /// Some of the head has been seen, not its end.
+    /// A part of the head has come, not its end.
     Head,
     /// The head is complete; content is being decoded.
     Body(BodyDecoder),
-    /// All of it is here, or all that is read of it.
+    /// The request is complete, or all that is read of it.
     Complete,
-    /// It broke the rules. No byte of this connection is a request any more.
+    /// The request broke the rules. No byte of this connection is a request any more.
     Refused(ProtocolError),
 }
 
-/// What happens to a request.
+/// An event in the life of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestEvent {
     /// Bytes came that are not yet a whole head.
@@ -62,23 +62,23 @@ pub enum RequestEvent {
     NextExchange,
 }
 
-/// How far the response has come.
+/// The state of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseState {
-    /// Nothing of it has been encoded.
+    /// Nothing of the response has been encoded.
     Unstarted,
     /// An interim response 100 (Continue) has been encoded.
     Continue,
     /// The head has been encoded; content is being encoded.
     Body(BodyEncoder),
-    /// All of it has been encoded.
+    /// The whole response has been encoded.
     Complete,
-    /// It cannot be completed: the client must see the connection break off. How its content was
-    /// framed decides what it takes to be seen.
+    /// The response cannot be completed: the client must see the connection break off. How that can be seen
+    /// depends on the framing.
     Aborted(BodyEncoder),
 }
 
-/// What happens to a response.
+/// An event in the life of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseEvent {
     /// 100 (Continue) was encoded.
@@ -94,7 +94,7 @@ pub enum ResponseEvent {
 }
 
 impl RequestState {
-    /// The state after the event; none if the table has no such pair.
+    /// Returns the state after the event; none if the table has no such pair.
     #[must_use]
     pub fn after(self, event: RequestEvent) -> Option<RequestState> {
         use RequestEvent as E;
@@ -140,7 +140,7 @@ impl RequestState {
 }
 
 impl ResponseState {
-    /// The state after the event; none if the table has no such pair.
+    /// Returns the state after the event; none if the table has no such pair.
     #[must_use]
     pub fn after(self, event: ResponseEvent) -> Option<ResponseState> {
         use ResponseEvent as E;

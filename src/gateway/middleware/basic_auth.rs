@@ -7,7 +7,7 @@ use std::hint::black_box;
 use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
 use crate::message::{InvalidResponse, is_field_value};
 
-/// A gateway that lets those through to another one who know a name and its password.
+/// A gateway that passes requests on to another one only with a known name and its password.
 ///
 /// Everybody else is answered 401, before content is taken in. The application finds the name in `REMOTE_USER` and
 /// `Basic` in `AUTH_TYPE` (RFC 3875 §4.1), also when it judges a request by its head. The password travels as it
@@ -34,11 +34,12 @@ pub struct BasicAuth<G> {
     gateway: G,
     /// The value of `WWW-Authenticate`.
     challenge: String,
-    /// Name and password of each, with a colon between them, as they are sent.
+    /// Name and password of each user, with a colon between them, as they are sent.
     users: Vec<Vec<u8>>,
 }
 
-/// No name or password that could be sent: a colon in the name, or a control character (RFC 7617 §2).
+/// The error that a name or password cannot be sent: a colon in the name, or a control character (RFC 7617
+/// §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidUser;
 
@@ -51,10 +52,11 @@ impl fmt::Display for InvalidUser {
 impl Error for InvalidUser {}
 
 impl<G> BasicAuth<G> {
-    /// Around this gateway, for a realm: what a browser says that the password is for. Nobody knows a password yet.
+    /// Protects this gateway, for a realm, which a browser shows when it asks for the password. No user is
+    /// known yet.
     ///
     /// # Errors
-    /// A realm with a control character in it.
+    /// Returns an error when the realm contains a control character.
     pub fn new(gateway: G, realm: &str) -> Result<BasicAuth<G>, InvalidResponse> {
         if !is_field_value(realm.as_bytes()) {
             return Err(InvalidResponse::FieldValue("WWW-Authenticate".to_string()));
@@ -64,10 +66,10 @@ impl<G> BasicAuth<G> {
         Ok(BasicAuth { gateway, challenge, users: Vec::new() })
     }
 
-    /// Adds somebody who is let through.
+    /// Adds a user.
     ///
     /// # Errors
-    /// [`InvalidUser`].
+    /// Returns [`InvalidUser`] when the name or the password cannot be sent.
     pub fn user(mut self, name: &str, password: &str) -> Result<BasicAuth<G>, InvalidUser> {
         if name.contains(':') || [name, password].concat().contains(|char: char| char.is_control()) {
             return Err(InvalidUser);
@@ -76,7 +78,7 @@ impl<G> BasicAuth<G> {
         Ok(self)
     }
 
-    /// Who is asking, if it is one of those who are let through.
+    /// Returns the user who is asking, if the password is right.
     fn user_of(&self, environ: &Environ<'_>) -> Option<Vec<u8>> {
         let mut fields = environ.fields().all("Authorization");
         // Two are none: which of them somebody on the way has looked at is not known.
@@ -132,14 +134,14 @@ fn tell(environ: &mut Environ<'_>, user: Vec<u8>) {
     environ.set("AUTH_TYPE", "Basic");
 }
 
-/// Name and password of an `Authorization` field, with a colon between them.
+/// Decodes name and password of an `Authorization` field, with a colon between them.
 fn credentials(value: &[u8]) -> Option<Vec<u8>> {
     let (scheme, rest) = value.split_at_checked(b"Basic".len())?;
     let encoded = rest.strip_prefix(b" ").filter(|_| scheme.eq_ignore_ascii_case(b"Basic"))?;
     decode_base64(encoded.trim_ascii())
 }
 
-/// Whether both are the same, in a time that depends on the length of `given` alone.
+/// Whether both are equal, compared in a time that depends on the length of `given` alone.
 fn is_equal(known: &[u8], given: &[u8]) -> bool {
     let differs = given.iter().enumerate().fold(known.len() ^ given.len(), |differs, (at, byte)| {
         // Nobody who is known is empty: there is a colon.
@@ -148,8 +150,7 @@ fn is_equal(known: &[u8], given: &[u8]) -> bool {
     black_box(differs) == 0
 }
 
-/// Decodes base64 (RFC 4648 §4), with its padding and in the one way in which it can be encoded; none if it is
-/// something else.
+/// Decodes base64 (RFC 4648 §4), with its padding and in its only valid encoding; none otherwise.
 fn decode_base64(encoded: &[u8]) -> Option<Vec<u8>> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),

@@ -1,6 +1,6 @@
 //! Middleware: gateways around gateways, PEP 3333's other half.
 //!
-//! To the server a gateway like any other, to the one inside it the server:
+//! To the server it is a gateway like any other, and to the gateway inside it the server:
 //!
 //! ```text
 //!   server ── call ──▶ middleware ── call ──▶ application

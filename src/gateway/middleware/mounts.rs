@@ -34,20 +34,20 @@ use crate::message::split_port;
 /// ```
 #[derive(Debug, Default)]
 pub struct Mounts {
-    /// In the order in which they are looked at.
+    /// Mounts in the order in which they are looked at.
     mounts: Vec<Mount>,
 }
 
 struct Mount {
-    /// None for every host.
+    /// The host; none for every host.
     host: Option<String>,
-    /// Without a slash at its end.
+    /// The prefix, without a slash at its end.
     prefix: String,
     gateway: Box<dyn Gateway + Send>,
 }
 
 impl Mounts {
-    /// Without an application: 404 for everybody.
+    /// Makes a gateway without applications: 404 for every request.
     pub fn new() -> Mounts {
         Mounts::default()
     }
@@ -68,7 +68,8 @@ impl Mounts {
         self
     }
 
-    /// Which one is asked for: the path of the environ begins below its prefix from now on.
+    /// Finds the mount that is asked for, and enters it: the path of the environ begins below its prefix from
+    /// now on.
     fn enter(&self, environ: &mut Environ<'_>) -> Option<usize> {
         let host = environ.host().map(plain_host).unwrap_or_default();
         self.mounts.iter().position(|mount| {
@@ -112,7 +113,7 @@ impl fmt::Debug for Mount {
     }
 }
 
-/// A host without its port, and without the dot that may stand at the end of a whole name.
+/// Returns a host without its port, and without the dot that may stand at the end of a whole name.
 fn plain_host(host: &str) -> &str {
     let name = split_port(host).0;
     name.strip_suffix('.').unwrap_or(name)

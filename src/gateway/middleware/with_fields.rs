@@ -1,4 +1,4 @@
-//! Fields for every answer.
+//! Adds fields to every answer.
 
 use std::sync::Arc;
 
@@ -32,12 +32,12 @@ pub struct WithFields<G> {
 struct Line {
     name: String,
     value: Vec<u8>,
-    /// Whether it takes the place of those that the application gives.
+    /// Whether the field replaces those that the application gives.
     is_set: bool,
 }
 
 impl<G> WithFields<G> {
-    /// Around this gateway, without a field.
+    /// Wraps this gateway, without a field.
     pub fn new(gateway: G) -> WithFields<G> {
         WithFields { gateway, lines: Arc::default() }
     }
@@ -45,7 +45,7 @@ impl<G> WithFields<G> {
     /// Adds a field line, beside those of the application.
     ///
     /// # Errors
-    /// A name or value that is none, or a field that is the server's.
+    /// Returns [`InvalidResponse`] when the name or the value is invalid, or when the field is the server's.
     pub fn add(self, name: &str, value: impl AsRef<[u8]>) -> Result<WithFields<G>, InvalidResponse> {
         self.with(name, value.as_ref(), false)
     }
@@ -53,7 +53,7 @@ impl<G> WithFields<G> {
     /// Adds a field line in place of those that the application gives.
     ///
     /// # Errors
-    /// As [`WithFields::add`].
+    /// Returns the same errors as [`WithFields::add`].
     pub fn set(self, name: &str, value: impl AsRef<[u8]>) -> Result<WithFields<G>, InvalidResponse> {
         self.with(name, value.as_ref(), true)
     }
