@@ -65,7 +65,7 @@ def serve(application, bind="127.0.0.1:8000", threads: int = 4, **options) -> No
 
 
 def _name_of(application) -> str:
-    """What an application is called where it is announced."""
+    """The name of an application in the announcement."""
     name = getattr(application, "__name__", type(application).__name__)
     module = getattr(application, "__module__", type(application).__module__)
     return f"{module}:{name}"

@@ -1,4 +1,4 @@
-"""From a name on the command line to an object that can be called.
+"""Turns a name on the command line into an object that can be called.
 
     app                          `application` in the module app, else `app` in it
     shop.web:site.wsgi           an attribute of an attribute

@@ -1,4 +1,4 @@
-"""What the operator reads on stderr: the server's own sentences, and what the application prints and logs there.
+"""Writes stderr for the operator: the server's own sentences, and what the application prints and logs there.
 
 Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving, nor to wait. So in a
 process that serves, all of it goes to the native half, whose log has the same way, and a thread there writes it
@@ -42,7 +42,7 @@ class _Stderr(io.RawIOBase):
 
 
 def take_over() -> None:
-    """From now on nobody in this process waits for the reader of stderr."""
+    """Lets nobody in this process wait for the reader of stderr."""
     global _owner, _stderr_before
     _owner = os.getpid()
     ours = sys.stderr

@@ -16,7 +16,7 @@ CHANGED = 80
 
 
 def run_exit_functions() -> None:
-    """What an application has left for the end of the process (`atexit`), and what is in buffers."""
+    """Runs what an application has left for the end of the process (`atexit`), and writes what is in buffers."""
     atexit._run_exitfuncs()
     flush()
 

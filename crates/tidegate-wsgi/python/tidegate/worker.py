@@ -48,10 +48,10 @@ class Leave(SystemExit):
 
 
 class Supervision:
-    """What ties a worker to its supervisor: two pipes, of which it has one end each."""
+    """The tie between a worker and its supervisor: two pipes, of each of which the worker has one end."""
 
     def __init__(self, news: int, life: int) -> None:
-        # One byte each: `r` when requests can be answered, `w` (of the server's) when so many were that
+        # One byte each: `r` when requests can be answered, `w` (from the server) when so many were answered that
         # another worker is to take over.
         self.news = news
         self.life = life
@@ -88,7 +88,7 @@ class Worker:
         self._handlers_of_application = {}
 
     def catch_signals(self, handlers_before=None) -> None:
-        """From now on a signal no longer ends the process by itself.
+        """Lets a signal no longer end the process by itself.
 
         Called by `run`; by a supervisor earlier, right after the fork, with the handlers that there
         were before its own.

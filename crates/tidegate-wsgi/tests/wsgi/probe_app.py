@@ -361,7 +361,7 @@ def start_kept(environ, start_response):
 
 @app
 def start_late(environ, start_response):
-    """What was kept from another request answers nobody."""
+    """Callables that were kept from another request answer nobody."""
     for call in [
         lambda: kept["start"]("200 OK", [("X-Late", "1")]),
         lambda: kept["write"](b"late write"),
