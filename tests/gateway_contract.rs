@@ -7,8 +7,10 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process;
 use std::rc::Rc;
@@ -21,7 +23,8 @@ use support::loopback::{Answer, End, noise, serve, serve_gateway, serve_with_hoo
 use support::response::{Framing, read_all};
 use tidegate::conversation::{Budget, ByHand, Farewell, Wants};
 use tidegate::gateway::{
-    Admission, BodyStream, FileRange, LoopHooks, OwnedContent, Piece, Responder, Response, Wakeup, deferred,
+    Admission, BodyStream, FileRange, Interest, LoopHooks, OwnedContent, Piece, Responder, Response,
+    Selector, Wakeup, Watcher, deferred,
 };
 use tidegate::limits::Limits;
 use tidegate::message::FieldBlock;
@@ -993,6 +996,71 @@ fn resumed_answer_that_fails_is_a_500() {
         hand.wake();
         assert_eq!(told(&mut hand), [FAILED, "closed"]);
     }
+}
+
+// Descriptors of an application's own
+
+/// Writes down what it is asked to watch.
+#[derive(Default)]
+struct Diary(Mutex<Vec<String>>);
+
+impl Selector for Diary {
+    fn register(&self, token: usize, descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+        self.note(format!("{token}: {interest:?}"), descriptor.as_raw_fd());
+        UnixStream::from(descriptor.try_clone_to_owned()?).set_nonblocking(true)
+    }
+
+    fn rearm(&self, token: usize, descriptor: RawFd, interest: Interest) {
+        self.note(format!("{token}: {interest:?} again"), descriptor);
+    }
+
+    fn deregister(&self, descriptor: RawFd) {
+        self.note("end".to_string(), descriptor);
+    }
+}
+
+impl Diary {
+    /// The descriptor is open whenever it is named.
+    fn note(&self, what: String, descriptor: RawFd) {
+        assert!(fs::exists(format!("/dev/fd/{descriptor}")).unwrap());
+        self.0.lock().unwrap().push(what);
+    }
+}
+
+#[test]
+fn selector_is_told_what_is_waited_for_until_the_watch_ends_and_before_anything_is_closed() {
+    let diary = Arc::<Diary>::default();
+    let watcher = Watcher::new(diary.clone(), 7);
+    let (source, mut end) = UnixStream::pair().unwrap();
+    let mut watched = watcher.watch(source, Interest::ReadWrite).unwrap();
+    let mut read = [0; 9];
+    // It was not tried to write: that may be waited for, too.
+    assert_eq!(watched.read(&mut read).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    end.write_all(b"said").unwrap();
+    assert_eq!(watched.read(&mut read).unwrap(), 4);
+    assert_eq!(watched.write(b"heard").unwrap(), 5);
+    let peeked = watched.try_io(Interest::Read, |source| (&mut &*source).read(&mut [0]));
+    assert_eq!(peeked.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    let source = watched.into_inner();
+    drop(watcher.clone().watch(source, Interest::Write).unwrap());
+    assert_eq!(
+        *diary.0.lock().unwrap(),
+        ["7: ReadWrite", "7: ReadWrite again", "7: Read again", "end", "7: Write", "end"]
+    );
+    // It was not read to its end by whoever had it.
+    assert_eq!(end.read(&mut read).unwrap(), 5);
+    assert_eq!(end.read(&mut read).unwrap(), 0);
+}
+
+#[test]
+fn conversation_without_an_event_loop_says_that_it_watches_nothing() {
+    let gateway = |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let (source, _end) = UnixStream::pair()?;
+        let own = environ.watch(&source, Interest::Read).unwrap_err();
+        let detached = environ.detach().with(|environ| environ.watch(&source, Interest::Read).unwrap_err());
+        start_response.status(200).send(format!("{:?}, {:?}", own.kind(), detached.kind()))
+    };
+    check(gateway, &["200 length: Unsupported, Unsupported", "open"]);
 }
 
 // Answers by the head alone

@@ -8,13 +8,14 @@ mod guest;
 mod support;
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use support::loopback::{Client, End, noise};
-use tidegate::gateway::{Response, deferred};
+use tidegate::gateway::{Interest, Later, Response, Watched, deferred};
 use tidegate::limits::Limits;
 use tidegate::{Body, Environ, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
 
@@ -62,7 +63,31 @@ fn application(
             });
             Ok(start_response.later(None, answer))
         }
+        "/watched" => {
+            let (backend, mut end) = UnixStream::pair()?;
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                end.write_all(b"watched")
+            });
+            Ok(start_response.later(None, Watching(environ.watch(backend, Interest::Read)?)))
+        }
         _ => start_response.status(404).send(""),
+    }
+}
+
+/// Answers with the first that its backend says.
+struct Watching(Watched<UnixStream>);
+
+impl Later for Watching {
+    fn resume(mut self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        let mut said = [0; 100];
+        match self.0.read(&mut said) {
+            Ok(count) => start_response.status(200).send(&said[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(start_response.later_boxed(None, self))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -96,6 +121,10 @@ fn events_wake_ups_and_remainders_give_the_guest_a_turn_in_time() {
     // From other threads.
     for _ in 0..50 {
         assert_eq!(client.get("/later").text(), "late");
+    }
+    // From descriptors that the application watches.
+    for _ in 0..10 {
+        assert_eq!(client.get("/watched").text(), "watched");
     }
     // More than a turn takes of one connection.
     client.send("GET /ticks HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200));
