@@ -140,7 +140,7 @@ impl Connection {
                         self.turn(gateway, Conversation::wake);
                     }
                 },
-                Wants::Write | Wants::Turn => self.turn(gateway, Conversation::advance),
+                Wants::Write | Wants::ReadOrWrite | Wants::Turn => self.turn(gateway, Conversation::advance),
                 Wants::Close(farewell) => return self.close(farewell),
             }
         }

@@ -86,6 +86,10 @@ pub struct Limits {
     /// Longest time that a client waits, unread, for a gateway that takes no request; beyond it 503 with
     /// Retry-After. 30 s: as gunicorn lets an answer take, and half of what nginx waits for.
     pub gateway_timeout: Duration,
+    /// Longest time without a byte in either direction on a connection that an application has taken over
+    /// ([`Tunnel`](crate::gateway::Tunnel)); then it is cut. 1 h: as HAProxy's examples have it for tunnels. People leave a
+    /// page open for long, and whoever wants to know sooner whether a client is there pings it.
+    pub tunnel_timeout: Duration,
     /// How long a graceful shutdown waits for what is in flight; then it is cut. 30 s.
     pub drain_timeout: Duration,
 }
@@ -110,6 +114,7 @@ impl Default for Limits {
             output_rate_min: 500,
             linger_timeout: Duration::from_secs(5),
             gateway_timeout: Duration::from_secs(30),
+            tunnel_timeout: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(30),
         }
     }

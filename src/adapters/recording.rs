@@ -112,6 +112,9 @@ pub fn ask_at(
                 }
                 return Ok(recorded);
             }
+            BodyKind::Tunnel(_) => {
+                return Err(GatewayError::new("a recording has no connection to take over"));
+            }
             BodyKind::File(range) => {
                 let mut file = range.file;
                 file.seek(SeekFrom::Start(range.offset)).unwrap();

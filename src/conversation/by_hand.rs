@@ -76,7 +76,7 @@ impl<G: Gateway> ByHand<G> {
     /// Takes everything, and goes on, until it wants something other than room or a turn.
     pub fn transmit_all(&mut self) -> Vec<u8> {
         let mut all = self.transmit();
-        while let Wants::Turn | Wants::Write = self.wants() {
+        while let Wants::Turn | Wants::Write | Wants::ReadOrWrite = self.wants() {
             self.advance();
             all.extend(self.transmit());
         }

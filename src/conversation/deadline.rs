@@ -17,6 +17,11 @@ pub fn of_idle(since: Moment, limits: &Limits) -> Moment {
     since + limits.idle_timeout
 }
 
+/// Something must move in a connection that was taken over then.
+pub fn of_tunnel(moved: Moment, limits: &Limits) -> Moment {
+    moved + limits.tunnel_timeout
+}
+
 /// For how many timeouts ahead bytes that have moved can pay. Three: who has begun well may stutter for a minute and
 /// a half (at the default of 30 s), as a train in a tunnel does; without a bound a fast start would pay for hours of a
 /// byte a second.

@@ -1,12 +1,15 @@
 //! What is being given out: the ways of an answer that outlasts the call of its application.
 
 use super::foreign::{Foreign, guard};
+use super::intake::PeerSide;
 use super::outlet::Outlet;
 use super::sink::Sink;
+use super::tunnel::Tunneled;
 use super::turn::Turn;
 use crate::gateway::{
     BodyKind, BodyStream, Content, FileRange, GatewayError, Later, Misuse, Piece, StartResponse,
 };
+use crate::limits::Limits;
 use crate::message::InvalidResponse;
 use crate::now::Moment;
 
@@ -26,6 +29,8 @@ pub(super) enum Delivery {
     QueuedFile(QueuedFile),
     /// Content is read from a file, from the beginning of this range on.
     ReadFile(FileRange),
+    /// The application has taken over the connection.
+    Tunnel(Box<Tunneled>),
 }
 
 /// What a step of a delivery has come to.
@@ -34,6 +39,8 @@ pub(super) enum Step {
     Next(Delivery),
     /// The same delivery can go on at once.
     Again,
+    /// The same, after this many bytes of input were used.
+    Consumed(usize),
     /// It cannot go on before something happens: the application is pending, the queue is full, or the turn is over.
     Blocked,
     /// All content was handed over.
@@ -42,7 +49,7 @@ pub(super) enum Step {
 
 /// Whether the application is to be asked again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Readiness {
+pub(super) enum Readiness {
     /// It is.
     Ready,
     /// It has said that it would wake us, or to come back at this moment.
@@ -93,6 +100,9 @@ impl Delivery {
                 }
                 Some(Delivery::ReadFile(range))
             }
+            BodyKind::Tunnel(tunnel) => {
+                Some(Delivery::Tunnel(Box::new(Tunneled::new(tunnel, turn.around.now.moment))))
+            }
             BodyKind::Later { until, answer } => Some(Delivery::Deferred(Deferred {
                 readiness: Readiness::Pending { until },
                 answer: Foreign::new(answer),
@@ -104,7 +114,13 @@ impl Delivery {
     ///
     /// # Errors
     /// The application has failed, or its file.
-    pub fn advance(&mut self, outlet: Outlet<'_>, turn: &mut Turn<'_>) -> Result<Step, GatewayError> {
+    pub fn advance(
+        &mut self,
+        input: &[u8],
+        peer_side: PeerSide,
+        outlet: Outlet<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Step, GatewayError> {
         let output_bytes_high = self.output_bytes_high(turn.output_bytes_high());
         let is_full = outlet.out.owed() >= output_bytes_high;
         match self {
@@ -113,6 +129,7 @@ impl Delivery {
             Delivery::Stream(_) | Delivery::ReadFile(_) if is_full => Ok(Step::Blocked),
             Delivery::Stream(stream) => stream.draw(output_bytes_high, outlet, turn),
             Delivery::ReadFile(range) => read_on(range, outlet, turn),
+            Delivery::Tunnel(tunnel) => tunnel.advance(input, peer_side, output_bytes_high, outlet, turn),
         }
     }
 
@@ -123,19 +140,42 @@ impl Delivery {
             Delivery::Stream(Stream { departure: Departure::OneByOne, .. }) | Delivery::QueuedFile(_) => 1,
             Delivery::Stream(Stream { departure: Departure::Together, .. })
             | Delivery::Deferred(_)
-            | Delivery::ReadFile(_) => usual,
+            | Delivery::ReadFile(_)
+            | Delivery::Tunnel(_) => usual,
         }
     }
 
     /// Whether the application is pending, and until when, if it has said.
     pub fn pending(&self) -> Option<Option<Moment>> {
+        let readiness = match self {
+            Delivery::Deferred(deferred) => deferred.readiness,
+            Delivery::Stream(stream) => stream.readiness,
+            Delivery::Tunnel(tunnel) => tunnel.readiness(),
+            Delivery::QueuedFile(_) | Delivery::ReadFile(_) => return None,
+        };
+        match readiness {
+            Readiness::Ready => None,
+            Readiness::Pending { until } => Some(until),
+        }
+    }
+
+    /// Whether bytes from the peer are for the application as they come.
+    pub fn takes_input(&self) -> bool {
         match self {
-            Delivery::Deferred(Deferred { readiness: Readiness::Pending { until }, .. })
-            | Delivery::Stream(Stream { readiness: Readiness::Pending { until }, .. }) => Some(*until),
-            Delivery::Deferred(Deferred { readiness: Readiness::Ready, .. })
-            | Delivery::Stream(Stream { readiness: Readiness::Ready, .. })
-            | Delivery::QueuedFile(_)
-            | Delivery::ReadFile(_) => None,
+            Delivery::Tunnel(tunnel) => tunnel.is_open(),
+            Delivery::Deferred(_) | Delivery::Stream(_) | Delivery::QueuedFile(_) | Delivery::ReadFile(_) => {
+                false
+            }
+        }
+    }
+
+    /// When it is given up, whatever the application says.
+    pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
+        match self {
+            Delivery::Tunnel(tunnel) => Some(tunnel.deadline(limits)),
+            Delivery::Deferred(_) | Delivery::Stream(_) | Delivery::QueuedFile(_) | Delivery::ReadFile(_) => {
+                None
+            }
         }
     }
 
@@ -145,6 +185,7 @@ impl Delivery {
             Delivery::Deferred(Deferred { readiness, .. }) | Delivery::Stream(Stream { readiness, .. }) => {
                 *readiness = Readiness::Ready;
             }
+            Delivery::Tunnel(tunnel) => tunnel.wake(),
             Delivery::QueuedFile(_) | Delivery::ReadFile(_) => {}
         }
     }
@@ -156,6 +197,7 @@ impl Delivery {
                 answer.notify(|answer| answer.client_has_finished())
             }
             Delivery::Stream(Stream { stream, .. }) => stream.notify(|stream| stream.client_has_finished()),
+            Delivery::Tunnel(tunnel) => tunnel.notify_of_end(),
             Delivery::QueuedFile(_) | Delivery::ReadFile(_) => {}
         }
     }
@@ -165,6 +207,7 @@ impl Delivery {
         match self {
             Delivery::Deferred(Deferred { answer, .. }) => answer.measure(|answer| answer.held_bytes()),
             Delivery::Stream(Stream { stream, .. }) => stream.measure(|stream| stream.held_bytes()),
+            Delivery::Tunnel(tunnel) => tunnel.memory_in_use(),
             Delivery::QueuedFile(_) | Delivery::ReadFile(_) => 0,
         }
     }

@@ -159,6 +159,15 @@ impl Exchange {
             {
                 self.break_off(ProtocolError::BodyTimeout, turn, out);
             }
+            Stage::Delivery { delivery, .. }
+                if delivery
+                    .deadline(&turn.around.limits)
+                    .is_some_and(|due| due <= turn.around.now.moment) =>
+            {
+                self.stage = Stage::Intake(Intake::Head);
+                self.http.abort();
+                self.end(turn);
+            }
             Stage::Intake(Intake::Head) | Stage::Delivery { .. } | Stage::Finished(_) => {
                 self.wake();
                 self.receive(&[], turn, out);
@@ -192,7 +201,9 @@ impl Exchange {
     pub fn is_to_be_told_of_end(&self) -> bool {
         match &self.stage {
             Stage::Delivery { delivery, passing, is_told_of_end: false } => {
-                delivery.pending().is_some() && !passing.as_ref().is_some_and(|passing| passing.is_read())
+                delivery.pending().is_some()
+                    && !delivery.takes_input()
+                    && !passing.as_ref().is_some_and(|passing| passing.is_read())
             }
             Stage::Intake(_) | Stage::Delivery { .. } | Stage::Finished(_) => false,
         }
@@ -219,6 +230,13 @@ impl Exchange {
             {
                 return Wants::Read;
             }
+            Stage::Delivery { delivery, .. } if delivery.takes_input() && self.input.is_empty() => {
+                return match delivery.pending() {
+                    Some(_) => Wants::Read,
+                    None if owed_bytes >= output_bytes_high => Wants::ReadOrWrite,
+                    None => Wants::Turn,
+                };
+            }
             Stage::Delivery { delivery, .. } if delivery.pending().is_some() => return Wants::Application,
             Stage::Delivery { delivery, .. } => (Wants::Turn, delivery.output_bytes_high(output_bytes_high)),
             Stage::Finished(farewell) => (Wants::Close(*farewell), output_bytes_high),
@@ -232,7 +250,8 @@ impl Exchange {
             Stage::Intake(Intake::Content(collected)) => Some(of_body(collected.arrival, limits)),
             Stage::Delivery { delivery, passing, .. } => {
                 let of_content = passing.as_ref().and_then(|passing| passing.deadline(limits));
-                delivery.pending().flatten().into_iter().chain(of_content).min()
+                let of_application = delivery.pending().flatten();
+                of_application.into_iter().chain(of_content).chain(delivery.deadline(limits)).min()
             }
             Stage::Finished(_) => None,
         }
@@ -346,7 +365,7 @@ impl Exchange {
                         }
                     }
                     let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
-                    match delivery.advance(outlet, turn) {
+                    match delivery.advance(rest, self.peer_side, outlet, turn) {
                         Ok(Step::Next(next)) => {
                             *delivery = next;
                             Progress::Consumed(0)
@@ -690,6 +709,7 @@ impl Exchange {
     ) -> Progress {
         match step {
             Ok(Step::Blocked) => return Progress::Blocked,
+            Ok(Step::Consumed(bytes)) => return Progress::Consumed(bytes),
             Ok(Step::Next(_) | Step::Again) => {}
             Ok(Step::Complete) => {
                 self.stage = Stage::Intake(Intake::Head);

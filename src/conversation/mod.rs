@@ -45,6 +45,7 @@ mod outlet;
 mod output_queue;
 mod record;
 mod sink;
+mod tunnel;
 mod turn;
 
 pub use busy::Busy;
@@ -76,6 +77,8 @@ pub enum Wants {
     Read,
     /// That the peer takes some of what it is owed; nothing is read before.
     Write,
+    /// Bytes from the peer, or that it takes some of what it is owed: whichever comes first.
+    ReadOrWrite,
     /// A wake-up by the application, or its moment.
     Application,
     /// Another turn: it could go on at once, but others come first.

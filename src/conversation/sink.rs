@@ -103,6 +103,7 @@ impl<'a> Sink<'a> {
         let kind = body.into_kind();
         match (&kind, &self.written) {
             (BodyKind::Later { .. }, Written::Nothing) => Ok(kind),
+            (BodyKind::Tunnel(_), Written::WholeHead { .. }) => Ok(kind),
             (BodyKind::Complete | BodyKind::Stream(_), Written::WholeHead { .. } | Written::Content) => {
                 Ok(kind)
             }
@@ -207,6 +208,35 @@ impl ResponseSink for Sink<'_> {
             Written::Content => return Err(Misuse::AlreadySent),
         }
         self.written = Written::Nothing;
+        Ok(())
+    }
+
+    fn begin_upgrade(&mut self, protocol: &str) {
+        let (out, own_fields) = (self.outlet.out.buffer(), &self.around.own_fields);
+        let start = out.len();
+        self.written = match ResponseEncoder::begin_upgrade(out, own_fields, protocol) {
+            Ok(head) => Written::Head(head),
+            Err(invalid) => Written::Misused { start, misuse: invalid.into() },
+        };
+    }
+
+    fn end_upgrade(&mut self) -> Result<(), Misuse> {
+        let head = match &self.written {
+            Written::Head(head) => head,
+            Written::Misused { misuse, .. } => return Err(misuse.clone()),
+            Written::Nothing | Written::WholeHead { .. } | Written::Content => {
+                return Err(Misuse::NotStarted);
+            }
+        };
+        let before = self.outlet.http.savepoint();
+        if !self.outlet.http.switch_protocols(self.outlet.out.buffer()) {
+            return Err(Misuse::NoUpgrade);
+        }
+        self.outlet.record.status = head.status().code();
+        if let Some(wanted) = self.wanted {
+            self.outlet.record.note_response(&self.outlet.out.buffer()[head.start()..], wanted);
+        }
+        self.written = Written::WholeHead { start: head.start(), before };
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::{GatewayError, StartResponse};
+use super::{GatewayError, StartResponse, Tunnel};
 use crate::message::InvalidResponse;
 use crate::now::Moment;
 
@@ -41,6 +41,8 @@ pub enum BodyKind {
     Stream(Box<dyn BodyStream>),
     /// Content is part of a file.
     File(FileRange),
+    /// The connection is taken over.
+    Tunnel(Box<dyn Tunnel>),
     /// Not even the status is known yet.
     Later {
         /// Resume at this moment without having been woken.
@@ -56,6 +58,7 @@ impl fmt::Debug for BodyKind {
             BodyKind::Complete => "Complete",
             BodyKind::Stream(_) => "Stream",
             BodyKind::File(_) => "File",
+            BodyKind::Tunnel(_) => "Tunnel",
             BodyKind::Later { .. } => "Later",
         })
     }

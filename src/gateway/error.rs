@@ -108,6 +108,8 @@ pub enum Misuse {
     AlreadySent,
     /// A filter of middleware would not let content pass; it has said why.
     Filtered,
+    /// The connection cannot be taken over: content of the request is still coming, or the server has no tunnels.
+    NoUpgrade,
     /// The answer was dropped by whoever promised it.
     Abandoned,
     /// The application panicked, with this message.
@@ -129,6 +131,7 @@ impl fmt::Display for Misuse {
                 write!(f, "the head cannot be replaced once content has followed")
             }
             Misuse::Filtered => write!(f, "a filter has refused the content"),
+            Misuse::NoUpgrade => write!(f, "the connection cannot be taken over"),
             Misuse::Abandoned => write!(f, "the promised answer was dropped"),
             Misuse::Panicked(message) => write!(f, "the application panicked: {message}"),
         }

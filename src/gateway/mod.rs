@@ -95,6 +95,7 @@ mod owned_content;
 mod owned_environ;
 mod sink;
 mod start_response;
+mod tunnel;
 mod wakeup;
 mod watch;
 
@@ -113,5 +114,6 @@ pub use owned_content::{OwnedContent, Spool, SpoolFile, SpoolRoom};
 pub use owned_environ::OwnedEnviron;
 pub use sink::{Content, ResponseSink, StartResponse};
 pub use start_response::{ResponseHead, Writer};
+pub use tunnel::{Tunnel, Upgrade, UpgradeHead};
 pub use wakeup::{NoWake, WakeSource, Wakeup};
 pub use watch::{Interest, Selector, Watched, Watcher};

@@ -39,6 +39,15 @@ pub trait ResponseSink {
     }
     /// Forgets the response so far; refused once content was taken, or anything was sent.
     fn retract(&mut self) -> Result<(), Misuse>;
+    /// Takes the status line of 101 (Switching Protocols), and the fields that go with it. Not every sink can: then the
+    /// end of the head says so.
+    fn begin_upgrade(&mut self, protocol: &str) {
+        let _ = protocol;
+    }
+    /// Ends the head of 101: what follows is the tunnel's.
+    fn end_upgrade(&mut self) -> Result<(), Misuse> {
+        Err(Misuse::NoUpgrade)
+    }
     /// Takes an interim response (RFC 9110 §15.2), which comes before the status line. Not every sink
     /// passes them on: a client must do without.
     fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {

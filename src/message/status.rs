@@ -7,6 +7,8 @@ use std::fmt;
 pub struct StatusCode(u16);
 
 impl StatusCode {
+    /// 101 Switching Protocols, which ends HTTP on its connection.
+    pub const SWITCHING_PROTOCOLS: StatusCode = StatusCode(101);
     /// 200 OK.
     pub const OK: StatusCode = StatusCode(200);
     /// 404 Not Found.
@@ -33,7 +35,7 @@ impl StatusCode {
     /// Whether a response with this code never has content, whatever its fields say
     /// (RFC 9110 §6.4.1). 205 is here because a server must not generate content in it (§15.3.6).
     pub const fn forbids_content(self) -> bool {
-        matches!(self.0, 204 | 205 | 304)
+        matches!(self.0, 101 | 204 | 205 | 304)
     }
 
     /// The whole status line of a frequent code, so that encoding it is a single copy.
@@ -55,6 +57,7 @@ impl StatusCode {
     /// The reason phrase that the standard gives the code; empty for a code without one.
     pub const fn reason_phrase(self) -> &'static str {
         match self.0 {
+            101 => "Switching Protocols",
             200 => "OK",
             201 => "Created",
             202 => "Accepted",

@@ -243,6 +243,18 @@ impl Http1 {
         Ok(())
     }
 
+    /// Ends the head of 101: what follows on this connection is not HTTP any more. Whether it could; it cannot before
+    /// all of the request is here.
+    pub fn switch_protocols(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.request != RequestState::Complete {
+            return false;
+        }
+        out.extend_from_slice(b"\r\n");
+        self.persistence.close(CloseReason::EndsContent);
+        self.on_response(ResponseEvent::HeadEnded(BodyEncoder::UntilClose));
+        true
+    }
+
     /// Ends the head and writes all of the content, of which there is some, if they go together as nearly always:
     /// the content in a piece, its length told by nothing else. Whether they did; if not, nothing has changed.
     #[inline(always)]

@@ -125,6 +125,26 @@ impl ResponseEncoder {
         Ok(ResponseEncoder::of(status, own, start))
     }
 
+    /// Writes the status line of 101 (Switching Protocols), with the fields that go with it (RFC 9110 §7.8).
+    ///
+    /// # Errors
+    /// Returns an error when the protocol is no field value. Nothing was written then.
+    pub fn begin_upgrade(
+        out: &mut Vec<u8>,
+        own: &ServerFields,
+        protocol: &str,
+    ) -> Result<ResponseEncoder, InvalidResponse> {
+        if !is_field_value(protocol.as_bytes()) {
+            return Err(InvalidResponse::FieldValue("Upgrade".to_string()));
+        }
+        let (status, start) = (StatusCode::SWITCHING_PROTOCOLS, out.len());
+        encode_status_line(out, status, status.reason_phrase().as_bytes());
+        out.extend_from_slice(own.lines());
+        encode_field_line(out, "Connection", b"Upgrade");
+        encode_field_line(out, "Upgrade", protocol.as_bytes());
+        Ok(ResponseEncoder::of(status, own, start))
+    }
+
     /// The same for 200 (OK) with the standard's phrase, which cannot fail and nearly every response begins
     /// with. (So it is built where it stays: through a `Result` it was copied twice.)
     #[inline(always)]

@@ -401,7 +401,7 @@ impl<S: Transport> Connection<S> {
         loop {
             let wants = conversation.wants(out.owed(), turn.output_bytes_high());
             match wants {
-                Wants::Read
+                Wants::Read | Wants::ReadOrWrite
                     if filled < TURN_BYTES
                         && flushed < TURN_BYTES
                         && socket.readiness.has(Readiness::READABLE)
@@ -424,7 +424,12 @@ impl<S: Transport> Connection<S> {
                     return Ok((Stop::Corked, flushed));
                 }
                 _ if out.is_empty() => return Ok((Stop::Clear(wants), flushed)),
-                Wants::Read | Wants::Turn | Wants::Write | Wants::Application | Wants::Close(_) => {}
+                Wants::Read
+                | Wants::ReadOrWrite
+                | Wants::Turn
+                | Wants::Write
+                | Wants::Application
+                | Wants::Close(_) => {}
             }
             // Nothing follows once this has left: it may wait for the end of the connection, to share a packet.
             let is_last = wants != Wants::Read
@@ -612,7 +617,7 @@ impl<S: Transport> Connection<S> {
                 self.register(id, shared)?;
                 return Ok(Verdict::Starved);
             }
-            Wants::Read => is_readable,
+            Wants::Read | Wants::ReadOrWrite => is_readable,
             Wants::Application => is_to_be_told(&self.conversation, &self.socket),
             Wants::Write => false,
         };

@@ -167,7 +167,7 @@ impl Model {
                     self.track(place, scene);
                 }
             }
-            Wants::Turn | Wants::Write | Wants::Close(_) => {}
+            Wants::Turn | Wants::Write | Wants::ReadOrWrite | Wants::Close(_) => {}
         }
     }
 

@@ -624,7 +624,7 @@ impl World<'_> {
         for (served, account) in self.served.iter().zip(&mut ledger.accounts) {
             // What was not heard in a turn that was over, or while the client was owed too much, is heard later.
             account.reasons = match served.state.wants {
-                Wants::Turn | Wants::Write => account.reasons,
+                Wants::Turn | Wants::Write | Wants::ReadOrWrite => account.reasons,
                 Wants::Read | Wants::Application | Wants::Close(_) => 0,
             };
             account.reasons += if is_listening { account.wakes } else { 0 };

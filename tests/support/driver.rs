@@ -165,7 +165,7 @@ impl Conversed {
     pub fn fate(&self) -> &'static str {
         match self.wants {
             Wants::Read if self.is_idle => "open",
-            Wants::Read => "waiting",
+            Wants::Read | Wants::ReadOrWrite => "waiting",
             Wants::Close(_) => "closed",
             Wants::Write | Wants::Application | Wants::Turn => "stuck",
         }

@@ -13,7 +13,7 @@ use crate::gateway::{
     Body, BodyKind, BodyStream, Content, GatewayError, Later, Misuse, Piece, ResponseSink, StartResponse,
 };
 use crate::message::{
-    ContentLength, DECIMAL_DIGITS_MAX, FieldBlock, FieldRole, format_decimal, parse_decimal,
+    ContentLength, DECIMAL_DIGITS_MAX, FieldBlock, FieldRole, StatusCode, format_decimal, parse_decimal,
 };
 use crate::now::Moment;
 
@@ -161,6 +161,8 @@ impl StartResponse<'_> {
             BodyKind::Complete => return end_at_once(filter, passed, self.sink),
             // After a head that is a body kept from another call: the server refuses it.
             kind @ BodyKind::Later { .. } => return Ok(Body::new(kind)),
+            // What passes through a tunnel is no content.
+            kind @ BodyKind::Tunnel(_) => return Ok(Body::new(kind)),
         };
         Ok(Body::new(BodyKind::Stream(Box::new(FilteredStream { stream, filter, has_ended: false }))))
     }
@@ -306,6 +308,18 @@ impl<F: Filter> ResponseSink for Passing<'_, F> {
         self.next.retract()?;
         self.forget();
         Ok(())
+    }
+
+    fn begin_upgrade(&mut self, protocol: &str) {
+        self.forget();
+        self.code = StatusCode::SWITCHING_PROTOCOLS.code();
+        self.filter.begin(self.code);
+        self.next.begin_upgrade(protocol);
+    }
+
+    fn end_upgrade(&mut self) -> Result<(), Misuse> {
+        self.pass_head(ContentLength::Nothing);
+        self.next.end_upgrade()
     }
 
     fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {

@@ -1,0 +1,112 @@
+//! A connection that its application has taken over, from the conversation's side.
+
+use super::deadline::of_tunnel;
+use super::delivery::{Readiness, Step};
+use super::foreign::{Foreign, guard};
+use super::intake::PeerSide;
+use super::outlet::Outlet;
+use super::turn::Turn;
+use crate::gateway::{Content, GatewayError, Misuse, Piece, Tunnel};
+use crate::limits::Limits;
+use crate::now::Moment;
+
+/// What is under way after 101.
+pub(super) struct Tunneled {
+    tunnel: Foreign<Box<dyn Tunnel>>,
+    readiness: Readiness,
+    inflow: Inflow,
+    /// When a byte has last moved, in either direction.
+    moved: Moment,
+}
+
+/// What becomes of bytes from the peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inflow {
+    /// The application takes them.
+    Open,
+    /// It takes none before it is woken, and the socket is not read.
+    Refused,
+    /// It knows that there will be no more.
+    Ended,
+}
+
+impl Tunneled {
+    pub fn new(tunnel: Box<dyn Tunnel>, now: Moment) -> Tunneled {
+        Tunneled {
+            tunnel: Foreign::new(tunnel),
+            readiness: Readiness::Ready,
+            inflow: Inflow::Open,
+            moved: now,
+        }
+    }
+
+    /// Hands over what has come, and draws what is to leave, as far as there is room for it.
+    ///
+    /// # Errors
+    /// Returns an error when the application has failed, or wants the connection to be cut.
+    pub fn advance(
+        &mut self,
+        input: &[u8],
+        peer_side: PeerSide,
+        output_bytes_high: usize,
+        mut outlet: Outlet<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Step, GatewayError> {
+        let now = turn.around.now.moment;
+        let tunnel = self.tunnel.get().ok_or(Misuse::Abandoned)?;
+        if self.inflow == Inflow::Open && !input.is_empty() {
+            let taken = guard(|| tunnel.receive(input))?.min(input.len());
+            if taken > 0 {
+                (self.readiness, self.moved) = (Readiness::Ready, now);
+                return Ok(Step::Consumed(taken));
+            }
+            self.inflow = Inflow::Refused;
+        } else if self.inflow == Inflow::Open && peer_side == PeerSide::Ended {
+            guard(|| {
+                tunnel.receive_end();
+                Ok(())
+            })?;
+            (self.readiness, self.inflow) = (Readiness::Ready, Inflow::Ended);
+        }
+        while self.readiness == Readiness::Ready && outlet.out.owed() < output_bytes_high && turn.may_draw() {
+            match guard(|| tunnel.next_piece(now))? {
+                Piece::Data(bytes) => {
+                    self.moved = now;
+                    outlet.write(Content::Borrowed(bytes));
+                }
+                Piece::Pending { until } => self.readiness = Readiness::Pending { until },
+                Piece::End => return Ok(Step::Complete),
+            }
+        }
+        Ok(Step::Blocked)
+    }
+
+    /// Whether bytes from the peer would be taken.
+    pub fn is_open(&self) -> bool {
+        self.inflow == Inflow::Open
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        self.readiness
+    }
+
+    pub fn wake(&mut self) {
+        self.readiness = Readiness::Ready;
+        if self.inflow == Inflow::Refused {
+            self.inflow = Inflow::Open;
+        }
+    }
+
+    pub fn notify_of_end(&mut self) {
+        self.tunnel.notify(|tunnel| tunnel.client_has_finished());
+    }
+
+    /// When it is given up, unless something moves before.
+    pub fn deadline(&self, limits: &Limits) -> Moment {
+        of_tunnel(self.moved, limits)
+    }
+
+    pub fn memory_in_use(&self) -> usize {
+        self.tunnel.measure(|tunnel| tunnel.held_bytes())
+    }
+}

@@ -1,0 +1,255 @@
+//! Connections that an application takes over: by hand, and over real sockets.
+
+mod support;
+
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use support::loopback::{End, serve_gateway, wait_until};
+use tidegate::conversation::{ByHand, Farewell, Wants};
+use tidegate::gateway::middleware::WithFields;
+use tidegate::gateway::{BodyStream, Piece, Tunnel};
+use tidegate::limits::Limits;
+use tidegate::now::Moment;
+use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
+
+/// Sends back each byte; `!` is an error, `~` the end.
+#[derive(Default)]
+struct Echo {
+    waiting: Vec<u8>,
+    current: Vec<u8>,
+    has_ended: bool,
+    /// Takes no more than this at once; 0 is all.
+    most: usize,
+    /// Takes nothing while this is set.
+    is_full: Rc<Cell<bool>>,
+    alive: Option<Counted>,
+}
+
+impl BodyStream for Echo {
+    fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
+        self.current = std::mem::take(&mut self.waiting);
+        match &self.current[..] {
+            [] if self.has_ended => Ok(Piece::End),
+            [] => Ok(Piece::Pending { until: None }),
+            bytes if bytes.contains(&b'!') => Err(GatewayError::new("cut, as asked for")),
+            bytes => Ok(Piece::Data(bytes)),
+        }
+    }
+}
+
+impl Tunnel for Echo {
+    fn receive(&mut self, bytes: &[u8]) -> Result<usize, GatewayError> {
+        if self.is_full.get() {
+            return Ok(0);
+        }
+        let taken = if self.most == 0 { bytes.len() } else { self.most.min(bytes.len()) };
+        self.has_ended |= bytes[..taken].contains(&b'~');
+        self.waiting.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn receive_end(&mut self) {
+        self.waiting.extend_from_slice(b"(end)");
+        self.has_ended = true;
+    }
+}
+
+/// Counted as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn echo(
+    environ: &mut Environ<'_>,
+    start_response: StartResponse<'_>,
+    tunnel: Echo,
+) -> Result<Body, GatewayError> {
+    match environ.upgrade("echo") {
+        Some(upgrade) => start_response.upgrade(&upgrade).field("X-Tide", "low").tunnel(tunnel),
+        None => start_response.status(400).send("no"),
+    }
+}
+
+fn by_hand() -> ByHand<impl Gateway> {
+    ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        echo(environ, start_response, Echo::default())
+    })
+}
+
+const REQUEST: &str =
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: other, ECHO\r\n\r\n";
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn connection_is_taken_over_with_the_bytes_that_were_there_already() {
+    let mut hand = by_hand();
+    hand.receive(format!("{REQUEST}low").as_bytes());
+    let answer = text(hand.transmit_all());
+    let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
+    for line in ["Connection: Upgrade", "Upgrade: echo", "X-Tide: low"] {
+        assert!(head.lines().any(|other| other == line), "{line} in {head}");
+    }
+    for name in ["Content-Length", "Transfer-Encoding", "close"] {
+        assert!(!head.contains(name), "{name} in {head}");
+    }
+    assert_eq!((rest, hand.wants()), ("low", Wants::Read));
+    // What looks like a request is none any more.
+    hand.receive(REQUEST.as_bytes());
+    assert_eq!(text(hand.transmit_all()), REQUEST);
+    hand.receive(b"ebb~");
+    assert_eq!(text(hand.transmit_all()), "ebb~");
+    assert_eq!(hand.wants(), Wants::Close(Farewell::Clean));
+}
+
+#[test]
+fn wherever_reads_end_the_same_bytes_come_back() {
+    let all = format!("{REQUEST}one two three~");
+    for cut in 1..all.len() {
+        let mut hand = by_hand();
+        hand.receive(&all.as_bytes()[..cut]);
+        hand.receive(&all.as_bytes()[cut..]);
+        assert!(text(hand.transmit_all()).ends_with("\r\n\r\none two three~"), "cut at {cut}");
+    }
+}
+
+#[test]
+fn client_that_has_not_asked_is_not_switched() {
+    for request in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: echo\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echoes\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
+    ] {
+        let mut hand = by_hand();
+        hand.receive(request.as_bytes());
+        assert!(text(hand.transmit_all()).starts_with("HTTP/1.1 400 "), "{request}");
+    }
+}
+
+#[test]
+fn end_of_the_client_is_told_once_and_answers_still_reach_it() {
+    let mut hand = by_hand();
+    hand.receive(format!("{REQUEST}low").as_bytes());
+    hand.receive_end();
+    assert!(text(hand.transmit_all()).ends_with("\r\n\r\nlow(end)"));
+    assert_eq!(hand.wants(), Wants::Close(Farewell::Clean));
+}
+
+#[test]
+fn error_of_the_tunnel_cuts_the_connection_visibly() {
+    let mut hand = by_hand();
+    hand.receive(REQUEST.as_bytes());
+    hand.transmit_all();
+    hand.receive(b"!");
+    assert_eq!(text(hand.transmit_all()), "");
+    assert_eq!(hand.wants(), Wants::Close(Farewell::Reset));
+}
+
+#[test]
+fn tunnel_that_takes_nothing_is_not_read_for_and_gets_all_of_it_later() {
+    let is_full = Rc::new(Cell::new(true));
+    let switch = is_full.clone();
+    let mut hand = ByHand::new(move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        echo(environ, start_response, Echo { is_full: is_full.clone(), most: 3, ..Echo::default() })
+    });
+    hand.receive(format!("{REQUEST}one two three").as_bytes());
+    assert!(text(hand.transmit_all()).ends_with("\r\n\r\n"));
+    assert_eq!(hand.wants(), Wants::Application);
+    switch.set(false);
+    hand.wake();
+    assert_eq!(text(hand.transmit_all()), "one two three");
+    assert_eq!(hand.wants(), Wants::Read);
+}
+
+#[test]
+fn tunnel_is_read_while_its_client_does_not_read() {
+    let mut hand = by_hand();
+    hand.receive(REQUEST.as_bytes());
+    hand.receive(&[b'x'; 100_000]);
+    // Beyond the high-water mark nothing is drawn, but what comes may still be taken.
+    hand.receive(b"more");
+    assert_eq!(hand.wants(), Wants::ReadOrWrite);
+    assert!(text(hand.transmit_all()).ends_with("xmore"));
+}
+
+#[test]
+fn tunnel_in_which_nothing_moves_is_given_up() {
+    let mut hand = by_hand();
+    hand.around.limits.tunnel_timeout = Duration::from_secs(100);
+    hand.receive(REQUEST.as_bytes());
+    hand.pass(Duration::from_secs(99));
+    hand.receive(b"x");
+    hand.pass(Duration::from_secs(99));
+    assert_eq!(hand.wants(), Wants::Read);
+    hand.transmit_all();
+    hand.pass(Duration::from_secs(1));
+    assert!(matches!(hand.wants(), Wants::Close(_)));
+}
+
+#[test]
+fn request_with_content_is_switched_once_that_is_there_and_middleware_may_stand_around() {
+    let mut hand = ByHand::new(WithFields::new(by_hand().gateway).add("X-Added", "1").unwrap());
+    hand.receive(
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\nContent-Length: 4\r\n\r\nab",
+    );
+    assert_eq!(text(hand.transmit_all()), "");
+    hand.receive(b"cdlow~");
+    let answer = text(hand.transmit_all());
+    assert!(answer.starts_with("HTTP/1.1 101 ") && answer.contains("\r\nX-Added: 1\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nlow~"), "{answer}");
+}
+
+#[test]
+fn tunnels_over_real_sockets_echo_and_are_gone_with_their_clients() {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let counted = alive.clone();
+    let gateway = move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        echo(environ, start_response, Echo { alive: Some(Counted(counted.clone())), ..Echo::default() })
+    };
+    let limits = Limits { drain_timeout: Duration::from_millis(200), ..Limits::default() };
+    let mut server =
+        serve_gateway(Server::new().limits(limits).listen("127.0.0.1:0".parse().unwrap()), gateway);
+    let mut clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(REQUEST);
+        client.read_until("\r\n\r\n");
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(format!("number {number};"));
+        client.read_until(&format!("number {number};"));
+    }
+    // One sends more than all buffers hold, and reads only afterwards as much as the server has taken.
+    let mut writer = clients[0].try_clone_tcp();
+    let mut reader = writer.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        (0..200).for_each(|_| writer.write_all(&[b'y'; 100_000]).unwrap());
+    });
+    let mut left = 20_000_000;
+    let mut buffer = vec![0; 1 << 20];
+    while left > 0 {
+        left -= reader.read(&mut buffer).unwrap();
+    }
+    sender.join().unwrap();
+    clients.truncate(50);
+    wait_until("the tunnels of those who have left are gone", || alive.load(Ordering::SeqCst) <= 50);
+    // A server that shuts down waits for as long as it waits for any answer, and cuts then.
+    server.handle.drain();
+    let (_, end) = clients[1].read_to_end();
+    assert_eq!(end, End::Reset);
+    server.join();
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
