@@ -133,7 +133,7 @@ fn told(hand: &mut ByHand<impl Gateway>, methods: &[&str]) -> Vec<String> {
         Wants::Close(_) => "closed",
         Wants::Application => "waiting",
         Wants::Read => "open",
-        Wants::Write | Wants::Turn => "stuck",
+        Wants::Write | Wants::ReadOrWrite | Wants::Turn => "stuck",
     };
     let responses = read_all(&sent, methods).expect("responses by the book");
     responses.iter().map(ToString::to_string).chain([fate.to_string()]).collect()

@@ -27,7 +27,7 @@ struct Echo {
     most: usize,
     /// Takes nothing while this is set.
     is_full: Rc<Cell<bool>>,
-    alive: Option<Counted>,
+    _alive: Option<Counted>,
 }
 
 impl BodyStream for Echo {
@@ -218,7 +218,7 @@ fn tunnels_over_real_sockets_echo_and_are_gone_with_their_clients() {
     let counted = alive.clone();
     let gateway = move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
         counted.fetch_add(1, Ordering::SeqCst);
-        echo(environ, start_response, Echo { alive: Some(Counted(counted.clone())), ..Echo::default() })
+        echo(environ, start_response, Echo { _alive: Some(Counted(counted.clone())), ..Echo::default() })
     };
     let limits = Limits { drain_timeout: Duration::from_millis(200), ..Limits::default() };
     let mut server =

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::{GatewayError, StartResponse, Tunnel};
+use super::{GatewayError, StartResponse};
 use crate::message::InvalidResponse;
 use crate::now::Moment;
 
@@ -194,6 +194,30 @@ impl BodyStream for FileStream {
     fn held_bytes(&self) -> usize {
         self.piece.capacity()
     }
+}
+
+/// An application's end of a connection that it has taken over: a WebSocket (RFC 6455), for one.
+///
+/// What it sends is [drawn](BodyStream::next_piece) as the content of any answer; what the client sends is handed to it,
+/// beginning with what has come behind the request already. Its end ends the connection, and so does an error, in a way that
+/// the client can tell. Dropping it is its end, too: the connection has broken, or nothing has moved in either direction for
+/// [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout), or the server has stopped.
+///
+/// A server that shuts down waits for it as for any answer, for
+/// [`drain_timeout`](crate::limits::Limits::drain_timeout).
+pub trait Tunnel: BodyStream {
+    /// Takes bytes from the client: answers how many of them it has taken, from the first on. What it leaves is offered
+    /// again with what comes next. With 0 it takes none before its [`Wakeup`](super::Wakeup) is used, and meanwhile the
+    /// socket is not read: so a slow application slows its client down, and bounds its own memory.
+    ///
+    /// After bytes were taken, [`next_piece`](BodyStream::next_piece) is asked again.
+    ///
+    /// # Errors
+    /// Returns an error when the connection is to be cut.
+    fn receive(&mut self, bytes: &[u8]) -> Result<usize, GatewayError>;
+
+    /// Learns that the client has ended its side, and all that it has sent was taken. It may still read.
+    fn receive_end(&mut self) {}
 }
 
 /// An answer that comes later, from another thread, a timer, a child process or a future.
