@@ -188,7 +188,7 @@ fn tunnel_is_read_while_its_client_does_not_read() {
 #[test]
 fn tunnel_in_which_nothing_moves_is_given_up() {
     let mut hand = by_hand();
-    hand.around.limits.tunnel_timeout = Duration::from_secs(100);
+    hand.context.limits.tunnel_timeout = Duration::from_secs(100);
     hand.receive(REQUEST.as_bytes());
     hand.pass(Duration::from_secs(99));
     hand.receive(b"x");

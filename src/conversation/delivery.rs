@@ -101,7 +101,7 @@ impl Delivery {
                 Some(Delivery::ReadFile(range))
             }
             BodyKind::Tunnel(tunnel) => {
-                Some(Delivery::Tunnel(Box::new(Tunneled::new(tunnel, turn.around.now.moment))))
+                Some(Delivery::Tunnel(Box::new(Tunneled::new(tunnel, turn.context.now.moment))))
             }
             BodyKind::Later { until, answer } => Some(Delivery::Deferred(Deferred {
                 readiness: Readiness::Pending { until },

@@ -161,8 +161,8 @@ impl Exchange {
             }
             Stage::Delivery { delivery, .. }
                 if delivery
-                    .deadline(&turn.around.limits)
-                    .is_some_and(|due| due <= turn.around.now.moment) =>
+                    .deadline(&turn.context.limits)
+                    .is_some_and(|due| due <= turn.context.now.moment) =>
             {
                 self.stage = Stage::Intake(Intake::Head);
                 self.http.abort();

@@ -212,7 +212,7 @@ impl ResponseSink for Sink<'_> {
     }
 
     fn begin_upgrade(&mut self, protocol: &str) {
-        let (out, own_fields) = (self.outlet.out.buffer(), &self.around.own_fields);
+        let (out, own_fields) = (self.outlet.out.buffer(), &self.context.own_fields);
         let start = out.len();
         self.written = match ResponseEncoder::begin_upgrade(out, own_fields, protocol) {
             Ok(head) => Written::Head(head),

@@ -52,7 +52,7 @@ impl Tunneled {
         mut outlet: Outlet<'_>,
         turn: &mut Turn<'_>,
     ) -> Result<Step, GatewayError> {
-        let now = turn.around.now.moment;
+        let now = turn.context.now.moment;
         let tunnel = self.tunnel.get().ok_or(Misuse::Abandoned)?;
         if self.inflow == Inflow::Open && !input.is_empty() {
             let taken = guard(|| tunnel.receive(input))?.min(input.len());

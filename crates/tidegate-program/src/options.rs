@@ -516,6 +516,8 @@ impl LimitOptions {
             output_rate_min: output_rate.map_err(|_| "--output-rate-min can be at most 4G-1".to_string())?,
             linger_timeout: self.linger_timeout.time(),
             gateway_timeout: self.gateway_timeout.time(),
+            // No application of the program takes over a connection.
+            tunnel_timeout: Limits::default().tunnel_timeout,
             drain_timeout: self.drain_timeout.time(),
         };
         limits.check().map_err(in_words_of_the_command_line)?;
