@@ -1,4 +1,4 @@
-//! Connections that an application takes over: by hand, and over real sockets.
+//! Tests connections that an application takes over: by hand, and over real sockets.
 
 mod support;
 
@@ -23,9 +23,9 @@ struct Echo {
     waiting: Vec<u8>,
     current: Vec<u8>,
     has_ended: bool,
-    /// Takes no more than this at once; 0 is all.
+    /// The most bytes that it takes at once; 0 is all.
     most: usize,
-    /// Takes nothing while this is set.
+    /// Whether it takes nothing for now.
     is_full: Rc<Cell<bool>>,
     _alive: Option<Counted>,
 }
@@ -59,7 +59,7 @@ impl Tunnel for Echo {
     }
 }
 
-/// Counted as long as it lives.
+/// Counts itself as long as it lives.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {

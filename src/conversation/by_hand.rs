@@ -1,4 +1,4 @@
-//! A conversation with everything around it, to be driven by hand: for tests, examples, learners.
+//! Drives a conversation by hand, with everything around it: for tests, examples, learners.
 
 use std::fmt;
 use std::fs::File;
@@ -10,11 +10,11 @@ use crate::gateway::{Client, Gateway, NoWake, Peer, ServerInfo, Spool, SpoolFile
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
 
-/// One conversation and its surroundings, with a clock that stands still until it is moved.
+/// One conversation and all that surrounds it, with a clock that stands still until it is moved.
 pub struct ByHand<G> {
     /// The application.
     pub gateway: G,
-    /// Limits, the server's names, the time, which starts at zero; may be changed at any time.
+    /// Limits, the server's names, and the time, which starts at zero; may be changed at any time.
     pub context: ServerContext,
     conversation: Conversation,
     out: OutputQueue,
@@ -27,7 +27,7 @@ impl<G> fmt::Debug for ByHand<G> {
 }
 
 impl<G: Gateway> ByHand<G> {
-    /// A connection that was accepted at zero.
+    /// Makes a connection that was accepted at zero.
     pub fn new(gateway: G) -> ByHand<G> {
         let context = ServerContext::new(Limits::default(), ServerInfo::default(), Now::default());
         ByHand {
@@ -38,27 +38,27 @@ impl<G: Gateway> ByHand<G> {
         }
     }
 
-    /// The peer sends bytes.
+    /// Passes on bytes from the peer.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.turn(|conversation, turn, out| conversation.receive(bytes, turn, out));
     }
 
-    /// The peer ends its side.
+    /// Passes on that the peer has ended its side.
     pub fn receive_end(&mut self) {
         self.turn(Conversation::receive_end);
     }
 
-    /// There is room again, or it is this connection's turn.
+    /// Goes on: there is room again, or it is this connection's turn.
     pub fn advance(&mut self) {
         self.turn(Conversation::advance);
     }
 
-    /// The application has woken it.
+    /// Wakes the conversation, as its application would.
     pub fn wake(&mut self) {
         self.turn(Conversation::wake);
     }
 
-    /// Lets time pass, and the deadline with it, if it comes.
+    /// Lets time pass, and expires the deadline if it comes.
     pub fn pass(&mut self, time: Duration) {
         self.context.now.moment = self.context.now.moment + time;
         if self.deadline().is_some_and(|deadline| deadline <= self.context.now.moment) {
@@ -66,14 +66,14 @@ impl<G: Gateway> ByHand<G> {
         }
     }
 
-    /// Takes everything that is owed to the peer.
+    /// Takes all bytes that are owed to the peer.
     pub fn transmit(&mut self) -> Vec<u8> {
         let bytes = self.out.slices().flatten().copied().collect();
         self.out.clear();
         bytes
     }
 
-    /// Takes everything, and goes on, until it wants something other than room or a turn.
+    /// Takes all bytes, and goes on, until the conversation wants something other than room or a turn.
     pub fn transmit_all(&mut self) -> Vec<u8> {
         let mut all = self.transmit();
         while let Wants::Turn | Wants::Write | Wants::ReadOrWrite = self.wants() {
@@ -83,22 +83,22 @@ impl<G: Gateway> ByHand<G> {
         all
     }
 
-    /// How many bytes are owed to the peer.
+    /// The number of bytes that are owed to the peer.
     pub fn owed(&self) -> usize {
         self.out.owed()
     }
 
-    /// What the conversation wants now.
+    /// The present wants of the conversation.
     pub fn wants(&self) -> Wants {
         self.conversation.wants(self.out.owed(), self.context.limits.output_bytes_high)
     }
 
-    /// Until when it wants that.
+    /// The moment until which it wants that.
     pub fn deadline(&self) -> Option<Moment> {
         self.conversation.deadline(&self.context.limits)
     }
 
-    /// Whether nothing is going on.
+    /// Whether no request is under way.
     pub fn is_idle(&self) -> bool {
         self.conversation.is_idle()
     }
@@ -125,7 +125,7 @@ impl<G: Gateway> ByHand<G> {
     }
 }
 
-/// Temporary files that are none.
+/// A disk whose temporary files lie in memory.
 struct MemoryDisk;
 
 impl Spool for MemoryDisk {

@@ -1,65 +1,64 @@
-//! Until when a state may last: pure functions of state and limits, so that no deadline can go
-//! stale.
+//! Deadlines of states: pure functions of state and limits, so that none can go stale.
 
 use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::now::Moment;
 
-/// A head must end then. It began when its first byte came, the first one when the connection was
+/// Returns when a head must have ended. It begins with its first byte, the first one when the connection is
 /// accepted; no byte extends it, so that dripping one at a time gains nothing.
 pub fn of_head(begun: Moment, limits: &Limits) -> Moment {
     begun + limits.head_timeout
 }
 
-/// A kept connection must begin a request then.
+/// Returns when a kept connection must begin a request.
 pub fn of_idle(since: Moment, limits: &Limits) -> Moment {
     since + limits.idle_timeout
 }
 
-/// Something must move in a connection that was taken over then.
+/// Returns when something must move in a connection that was taken over.
 pub fn of_tunnel(moved: Moment, limits: &Limits) -> Moment {
     moved + limits.tunnel_timeout
 }
 
-/// For how many timeouts ahead bytes that have moved can pay. Three: who has begun well may stutter for a minute and
-/// a half (at the default of 30 s), as a train in a tunnel does; without a bound a fast start would pay for hours of a
-/// byte a second.
+/// The timeouts that bytes can pay for in advance. Three: a client that has begun well may stutter for a
+/// minute and a half (at the default of 30 s), as on a train in a tunnel; without a bound a fast start would
+/// pay for hours of a byte a second.
 const CREDIT_TIMEOUTS: u32 = 3;
 
-/// How something long has moved so far: request content on its way in, or output on its way out.
+/// The progress of something long: request content on its way in, or output on its way out.
 ///
 /// Each byte pays for the time that it may take at the least rate. The credit is bounded, so that the rate is
 /// one of the last few timeouts, not an average since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// When the last byte moved.
+    /// The time when the last byte moved.
     pub last_byte: Moment,
-    /// Until when the bytes have paid.
+    /// The time up to which the bytes have paid.
     pub paid_until: Moment,
 }
 
-/// How something long has to move.
+/// The pace at which something long has to move.
 #[derive(Clone, Copy)]
 struct Pace {
-    /// The longest time without a byte, and how long it may be behind.
+    /// The longest time without a byte, and the longest time of being behind.
     timeout: Duration,
     /// The least rate, in bytes a second; none if it is 0.
     rate_min: u32,
 }
 
 impl Flow {
-    /// One that begins now.
+    /// Makes a flow that begins now.
     pub fn new(now: Moment) -> Flow {
         Flow { last_byte: now, paid_until: now }
     }
 
-    /// Bytes of content have come, framing included; none change nothing.
+    /// Notes that bytes of content have come, framing included; none change nothing.
     pub fn arrived(&mut self, bytes: u64, now: Moment, limits: &Limits) {
         self.moved(bytes, now, Pace::of_body(limits));
     }
 
-    /// Bytes of output have left; none change nothing.
+    /// Notes that bytes of output have left; none change nothing.
     pub fn departed(&mut self, bytes: u64, now: Moment, limits: &Limits) {
         self.moved(bytes, now, Pace::of_output(limits));
     }
@@ -72,14 +71,14 @@ impl Flow {
         }
     }
 
-    /// For so long it could not move, for which nobody is to blame.
+    /// Excuses a time in which it could not move, for which nobody is to blame.
     pub fn pause(&mut self, time: Duration) {
         self.last_byte = self.last_byte + time;
         self.paid_until = self.paid_until + time;
     }
 
-    /// It must move again then: neither may it stall for longer than the timeout, nor be behind the least rate
-    /// for so long.
+    /// Returns when it must move again: neither may it stall for longer than the timeout, nor be behind the
+    /// least rate for as long.
     fn deadline(self, pace: Pace) -> Moment {
         let stalled = self.last_byte + pace.timeout;
         if pace.rate_min == 0 { stalled } else { stalled.min(self.paid_until + pace.timeout) }
@@ -95,19 +94,19 @@ impl Pace {
         Pace { timeout: limits.write_timeout, rate_min: limits.output_rate_min }
     }
 
-    /// How long so many bytes may take.
+    /// Returns how long these bytes may take.
     fn time_of(self, bytes: u64) -> Duration {
         let nanos = bytes.saturating_mul(1_000_000_000).checked_div(self.rate_min.into());
         Duration::from_nanos(nanos.unwrap_or(0))
     }
 }
 
-/// More content must come then.
+/// Returns when more content must come.
 pub fn of_body(arrival: Flow, limits: &Limits) -> Moment {
     arrival.deadline(Pace::of_body(limits))
 }
 
-/// The peer must take more of what it is owed then.
+/// Returns when the peer must take more of what it is owed.
 pub fn of_output(departure: Flow, limits: &Limits) -> Moment {
     departure.deadline(Pace::of_output(limits))
 }
@@ -120,7 +119,7 @@ mod tests {
         Moment::START + Duration::from_secs(seconds)
     }
 
-    /// When content must move again that began at 10 s and came as the pairs of second and bytes say.
+    /// Asserts when content must move again that began at 10 s and came as the pairs of second and bytes say.
     fn check(limits: &Limits, moves: &[(u64, u64)], expected_millis: u64) {
         let mut arrival = Flow::new(at(10));
         for (second, bytes) in moves {

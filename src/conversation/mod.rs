@@ -1,15 +1,11 @@
 //! One connection's HTTP: bytes in → gateway → bytes out, without a socket.
 //!
-//! ```text
-//!  receive(bytes) ─┐                      ┌─▶ gateway.call(environ, start_response)
-//!  receive_end() ──┼─▶ Conversation ──────┤
-//!  advance() ──────┤    (protocol inside) └─▶ stream.next_piece(), later.resume()
-//!  expire() ───────┘           │
-//!                              ▼
-//!                         OutputQueue ─▶ whoever transmits it
+//! It joins `protocol` and `gateway`, and still is a pure function of bytes, time and state. Its wants and
+//! their deadline are computed from the state whenever they are asked for, and stored nowhere.
 //!
-//!  wants(owed) ─▶ Read · Write · Application · Turn · Close     deadline() ─▶ a moment, or none
-//! ```
+//! A conversation at rest is two words. State that outlasts the call of the application (half a head, content
+//! on its way in, a body on its way out) lives in a box that exists only meanwhile; a request that arrives
+//! whole and is answered at once never allocates it.
 //!
 //! It joins `protocol` and `gateway`, and still is a pure function of bytes, time and state: what
 //! it wants and until when is computed from the state whenever it is asked, and stored nowhere.
@@ -66,18 +62,18 @@ use crate::limits::Limits;
 use crate::now::Moment;
 use crate::protocol::ProtocolError;
 
-/// How long a server that shuts down waits for the first request on a connection. 1 s: it is on its way
-/// when the connection is there, unless the client is one that connects beforehand.
+/// How long a server that shuts down waits for the first request on a connection. 1 s: it is on its way when
+/// the connection is there, unless the client is one that connects beforehand.
 const FIRST_REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a conversation needs from its surroundings to go on.
+/// The thing that a conversation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wants {
     /// Bytes from the peer.
     Read,
-    /// That the peer takes some of what it is owed; nothing is read before.
+    /// Room: the peer must take some of what it is owed, and nothing is read before.
     Write,
-    /// Bytes from the peer, or that it takes some of what it is owed: whichever comes first.
+    /// Bytes from the peer, or room: whichever comes first.
     ReadOrWrite,
     /// A wake-up by the application, or its moment.
     Application,
@@ -87,10 +83,10 @@ pub enum Wants {
     Close(Farewell),
 }
 
-/// How a connection ends.
+/// The way in which a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
-    /// The peer knows, and sends nothing more: close.
+    /// The peer knows of the end, and sends nothing more: close.
     Clean,
     /// The peer may still be sending: end our side, and read for a while before closing, so that
     /// the last response is not lost to a reset (RFC 9112 §9.6).
@@ -116,21 +112,22 @@ impl fmt::Debug for Conversation {
 }
 
 enum Phase {
-    /// No request yet; accepted at this moment. So many empty lines have come instead.
+    /// No request has come since the connection was accepted at this moment, only this many empty lines.
     Fresh(Moment, EmptyLines),
-    /// Between two requests, since this moment. So many empty lines have come instead.
+    /// No request has come since the last exchange ended at this moment, only this many empty lines.
     Kept(Moment, EmptyLines),
-    /// In the middle of something.
+    /// An exchange is under way.
     Active(Box<Exchange>),
     /// Nothing more will be said.
     Finished(Farewell),
 }
 
-/// How many empty lines have come before a request line: at most [`EMPTY_LINES_MAX`](crate::protocol::EMPTY_LINES_MAX).
+/// The number of empty lines before a request line: at most
+/// [`EMPTY_LINES_MAX`](crate::protocol::EMPTY_LINES_MAX).
 type EmptyLines = u8;
 
 impl Conversation {
-    /// A connection that was just accepted.
+    /// Makes the conversation of a connection that was just accepted.
     pub fn new(accepted: Moment) -> Conversation {
         Conversation { phase: Phase::Fresh(accepted, 0) }
     }
@@ -146,7 +143,7 @@ impl Conversation {
         }
     }
 
-    /// The peer has ended its side. It may still wait for answers.
+    /// Notes that the peer has ended its side. It may still wait for answers.
     pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {
             Phase::Fresh(..) | Phase::Kept(..) => self.phase = Phase::Finished(Farewell::Clean),
@@ -170,8 +167,8 @@ impl Conversation {
         }
     }
 
-    /// The peer seems to have ended its side. An application that is pending is told; everybody
-    /// else learns of it by reading.
+    /// Notes that the peer seems to have ended its side. A pending application is told; in all other states
+    /// the conversation learns of it by reading.
     pub fn client_has_finished(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         if let Phase::Active(exchange) = &mut self.phase {
             exchange.client_has_finished();
@@ -179,7 +176,7 @@ impl Conversation {
         }
     }
 
-    /// Whether an application is pending that was not [told](Conversation::client_has_finished) yet.
+    /// Whether a pending application was not [told](Conversation::client_has_finished) yet.
     pub fn is_to_be_told_of_end(&self) -> bool {
         matches!(&self.phase, Phase::Active(exchange) if exchange.is_to_be_told_of_end())
     }
@@ -189,7 +186,7 @@ impl Conversation {
         matches!(&self.phase, Phase::Active(exchange) if exchange.is_answering())
     }
 
-    /// The deadline has come.
+    /// Handles the deadline.
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {
             Phase::Fresh(..) | Phase::Kept(..) => self.phase = Phase::Finished(Farewell::Clean),
@@ -198,15 +195,16 @@ impl Conversation {
         }
     }
 
-    /// The gateway has taken no request for too long: half a one is refused. (A whole one that lies unread is answered
-    /// by a [stand-in](Busy).)
+    /// Turns the client away because the gateway has taken no request for too long: half a request is
+    /// refused. (A whole one that lies unread is answered by a [stand-in](Busy).)
     pub fn turn_away(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         if let Phase::Active(_) = self.phase {
             self.act(|exchange| exchange.refuse(ProtocolError::GatewayBusy, turn, out));
         }
     }
 
-    /// For so long nothing was read, by no fault of the peer: its deadlines come so much later.
+    /// Excuses a time in which nothing was read, by no fault of the peer: its deadlines are put off by as
+    /// much.
     pub fn excuse(&mut self, time: Duration) {
         match &mut self.phase {
             Phase::Fresh(since, _) | Phase::Kept(since, _) => *since = *since + time,
@@ -230,8 +228,8 @@ impl Conversation {
         }
     }
 
-    /// Until when a server that shuts down waits for the first request of a client that has connected, or for the
-    /// last one of a client whose connection was kept; none if it does not.
+    /// Returns until when a server that shuts down waits for the first request of a client that has
+    /// connected, or for the last one of a client whose connection was kept; none if it does not.
     pub fn last_chance(&self, shutdown: Shutdown) -> Option<Moment> {
         match (&self.phase, shutdown) {
             (_, Shutdown::No) => None,
@@ -241,8 +239,8 @@ impl Conversation {
         }
     }
 
-    /// The connection is gone, or to be cut. Reports an exchange that was under way; dropping does
-    /// the rest. Says how to cut, so that the peer can tell.
+    /// Ends the conversation because the connection is gone, or is to be cut. Reports an exchange that was
+    /// under way; dropping does the rest. Returns how to cut, so that the peer can tell.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) -> Farewell {
         let farewell = match &mut self.phase {
             Phase::Active(exchange) => exchange.abandon(turn),
@@ -252,15 +250,15 @@ impl Conversation {
         farewell
     }
 
-    /// The file at the end of the output queue is not going to be sent, or no further: the rest of
-    /// it, from the queue. It is read instead, and if that is no better, the response is cut.
+    /// Takes back the rest of the file at the end of the output queue, which cannot be sent, or no further.
+    /// It is read instead, and if that fails, too, the response is cut.
     pub fn take_back(&mut self, rest: FileRange, out: &mut OutputQueue) {
         if let Phase::Active(exchange) = &mut self.phase {
             exchange.take_back(rest, out);
         }
     }
 
-    /// Everything that was owed to the peer has left, later than it was queued: only now does it have
+    /// Notes that everything owed to the peer has been sent, later than it was queued: only now does it have
     /// its answer, and the time for its next request begins.
     pub fn delivered(&mut self, now: Moment) {
         if let Phase::Kept(since, _) = &mut self.phase {
@@ -281,8 +279,8 @@ impl Conversation {
         }
     }
 
-    /// When to [`expire`](Conversation::expire), whatever else happens; none where nothing is
-    /// waited for.
+    /// Returns when to [`expire`](Conversation::expire), whatever else happens; none if nothing is waited
+    /// for.
     #[inline(always)]
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
         match &self.phase {
@@ -293,7 +291,7 @@ impl Conversation {
         }
     }
 
-    /// How many bytes it holds, other than its own few words: half a head, content in memory.
+    /// The memory that it holds, in bytes, beyond its own few words: half a head, content in memory.
     pub fn memory_in_use(&self) -> usize {
         match &self.phase {
             Phase::Active(exchange) => exchange.memory_in_use(),
@@ -301,7 +299,8 @@ impl Conversation {
         }
     }
 
-    /// Since when the peer has sent nothing of the request that it has begun; none where no request is on its way.
+    /// Returns since when the peer has sent nothing of the request that it has begun; none if no request is
+    /// on its way.
     pub fn stalled_since(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Active(exchange) => exchange.stalled_since(),
@@ -309,7 +308,7 @@ impl Conversation {
         }
     }
 
-    /// Whether content is on its way, and what has come of it is in memory.
+    /// Whether content is on its way, and has been collected in memory so far.
     pub fn collects_in_memory(&self) -> bool {
         matches!(&self.phase, Phase::Active(exchange) if exchange.collects_in_memory())
     }
@@ -326,7 +325,7 @@ impl Conversation {
         matches!(&self.phase, Phase::Active(exchange) if exchange.is_in_head())
     }
 
-    /// Since when a head has begun, if it has not ended.
+    /// Returns since when a head has begun, if it has not ended.
     pub fn head_since(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Active(exchange) => exchange.head_since(),
@@ -334,7 +333,7 @@ impl Conversation {
         }
     }
 
-    /// Since when it waits for its first byte, if it does.
+    /// Returns since when it waits for its first byte, if it does.
     pub fn silent_since(&self) -> Option<Moment> {
         match self.phase {
             Phase::Fresh(accepted, _) => Some(accepted),
@@ -342,7 +341,7 @@ impl Conversation {
         }
     }
 
-    /// Since when it waits for its next request, if it does; none if it has never had one.
+    /// Returns since when it waits for its next request, if it does; none if it has never had one.
     pub fn kept_since(&self) -> Option<Moment> {
         match self.phase {
             Phase::Kept(since, _) => Some(since),
@@ -350,7 +349,7 @@ impl Conversation {
         }
     }
 
-    /// Whether nothing is going on: no request has begun.
+    /// Whether no request has begun.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Fresh(..) | Phase::Kept(..))
     }

@@ -15,29 +15,29 @@ use crate::protocol::{BodyEncoder, CloseReason, ResponseEncoder, ResponseState, 
 /// Takes one response, from its status line to the content that is at hand.
 pub(super) struct Sink<'a> {
     outlet: Outlet<'a>,
-    /// What an access log wants to know; none where there is none.
+    /// The parts that an access log wants to know; none if there is no log.
     wanted: Option<&'a Wanted>,
     context: &'a ServerContext,
     wire: &'a dyn Wire,
     written: Written,
 }
 
-/// How much of the response was written.
+/// The part of the response that was written.
 enum Written {
-    /// No byte of it.
+    /// No byte was written.
     Nothing,
-    /// Part of the head.
+    /// A part of the head was written.
     Head(ResponseEncoder),
-    /// Part of a head that is wrong. It stands from `start` on, and will be taken back.
+    /// A part of an invalid head was written. It stands from `start` on, and will be taken back.
     Misused { start: usize, misuse: Misuse },
-    /// The head, and no content behind it: it can still be taken back.
+    /// The head was written without content: it can still be taken back.
     WholeHead {
-        /// Where the head begins in the output.
+        /// The offset in the output where the head begins.
         start: usize,
-        /// What the end of the head has changed, as it was before.
+        /// The state that the end of the head has changed, as it was before.
         before: Savepoint,
     },
-    /// The head, and content behind it; or the head was sent.
+    /// Head and content were written; or the head was sent.
     Content,
 }
 
@@ -52,8 +52,9 @@ impl<'a> Sink<'a> {
         Sink { outlet, wanted, context, wire, written: Written::Nothing }
     }
 
-    /// Concludes the call of the application. None where head and content were handed over in it, as nearly always; else
-    /// what remains to be done, or the error, after which the response was taken back if that was still possible.
+    /// Concludes the call of the application. Returns none if head and content were handed over in it, as
+    /// nearly always; else what remains to be done, or the error, after which the response was taken back if
+    /// that was still possible.
     #[inline(always)]
     pub fn conclude(mut self, result: Result<Body, GatewayError>) -> Option<Result<BodyKind, GatewayError>> {
         let is_written = matches!(self.written, Written::WholeHead { .. } | Written::Content);
@@ -85,7 +86,7 @@ impl<'a> Sink<'a> {
         };
     }
 
-    /// Lets the head take something; what is wrong with that is said at its end.
+    /// Adds something to the head. An error in it is reported at the end of the head.
     #[inline(always)]
     fn write_head(
         &mut self,
@@ -98,7 +99,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Whether the body that the application returned goes with what it did.
+    /// Checks that the body that the application returned matches what it did.
     fn accept(&self, body: Body) -> Result<BodyKind, Misuse> {
         let kind = body.into_kind();
         match (&kind, &self.written) {
@@ -116,7 +117,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Whether the head that has ended announces so many bytes, or that there will be none at all.
+    /// Whether the head that has ended declares this length, or that there will be no content at all.
     fn declares(&self, bytes: u64) -> bool {
         match self.outlet.http.response() {
             ResponseState::Body(BodyEncoder::Length(length)) => length == bytes,
@@ -178,7 +179,8 @@ impl ResponseSink for Sink<'_> {
         Ok(())
     }
 
-    /// Where nobody looks at the head in between, and nothing is left open: 150 instructions less.
+    /// Sends a complete response in one step, if nobody looks at the head in between and nothing is left
+    /// open.
     fn send(&mut self, content: &[u8]) -> bool {
         let (Written::Head(head), None, Shutdown::No) = (&self.written, self.wanted, self.context.shutdown)
         else {

@@ -1,4 +1,4 @@
-//! A connection that its application has taken over, from the conversation's side.
+//! The conversation's side of a connection that its application has taken over.
 
 use super::deadline::of_tunnel;
 use super::delivery::{Readiness, Step};
@@ -10,23 +10,23 @@ use crate::gateway::{Content, GatewayError, Misuse, Piece, Tunnel};
 use crate::limits::Limits;
 use crate::now::Moment;
 
-/// What is under way after 101.
+/// The state of a connection after 101.
 pub(super) struct Tunneled {
     tunnel: Foreign<Box<dyn Tunnel>>,
     readiness: Readiness,
     inflow: Inflow,
-    /// When a byte has last moved, in either direction.
+    /// The time when a byte last moved, in either direction.
     moved: Moment,
 }
 
-/// What becomes of bytes from the peer.
+/// The fate of bytes from the peer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inflow {
     /// The application takes them.
     Open,
-    /// It takes none before it is woken, and the socket is not read.
+    /// The application takes none before it is woken, and the socket is not read.
     Refused,
-    /// It knows that there will be no more.
+    /// The application knows that there will be no more.
     Ended,
 }
 
@@ -40,7 +40,7 @@ impl Tunneled {
         }
     }
 
-    /// Hands over what has come, and draws what is to leave, as far as there is room for it.
+    /// Hands over bytes that have come, and draws bytes to be sent, as far as there is room for them.
     ///
     /// # Errors
     /// Returns an error when the application has failed, or wants the connection to be cut.
@@ -81,7 +81,7 @@ impl Tunneled {
         Ok(Step::Blocked)
     }
 
-    /// Whether bytes from the peer would be taken.
+    /// Whether the application takes bytes from the peer.
     pub fn is_open(&self) -> bool {
         self.inflow == Inflow::Open
     }
@@ -101,7 +101,7 @@ impl Tunneled {
         self.tunnel.notify(|tunnel| tunnel.client_has_finished());
     }
 
-    /// When it is given up, unless something moves before.
+    /// Returns when the connection is given up, unless something moves before.
     pub fn deadline(&self, limits: &Limits) -> Moment {
         of_tunnel(self.moved, limits)
     }

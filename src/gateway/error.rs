@@ -1,4 +1,4 @@
-//! What goes wrong in an application.
+//! Errors of an application.
 
 use std::any::Any;
 use std::error::Error;
@@ -13,8 +13,8 @@ use crate::message::{FieldBlock, InvalidResponse};
 #[derive(Debug)]
 pub struct GatewayError(Box<dyn Error + Send + Sync>);
 
-/// An error with what those between server and application add to the 500 that answers it. Rare, and so no part of
-/// each [`GatewayError`]: every call of an application returns room for one.
+/// An error with fields that middleware adds to the 500 that answers it. It is rare, and so kept out of
+/// [`GatewayError`], for which every call of an application returns room.
 #[derive(Debug)]
 struct WithFields {
     cause: Box<dyn Error + Send + Sync>,
@@ -22,12 +22,12 @@ struct WithFields {
 }
 
 impl GatewayError {
-    /// An error with a cause, or with a text.
+    /// Makes an error of a cause, or of a text.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> GatewayError {
         GatewayError(cause.into())
     }
 
-    /// The error that a panic of an application is.
+    /// Makes an error of an application's panic.
     #[cold]
     pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> GatewayError {
         let text = panic.downcast_ref::<&str>().copied();
@@ -35,7 +35,7 @@ impl GatewayError {
         Misuse::Panicked(text.unwrap_or("no message").to_string()).into()
     }
 
-    /// What has gone wrong.
+    /// The cause of the error.
     pub fn cause(&self) -> &(dyn Error + Send + Sync + 'static) {
         self.0.downcast_ref::<WithFields>().map_or(&*self.0, |error| &*error.cause)
     }
@@ -51,7 +51,7 @@ impl GatewayError {
         GatewayError::new(WithFields { cause, fields })
     }
 
-    /// Takes it apart: the error alone, and the fields for the 500 that answers it.
+    /// Splits off the fields for the 500 that answers the error.
     pub fn take_fields(self) -> (GatewayError, FieldBlock) {
         let (cause, fields) = self.split();
         (GatewayError(cause), fields)

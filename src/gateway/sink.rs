@@ -1,4 +1,5 @@
-//! Where a response goes, and what it consists of on the way: the server's side of `start_response`.
+//! The destination of a response, and the parts it consists of on the way: the server's side of
+//! `start_response`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,16 +9,16 @@ use super::Misuse;
 use crate::message::{ConnectionOption, ContentLength, FieldBlock};
 use crate::now::Moment;
 
-/// Where a response goes: the server's side of [`StartResponse`].
+/// Takes a response: the server's side of [`StartResponse`].
 ///
-/// Calls come in the order begin, field…, end_head, content… (or send, for the last two); `retract` goes back to
-/// the start. What is wrong with status or fields comes out at the end of the head, the first error of several.
+/// Calls come in the order begin, field…, end_head, content… (or send, for the last two); `retract` goes back
+/// to the start. Errors in status or fields are returned at the end of the head, the first of several.
 pub trait ResponseSink {
     /// Takes the status line. `reason` replaces the standard's phrase.
     fn begin(&mut self, code: u16, reason: Option<&[u8]>);
     /// Takes a field line.
     fn field(&mut self, name: &str, value: &[u8]);
-    /// Takes fields that were judged before.
+    /// Takes fields that were checked before.
     fn fields(&mut self, block: &FieldBlock) {
         if let Some(length) = block.content_length() {
             self.field("Content-Length", length.to_string().as_bytes());
@@ -31,20 +32,21 @@ pub trait ResponseSink {
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse>;
     /// Takes content.
     fn content(&mut self, content: Content<'_>) -> Result<(), Misuse>;
-    /// Ends the head and copies all of the content behind it, where that is short and nothing stands in the way:
-    /// as nearly every response ends, in one call. Whether it did; if not, nothing has happened.
+    /// Ends the head and copies all of the content after it in one call, if the content is short and nothing
+    /// stands in the way, as with nearly every response. Returns whether it did; if not, nothing has
+    /// happened.
     fn send(&mut self, content: &[u8]) -> bool {
         let _ = content;
         false
     }
-    /// Forgets the response so far; refused once content was taken, or anything was sent.
+    /// Forgets the response so far. Refused once content was taken, or anything was sent.
     fn retract(&mut self) -> Result<(), Misuse>;
-    /// Takes the status line of 101 (Switching Protocols), and the fields that go with it. Not every sink can: then the
-    /// end of the head says so.
+    /// Takes the status line of 101 (Switching Protocols), and the fields that go with it. A sink that cannot
+    /// says so at the end of the head.
     fn begin_upgrade(&mut self, protocol: &str) {
         let _ = protocol;
     }
-    /// Ends the head of 101: what follows is the tunnel's.
+    /// Ends the head of 101; the bytes after it are the tunnel's.
     fn end_upgrade(&mut self) -> Result<(), Misuse> {
         Err(Misuse::NoUpgrade)
     }
@@ -54,8 +56,7 @@ pub trait ResponseSink {
         let _ = (code, fields);
         Ok(())
     }
-    /// Sends what was taken, as far as the socket admits without waiting. What it does not admit
-    /// leaves later.
+    /// Sends what was taken, as far as the socket accepts it without waiting. The rest is sent later.
     fn flush(&mut self) {}
     /// The time of this turn.
     fn now(&self) -> Moment;
@@ -73,29 +74,29 @@ impl fmt::Debug for StartResponse<'_> {
 }
 
 impl<'a> StartResponse<'a> {
-    /// For servers and tests: lets an application answer into `sink`.
+    /// Lets an application answer into `sink`; for servers and tests.
     pub fn new(sink: &'a mut dyn ResponseSink) -> StartResponse<'a> {
         StartResponse { sink }
     }
 }
 
-/// Content at hand. What is short is copied behind the head, so that both leave in one write; what
-/// is long is kept by reference until the socket has taken it, unless it is borrowed.
+/// Content at hand. Short content is copied behind the head, so that both leave in one write; long content is
+/// kept by reference until the socket has taken it, unless it is borrowed.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum Content<'a> {
-    /// Lent for the length of the call.
+    /// Bytes that are lent for the length of the call.
     Borrowed(&'a [u8]),
-    /// There for as long as the program.
+    /// Bytes that live as long as the program.
     Static(&'static [u8]),
-    /// Handed over.
+    /// Bytes that are handed over.
     Owned(Vec<u8>),
-    /// Shared, with other responses for one.
+    /// Bytes that are shared, with other responses for instance.
     Shared(Arc<[u8]>),
 }
 
 impl Content<'_> {
-    /// The bytes.
+    /// The content as bytes.
     pub fn as_slice(&self) -> &[u8] {
         match self {
             Content::Borrowed(bytes) => bytes,
@@ -105,7 +106,7 @@ impl Content<'_> {
         }
     }
 
-    /// The same content without a borrow; copies only what was borrowed.
+    /// Returns the content without a borrow; only borrowed content is copied.
     pub fn into_owned(self) -> Content<'static> {
         match self {
             Content::Borrowed(bytes) => Content::Owned(bytes.to_vec()),

@@ -5,15 +5,15 @@ use std::fmt;
 use super::{Body, BodyKind, Environ, GatewayError, ResponseSink, StartResponse, Tunnel};
 use crate::message::Version;
 
-/// Proof that a client has asked for another protocol; what [`Environ::upgrade`] gives.
+/// Proof that a client has asked for another protocol; only [`Environ::upgrade`] gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {
     protocol: String,
 }
 
 impl Environ<'_> {
-    /// Says whether the client offers to go on in this protocol, once it hears 101 (RFC 9110 §7.8): `websocket`, for one.
-    /// None where it does not, or speaks HTTP/1.0.
+    /// Returns proof that the client offers to go on in this protocol, such as `websocket`, once it gets 101
+    /// (RFC 9110 §7.8). None if it does not, or speaks HTTP/1.0.
     pub fn upgrade(&self, protocol: &str) -> Option<Upgrade> {
         let lists = |field: &str, wanted: &str| {
             let of_this_name = self.fields().iter().filter(|(name, _)| name.eq_ignore_ascii_case(field));
@@ -96,7 +96,7 @@ impl<'a> StartResponse<'a> {
 }
 
 impl UpgradeHead<'_> {
-    /// Adds a field line, as [`ResponseHead::field`](super::ResponseHead::field).
+    /// Adds a field line, as [`ResponseHead::field`](super::ResponseHead::field) does.
     pub fn field(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.sink.field(name, value.as_ref());
         self

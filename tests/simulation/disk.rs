@@ -10,7 +10,7 @@ use super::plan::{Answer, Kind, Script, content};
 use crate::conversation::Disk;
 use crate::gateway::{Spool, SpoolFile, SpoolRoom};
 
-/// What a temporary file can hold, even where the disk is not full.
+/// The most that a temporary file can hold, even if the disk is not full.
 pub const ROOM_BYTES: usize = 15_000;
 
 /// A disk that can be full, with files that shrink.
@@ -21,11 +21,11 @@ pub struct SimulatedDisk {
     sends_files: bool,
 }
 
-/// Whether there is any.
+/// Whether there is room.
 #[derive(Default)]
 pub struct Room {
     pub is_full: Cell<bool>,
-    /// It was, at some time.
+    /// Whether the disk was full at some time.
     pub was_full: Cell<bool>,
 }
 
@@ -44,7 +44,7 @@ impl Spool for SimulatedDisk {
         }
     }
 
-    /// It promises more than there is, as disks do that others write to.
+    /// Promises more than there is, as disks do that others write to.
     fn room(&self) -> SpoolRoom {
         let bytes_left = if self.room.is_full.get() { 0 } else { 2 * ROOM_BYTES as u64 };
         SpoolRoom { bytes_max: u64::MAX, bytes_left }
@@ -93,7 +93,7 @@ impl Disk for SimulatedDisk {
     }
 }
 
-/// What is in a file from there on.
+/// Returns the content of a file from an offset on.
 pub fn file_content(scripts: &[Script], offset: u64) -> &'static [u8] {
     let connection = (offset / OF_CONNECTION) as usize;
     let number = (offset % OF_CONNECTION / OF_REQUEST) as usize;

@@ -20,9 +20,9 @@ pub struct Door {
     pub is_deferring: bool,
     /// Somebody has come, and the server was not told.
     pub has_event: bool,
-    /// What the server knows.
+    /// The state of accepting, as the server knows it.
     pub accepting: Accepting,
-    /// It has gone, and nobody waits any more.
+    /// Whether the door is gone, so that nobody waits any more.
     pub is_closed: bool,
     /// The process has no descriptors left.
     is_exhausted: Rc<Cell<bool>>,
@@ -30,7 +30,7 @@ pub struct Door {
     pub was_exhausted: bool,
     /// Everyone who was accepted at any door, in this order.
     accepted: Rc<RefCell<Vec<usize>>>,
-    /// Those who have left before they were accepted.
+    /// Clients that have left before they were accepted.
     left: Vec<usize>,
 }
 
@@ -73,12 +73,12 @@ impl Door {
         }
     }
 
-    /// One of those who were deferred.
+    /// Returns one of the deferred clients.
     pub fn deferred(&self) -> Option<usize> {
         self.deferred.first().map(|(number, _)| *number)
     }
 
-    /// Those who have left without being accepted, or were sent away when the door closed.
+    /// Takes the clients that have left without being accepted, or were sent away when the door closed.
     pub fn take_left(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.left)
     }

@@ -17,13 +17,13 @@ pub type Simulated = Connection<ServerSide>;
 /// Where a client has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// It has not connected.
+    /// The client has not connected.
     Away,
-    /// It has connected, and waits at this door.
+    /// The client has connected, and waits at this door.
     AtDoor(usize),
-    /// It was accepted.
+    /// The client was accepted.
     Inside(ConnectionId),
-    /// Its connection was closed, or it never came to one.
+    /// The connection was closed, or never made.
     Gone,
 }
 
@@ -36,48 +36,48 @@ pub struct Served {
     pub accepted: Option<Moment>,
     pub ended: Option<Moment>,
     pub closed: Option<Moment>,
-    /// Cut for a reason that the conversation does not know.
+    /// Whether it was cut for a reason that the conversation does not know.
     pub is_abandoned: bool,
-    /// It has waited for the gateway for as long as it may.
+    /// Whether it has waited for the gateway for as long as it may.
     pub is_turned_away: bool,
-    /// It has made room for another.
+    /// Whether it has made room for another.
     pub has_made_room: bool,
-    /// As it was after its last turn.
+    /// The state after its last turn.
     pub state: State,
 }
 
-/// What can be known of a connection.
+/// The observable state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     pub wants: Wants,
     pub deadline: Option<Moment>,
-    /// Without what the output has to say.
+    /// The deadline without that of the output.
     pub of_conversation: Option<Moment>,
     pub owed: usize,
     pub memory_in_use: usize,
     pub is_idle: bool,
-    /// Half a head has come.
+    /// Whether half a head has come.
     pub is_in_head: bool,
-    /// Its application waits, and was not told of an end of the client.
+    /// Whether the application waits, and was not told of an end of the client.
     pub is_untold: bool,
-    /// It has said its last, and waits for the client to end.
+    /// Whether it has said its last, and waits for the client to end.
     pub is_lingering: bool,
-    /// It stands in the ready list.
+    /// Whether it stands in the ready list.
     pub is_ready: bool,
-    /// It waits for memory, or for the gateway.
+    /// Whether it waits for memory, or for the gateway.
     pub is_starved: bool,
-    /// It is not read from as long as the gateway takes nothing.
+    /// The time since which it is not read from, because the gateway takes nothing.
     pub waiting_since: Option<Moment>,
-    /// It knows that the client has ended its side.
+    /// Whether it knows that the client has ended its side.
     pub knows_end: bool,
-    /// Its response is finished, and waits for others.
+    /// Whether its response is finished, and waits for others.
     pub is_corked: bool,
     /// Since when it could make room.
     pub idle_since: Option<Moment>,
 }
 
 impl State {
-    /// Before it is accepted.
+    /// The state before it is accepted.
     pub const NEW: State = State {
         wants: Wants::Read,
         deadline: None,

@@ -22,7 +22,7 @@ use super::rng::Rng;
 use crate::reactor::socket::Said;
 use crate::reactor::stream::Transport;
 
-/// Whose events they are.
+/// The system whose events are played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
     Epoll,
@@ -33,22 +33,22 @@ pub enum System {
 /// How the server has ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// In order: the client reads to the end of what was written.
+    /// The end is in order: the client reads to the end of what was written.
     Fin,
-    /// By a reset.
+    /// The end is a reset.
     Reset,
 }
 
-/// What has become of the server's end.
+/// The fate of the server's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
-    /// It is open, or at most its side has ended.
+    /// The end is open, or at most shut down.
     Open,
-    /// It was closed, and everything had been read.
+    /// The end was closed after everything had been read.
     Read,
-    /// It was closed upon bytes that had come only just then.
+    /// The end was closed upon bytes that had come only just then.
     UponNews,
-    /// It was closed upon bytes of which the system had told.
+    /// The end was closed upon bytes that the system had reported.
     UponUnread,
 }
 
@@ -61,7 +61,7 @@ const END: u8 = 4;
 pub struct Socket {
     rng: Rng,
     system: System,
-    /// On its way to the server.
+    /// Bytes on their way to the server.
     inbound: VecDeque<u8>,
     /// The client has ended its side.
     pub has_client_ended: bool,
@@ -76,7 +76,7 @@ pub struct Socket {
     capacity: usize,
     /// How the server has ended its side.
     pub end: Option<End>,
-    /// It has done so before it closed.
+    /// Whether it has ended its side before it closed.
     pub has_ended_first: bool,
     pub closing: Closing,
     /// A reset has destroyed what was on its way to the client.
@@ -85,16 +85,16 @@ pub struct Socket {
     resets: bool,
     /// Bytes that the server has read, and not thrown away.
     pub read_by_server: usize,
-    /// What the server has registered for, and as whom.
+    /// The events that the server has registered for, and its token.
     interest: Option<Interest>,
     pub token: Token,
-    /// What has become possible since it was last told.
+    /// The operations that have become possible since the server was last told.
     possible: u8,
-    /// What the next event says whether it is true or not.
+    /// The signs that the next event has whether they are true or not.
     lies: u8,
-    /// What may be told: on poll(2) nothing twice before a call has found nothing.
+    /// The signs that may be told: on poll(2) none twice before a call has found nothing.
     armed: u8,
-    /// On poll(2) a socket that has ended in both directions is told of once, and then never again.
+    /// Whether the socket has ended in both directions, which poll(2) reports once, and then never again.
     has_hung_up: bool,
     /// The server was told that there is no room.
     needs_room: bool,
@@ -185,7 +185,7 @@ impl Socket {
         self.resets
     }
 
-    /// What the client has not read.
+    /// The number of bytes that the client has not read.
     pub fn unread(&self) -> usize {
         self.wire.len() - self.read_by_client
     }
@@ -211,7 +211,7 @@ impl Socket {
         self.interest.map_or(0, bits)
     }
 
-    /// What the next events are about.
+    /// Returns the signs of the next events.
     fn pending(&self) -> u8 {
         self.lies
             | match self.system {

@@ -1,8 +1,9 @@
 //! The world around the server: clients, clock, disk, other threads, and who is next.
 //!
-//! The server is the loop's own code ([`Running`]); only waiting is played here. Each step is one thing that can happen
-//! now, chosen by chance: a client does something, or the loop takes its next step. When nothing can happen, the clock
-//! goes on to the next moment that somebody waits for; when there is none, somebody waits for ever, and that is a failure.
+//! The server is the loop's own code ([`Running`]); only waiting is played here. Each step is one thing that
+//! can happen now, chosen by chance: a client does something, or the loop takes its next step. When nothing
+//! can happen, the clock goes on to the next moment that somebody waits for; when there is none, somebody
+//! waits for ever, and that is a failure.
 
 use std::cell::{Cell, RefCell};
 use std::mem;
@@ -46,14 +47,14 @@ struct World<'g> {
     now: Moment,
     running: Running<'g, Doorkeeper>,
     stage: Stage,
-    /// What the server was told.
+    /// The command to the server.
     command: Command,
     queue: Arc<WakeupQueue>,
     doors: Vec<Rc<RefCell<Door>>>,
     is_exhausted: Rc<Cell<bool>>,
     /// Bytes in the account that belong to nobody here.
     foreign_bytes: usize,
-    /// There were some at some time.
+    /// Whether there were some at some time.
     was_memory_taken: bool,
     /// Memory was scarce when the present step began.
     was_scarce: bool,
@@ -76,9 +77,9 @@ struct World<'g> {
 /// Where in its turn the loop is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It waits.
+    /// The loop waits.
     Asleep,
-    /// These events have come.
+    /// The loop has these events.
     Events(Vec<(Token, u8)>),
     Deliver,
     Accept,
@@ -87,11 +88,11 @@ pub enum Stage {
     Expire,
     Memory,
     Obey,
-    /// It has ended.
+    /// The loop has ended.
     Over,
 }
 
-/// What a client has done so far.
+/// The progress of a client.
 struct Client {
     sent: usize,
     /// When a slow one sends again, and reads again.
@@ -100,7 +101,7 @@ struct Client {
     is_done: bool,
 }
 
-/// What can happen next.
+/// An action that can happen next.
 #[derive(Clone, Copy, Debug)]
 enum Action {
     Connect(usize),
@@ -258,7 +259,7 @@ impl World<'_> {
         }
     }
 
-    /// Not in the midst of a turn of the loop, in which nothing waits.
+    /// Lets time pass, but not in the midst of a turn of the loop, in which nothing waits.
     fn pass(&mut self, duration: Duration) {
         if self.stage == Stage::Asleep {
             self.now = self.now + duration;
@@ -287,7 +288,7 @@ impl World<'_> {
         Err(format!("no end after {STEPS_MAX} steps"))
     }
 
-    /// What may happen at any time, and seldom does.
+    /// Lets something happen that may happen at any time, and seldom does.
     fn chance(&mut self) {
         if !self.rng.once_in(30) {
             return;
@@ -617,7 +618,7 @@ impl World<'_> {
         self.stage = Stage::Events(events);
     }
 
-    /// What a step finds, and what is different from step to step.
+    /// Prepares a step: what it finds differs from step to step.
     fn prepare(&mut self) {
         let is_listening = self.stage == Stage::Wake;
         let ledger = &mut *self.ledger.borrow_mut();
@@ -646,7 +647,7 @@ impl World<'_> {
             Budget { requests: rng.pick(&[1, 2, 32]), pieces: rng.pick(&[1, 3, 256]) };
     }
 
-    /// What has become of everybody in a step.
+    /// Observes what has become of everybody in a step.
     fn observe(&mut self, stage: &Stage) {
         self.admit();
         self.hear(stage);
@@ -710,7 +711,7 @@ impl World<'_> {
         account.written.get() > account.written_before || self.models[number].is_behind(&self.served[number])
     }
 
-    /// Who was accepted, and who has left before.
+    /// Notes who was accepted, and who has left before.
     fn admit(&mut self) {
         let ledger = self.ledger.borrow();
         for (index, number) in ledger.accepted.borrow().iter().enumerate() {
@@ -730,7 +731,7 @@ impl World<'_> {
         }
     }
 
-    /// Who was woken, and what stands in the access log.
+    /// Notes who was woken, and what stands in the access log.
     fn hear(&mut self, stage: &Stage) {
         let records = self.records.iter().flat_map(Records::take);
         let accounts = &mut self.ledger.borrow_mut().accounts;
@@ -817,7 +818,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What is there already and of which nobody will tell any more: an edge was lost.
+    /// Finds readiness that exists and that no event will report any more: an edge was lost.
     fn overlooked(&self, served: &Served) -> Option<&'static str> {
         if let Place::AtDoor(door) = served.place {
             return self.overlooked_at(&self.doors[door].borrow());
@@ -839,7 +840,7 @@ impl World<'_> {
         }
     }
 
-    /// Why somebody should not have to wait at this door.
+    /// Finds the reason why somebody should not have to wait at this door.
     fn overlooked_at(&self, door: &Door) -> Option<&'static str> {
         let inside = || self.served.iter().filter(|served| served.id().is_some());
         let is_full = inside().count() >= self.running.shared.context.limits.connections_max;
@@ -886,7 +887,7 @@ impl World<'_> {
         }
     }
 
-    /// What was to happen, for whoever replays a seed.
+    /// Describes the scripts, for whoever replays a seed.
     fn describe(&self) -> String {
         format!(
             "{:#?}\n{:?}",
