@@ -5,7 +5,7 @@
 //! curl -i http://127.0.0.1:8000/
 //!
 //! connecting ─▶ sending ─▶ reading the head ─▶ drawing the content
-//!  └───────────────┴──────────────┴─ 502, 504       └─ broken off
+//!  └───────────────┴──────────────┴─ 502, 503, 504  └─ broken off
 //! ```
 //!
 //! Each request has a connection of its own to the other server, whose socket the loop watches. It speaks HTTP/1.0, as nginx
@@ -17,6 +17,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tidegate::gateway::{BodyStream, Interest, Later, Piece, ResponseHead, Watched};
 use tidegate::message::Method;
 use tidegate::now::Moment;
@@ -153,11 +154,16 @@ enum Failure {
     Bad(String),
     /// It has taken too long.
     Late,
+    /// No descriptor is left to ask it with.
+    Busy,
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
-        Failure::Bad(error.to_string())
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE) => Failure::Busy,
+            Some(_) | None => Failure::Bad(error.to_string()),
+        }
     }
 }
 
@@ -166,6 +172,7 @@ impl Failure {
         let (code, text) = match self {
             Failure::Bad(what) => (502, format!("502 Bad Gateway: {what}\n")),
             Failure::Late => (504, "504 Gateway Timeout\n".to_string()),
+            Failure::Busy => (503, "503 Service Unavailable\n".to_string()),
         };
         start_response.status(code).field("Content-Type", "text/plain; charset=utf-8").send(text)
     }

@@ -53,9 +53,10 @@
 //! connection, and no more: [`Later::resume`] or [`BodyStream::next_piece`] is called, as by [`Wakeup::wake`], and tries
 //! whatever it waits for. `examples/fetch.rs` fetches from another server in this way.
 //!
-//! - **Try first, then wait.** The loop tells when a descriptor *becomes* ready, once. So read until a call says
-//!   [`WouldBlock`](std::io::ErrorKind::WouldBlock) before you return [`Piece::Pending`] or say [later](StartResponse::later)
-//!   again. Who stops before that, with bytes left unread, may wait for ever.
+//! - **Try first, then wait.** The loop tells when a descriptor *becomes* ready, once; one that is ready when its watch
+//!   begins is told of, too. So read until a call says [`WouldBlock`](std::io::ErrorKind::WouldBlock) before you return
+//!   [`Piece::Pending`] or say [later](StartResponse::later) again. Whoever stops before that, with bytes left unread, may
+//!   wait for ever.
 //! - **Every wake-up is a hint.** It may come for nothing, for another descriptor of the same answer, or for one that is no
 //!   longer watched. Connections that are woken have their turn after those whose clients have sent something.
 //! - **The deadline is yours.** A backend that says nothing wakes nobody: give a moment with `later` and `Pending`, and
@@ -65,10 +66,11 @@
 //!   for a number that meanwhile belongs to another file. It may outlive its connection, in a pool or on another thread:
 //!   then its events wake nobody. Who takes it out of a pool [ends the watch](Watched::into_inner), and watches it anew
 //!   for the connection at hand.
-//! - **What it costs.** A watch is two system calls to begin it and one to end it, and no descriptor. What is watched is a descriptor that clients
-//!   cannot have: where there are none, opening it fails, and the application says 503.
-//! - **What can be watched**: sockets, pipes, terminals, timers, other selectors. Files of a disk cannot: they are always ready, and
-//!   block nevertheless. [`file`](ResponseHead::file) is for them.
+//! - **What it costs.** To begin a watch takes two system calls, and to end it one. It needs no descriptor and no memory of
+//!   the loop's. But what is watched is a descriptor that clients cannot have: where none is left, the application cannot open
+//!   it, and says 503.
+//! - **What can be watched**: sockets, pipes, terminals, timers, other selectors. Files of a disk cannot: they are always
+//!   ready, and block nevertheless. [`file`](ResponseHead::file) is for them.
 //! - An answer that opens a second descriptor later keeps a [`Watcher`]. Where nobody runs an event loop, as in a test with
 //!   [`ByHand`](crate::conversation::ByHand), watching says [`Unsupported`](std::io::ErrorKind::Unsupported).
 //!
