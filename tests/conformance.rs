@@ -23,6 +23,7 @@ struct Case {
     finale: Option<Finale>,
     responses: Vec<String>,
     fields: Vec<(String, Option<String>)>,
+    trailers: Vec<(String, String)>,
     variables: Vec<(String, Option<Vec<u8>>)>,
     fate: String,
 }
@@ -53,12 +54,13 @@ fn check(case: &Case) {
     });
 }
 
-/// Compares fields of the last response, and variables of the last call.
+/// Compares fields and trailers of the last response, and variables of the last call.
 fn check_details(case: &Case, conversed: &Conversed, name: &str) {
     if let Some(response) = conversed.finals().last() {
         for (field, expected) in &case.fields {
             assert_eq!(response.field(field), expected.as_deref(), "{field}: {name}");
         }
+        assert_eq!(response.trailers, case.trailers, "trailers: {name}");
     }
     for (variable, expected) in &case.variables {
         let seen = conversed.calls.last().expect("a call").variable(variable);
@@ -121,6 +123,10 @@ fn take_line(case: &mut Case, line: &str, variant: &str, shared: &HashMap<&str, 
             case.fields.push((name.to_string(), Some(value.to_string())));
         }
         "-" => case.fields.push((rest, None)),
+        "~" => {
+            let (name, value) = rest.split_once(": ").expect("name: value");
+            case.trailers.push((name.to_string(), value.to_string()));
+        }
         "?" => {
             let (name, value) = match rest.split_once('=') {
                 Some((name, value)) => (name.to_string(), Some(unescape(value))),

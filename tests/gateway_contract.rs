@@ -6,6 +6,10 @@
 
 mod support;
 
+#[path = "../examples/trailers.rs"]
+#[allow(dead_code)]
+mod checksums;
+
 use std::cell::{Cell, RefCell};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -236,6 +240,182 @@ fn content_at_hand_of_another_length_than_declared_is_a_500() {
     );
 }
 
+// Trailers
+
+const GET_WITH_TRAILERS: &str = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n";
+
+/// A stream that ends with what a closure says, and counts how often it is asked for that.
+struct Ending<F> {
+    has_content: bool,
+    asked: Arc<AtomicUsize>,
+    trailers: F,
+}
+
+impl<F: FnMut() -> Vec<(String, Vec<u8>)>> BodyStream for Ending<F> {
+    fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
+        Ok(if std::mem::take(&mut self.has_content) { Piece::Data(b"low tide") } else { Piece::End })
+    }
+
+    fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        (self.trailers)()
+    }
+}
+
+fn one_trailer(name: &str, value: &[u8]) -> Vec<(String, Vec<u8>)> {
+    vec![("X-First".to_string(), b"1".to_vec()), (name.to_string(), value.to_vec())]
+}
+
+fn check_bad_trailers(trailers: impl Fn() -> Vec<(String, Vec<u8>)> + Copy + 'static) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let gateway = |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let stream = Ending { has_content: true, asked: asked.clone(), trailers };
+        start_response.status(200).stream(stream)
+    };
+    check_request(GET_WITH_TRAILERS, gateway, &["200 chunked cut: low tide", "closed"]);
+    // Who does not take them is not asked to suffer for them.
+    check_request(GET, gateway, &["200 chunked: low tide", "open"]);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn trailer_that_would_split_or_change_the_response_breaks_it_off() {
+    check_bad_trailers(|| one_trailer("X", b"a\r\nEvil: 1"));
+    check_bad_trailers(|| one_trailer("X", b"a\r\n\r\nHTTP/1.1 200 OK\r\n"));
+    check_bad_trailers(|| one_trailer("X", b"a\nb"));
+    check_bad_trailers(|| one_trailer("X", b"a\0"));
+    check_bad_trailers(|| one_trailer("", b"a"));
+    check_bad_trailers(|| one_trailer("A: b\r\nC", b"d"));
+    check_bad_trailers(|| one_trailer("transfer-encoding", b"chunked"));
+    check_bad_trailers(|| one_trailer("Content-Length", b"5"));
+    check_bad_trailers(|| one_trailer("Set-Cookie", b"a=b"));
+    check_bad_trailers(|| panic!("on purpose"));
+}
+
+#[test]
+fn stream_is_asked_for_trailers_once_and_only_where_they_can_be_sent() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answer = |start_response: StartResponse<'_>, length: Option<&str>| {
+        let trailers = || one_trailer("X-Sum", b"8");
+        let stream = Ending { has_content: true, asked: asked.clone(), trailers };
+        let head = start_response.status(200).field("Trailer", "X-First, X-Sum");
+        length.iter().fold(head, |head, length| head.field("Content-Length", length)).stream(stream)
+    };
+    let chunked = |_: &mut Environ<'_>, start_response: StartResponse<'_>| answer(start_response, None);
+    let declared = |_: &mut Environ<'_>, start_response: StartResponse<'_>| answer(start_response, Some("8"));
+    for (request, expected) in
+        [(GET, "200 chunked: low tide"), ("HEAD / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n", "200 none")]
+    {
+        let mut hand = ByHand::new(chunked);
+        hand.receive(request.as_bytes());
+        let sent = hand.transmit_all();
+        let response = &read_all(&sent, &[request.split(' ').next().unwrap()]).unwrap()[0];
+        assert_eq!(response.to_string(), expected);
+    }
+    check_request(
+        "GET / HTTP/1.0\r\nTE: trailers\r\n\r\n",
+        chunked,
+        &["200 until-close close: low tide", "closed"],
+    );
+    check_request(GET_WITH_TRAILERS, declared, &["200 length: low tide", "open"]);
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    let mut hand = ByHand::new(chunked);
+    hand.receive(GET_WITH_TRAILERS.as_bytes());
+    let sent = String::from_utf8(hand.transmit_all()).unwrap();
+    assert!(sent.contains("\r\nTrailer: X-First, X-Sum\r\n"), "{sent}");
+    assert!(sent.ends_with("\r\n\r\n8\r\nlow tide\r\n0\r\nX-First: 1\r\nX-Sum: 8\r\n\r\n"), "{sent}");
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn trailers_follow_an_answer_that_came_later_and_the_next_request_has_its_own() {
+    let server = serve(
+        |environ, start_response| {
+            let sum = environ.query().to_string();
+            let due = environ.now() + Duration::from_millis(1);
+            Ok(start_response.at(due, move |start_response| {
+                let trailers = move || one_trailer("X-Sum", sum.as_bytes());
+                let asked = Arc::new(AtomicUsize::new(0));
+                start_response.status(200).stream(Ending { has_content: true, asked, trailers })
+            }))
+        },
+        quick(),
+    );
+    let mut client = server.connect();
+    for (fields, is_sent) in
+        [("TE: trailers\r\n", true), ("", false), ("Connection: TE\r\nTE: trailers\r\n", true)]
+    {
+        for number in [1, 2] {
+            client.send(format!("GET /?{number} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+            let response = client.read("GET");
+            assert_eq!(response.to_string(), "200 chunked: low tide");
+            let expected = [("X-First", "1".to_string()), ("X-Sum", number.to_string())];
+            let expected = expected.map(|(name, value)| (name.to_string(), value));
+            assert_eq!(response.trailers, if is_sent { &expected[..] } else { &[] }, "{fields:?}");
+        }
+    }
+}
+
+#[test]
+fn checksum_of_the_example_is_that_of_what_has_come() {
+    let server = serve(checksums::application, quick());
+    let mut client = server.connect();
+    let put = |content: &str, trailers: &str| {
+        let head = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        format!("{head}{:x}\r\n{content}\r\n0\r\n{trailers}\r\n", content.len())
+    };
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n");
+    let response = client.read("GET");
+    assert_eq!((response.field("Trailer"), response.trailers.len()), (Some("X-Adler-32"), 1));
+    let (name, sum) = &response.trailers[0];
+    client.send(put(&response.text(), &format!("{name}: {sum}\r\n")));
+    assert_eq!(client.read("PUT").text(), format!("Received, and {sum} is its checksum.\n"));
+    for (content, trailers, code) in
+        [("abc", "X-Adler-32: 024d0127\r\n", 200), ("abd", "X-Adler-32: 024d0127\r\n", 422), ("abc", "", 400)]
+    {
+        client.send(put(content, trailers));
+        assert_eq!(client.read("PUT").code, code, "{content} {trailers}");
+    }
+}
+
+/// Wherever the content is, and in another thread, too.
+#[test]
+fn trailers_of_a_request_go_with_its_content() {
+    let server = serve(
+        |environ, start_response| {
+            assert_eq!((environ.field("X-Sum"), environ.get("HTTP_X_SUM")), (None, None));
+            let (responder, answer) = deferred(environ.wakeup());
+            let here = environ.trailers().get("x-sum").map(<[u8]>::to_vec);
+            let mut owned = environ.detach();
+            thread::spawn(move || {
+                let text = owned.with(|environ| {
+                    let mut content = String::new();
+                    environ.content().read_to_string(&mut content).unwrap();
+                    let there = environ.trailers().get("x-sum").map(<[u8]>::to_vec);
+                    assert_eq!((&here, environ.trailers().get("Host")), (&there, None));
+                    format!("{content} {:?}", there.map(|value| String::from_utf8(value).unwrap()))
+                });
+                responder.respond(Response::new(200).content(text));
+            });
+            Ok(answer.wait(start_response))
+        },
+        Limits { body_memory_bytes_max: 10, ..quick() },
+    );
+    let mut client = server.connect();
+    let head = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for content in ["short", "much longer than memory allows"] {
+        let chunk = format!("{:x}\r\n{content}\r\n0\r\n", content.len());
+        client.send(format!("{head}{chunk}Host: evil\r\nX-Sum: 7\r\n\r\n"));
+        assert_eq!(client.read("PUT").text(), format!("{content} Some(\"7\")"));
+        client.send(format!("{head}{chunk}X-S"));
+        client.send("um:\t8 \r");
+        client.send("\n\r\n");
+        assert_eq!(client.read("PUT").text(), format!("{content} Some(\"8\")"));
+        client.send(format!("{head}{chunk}\r\n"));
+        assert_eq!(client.read("PUT").text(), format!("{content} None"));
+    }
+}
+
 // Heads
 
 /// Asserts that nothing of a bad head is on the wire, not even the right parts of it.
@@ -271,7 +451,7 @@ fn field_that_would_split_the_response_is_a_500() {
 
 #[test]
 fn field_of_the_connection_is_a_500() {
-    for name in ["Transfer-Encoding", "keep-alive", "Upgrade", "Trailer", "TE", "Proxy-Connection"] {
+    for name in ["Transfer-Encoding", "keep-alive", "Upgrade", "TE", "Proxy-Connection"] {
         check_bad_head(200, &[(name, b"evil")]);
     }
     check_bad_head(200, &[("Connection", b"upgrade")]);

@@ -582,3 +582,49 @@ fn example_counts_guards_and_adds_a_footer() {
     let response = client.read("GET");
     assert!(response.text().starts_with("4 responses, 0 failures, "), "{}", response.text());
 }
+
+/// Says how much has passed, and takes away what does not hold any more.
+struct Counted(usize);
+
+impl Filter for Counted {
+    fn head(&mut self, _head: &mut PassingHead<'_>) -> Passage {
+        Passage::Changed
+    }
+
+    fn content<'p>(&'p mut self, content: &'p [u8]) -> Result<&'p [u8], GatewayError> {
+        self.0 += content.len();
+        Ok(content)
+    }
+
+    fn trailers(&mut self, trailers: &mut Vec<(String, Vec<u8>)>) {
+        trailers.retain(|(name, _)| name != "X-Stale");
+        trailers.push(("X-Count".to_string(), self.0.to_string().into_bytes()));
+    }
+}
+
+struct Summed(bool);
+
+impl BodyStream for Summed {
+    fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
+        Ok(if std::mem::take(&mut self.0) { Piece::Data(b"abc") } else { Piece::End })
+    }
+
+    fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+        ["X-Sum", "X-Stale"].map(|name| (name.to_string(), b"1".to_vec())).into()
+    }
+}
+
+#[test]
+fn trailers_pass_filters_that_may_add_some_and_take_some_away() {
+    let counted = |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        start_response.through(Counted(0), |start_response| start_response.status(200).stream(Summed(true)))
+    };
+    let mut hand = ByHand::new(WithFields::new(counted).set("X-Added", "1").unwrap());
+    hand.receive(b"GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n");
+    let sent = hand.transmit_all();
+    let response = &read_all(&sent, &[]).unwrap()[0];
+    assert_eq!(response.to_string(), "200 chunked: abc");
+    let trailers =
+        [("X-Sum", "1"), ("X-Count", "3")].map(|(name, value)| (name.to_string(), value.to_string()));
+    assert_eq!(response.trailers, trailers);
+}

@@ -10,7 +10,7 @@ use crate::gateway::{
     BodyKind, BodyStream, Content, FileRange, GatewayError, Later, Misuse, Piece, StartResponse,
 };
 use crate::limits::Limits;
-use crate::message::InvalidResponse;
+use crate::message::{Fields, InvalidResponse};
 use crate::now::Moment;
 
 /// How much of a file is read at a time. 64 KiB: as much as a socket takes.
@@ -276,11 +276,20 @@ impl Stream {
                     self.readiness = Readiness::Pending { until };
                     return Ok(Step::Blocked);
                 }
-                Piece::End => return Ok(Step::Complete),
+                Piece::End => return end_with_trailers(stream.as_mut(), outlet),
             }
         }
         Ok(Step::Blocked)
     }
+}
+
+/// Ends the response with what the stream has to say behind its content, where the client takes that.
+fn end_with_trailers(stream: &mut dyn BodyStream, outlet: Outlet<'_>) -> Result<Step, GatewayError> {
+    if outlet.http.wants_trailers() {
+        let trailers = guard(|| Ok(stream.trailers()))?;
+        outlet.http.end_with_trailers(outlet.out.buffer(), Fields::new(&trailers))?;
+    }
+    Ok(Step::Complete)
 }
 
 impl QueuedFile {

@@ -33,12 +33,12 @@ use crate::gateway::{
     Admission, BodyKind, Client, Environ, FileRange, GatewayError, RequestContent, StartResponse, Wakeup,
 };
 use crate::limits::Limits;
-use crate::message::{FieldBlock, RequestHead, StatusCode};
+use crate::message::{FieldBlock, Fields, RequestHead, StatusCode};
 use crate::now::Moment;
 use crate::protocol::{
     BodyEncoder, CloseReason, EMPTY_LINES_MAX, Expectation, FieldSlots, Http1, ParsedHead, Persistence,
-    ProtocolError, ReceiveBuffer, RequestFraming, RequestState, ResponseState, blank_lines, parse_head,
-    parse_request_line,
+    ProtocolError, ReceiveBuffer, RequestFraming, RequestState, ResponseState, Trailers, blank_lines,
+    parse_head, parse_request_line,
 };
 
 /// From where an exchange sets out, and where the conversation goes back to if nothing comes of it.
@@ -582,7 +582,8 @@ impl Exchange {
         };
         self.record.begun = turn.context.now.moment;
         let content_length = Some(request.content.len());
-        let content = RequestContent::owned(&mut request.content);
+        let trailers = Trailers::parse(&request.trailers);
+        let content = RequestContent::with_trailers(&mut request.content, Fields::new(&trailers));
         self.call(&parsed.head(), content, content_length, turn, out);
     }
 

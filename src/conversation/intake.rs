@@ -29,6 +29,8 @@ pub(super) struct Collected {
     pub head: Vec<u8>,
     /// What has come of the content.
     pub content: OwnedContent,
+    /// The lines that have come behind it, as they came: never to be taken for lines of the head.
+    pub trailers: Vec<u8>,
     /// Bytes of content, where the head has said it.
     length: Option<u64>,
     /// How the content has come so far, for its deadline.
@@ -55,7 +57,7 @@ pub(super) enum Taken {
 impl Collected {
     /// Begins to collect, at the moment when the head was complete.
     pub fn new(head: &[u8], length: Option<u64>, now: Moment) -> Collected {
-        Collected { head: head.to_vec(), content: OwnedContent::default(), length, arrival: Flow::new(now) }
+        Collected { head: head.to_vec(), length, arrival: Flow::new(now), ..Collected::default() }
     }
 
     /// Looks whether there is a place for all that was announced.
@@ -84,7 +86,10 @@ impl Collected {
         if input.is_empty() && peer_side == PeerSide::Ended {
             return Err(ProtocolError::IncompleteRequest);
         }
-        let (used, content) = decode_all(http, input)?;
+        let Deframed { used, content, trailers } = decode_all(http, input)?;
+        if !trailers.is_empty() {
+            self.trailers.extend_from_slice(trailers);
+        }
         let memory_bytes_max = turn.content_memory_bytes_max(self.length);
         if memory_bytes_max > 0 {
             self.content.make_room(content.len(), self.length);
@@ -112,7 +117,7 @@ impl Collected {
     }
 
     pub fn memory_in_use(&self) -> usize {
-        self.head.len() + self.content.memory_bytes()
+        self.head.len() + self.content.memory_bytes() + self.trailers.capacity()
     }
 }
 
@@ -148,7 +153,8 @@ impl Passing {
         if input.is_empty() || !self.feed.has_room(turn.output_bytes_high()) {
             return Ok(0);
         }
-        let (used, content) = decode_all(http, input)?;
+        // Whoever reads as it comes has answered without knowing the trailers, and does without them.
+        let Deframed { used, content, trailers: _ } = decode_all(http, input)?;
         self.feed.push(&content);
         self.arrival.arrived(used as u64, turn.context.now.moment, &turn.context.limits);
         if http.request() == RequestState::Complete {
@@ -205,11 +211,20 @@ impl Drop for Passing {
     }
 }
 
-/// Takes the framing off all of the input, or as much as there is: how many bytes were used, and
-/// the content among them. Gathered first, because a chunk can be a single byte, and each append a
-/// system call.
-fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> Result<(usize, Cow<'i, [u8]>), ProtocolError> {
-    let mut used = 0;
+/// Input without its framing.
+struct Deframed<'i> {
+    /// How many bytes of input were used.
+    used: usize,
+    /// The content among them.
+    content: Cow<'i, [u8]>,
+    /// The part of a trailer section among them.
+    trailers: &'i [u8],
+}
+
+/// Takes the framing off all of the input, or as much as there is. Content is gathered first, because a chunk can be a
+/// single byte, and each append a system call.
+fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> Result<Deframed<'i>, ProtocolError> {
+    let (mut used, mut trailers) = (0, &input[..0]);
     let mut content = Cow::Borrowed(&input[..0]);
     while let RequestState::Body(_) = http.request() {
         let decoded = http.read_content(&input[used..])?;
@@ -217,11 +232,15 @@ fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> Result<(usize, Cow<'i, [
             break;
         }
         used += decoded.consumed;
+        // Nothing but its end can follow it, so that all of it is in one piece.
+        if !decoded.trailers.is_empty() {
+            trailers = decoded.trailers;
+        }
         if content.is_empty() {
             content = Cow::Borrowed(decoded.content);
         } else if !decoded.content.is_empty() {
             content.to_mut().extend_from_slice(decoded.content);
         }
     }
-    Ok((used, content))
+    Ok(Deframed { used, content, trailers })
 }

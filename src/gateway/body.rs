@@ -79,6 +79,17 @@ pub trait BodyStream {
     /// An error ends the connection in a way that the client can tell from an ending.
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError>;
 
+    /// Trailer fields (RFC 9110 §6.5) to follow the content: what is known only once all of it was produced. Asked once,
+    /// after [`Piece::End`], and only where they can be sent: the content is chunked (HTTP/1.1, and no Content-Length)
+    /// and the client has said `TE: trailers`. All others never see them, so nothing a client needs belongs here.
+    ///
+    /// It is good manners to announce their names in a `Trailer` field of the head. What is no field, or
+    /// [cannot be a trailer](crate::message::may_be_trailer), breaks the response off, as an error of
+    /// [`next_piece`](BodyStream::next_piece) does.
+    fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+        Vec::new()
+    }
+
     /// The client has ended its side of the connection while this stream was pending, and the next
     /// piece is asked for now. Whether the client has left, or still reads, cannot be told before
     /// something is sent: a stream that may wait for long does well to send something, or to end.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use super::{IncomingContent, OwnedContent};
+use crate::message::Fields;
 
 /// The content of the request at hand: an [`io::Read`], and a slice where it lies in memory.
 pub struct RequestContent<'a> {
@@ -19,7 +20,7 @@ impl fmt::Debug for RequestContent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Borrowed(bytes) => write!(f, "{} bytes in memory", bytes.len()),
-            Place::Owned(content) => content.fmt(f),
+            Place::Owned { content, .. } => content.fmt(f),
             Place::Incoming(content) => content.fmt(f),
         }
     }
@@ -28,8 +29,8 @@ impl fmt::Debug for RequestContent<'_> {
 enum Place<'a> {
     /// In the receive buffer.
     Borrowed(&'a [u8]),
-    /// Collected from several reads.
-    Owned(&'a mut OwnedContent),
+    /// Collected from several reads, with the trailer fields behind it.
+    Owned { content: &'a mut OwnedContent, trailers: Fields<'a> },
     /// Not here: it is still coming. None once the application has taken it.
     Incoming(&'a mut Option<IncomingContent>),
 }
@@ -42,7 +43,20 @@ impl<'a> RequestContent<'a> {
 
     /// Content that was collected.
     pub fn owned(content: &'a mut OwnedContent) -> RequestContent<'a> {
-        RequestContent { place: Place::Owned(content), read: 0 }
+        RequestContent::with_trailers(content, Fields::EMPTY)
+    }
+
+    /// Content that was collected, with the trailer fields that came behind it.
+    pub fn with_trailers(content: &'a mut OwnedContent, trailers: Fields<'a>) -> RequestContent<'a> {
+        RequestContent { place: Place::Owned { content, trailers }, read: 0 }
+    }
+
+    /// The trailer fields that came behind it: see [`Environ::trailers`](super::Environ::trailers).
+    pub fn trailers(&self) -> Fields<'a> {
+        match self.place {
+            Place::Borrowed(_) | Place::Incoming(_) => Fields::EMPTY,
+            Place::Owned { trailers, .. } => trailers,
+        }
     }
 
     /// Content that is passed on as it comes. Some, until the application takes it.
@@ -62,7 +76,7 @@ impl<'a> RequestContent<'a> {
             Place::Incoming(content) => {
                 content.take().unwrap_or_else(|| IncomingContent::at_hand(OwnedContent::default()))
             }
-            Place::Borrowed(_) | Place::Owned(_) => IncomingContent::at_hand(self.detach()),
+            Place::Borrowed(_) | Place::Owned { .. } => IncomingContent::at_hand(self.detach()),
         }
     }
 
@@ -70,7 +84,7 @@ impl<'a> RequestContent<'a> {
     pub fn len(&self) -> u64 {
         match &self.place {
             Place::Borrowed(bytes) => bytes.len() as u64,
-            Place::Owned(content) => content.len(),
+            Place::Owned { content, .. } => content.len(),
             Place::Incoming(_) => 0,
         }
     }
@@ -84,8 +98,8 @@ impl<'a> RequestContent<'a> {
     pub fn as_slice(&self) -> Option<&[u8]> {
         match &self.place {
             Place::Borrowed(bytes) => Some(bytes),
-            Place::Owned(OwnedContent::Memory(bytes)) => Some(bytes),
-            Place::Owned(OwnedContent::Spooled { .. }) | Place::Incoming(_) => None,
+            Place::Owned { content: OwnedContent::Memory(bytes), .. } => Some(bytes),
+            Place::Owned { content: OwnedContent::Spooled { .. }, .. } | Place::Incoming(_) => None,
         }
     }
 
@@ -93,7 +107,7 @@ impl<'a> RequestContent<'a> {
     pub fn detach(&mut self) -> OwnedContent {
         match &mut self.place {
             Place::Borrowed(bytes) => OwnedContent::Memory(std::mem::take(bytes).to_vec()),
-            Place::Owned(content) => {
+            Place::Owned { content, .. } => {
                 // From its start again, as what is in memory. Should seeking fail, reading will too.
                 let _ = content.rewind();
                 std::mem::take(*content)
@@ -105,7 +119,7 @@ impl<'a> RequestContent<'a> {
 
 impl Read for RequestContent<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if let Place::Owned(OwnedContent::Spooled { file, .. }) = &mut self.place {
+        if let Place::Owned { content: OwnedContent::Spooled { file, .. }, .. } = &mut self.place {
             return file.read(into);
         }
         let rest = self.as_slice().and_then(|bytes| bytes.get(self.read..)).unwrap_or_default();

@@ -214,6 +214,31 @@ impl<'a> Environ<'a> {
         self.content.take_incoming()
     }
 
+    /// The trailer fields of the request (RFC 9110 §6.5): what the client has said behind its content, in chunks, because
+    /// it did not know it before. A checksum, for one. Empty for nearly all requests.
+    ///
+    /// They are no fields of the head, and no variables: [`field`](Environ::field) and [`get`](Environ::get) do not know
+    /// them. Those that would frame, route, authenticate or change the request, or say of which kind its content is, are
+    /// left out ([`may_be_trailer`](crate::message::may_be_trailer)). A trailer section of more than 8 KiB is refused
+    /// with 431. None are there in [`Gateway::admit`](super::Gateway::admit), nor where that has declined the content.
+    ///
+    /// ```
+    /// # use tidegate::{Body, Environ, GatewayError, StartResponse};
+    /// fn upload(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    ///     match environ.trailers().get("X-Lines") {
+    ///         Some(lines) => start_response.status(200).send(lines),
+    ///         None => start_response.status(400).send("How many lines?"),
+    ///     }
+    /// }
+    /// # let mut hand = tidegate::conversation::ByHand::new(upload);
+    /// # hand.receive(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    /// # hand.receive(b"2\r\na\n\r\n0\r\nX-Lines: 1\r\n\r\n");
+    /// # assert!(hand.transmit_all().ends_with(b"\r\n\r\n1"));
+    /// ```
+    pub fn trailers(&self) -> Fields<'a> {
+        self.content.trailers()
+    }
+
     /// Bytes of decoded content; none if the request has no content, which is not the same as 0.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length

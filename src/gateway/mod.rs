@@ -79,6 +79,52 @@
 //! A gateway is one method, [`Gateway::call`]. Those who drive an interpreter take part in the event loop besides:
 //! [`LoopHooks`].
 //!
+//! # Trailers
+//!
+//! What is known only once all of the content is there (a checksum, a signature, how it went) can follow it, as fields
+//! of a trailer section (RFC 9110 §6.5). In both directions they stand apart from the fields of the head, which were
+//! decided upon long before: fields that frame, route, authenticate or change a message, or say of which kind its
+//! content is, [cannot be trailers](crate::message::may_be_trailer).
+//!
+//! *Of a request* they are read by [`Environ::trailers`], and go with it to another thread
+//! ([`Environ::detach`]). They become neither [fields](Environ::fields) nor variables. Those that cannot be trailers are left out.
+//!
+//! *Of a response* a stream gives them when it has ended: [`BodyStream::trailers`]. They are sent where the content is
+//! chunked and the client has said `TE: trailers`; the stream is not even asked where they could not be. So nothing
+//! belongs there that a client cannot do without. One that cannot be a trailer, or has CR, LF or NUL in it, is a failure
+//! midway (rule 5). To announce them in a `Trailer` field is the application's part.
+//!
+//! ```
+//! use tidegate::gateway::{BodyStream, Piece};
+//! use tidegate::now::Moment;
+//! use tidegate::{Environ, GatewayError, StartResponse};
+//!
+//! /// Counts what it gives.
+//! struct Counted<S>(S, u64);
+//!
+//! impl<S: BodyStream> BodyStream for Counted<S> {
+//!     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
+//!         let piece = self.0.next_piece(now)?;
+//!         if let Piece::Data(bytes) = piece {
+//!             self.1 += bytes.len() as u64;
+//!         }
+//!         Ok(piece)
+//!     }
+//!
+//!     fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+//!         vec![("X-Count".to_string(), self.1.to_string().into_bytes())]
+//!     }
+//! }
+//!
+//! let application = |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+//!     let pieces = tidegate::gateway::Pieces::new(["low ", "tide"].into_iter());
+//!     start_response.status(200).field("Trailer", "X-Count").stream(Counted(pieces, 0))
+//! };
+//! # let mut hand = tidegate::conversation::ByHand::new(application);
+//! # hand.receive(b"GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n");
+//! # assert!(hand.transmit_all().ends_with(b"4\r\ntide\r\n0\r\nX-Count: 8\r\n\r\n"));
+//! ```
+//!
 //! This layer knows nothing of protocol, sockets or clocks; whatever implements [`ResponseSink`]
 //! can call an application, a test included.
 

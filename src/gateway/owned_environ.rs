@@ -19,6 +19,9 @@ impl Environ<'_> {
             method_bytes: self.method().as_str().len(),
             version: self.version(),
             fields: OwnedFields::copy(self.fields()),
+            trailers: Some(self.trailers())
+                .filter(|trailers| !trailers.is_empty())
+                .map(|trailers| Box::new(OwnedFields::copy(trailers))),
             content: self.content.detach(),
             content_length: self.content_length(),
             script_name_bytes: self.script_name_bytes(),
@@ -45,6 +48,8 @@ pub struct OwnedEnviron {
     method_bytes: usize,
     version: Version,
     fields: OwnedFields,
+    /// None for nearly all requests, which are smaller for it.
+    trailers: Option<Box<OwnedFields>>,
     content: OwnedContent,
     content_length: Option<u64>,
     script_name_bytes: usize,
@@ -88,6 +93,12 @@ impl OwnedFields {
     }
 }
 
+impl OwnedFields {
+    fn memory_bytes(&self) -> usize {
+        self.names.len() + self.values.len() + size_of_val(self.ends.as_slice())
+    }
+}
+
 impl FieldLines for OwnedFields {
     fn count(&self) -> usize {
         self.ends.len()
@@ -120,7 +131,8 @@ impl WakeSource for OwnedWakes {
 impl OwnedEnviron {
     /// Bytes of it that are in memory.
     pub fn memory_bytes(&self) -> usize {
-        let fields = self.fields.names.len() + self.fields.values.len();
+        let fields =
+            self.fields.memory_bytes() + self.trailers.as_ref().map_or(0, |trailers| trailers.memory_bytes());
         self.line.len() + fields + self.content.memory_bytes()
     }
 
@@ -148,7 +160,8 @@ impl OwnedEnviron {
             wake_source: &self.wakes,
             memory: self.reservation.as_ref().map(Reservation::account),
         };
-        let content = RequestContent::owned(&mut self.content);
+        let trailers = self.trailers.as_deref().map_or(Fields::EMPTY, |trailers| Fields::new(trailers));
+        let content = RequestContent::with_trailers(&mut self.content, trailers);
         let mut environ = Environ::new(&head, content, self.content_length, &client, &self.server, self.now);
         environ.set_script_name_bytes(self.script_name_bytes);
         environ.added = self.added.clone();

@@ -31,6 +31,24 @@ impl FieldLines for Vec<(String, Vec<u8>)> {
 #[derive(Clone, Copy)]
 pub struct Fields<'a>(&'a dyn FieldLines);
 
+/// Nothing holds no lines.
+struct NoLines;
+
+impl FieldLines for NoLines {
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn line(&self, _index: usize) -> (&str, &[u8]) {
+        ("", &[])
+    }
+}
+
+impl Fields<'static> {
+    /// A view of no lines at all.
+    pub const EMPTY: Fields<'static> = Fields(&NoLines);
+}
+
 impl<'a> Fields<'a> {
     /// Makes a view of these lines.
     pub fn new(lines: &'a dyn FieldLines) -> Fields<'a> {

@@ -20,6 +20,7 @@ mod request;
 mod response;
 mod status;
 mod target;
+mod trailer;
 mod words;
 
 pub use date::{Calendar, HttpDate};
@@ -35,3 +36,4 @@ pub use request::{RequestHead, Version};
 pub use response::{ContentLength, FieldRole, InvalidResponse};
 pub use status::StatusCode;
 pub use target::{InvalidTarget, RequestTarget, is_host, split_port};
+pub use trailer::may_be_trailer;

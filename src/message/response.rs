@@ -55,7 +55,7 @@ impl FieldRole {
         // By length and first letter, so that the usual field costs two comparisons.
         match (name.len(), name.as_bytes()[0] | 0x20) {
             (10 | 14, b'c') | (4, b'd') | (6, b's') => FieldRole::of_known(name, value),
-            (2 | 7 | 17, b't') | (7, b'u') | (10, b'k') | (16, b'p') => FieldRole::of_known(name, value),
+            (2 | 17, b't') | (7, b'u') | (10, b'k') | (16, b'p') => FieldRole::of_known(name, value),
             _ => Ok(FieldRole::Plain),
         }
     }
@@ -86,8 +86,8 @@ impl FieldRole {
 }
 
 /// Fields that belong to one connection (RFC 9110 §7.6.1), and so to the server.
-const HOP_BY_HOP: [&str; 7] =
-    ["Connection", "TE", "Upgrade", "Trailer", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding"];
+const HOP_BY_HOP: [&str; 6] =
+    ["Connection", "TE", "Upgrade", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding"];
 
 /// A response that would be invalid, ambiguous or harmful on the wire.
 #[non_exhaustive]
@@ -103,6 +103,8 @@ pub enum InvalidResponse {
     FieldValue(String),
     /// The field belongs to one connection, and so to the server (RFC 9110 §7.6.1).
     HopByHopField(String),
+    /// The field cannot come behind the content (RFC 9110 §6.5.1).
+    Trailer(String),
     /// Content-Length is not a number, or is given twice.
     ContentLength,
     /// The content at hand has another length than Content-Length declares.
@@ -129,6 +131,7 @@ impl fmt::Display for InvalidResponse {
                 write!(f, "a control character in the value of field {name:?}")
             }
             Self::HopByHopField(name) => write!(f, "field {name:?} is the server's to send"),
+            Self::Trailer(name) => write!(f, "field {name:?} cannot be a trailer"),
             Self::ContentLength => write!(f, "Content-Length is no number, or is given twice"),
             Self::LengthMismatch { declared, given } => {
                 write!(f, "Content-Length says {declared}, but the content has {given} bytes")

@@ -8,8 +8,8 @@
 //!
 //! Strict to the byte, because this is where two readers of one message come to differ: a size has
 //! hex digits and nothing before or after them, and every line ends with CR LF, never with LF
-//! alone. Extensions and trailer fields are checked, limited and thrown away: nothing here knows
-//! what they would mean.
+//! alone. Extensions and trailer fields are checked and limited. Extensions are thrown away, trailer fields are handed
+//! on as they came: what they mean is for [`Trailers`](super::Trailers) to say.
 //!
 //! ```
 //! use tidegate::protocol::ChunkedDecoder;
@@ -26,7 +26,8 @@ use crate::message::{is_field_name, is_field_value};
 
 /// Longest extension of one chunk. 256 bytes: nobody sends them; who sends longer ones means harm.
 pub const CHUNK_EXTENSION_BYTES_MAX: u16 = 256;
-/// Longest trailer section. 8 KiB: a quarter of what a head may have.
+/// Longest trailer section; beyond it 431. 8 KiB: a quarter of what a head may have, since a checksum and a signature
+/// stand in it, and no cookies.
 pub const TRAILER_BYTES_MAX: u16 = 8 * 1024;
 /// Most digits of a chunk size: 16 make 64 bits, and more can only be zeros put there to confuse.
 const SIZE_DIGITS_MAX: u8 = 16;
@@ -38,6 +39,8 @@ pub struct Decoded<'i> {
     pub consumed: usize,
     /// The content among them; may be empty.
     pub content: &'i [u8],
+    /// The lines of the trailer section among them, or parts of lines; empty as long as there is content.
+    pub trailers: &'i [u8],
 }
 
 /// Undoes the chunked coding, in whatever pieces the bytes come.
@@ -133,31 +136,53 @@ impl ChunkedDecoder {
         ChunkedDecoder { state: ChunkedState::Size { digits: 0, size: 0 }, allowance: body_bytes_max }
     }
 
+    /// Whether the last chunk has been seen.
+    fn is_behind_content(&self) -> bool {
+        use ChunkedState::*;
+        match self.state {
+            TrailerStart { .. }
+            | TrailerName { .. }
+            | TrailerValue { .. }
+            | TrailerLf { .. }
+            | EndLf
+            | Complete => true,
+            Size { .. } | Extension { .. } | SizeLf { .. } | Data { .. } | DataCr | DataLf => false,
+        }
+    }
+
     /// Whether the last chunk and the trailer section have been seen.
     pub fn is_complete(&self) -> bool {
         self.state == ChunkedState::Complete
     }
 
     /// Takes from the input up to the end of the first piece of content; consumes all of it if
-    /// there is no content in it.
+    /// there is no content in it. Behind the last chunk, the lines of the trailer section are handed on.
     ///
     /// # Errors
     /// Broken framing, or something beyond its limit.
     pub fn decode<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, ProtocolError> {
         let mut at = 0;
-        while at < input.len() && !self.is_complete() {
+        while at < input.len() && !self.is_behind_content() {
             if let ChunkedState::Data { remaining } = self.state {
                 let take = usize::try_from(remaining).unwrap_or(usize::MAX).min(input.len() - at);
                 self.state = match remaining - take as u64 {
                     0 => ChunkedState::DataCr,
                     remaining => ChunkedState::Data { remaining },
                 };
-                return Ok(Decoded { consumed: at + take, content: &input[at..at + take] });
+                return Ok(Decoded { consumed: at + take, content: &input[at..at + take], trailers: &[] });
             }
             self.state = self.step(input[at])?;
             at += 1;
         }
-        Ok(Decoded { consumed: at, content: &[] })
+        let (start, mut end) = (at, at);
+        while at < input.len() && !self.is_complete() {
+            self.state = self.step(input[at])?;
+            at += 1;
+            if !matches!(self.state, ChunkedState::EndLf | ChunkedState::Complete) {
+                end = at;
+            }
+        }
+        Ok(Decoded { consumed: at, content: &[], trailers: &input[start..end] })
     }
 
     /// One byte of framing.
@@ -180,7 +205,7 @@ impl ChunkedDecoder {
             (TrailerStart { bytes } | TrailerName { bytes } | TrailerValue { bytes }, _) => {
                 trailer_byte(self.state, bytes, byte)?
             }
-            (TrailerLf { bytes }, b'\n') => TrailerStart { bytes },
+            (TrailerLf { bytes }, b'\n') => TrailerStart { bytes: bytes + 1 },
             (TrailerLf { .. }, _) => return Err(ProtocolError::InvalidTrailer),
             (EndLf, b'\n') | (Complete, _) => Complete,
             (SizeLf { .. } | Data { .. } | DataCr | DataLf | EndLf, _) => {

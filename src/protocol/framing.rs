@@ -149,7 +149,7 @@ impl BodyDecoder {
             BodyDecoder::Length(remaining) => {
                 let take = usize::try_from(*remaining).unwrap_or(usize::MAX).min(input.len());
                 *remaining -= take as u64;
-                Ok(Decoded { consumed: take, content: &input[..take] })
+                Ok(Decoded { consumed: take, content: &input[..take], trailers: &[] })
             }
             BodyDecoder::Chunked(decoder) => decoder.decode(input),
         }

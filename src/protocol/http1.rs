@@ -34,11 +34,12 @@ use super::framing::{BodyDecoder, RequestFraming};
 use super::head_parser::{FieldSlots, ParsedHead, blank_lines, parse_head};
 use super::persistence::{CloseReason, Persistence};
 use super::response_encoder::{
-    BodyEncoder, CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms, encode_interim,
+    BodyEncoder, CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms, TrailerWish, encode_interim,
 };
 use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
+use super::trailers::encode_last_chunk;
 use crate::limits::Limits;
-use crate::message::{ContentLength, FieldBlock, InvalidResponse, Method, StatusCode, Version};
+use crate::message::{ContentLength, FieldBlock, Fields, InvalidResponse, Method, StatusCode, Version};
 
 /// After how many seconds a client that hears 503 may ask again. 10: soon enough for a person, and a crowd is spread.
 pub const RETRY_AFTER_SECONDS: &str = "10";
@@ -102,7 +103,7 @@ impl Http1 {
             Ok(Some(parsed)) => {
                 let content =
                     if parsed.method() == Method::HEAD { ContentWish::HeadOnly } else { ContentWish::Wanted };
-                self.terms = Terms { version: parsed.version, content };
+                self.terms = Terms { version: parsed.version, content, trailers: parsed.meaning.trailers };
                 self.persistence = parsed.meaning.persistence;
                 match parsed.meaning.framing {
                     RequestFraming::None | RequestFraming::Length(0) => {
@@ -153,7 +154,7 @@ impl Http1 {
     /// Broken framing, or too much content; the connection is refused from then on.
     pub fn read_content<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, ProtocolError> {
         let RequestState::Body(decoder) = &mut self.request else {
-            return Ok(Decoded { consumed: 0, content: &[] });
+            return Ok(Decoded { consumed: 0, content: &[], trailers: &[] });
         };
         match decoder.decode(input) {
             Ok(decoded) => {
@@ -315,6 +316,33 @@ impl Http1 {
                 Err(invalid)
             }
         }
+    }
+
+    /// Whether trailer fields can end the response: its content is chunked, and the client has said that it takes them.
+    pub fn wants_trailers(&self) -> bool {
+        self.terms.trailers == TrailerWish::Wanted
+            && self.response == ResponseState::Body(BodyEncoder::Chunked)
+    }
+
+    /// Ends the response with these trailer fields behind it, which are dropped where they are not
+    /// [wanted](Http1::wants_trailers).
+    ///
+    /// # Errors
+    /// A field that cannot be a trailer; and as [`Http1::end_response`]. The response is aborted then.
+    pub fn end_with_trailers(
+        &mut self,
+        out: &mut Vec<u8>,
+        trailers: Fields<'_>,
+    ) -> Result<(), InvalidResponse> {
+        if !self.wants_trailers() {
+            return self.end_response(out);
+        }
+        let encoded = encode_last_chunk(out, trailers);
+        match encoded {
+            Ok(()) => self.on_response(ResponseEvent::ContentEnded),
+            Err(_) => self.abort(),
+        }
+        encoded
     }
 
     /// The response cannot be completed. If it has not started, it can still be an error response.

@@ -10,7 +10,8 @@
 use super::error::ProtocolError;
 use super::framing::{FramingFields, RequestFraming};
 use super::persistence::{ConnectionOption, Persistence};
-use crate::message::{Method, RequestTarget, Version, is_host};
+use super::response_encoder::TrailerWish;
+use crate::message::{Method, RequestTarget, Version, is_host, list_items};
 
 /// What the client waits for before it sends the content (RFC 9110 §10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Meaning {
     pub expectation: Expectation,
     /// Whether the client wants to keep the connection.
     pub persistence: Persistence,
+    /// Whether the client takes trailer fields.
+    pub trailers: TrailerWish,
 }
 
 impl Meaning {
@@ -38,6 +41,7 @@ impl Meaning {
         framing: RequestFraming::None,
         expectation: Expectation::None,
         persistence: Persistence::KeepAlive,
+        trailers: TrailerWish::Unwanted,
     };
 
     /// Of a head with these lines and this request line.
@@ -63,6 +67,8 @@ impl Meaning {
 /// name, so that none can be known in one place and forgotten in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ControlField {
+    /// Whether trailers are taken.
+    Te,
     /// Whom the request is for.
     Host,
     /// Whether the connection is to be kept.
@@ -80,6 +86,7 @@ impl ControlField {
     #[inline(always)]
     fn of(name: &str) -> Option<ControlField> {
         match name.len() {
+            2 if is(name, "TE") => Some(ControlField::Te),
             4 if is(name, "Host") => Some(ControlField::Host),
             6 if is(name, "Expect") => Some(ControlField::Expect),
             10 if is(name, "Connection") => Some(ControlField::Connection),
@@ -107,7 +114,8 @@ fn sole_host<'b>(lines: &[httparse::Header<'b>]) -> Option<&'b [u8]> {
             Some(ControlField::Host) if host.is_none() => host = Some(line.value),
             Some(ControlField::Connection) if line.value == b"keep-alive" => {}
             Some(
-                ControlField::Host
+                ControlField::Te
+                | ControlField::Host
                 | ControlField::Connection
                 | ControlField::Expect
                 | ControlField::ContentLength
@@ -125,6 +133,7 @@ struct Control<'b> {
     framing: FramingFields,
     connection: ConnectionOption,
     expects_continue: bool,
+    trailers: TrailerWish,
 }
 
 impl<'b> Control<'b> {
@@ -145,6 +154,7 @@ impl<'b> Control<'b> {
             framing: control.framing(method, version)?,
             expectation: control.expectation(version),
             persistence: Persistence::of_request(version, control.connection),
+            trailers: control.trailers,
         })
     }
 
@@ -154,6 +164,7 @@ impl<'b> Control<'b> {
         for line in lines {
             match ControlField::of(line.name) {
                 None => {}
+                Some(ControlField::Te) => control.note_te(line.value),
                 Some(ControlField::Host) if control.host.is_some() => {
                     return Err(ProtocolError::RepeatedHost);
                 }
@@ -170,6 +181,14 @@ impl<'b> Control<'b> {
             }
         }
         Ok(control)
+    }
+
+    /// RFC 9110 §10.1.4. That `TE` be named in Connection, too, is for intermediaries to look at: whoever takes chunks
+    /// has to take what follows them.
+    fn note_te(&mut self, value: &[u8]) {
+        if list_items(value).any(|item| item.eq_ignore_ascii_case(b"trailers")) {
+            self.trailers = TrailerWish::Wanted;
+        }
     }
 
     /// RFC 9112 §3.2: HTTP/1.1 has exactly one Host field, whatever the target says.

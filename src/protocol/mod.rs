@@ -13,7 +13,7 @@
 //! What it deliberately does not do: buffer output, call applications, know the time.
 //!
 //! Read in this order: [`error`](ProtocolError), [`parse_head`], [`Meaning`], [`RequestFraming`],
-//! [`ChunkedDecoder`], [`Persistence`], [`ResponseEncoder`], the tables of [`RequestState`] and
+//! [`ChunkedDecoder`], [`Trailers`], [`Persistence`], [`ResponseEncoder`], the tables of [`RequestState`] and
 //! [`ResponseState`], and [`Http1`], which ties them together and shows a dialogue by hand. Why it is as
 //! strict as it is stands in [`failures`].
 
@@ -28,6 +28,7 @@ mod persistence;
 mod receive_buffer;
 mod response_encoder;
 mod state;
+mod trailers;
 
 pub use chunked::{CHUNK_EXTENSION_BYTES_MAX, ChunkedDecoder, Decoded, TRAILER_BYTES_MAX};
 pub use error::ProtocolError;
@@ -39,5 +40,8 @@ pub use http1::{Http1, RETRY_AFTER_SECONDS, Savepoint};
 pub use meaning::{Expectation, Meaning};
 pub use persistence::{CloseReason, ConnectionOption, Persistence};
 pub use receive_buffer::ReceiveBuffer;
-pub use response_encoder::{BodyEncoder, CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms};
+pub use response_encoder::{
+    BodyEncoder, CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms, TrailerWish,
+};
 pub use state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
+pub use trailers::Trailers;

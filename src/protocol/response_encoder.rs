@@ -69,11 +69,14 @@ pub struct Terms {
     pub version: Version,
     /// Whether it wants to see any content.
     pub content: ContentWish,
+    /// Whether it takes fields behind the content.
+    pub trailers: TrailerWish,
 }
 
 impl Terms {
     /// Of a request whose head has not been read, and may never be: a refusal has content.
-    pub const UNTOLD: Terms = Terms { version: Version::Http11, content: ContentWish::Wanted };
+    pub const UNTOLD: Terms =
+        Terms { version: Version::Http11, content: ContentWish::Wanted, trailers: TrailerWish::Unwanted };
 }
 
 /// Whether the response to a request may have content.
@@ -83,6 +86,16 @@ pub enum ContentWish {
     Wanted,
     /// HEAD: only the fields that GET would give.
     HeadOnly,
+}
+
+/// Whether a client takes trailer fields (RFC 9110 §10.1.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrailerWish {
+    #[default]
+    /// It has not said so: they would be lost on the way, or confuse somebody.
+    Unwanted,
+    /// It has said `TE: trailers`.
+    Wanted,
 }
 
 /// Writes one head.
@@ -258,7 +271,8 @@ impl ResponseEncoder {
     /// Whether nothing but Content-Length is missing, if the length of the content is known.
     #[inline(always)]
     pub(super) fn ends_plainly(&self, terms: Terms, persistence: Persistence) -> bool {
-        terms == (Terms { version: Version::Http11, content: ContentWish::Wanted })
+        terms.version == Version::Http11
+            && terms.content == ContentWish::Wanted
             && persistence == Persistence::KeepAlive
             && self.connection != ConnectionOption::Close
             && self.declared_length.is_none()
@@ -503,7 +517,7 @@ fn encode_status_line(out: &mut Vec<u8>, status: StatusCode, reason: &[u8]) {
 }
 
 #[inline(always)]
-fn encode_field_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(super) fn encode_field_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -523,9 +537,9 @@ fn encode_hexadecimal(out: &mut Vec<u8>, number: u64) {
 mod tests {
     use super::*;
 
-    const HTTP11: Terms = Terms { version: Version::Http11, content: ContentWish::Wanted };
-    const HTTP10: Terms = Terms { version: Version::Http10, content: ContentWish::Wanted };
-    const HEAD: Terms = Terms { version: Version::Http11, content: ContentWish::HeadOnly };
+    const HTTP11: Terms = Terms::UNTOLD;
+    const HTTP10: Terms = Terms { version: Version::Http10, ..HTTP11 };
+    const HEAD: Terms = Terms { content: ContentWish::HeadOnly, ..HTTP11 };
 
     fn encode(
         code: u16,
@@ -625,7 +639,7 @@ mod tests {
         for value in ["a\r\nEvil: 1", "a\n", "a\r", "a\0"] {
             check(200, &[("A", value)], InvalidResponse::FieldValue("A".into()));
         }
-        for name in ["transfer-encoding", "Keep-Alive", "Upgrade", "Trailer", "TE", "Proxy-Connection"] {
+        for name in ["transfer-encoding", "Keep-Alive", "Upgrade", "TE", "Proxy-Connection"] {
             check(200, &[(name, "x")], InvalidResponse::HopByHopField(name.into()));
         }
         check(200, &[("Connection", "upgrade")], InvalidResponse::HopByHopField("Connection".into()));

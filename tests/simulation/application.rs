@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, Wait, content};
+use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, Wait, content, trailer};
 use crate::conversation::Outcome;
 use crate::gateway::middleware::{Filter, Passage, PassingHead};
 use crate::gateway::{
@@ -170,6 +170,14 @@ impl Application {
             Kind::Good { body, .. } => body,
             Kind::Bad(_) => return ledger.violations.push(format!("{connection}/{number} was accepted")),
         };
+        let is_chunked = environ.field("Transfer-Encoding").is_some();
+        let is_declined = ledger.accounts[connection].declined.contains(&number);
+        let behind = trailer(connection, number).filter(|_| is_chunked && !is_declined);
+        let trailers: Vec<_> = environ.trailers().iter().collect();
+        let expected: Vec<_> = behind.iter().map(|value| ("X-Sum", value.as_bytes())).collect();
+        if trailers != expected || environ.field("X-Sum").is_some() {
+            ledger.violations.push(format!("{connection}/{number}: other trailers, {trailers:?}"));
+        }
         if read.is_err() || got != content(connection, number, false, length) {
             ledger.violations.push(format!("{connection}/{number}: other content, {} bytes", got.len()));
         }
@@ -454,6 +462,17 @@ struct Stream {
 impl BodyStream for Stream {
     fn client_has_finished(&mut self) {
         self.promise.0.account(|account| account.reasons += 1);
+    }
+
+    fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+        let Promise { connection, number, ref ledger, .. } = self.promise.0;
+        if !self.is_over {
+            ledger.borrow_mut().violations.push(format!("{connection}/{number} ends before its content"));
+        }
+        trailer(connection, number)
+            .map(|value| ("X-Sum".to_string(), value.into_bytes()))
+            .into_iter()
+            .collect()
     }
 
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {

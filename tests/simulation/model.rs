@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::application::Account;
 use super::disk::ROOM_BYTES;
-use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, content};
+use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, content, takes_trailers, trailer};
 use super::response::{Framing, Response, read_all};
 use super::server::{Served, State};
 use super::socket::{Closing, End};
@@ -568,7 +568,7 @@ fn judge_answer(
     served: &Served,
     is_last: bool,
 ) -> Result<(), String> {
-    let (Kind::Good { status, .. }, Some(fate)) = (&item.kind, item.fate()) else {
+    let (Kind::Good { status, answer, .. }, Some(fate)) = (&item.kind, item.fate()) else {
         return Err(format!("bad request {number} was answered: {response}"));
     };
     let is_open = response.framing == Framing::UntilClose;
@@ -588,6 +588,12 @@ fn judge_answer(
     let expected = content(connection, number, true, length);
     if !expected.starts_with(&response.content) {
         return Err(format!("answer {number} has other content, {} bytes", response.content.len()));
+    }
+    let is_trailed = answer.is_streamed() && response.framing == Framing::Chunked && looks_whole;
+    let trailer = trailer(connection, number).filter(|_| is_trailed && takes_trailers(connection, number));
+    let trailers: Vec<_> = response.trailers.iter().map(|(_, value)| value).collect();
+    if trailers != trailer.iter().collect::<Vec<_>>() {
+        return Err(format!("answer {number} has other trailers: {response:?}"));
     }
     let is_whole = matches!(fate, Fate::Whole(_)) && response.content.len() == length;
     if looks_whole && !is_whole {

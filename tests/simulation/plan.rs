@@ -117,6 +117,15 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Whether its content is drawn.
+    pub fn is_streamed(&self) -> bool {
+        match self {
+            Answer::Stream(..) => true,
+            Answer::Later(_, then) => then.is_streamed(),
+            Answer::Send(..) | Answer::Write(..) | Answer::File { .. } | Answer::Fail { .. } => false,
+        }
+    }
+
     /// Whether its content is a file's.
     pub fn is_file(&self) -> bool {
         match self {
@@ -247,6 +256,9 @@ fn good_item(connection: usize, number: usize, is_long: bool, bytes: &mut Vec<u8
         ("POST", false) => head.push_str(&format!("Content-Length: {body}\r\n")),
         _ => {}
     }
+    if takes_trailers(connection, number) {
+        head.push_str("TE: trailers\r\n");
+    }
     if method == "POST" && rng.once_in(4) {
         head.push_str("Expect: 100-continue\r\n");
     }
@@ -255,7 +267,7 @@ fn good_item(connection: usize, number: usize, is_long: bool, bytes: &mut Vec<u8
     let head_end = bytes.len();
     let sent = content(connection, number, false, body);
     if is_chunked {
-        encode_chunks(bytes, sent, rng);
+        encode_chunks(bytes, sent, &trailer(connection, number), rng);
     } else {
         bytes.extend_from_slice(sent);
     }
@@ -274,7 +286,17 @@ fn good_item(connection: usize, number: usize, is_long: bool, bytes: &mut Vec<u8
     Item { start, head_end, end: bytes.len(), method, is_http11, kind }
 }
 
-fn encode_chunks(bytes: &mut Vec<u8>, mut content: &[u8], rng: &Rng) {
+/// What stands behind the content of a request or an answer, if anything does: every other time.
+pub fn trailer(connection: usize, number: usize) -> Option<String> {
+    (connection + number).is_multiple_of(2).then(|| format!("{connection}/{number}"))
+}
+
+/// Whether a request says that its client takes trailers: of those that have some, and of those that have none.
+pub fn takes_trailers(connection: usize, number: usize) -> bool {
+    (connection + number) % 4 < 2
+}
+
+fn encode_chunks(bytes: &mut Vec<u8>, mut content: &[u8], trailer: &Option<String>, rng: &Rng) {
     while !content.is_empty() {
         let (chunk, rest) = content.split_at(1 + rng.below(content.len()));
         bytes.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
@@ -282,7 +304,11 @@ fn encode_chunks(bytes: &mut Vec<u8>, mut content: &[u8], rng: &Rng) {
         bytes.extend_from_slice(b"\r\n");
         content = rest;
     }
-    bytes.extend_from_slice(rng.pick(&["0\r\n\r\n", "0\r\n\r\n", "00;x\r\nA: b\r\n\r\n"]).as_bytes());
+    bytes.extend_from_slice(rng.pick(&["0\r\n", "0\r\n", "00;x\r\nContent-Length: 3\r\n"]).as_bytes());
+    if let Some(trailer) = trailer {
+        bytes.extend(format!("X-Sum: {trailer}\r\n").into_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
 }
 
 fn long_answer(rng: &Rng) -> Answer {

@@ -209,34 +209,40 @@ pub fn check_chunked(input: &[u8]) {
     let whole = decode(input, |left| left);
     let mut cuts = Cuts::new(*seed);
     assert_eq!(whole, decode(input, |left| cuts.next(left)), "however it is cut");
-    let Ok((content, used, true)) = whole else {
+    let Ok((content, trailers, used, true)) = whole else {
         return;
     };
-    assert!(input[..used].ends_with(b"\r\n\r\n"), "it ends with an empty line");
+    assert!(
+        input[..used].ends_with(&[&trailers[..], b"\r\n"].concat()),
+        "trailers are all that stands at the end"
+    );
+    assert!(trailers.is_empty() || trailers.ends_with(b"\r\n"), "they are whole lines");
     let plain = format!("{:x}\r\n", content.len()).into_bytes();
     let plain = match content.is_empty() {
         true => b"0\r\n\r\n".to_vec(),
         false => [&plain[..], &content, b"\r\n0\r\n\r\n"].concat(),
     };
-    assert_eq!(decode(&plain, |left| left), Ok((content, plain.len(), true)), "one meaning");
+    assert_eq!(decode(&plain, |left| left), Ok((content, Vec::new(), plain.len(), true)), "one meaning");
 }
 
-/// Decodes content, and returns it, the bytes it took, and whether it is complete.
+/// Decodes content, and returns it, the lines of its trailer section, the bytes it took, and whether it is complete.
 fn decode(
     input: &[u8],
     mut next: impl FnMut(usize) -> usize,
-) -> Result<(Vec<u8>, usize, bool), ProtocolError> {
-    let (mut decoder, mut content, mut at) = (ChunkedDecoder::new(4096), Vec::new(), 0);
+) -> Result<(Vec<u8>, Vec<u8>, usize, bool), ProtocolError> {
+    let (mut decoder, mut content, mut trailers, mut at) =
+        (ChunkedDecoder::new(4096), Vec::new(), Vec::new(), 0);
     while at < input.len() && !decoder.is_complete() {
         let mut piece = &input[at..at + next(input.len() - at)];
         while !piece.is_empty() && !decoder.is_complete() {
             let decoded = decoder.decode(piece)?;
             assert!(decoded.consumed > 0, "it gets on");
             content.extend_from_slice(decoded.content);
+            trailers.extend_from_slice(decoded.trailers);
             piece = &piece[decoded.consumed..];
             at += decoded.consumed;
         }
     }
     assert!(content.len() <= 4096, "the limit holds");
-    Ok((content, at, decoder.is_complete()))
+    Ok((content, trailers, at, decoder.is_complete()))
 }

@@ -7,7 +7,7 @@
 //! `waiting` (for the rest of a request that has begun) or `closed`. Limits are small, so that what is
 //! beyond them can be read in a test.
 
-use std::io;
+use std::{io, mem};
 
 use tidegate::conversation::{ByHand, Wants};
 use tidegate::gateway::{BodyStream, Piece};
@@ -46,6 +46,13 @@ pub fn application(
         "/close" => start_response.status(200).field("Connection", "close").send("bye"),
         "/own-date" => start_response.status(200).field("Date", environ.query()).send("late"),
         "/fail" => Err(GatewayError::new("on purpose")),
+        "/trailers" => start_response.status(200).send(trailers(environ)),
+        "/trailing" => {
+            start_response.status(200).field("Trailer", "X-Sum").stream(Trailing::new(environ.query()))
+        }
+        "/trailing-of-4" => {
+            start_response.status(200).field("Content-Length", "4").stream(Trailing::new("X-Sum"))
+        }
         "/fail-midway" => start_response.status(200).stream(FailsMidway(0)),
         "/variables" => start_response.status(200).send(client_variables(environ)),
         _ => start_response.status(200).send(echo(environ)),
@@ -65,6 +72,35 @@ fn client_variables(environ: &Environ<'_>) -> String {
     let from_client = environ.variables().filter(|(name, _)| name.starts_with("HTTP_"));
     let text = from_client.map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(&value)));
     text.collect::<Vec<_>>().join(" ")
+}
+
+/// Name and value of every trailer field.
+fn trailers(environ: &Environ<'_>) -> String {
+    let text =
+        environ.trailers().iter().map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value)));
+    text.collect::<Vec<_>>().join(" ")
+}
+
+/// Four bytes of content, and behind them a trailer field, of which the name is told.
+struct Trailing {
+    name: String,
+    has_content: bool,
+}
+
+impl Trailing {
+    fn new(name: &str) -> Trailing {
+        Trailing { name: name.to_string(), has_content: true }
+    }
+}
+
+impl BodyStream for Trailing {
+    fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
+        Ok(if mem::take(&mut self.has_content) { Piece::Data(b"abcd") } else { Piece::End })
+    }
+
+    fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+        vec![("ETag".to_string(), b"\"t\"".to_vec()), (self.name.clone(), b"4".to_vec())]
+    }
 }
 
 struct FailsMidway(u8);

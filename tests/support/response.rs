@@ -30,6 +30,8 @@ pub struct Response {
     pub fields: Vec<(String, String)>,
     pub framing: Framing,
     pub content: Vec<u8>,
+    /// Fields behind the content.
+    pub trailers: Vec<(String, String)>,
     /// Whether the connection ended before the content did.
     pub is_cut: bool,
 }
@@ -101,12 +103,22 @@ pub fn read_one(bytes: &[u8], method: &str, has_ended: bool) -> Result<Option<(R
     let start = head_bytes + 4;
     response.framing = framing(&response, method)?;
     let rest = &bytes[start..];
-    let (pieces, used, is_whole) = match response.framing {
+    let (pieces, mut used, mut is_whole) = match response.framing {
         Framing::None => (Vec::new(), 0, true),
         Framing::Length => find_length(&response, rest)?,
         Framing::Chunked => find_chunks(rest)?,
         Framing::UntilClose => (iter::once(0..rest.len()).collect(), rest.len(), has_ended),
     };
+    if is_whole && response.framing == Framing::Chunked {
+        match rest[used..].windows(4).position(|window| window == b"\r\n\r\n") {
+            _ if rest[used..].starts_with(b"\r\n") => used += 2,
+            Some(bytes) => {
+                response.trailers = read_fields(&rest[used..used + bytes])?;
+                used += bytes + 4;
+            }
+            None => (used, is_whole) = (rest.len(), false),
+        }
+    }
     if !is_whole && !has_ended {
         return Ok(None);
     }
@@ -130,30 +142,36 @@ pub fn read_all(mut bytes: &[u8], methods: &[&str]) -> Result<Vec<Response>, Str
 }
 
 fn read_head(head: &[u8]) -> Result<Response, String> {
-    let text = std::str::from_utf8(head).map_err(|_| "a head that is no text")?;
-    let mut lines = text.split("\r\n");
-    let status_line = lines.next().unwrap_or_default();
+    let end = head.windows(2).position(|window| window == b"\r\n").unwrap_or(head.len());
+    let (status_line, lines) = head.split_at(end);
+    let status_line = std::str::from_utf8(status_line).map_err(|_| "a status line that is no text")?;
     let rest = status_line.strip_prefix("HTTP/1.1 ").ok_or(format!("status line {status_line:?}"))?;
     let (code, reason) = rest.split_once(' ').ok_or(format!("no blank after the code: {status_line:?}"))?;
     if code.len() != 3 {
         return Err(format!("code {code:?}"));
     }
-    let mut fields = Vec::new();
-    for line in lines {
-        let (name, value) = line.split_once(": ").ok_or(format!("field line {line:?}"))?;
-        if name.is_empty() || line.contains(['\r', '\n', '\0']) {
-            return Err(format!("field line {line:?}"));
-        }
-        fields.push((name.to_string(), value.to_string()));
-    }
+    let fields = lines.strip_prefix(b"\r\n").map_or(Ok(Vec::new()), read_fields)?;
     Ok(Response {
         code: code.parse().map_err(|_| format!("code {code:?}"))?,
         reason: reason.to_string(),
         fields,
         framing: Framing::None,
         content: Vec::new(),
+        trailers: Vec::new(),
         is_cut: false,
     })
+}
+
+/// Reads the lines of a head or a trailer section, without the empty line at their end.
+fn read_fields(lines: &[u8]) -> Result<Vec<(String, String)>, String> {
+    let text = std::str::from_utf8(lines).map_err(|_| "fields that are no text")?;
+    let field = |line: &str| match line.split_once(": ") {
+        Some((name, value)) if !name.is_empty() && !line.contains(['\r', '\n', '\0']) => {
+            Ok((name.to_string(), value.to_string()))
+        }
+        _ => Err(format!("field line {line:?}")),
+    };
+    text.split("\r\n").map(field).collect()
 }
 
 /// Determines the framing as a client does (RFC 9112 §6.3).
@@ -194,7 +212,7 @@ fn find_length(response: &Response, rest: &[u8]) -> Result<Found, String> {
     Ok((iter::once(0..used).collect(), used, used == length))
 }
 
-/// Finds chunks, `size CRLF data CRLF`, with sizes without leading zeros or extensions, and no trailers.
+/// Finds chunks, `size CRLF data CRLF`, with sizes without leading zeros or extensions, up to the last of them.
 fn find_chunks(rest: &[u8]) -> Result<Found, String> {
     let (mut pieces, mut at) = (Vec::new(), 0);
     loop {
@@ -203,9 +221,11 @@ fn find_chunks(rest: &[u8]) -> Result<Found, String> {
         };
         let size = chunk_size(&rest[at..at + line])?;
         at += line + 2;
+        if size == 0 {
+            return Ok((pieces, at, true));
+        }
         pieces.push(at..rest.len().min(at + size));
         match rest.get(at + size..at + size + 2) {
-            Some(b"\r\n") if size == 0 => return Ok((pieces, at + 2, true)),
             Some(b"\r\n") => at += size + 2,
             Some(other) => return Err(format!("{other:?} after a chunk")),
             None => return Ok((pieces, rest.len(), false)),

@@ -53,6 +53,12 @@ pub trait Filter {
         Ok(&[])
     }
 
+    /// The trailer fields that follow the content, where they are sent at all: those of the application's stream, of which
+    /// some can be taken away, and others added. What a filter adds to content that was handed over in the call has no place.
+    fn trailers(&mut self, trailers: &mut Vec<(String, Vec<u8>)>) {
+        let _ = trailers;
+    }
+
     /// The application has failed, and the server answers 500: fields can be added to that, but for those that tell of
     /// its content.
     fn failure(&mut self, head: &mut PassingHead<'_>) {
@@ -355,6 +361,12 @@ impl<F: Filter> BodyStream for FilteredStream<F> {
                 Ok(Piece::Data(self.filter.end()?))
             }
         }
+    }
+
+    fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+        let mut trailers = self.stream.trailers();
+        self.filter.trailers(&mut trailers);
+        trailers
     }
 
     fn client_has_finished(&mut self) {

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
 use tidegate::gateway::{ResponseHead, StartResponse};
-use tidegate::message::{FieldBlock, StatusCode, is_field_value};
+use tidegate::message::{FieldBlock, InvalidResponse, StatusCode, is_field_value};
 
 /// The head of a response.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +76,10 @@ impl Head {
         let value =
             value.cast::<PyString>().map_err(|_| wrong_type("a field value must be a str", &value))?;
         let (name, value) = (name.to_str()?, value.to_str()?);
+        if name.eq_ignore_ascii_case("Trailer") {
+            // PEP 3333 has no way to give trailers, and none to announce them.
+            return Err(PyValueError::new_err(InvalidResponse::HopByHopField(name.to_string()).to_string()));
+        }
         let pushed = match value.is_ascii() {
             true => self.fields.push(name, value.as_bytes()),
             false => {

@@ -64,6 +64,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("upgrade", "'200 OK', [('Upgrade', 'websocket')]"),
     ("keep_alive", "'200 OK', [('Keep-Alive', 'timeout=5')]"),
     ("te", "'200 OK', [('TE', 'trailers')]"),
+    ("trailer", "'200 OK', [('trailer', 'X-Sum')]"),
 ];
 
 /// Arguments that are unusual and right.
