@@ -36,11 +36,11 @@ fn main() -> io::Result<()> {
 /// How long the other server may take, and how much it may say.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Until it accepts. 3 s: a lost packet is sent again after one.
+    /// Longest time until it accepts. 3 s: a lost packet is sent again after one.
     pub connect_timeout: Duration,
-    /// Until the head of its response is there, from the beginning on. 30 s.
+    /// Longest time from the beginning until the head of its response is there. 30 s.
     pub head_timeout: Duration,
-    /// From one piece of content to the next. 30 s.
+    /// Longest time from one piece of content to the next. 30 s.
     pub silence_max: Duration,
     /// Longest head. 32 KiB: as the server itself takes.
     pub head_bytes_max: usize,
@@ -76,7 +76,7 @@ const OF_CONNECTION: [&str; 6] =
 pub struct Fetch {
     /// The other server.
     pub upstream: SocketAddr,
-    /// What it is given.
+    /// The bounds on its time and memory.
     pub bounds: Bounds,
 }
 
@@ -143,16 +143,16 @@ struct Request {
 
 enum Stage {
     Connecting,
-    /// So many bytes of the head have left.
+    /// This many bytes of the head have been sent.
     Sending(usize),
     Reading,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 enum Failure {
     /// The other server cannot be asked, or its response is none.
     Bad(String),
-    /// It has taken too long.
+    /// The other server has taken too long.
     Late,
     /// No descriptor is left to ask it with.
     Busy,
@@ -347,21 +347,21 @@ impl Head {
 struct Content {
     upstream: Watched<TcpStream>,
     buffer: Vec<u8>,
-    /// From here on the buffer was not given yet, and to here it is filled.
+    /// The offset up to which the buffer was given, followed by that up to which it is filled.
     given: usize,
     filled: usize,
-    /// When the other server has last said something.
+    /// The time when the other server last sent something.
     heard: Moment,
     left: Left,
     silence_max: Duration,
 }
 
-/// How much content is still to come.
+/// The content that is still to come.
 #[derive(Clone, Copy)]
 enum Left {
-    /// So much.
+    /// This many bytes.
     Length(u64),
-    /// Until the connection ends.
+    /// All bytes until the connection ends.
     UntilEnd { at_most: u64 },
 }
 

@@ -165,30 +165,30 @@ impl Limits {
     }
 }
 
-/// Most connections that can be told apart.
+/// Most connections whose ids differ.
 const CONNECTIONS_CAPACITY: usize = u32::MAX as usize / 2;
 
 /// A limit with which nothing could be served, or not everything; `limit` is the name of its field.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidLimit {
-    /// It is zero.
+    /// The limit is zero.
     Zero {
-        /// Which one.
+        /// The name of the limit's field.
         limit: &'static str,
     },
-    /// It is beyond what the server is made for.
+    /// The limit is beyond what the server is made for.
     TooMuch {
-        /// Which one.
+        /// The name of the limit's field.
         limit: &'static str,
-        /// What it can be at most.
+        /// The greatest possible value.
         most: usize,
     },
-    /// It is less than twice the longest head: one could wait for ever to be read on.
+    /// The limit is less than twice the longest head: a head could wait for ever to be read on.
     LessThanTwoHeads {
-        /// Which one.
+        /// The name of the limit's field.
         limit: &'static str,
-        /// What it must be at least.
+        /// The least possible value.
         least: usize,
     },
 }
@@ -203,7 +203,7 @@ impl InvalidLimit {
         }
     }
 
-    /// What is wrong with it: the rest of a sentence that begins with its name.
+    /// Returns the rest of a sentence that begins with the name of the limit, and says what is wrong with it.
     pub fn reason(&self) -> String {
         match self {
             InvalidLimit::Zero { .. } => "must not be zero: nothing could be served".to_string(),

@@ -13,7 +13,7 @@ use tidegate::gateway::{Admission, BodyStream, IncomingContent, Later, Piece};
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
 
-/// What becomes of a request, by its path.
+/// Answers a request by its path.
 struct AsItComes;
 
 /// Sends back what comes.

@@ -63,7 +63,7 @@ struct World<'g> {
     served: Vec<Served>,
     /// Everyone who was ever inside, and what the server calls them.
     ids: Vec<(usize, ConnectionId)>,
-    /// Whose applications watch a descriptor that has become ready.
+    /// The connections whose applications watch a descriptor that has become ready.
     watching: Vec<(usize, ConnectionId)>,
     clients: Vec<Client>,
     models: Vec<Model>,
