@@ -41,12 +41,13 @@ use crate::protocol::{
     parse_head, parse_request_line,
 };
 
-/// From where an exchange sets out, and where the conversation goes back to if nothing comes of it.
+/// The state from which an exchange begins, and to which the conversation returns if nothing comes of it.
 #[derive(Clone, Copy)]
 pub(super) enum Origin {
-    /// The connection was accepted then; no exchange has taken place. So many empty lines have come since.
+    /// The connection was accepted at this moment and has had no exchange; this many empty lines have come
+    /// since.
     Accepted(Moment, EmptyLines),
-    /// The last exchange ended then. So many empty lines have come since.
+    /// The last exchange ended at this moment; this many empty lines have come since.
     Kept(Moment, EmptyLines),
 }
 
@@ -55,13 +56,13 @@ pub(super) struct Exchange {
     http: Http1,
     record: Record,
     stage: Stage,
-    /// What has come and could not be understood yet.
+    /// Bytes that have come and could not be interpreted yet.
     input: ReceiveBuffer,
     peer_side: PeerSide,
     origin: Origin,
 }
 
-/// How far an exchange has come.
+/// The stage of an exchange.
 enum Stage {
     /// The request is being taken in.
     Intake(Intake),
@@ -70,23 +71,23 @@ enum Stage {
         delivery: Delivery,
         /// The content that is still coming in, if the application reads it as it comes.
         passing: Option<Box<Passing>>,
-        /// The application was told that the peer seems to have ended its side.
+        /// Whether the application was told that the peer seems to have ended its side.
         is_told_of_end: bool,
     },
-    /// Nothing more will be said.
+    /// The conversation has said its last.
     Finished(Farewell),
 }
 
-/// What a round of the loop has come to.
+/// The result of a round of the loop.
 enum Progress {
-    /// So many bytes of input were used up, or the stage has changed; on with it.
+    /// This many bytes of input were used up, or the stage has changed; the loop goes on.
     Consumed(usize),
     /// Nothing more can be done for now.
     Blocked,
 }
 
 impl Exchange {
-    /// One that has not begun.
+    /// Makes an exchange that has not begun.
     #[inline]
     pub fn new(origin: Origin) -> Exchange {
         let (Origin::Accepted(begun, _) | Origin::Kept(begun, _)) = origin;
@@ -100,7 +101,8 @@ impl Exchange {
         }
     }
 
-    /// The phase of a conversation in which nothing remains for which this is needed; none while something does.
+    /// Returns the phase of a conversation that no longer needs this exchange; none while something remains
+    /// to be done.
     #[inline]
     pub fn rest(&self) -> Option<Phase> {
         match (&self.stage, self.http.request(), self.origin) {
@@ -130,7 +132,7 @@ impl Exchange {
         }
     }
 
-    /// The same, where something has waited for these bytes.
+    /// Takes bytes that the exchange has waited for.
     #[inline(never)]
     fn receive_more(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
         self.input.extend(bytes);
@@ -141,13 +143,13 @@ impl Exchange {
         self.input = input;
     }
 
-    /// The peer has ended its side: what has come is still answered.
+    /// Notes that the peer has ended its side. Requests that have come are still answered.
     pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         self.peer_side = PeerSide::Ended;
         self.receive(&[], turn, out);
     }
 
-    /// The deadline has come.
+    /// Handles the deadline.
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match &self.stage {
             Stage::Intake(Intake::Head) if self.is_in_head() => self.expire_in_head(turn, out),
@@ -175,7 +177,8 @@ impl Exchange {
         }
     }
 
-    /// A head has not ended in time. (All that has come of it may be an empty line, or half of one: that is no request.)
+    /// Ends an exchange whose head has not ended in time. (Only an empty line, or half of one, may have come
+    /// of it: that is no request.)
     fn expire_in_head(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         let input = mem::take(&mut self.input);
         let (bytes, _) = input.as_slice();
@@ -187,7 +190,7 @@ impl Exchange {
         }
     }
 
-    /// The peer seems to have ended its side while the application is pending: it is told, and asked again.
+    /// Tells a pending application that the peer seems to have ended its side; it is asked again.
     pub fn client_has_finished(&mut self) {
         if let Stage::Delivery { delivery, is_told_of_end, .. } = &mut self.stage {
             *is_told_of_end = true;
@@ -196,8 +199,8 @@ impl Exchange {
         }
     }
 
-    /// Whether an application is pending that was not told yet that the peer seems to have ended its side. (Where content is
-    /// read, reading finds that out.)
+    /// Whether a pending application was not told yet that the peer seems to have ended its side. (Where
+    /// content is read, reading finds that out.)
     pub fn is_to_be_told_of_end(&self) -> bool {
         match &self.stage {
             Stage::Delivery { delivery, passing, is_told_of_end: false } => {
@@ -214,7 +217,7 @@ impl Exchange {
         matches!(self.stage, Stage::Delivery { .. })
     }
 
-    /// The application is to be asked again.
+    /// Notes that the application is to be asked again.
     pub fn wake(&mut self) {
         if let Stage::Delivery { delivery, .. } = &mut self.stage {
             delivery.wake();
@@ -257,7 +260,7 @@ impl Exchange {
         }
     }
 
-    /// For so long nothing was read, by no fault of the peer.
+    /// Excuses a time in which nothing was read, by no fault of the peer.
     pub fn excuse(&mut self, time: Duration) {
         match &mut self.stage {
             Stage::Intake(Intake::Head) if self.http.request() == RequestState::Head => {
@@ -268,8 +271,8 @@ impl Exchange {
         }
     }
 
-    /// Since when the peer has sent nothing of a request that has begun. (A head counts from its beginning: when its
-    /// last byte came is not kept.)
+    /// Returns since when the peer has sent nothing of a request that has begun. (A head counts from its
+    /// beginning: when its last byte came is not kept.)
     pub fn stalled_since(&self) -> Option<Moment> {
         match &self.stage {
             Stage::Intake(Intake::Head) => self.head_since(),
@@ -279,7 +282,7 @@ impl Exchange {
         }
     }
 
-    /// Since when a head has begun, if it has not ended.
+    /// Returns since when a head has begun, if it has not ended.
     pub fn head_since(&self) -> Option<Moment> {
         self.is_in_head().then_some(self.record.begun)
     }
@@ -288,7 +291,7 @@ impl Exchange {
         self.http.request() == RequestState::Head
     }
 
-    /// Whether content is on its way, and what has come of it is in memory.
+    /// Whether content is on its way, and has been collected in memory so far.
     pub fn collects_in_memory(&self) -> bool {
         matches!(&self.stage, Stage::Intake(Intake::Content(collected)) if collected.content.memory_bytes() > 0)
     }
@@ -313,14 +316,14 @@ impl Exchange {
         size_of::<Exchange>() + self.input.len() + elsewhere
     }
 
-    /// Reads on what is left of a file that was in the queue, and will not be sent.
+    /// Reads the rest of a file that was queued, and will not be sent.
     pub fn take_back(&mut self, rest: FileRange, out: &mut OutputQueue) {
         if let Stage::Delivery { delivery, .. } = &mut self.stage {
             delivery.take_back(rest, Outlet { http: &mut self.http, record: &mut self.record, out });
         }
     }
 
-    /// The connection is gone, in the middle of this. How it should end, so that the peer can tell.
+    /// Ends the exchange because the connection is gone. Returns how to close, so that the peer can tell.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) -> Farewell {
         let is_open_ended = matches!(
             self.http.response(),
@@ -332,8 +335,8 @@ impl Exchange {
         farewell
     }
 
-    /// Does all that can be done with this input, of which so many bytes were searched before for the end of a head; how
-    /// many bytes of it were used up.
+    /// Does all that can be done with this input, and returns how many bytes of it were used up. The first
+    /// `searched` bytes were searched before for the end of a head.
     #[inline]
     fn consume(
         &mut self,
@@ -426,7 +429,7 @@ impl Exchange {
         }
     }
 
-    /// The end of the head is not there yet.
+    /// Waits for the end of a head.
     #[inline(never)]
     fn await_head(
         &mut self,
@@ -446,7 +449,7 @@ impl Exchange {
         }
     }
 
-    /// Nothing of a request is there; if nothing more can come, the conversation has ended.
+    /// Waits for a request. If nothing more can come, the conversation has ended.
     fn await_bytes(&mut self) -> Progress {
         match self.peer_side {
             PeerSide::Open => Progress::Blocked,
@@ -457,7 +460,7 @@ impl Exchange {
         }
     }
 
-    /// Some empty lines before a request line are skipped, too many are refused (RFC 9112 §2.2).
+    /// Skips some empty lines before a request line, and refuses too many (RFC 9112 §2.2).
     #[cold]
     fn skip_blank_lines(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Progress {
         let (Origin::Accepted(_, empty_lines) | Origin::Kept(_, empty_lines)) = &mut self.origin;
@@ -470,7 +473,8 @@ impl Exchange {
         Progress::Consumed(blank)
     }
 
-    /// The head is complete. If all of the content is at hand, too, it is lent where it lies.
+    /// Takes a request whose head is complete. If all of the content is at hand, too, it is lent where it
+    /// lies.
     #[inline]
     fn take_request(
         &mut self,
@@ -484,7 +488,7 @@ impl Exchange {
         let behind = &rest[parsed.length..];
         match content_at_hand(&mut self.http, parsed, behind) {
             Some(content) => {
-                let content_length = parsed.meaning.framing.declared_length();
+                let content_length = parsed.semantics.framing.declared_length();
                 self.call(&parsed.head(), RequestContent::borrowed(content), content_length, turn, out);
                 Progress::Consumed(parsed.length + content.len())
             }
@@ -495,8 +499,8 @@ impl Exchange {
         }
     }
 
-    /// The head at the start of these bytes is complete, its content is not: the application says whether it
-    /// wants that.
+    /// Asks the application whether it wants the content of a request whose head is complete and whose
+    /// content is not.
     #[inline(never)]
     fn await_content(
         &mut self,
@@ -505,7 +509,7 @@ impl Exchange {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
-        let (head, content_length) = (parsed.head(), parsed.meaning.framing.declared_length());
+        let (head, content_length) = (parsed.head(), parsed.semantics.framing.declared_length());
         let environ =
             environ_of(&head, RequestContent::borrowed(&[]), content_length, &turn.client, turn.context);
         match guard(|| Ok(turn.gateway.admit(&environ))) {
@@ -516,7 +520,7 @@ impl Exchange {
             }
             Ok(Admission::AsItComes) => {
                 let is_asked_for =
-                    parsed.meaning.expectation == Expectation::Continue && bytes.len() == parsed.length;
+                    parsed.semantics.expectation == Expectation::Continue && bytes.len() == parsed.length;
                 self.call_as_it_comes(&head, content_length, is_asked_for, turn, out);
             }
             Err(error) => {
@@ -526,7 +530,7 @@ impl Exchange {
         }
     }
 
-    /// The application wants the content, which is to come if there is a place for it.
+    /// Begins to collect content that the application wants, if there is a place for it.
     fn begin_to_collect(
         &mut self,
         parsed: &ParsedHead<'_, '_>,
@@ -535,21 +539,21 @@ impl Exchange {
         out: &mut OutputQueue,
     ) {
         let (head, behind) = bytes.split_at(parsed.length);
-        let length = parsed.meaning.framing.declared_length();
+        let length = parsed.semantics.framing.declared_length();
         let collected = Box::new(Collected::new(head, length, self.record.begun));
         let place = collected.find_place(turn);
         self.stage = Stage::Intake(Intake::Content(collected));
         match place {
             Err(error) => self.refuse(error, turn, out),
             // Who has begun to send does not wait (RFC 9110 §10.1.1).
-            Ok(()) if parsed.meaning.expectation == Expectation::Continue && behind.is_empty() => {
+            Ok(()) if parsed.semantics.expectation == Expectation::Continue && behind.is_empty() => {
                 self.http.write_continue(out.buffer());
             }
             Ok(()) => {}
         }
     }
 
-    /// Content has come: calls the application when it is complete.
+    /// Follows up on content that has come: calls the application when it is complete.
     #[inline(never)]
     fn follow_intake(
         &mut self,
@@ -572,7 +576,7 @@ impl Exchange {
         }
     }
 
-    /// The content has ended: back to the head that it belongs to.
+    /// Calls the application with collected content, and the head that it belongs to.
     fn call_with_collected(&mut self, mut request: Collected, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         let mut slots = FieldSlots::new();
         let parsed = parse_head(&request.head, 0, &mut slots, &turn.context.limits);
@@ -604,7 +608,8 @@ impl Exchange {
         }
     }
 
-    /// Lets the application act. None where its answer is complete; else what remains to be done, or its error.
+    /// Lets the application act. Returns none if its answer is complete; else what remains to be done, or its
+    /// error.
     #[inline(always)]
     fn invoke(
         &mut self,
@@ -658,14 +663,16 @@ impl Exchange {
         }
     }
 
-    /// Whoever has answered does not read on: what is still to come of the content ends the connection.
+    /// Stops reading content once the application has answered; if content is still to come, the connection
+    /// ends.
     fn leave_rest_unread(&mut self) {
         if let RequestState::Body(_) = self.http.request() {
             self.http.decline_content();
         }
     }
 
-    /// The content breaks off while the application answers. If nothing of the answer has left, the client is told why.
+    /// Breaks off content while the application answers. If nothing of the answer has been sent, the client
+    /// is told why.
     #[inline(never)]
     fn break_off(&mut self, error: ProtocolError, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.http.response() {
@@ -679,7 +686,7 @@ impl Exchange {
         }
     }
 
-    /// The response outlasts the call.
+    /// Begins the delivery of a response that outlasts the call.
     #[inline(never)]
     fn begin_delivery(
         &mut self,
@@ -700,7 +707,7 @@ impl Exchange {
         }
     }
 
-    /// The delivery has done what it could.
+    /// Follows up on a delivery that has done what it could.
     #[inline(never)]
     fn follow_delivery(
         &mut self,
@@ -725,7 +732,7 @@ impl Exchange {
         Progress::Consumed(0)
     }
 
-    /// All content was handed over.
+    /// Ends a response all of whose content was handed over.
     #[inline(always)]
     fn end_response(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.http.end_response(out.buffer()) {
@@ -734,7 +741,7 @@ impl Exchange {
         }
     }
 
-    /// The response has ended, well or not: on to the next request, or to the end.
+    /// Ends the exchange, well or not: the next request follows, or the end.
     #[inline(always)]
     fn end(&mut self, turn: &mut Turn<'_>) {
         let outcome = match self.http.response() {
@@ -754,7 +761,7 @@ impl Exchange {
         };
     }
 
-    /// The application has failed: 500, or a broken connection if the head is gone.
+    /// Handles a failed application: 500, or a broken connection if the head has been sent.
     #[inline(never)]
     fn fail(
         &mut self,
@@ -777,7 +784,8 @@ impl Exchange {
         self.end(turn);
     }
 
-    /// The peer has broken a rule, or a limit: it is told so, and nothing more is read as a request.
+    /// Refuses a peer that has broken a rule or exceeded a limit: it is told so, and nothing more is read as
+    /// a request.
     #[inline(never)]
     pub fn refuse(&mut self, error: ProtocolError, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         self.http.refuse(error);
@@ -791,7 +799,7 @@ impl Exchange {
         self.record.close(Outcome::Complete, turn);
     }
 
-    /// Refuses a request in whose head, all of which lies here, something is wrong.
+    /// Refuses a request whose complete head contains an error.
     #[inline(never)]
     fn refuse_head(
         &mut self,
@@ -805,7 +813,7 @@ impl Exchange {
         Progress::Consumed(0)
     }
 
-    /// Writes an error response with these fields besides its own, if none has started, and records them all.
+    /// Writes an error response with these further fields, if no response has started, and records them all.
     fn write_error(
         &mut self,
         status: StatusCode,
@@ -826,8 +834,8 @@ impl Exchange {
         }
     }
 
-    /// Records what an access log wants to know of a request that is refused: all, if its head can be read; else its
-    /// request line, if that can.
+    /// Records what an access log wants to know of a refused request: everything, if its head can be read;
+    /// else its request line, if that can.
     fn record_head(&mut self, head: &[u8], turn: &mut Turn<'_>) {
         let Some(wanted) = turn.journal.wanted() else {
             return;
@@ -843,7 +851,7 @@ impl Exchange {
     }
 }
 
-/// What the application sees of a request.
+/// Makes the environ of a request.
 #[inline(always)]
 fn environ_of<'e>(
     head: &'e RequestHead<'e>,
@@ -855,11 +863,11 @@ fn environ_of<'e>(
     Environ::new(head, content, content_length, client, &context.server, context.now.moment)
 }
 
-/// Takes up the content of the request whose head was read, if all of it is `behind` that. Chunked content
-/// is not: it needs a place to be put together.
+/// Takes up the content of the request whose head was read, if all of it is `behind` that. Chunked content is
+/// excluded: it needs a place to be put together.
 #[inline]
 fn content_at_hand<'i>(http: &mut Http1, parsed: &ParsedHead<'_, '_>, behind: &'i [u8]) -> Option<&'i [u8]> {
-    match parsed.meaning.framing {
+    match parsed.semantics.framing {
         RequestFraming::None => Some(&[]),
         RequestFraming::Length(length) => {
             let content = behind.get(..usize::try_from(length).ok()?)?;
@@ -871,8 +879,8 @@ fn content_at_hand<'i>(http: &mut Http1, parsed: &ParsedHead<'_, '_>, behind: &'
     }
 }
 
-/// Passes on content that has come; how many bytes of input were used. Nothing is left to be passed on once all has come, or
-/// the application wants no more.
+/// Passes on content that has come, and returns how many bytes of input were used. `passing` is gone once all
+/// has come, or the application wants no more.
 fn pass_on(
     passing: &mut Option<Box<Passing>>,
     input: &[u8],
@@ -895,17 +903,17 @@ fn pass_on(
     Ok(used)
 }
 
-/// Whether the socket is read for the sake of content that is passed on: the application waits, and there is room.
+/// Whether the socket is read for content that is passed on: the application waits, and there is room.
 fn is_read(delivery: &Delivery, passing: &Passing, bytes_high: usize) -> bool {
     delivery.pending().is_some() && passing.has_room(bytes_high)
 }
 
-/// Whether it is empty lines and nothing else, the last of them perhaps only half there.
+/// Whether the input consists of empty lines, the last of them perhaps only half there.
 fn is_blank(input: &[u8]) -> bool {
     matches!(&input[blank_lines(input)..], [] | [b'\r'])
 }
 
-/// How to end a connection, by the reason for it. A client that has asked for the end, or whose
+/// Returns how to end a connection, by the reason for it. A client that has asked for the end, or whose
 /// version knows nothing else, sends no more; the others may be sending their next request already.
 fn farewell(reason: CloseReason) -> Farewell {
     match reason {

@@ -24,7 +24,7 @@
 use super::error::ProtocolError;
 use crate::message::{is_field_name, is_field_value};
 
-/// Longest extension of one chunk. 256 bytes: nobody sends them; who sends longer ones means harm.
+/// Longest extension of one chunk. 256 bytes: no client sends any, and longer ones are an attack.
 pub const CHUNK_EXTENSION_BYTES_MAX: u16 = 256;
 /// Longest trailer section; beyond it 431. 8 KiB: a quarter of what a head may have, since a checksum and a signature
 /// stand in it, and no cookies.
@@ -35,76 +35,76 @@ const SIZE_DIGITS_MAX: u8 = 16;
 /// A piece of content found in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded<'i> {
-    /// How many bytes of input were used up.
+    /// The number of input bytes that were consumed.
     pub consumed: usize,
     /// The content among them; may be empty.
     pub content: &'i [u8],
-    /// The lines of the trailer section among them, or parts of lines; empty as long as there is content.
+    /// The lines of the trailer section among them, or parts of lines; empty while there is content.
     pub trailers: &'i [u8],
 }
 
-/// Undoes the chunked coding, in whatever pieces the bytes come.
+/// Decodes the chunked coding, in whatever pieces the bytes come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkedDecoder {
     state: ChunkedState,
-    /// How much more content is allowed.
+    /// The number of bytes of content that are still allowed.
     allowance: u64,
 }
 
-/// Where in the grammar the next byte stands.
+/// The position of the next byte in the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkedState {
-    /// Among the digits of a size.
+    /// Within the digits of a size.
     Size { digits: u8, size: u64 },
-    /// In an extension; it ends with the line.
+    /// Within an extension, which ends with the line.
     Extension { size: u64, bytes: u16, part: ExtensionPart },
-    /// CR was seen, LF must follow.
+    /// After the CR of a size; LF must follow.
     SizeLf { size: u64 },
-    /// In the data of a chunk.
+    /// Within the data of a chunk.
     Data { remaining: u64 },
-    /// All data was seen, CR must follow.
+    /// After all data; CR must follow.
     DataCr,
-    /// And LF.
+    /// After the CR behind the data; LF must follow.
     DataLf,
     /// At the start of a line of the trailer section.
     TrailerStart { bytes: u16 },
-    /// In the name of a trailer field.
+    /// Within the name of a trailer field.
     TrailerName { bytes: u16 },
-    /// In its value.
+    /// Within the value of a trailer field.
     TrailerValue { bytes: u16 },
-    /// CR was seen, LF must follow.
+    /// After the CR of a trailer field; LF must follow.
     TrailerLf { bytes: u16 },
-    /// The CR of the empty line at the end was seen, LF must follow.
+    /// After the CR of the empty line at the end; LF must follow.
     EndLf,
-    /// That was all.
+    /// After the end of the content.
     Complete,
 }
 
-/// Where in an extension the next byte stands (RFC 9112 §7.1.1).
+/// The position of the next byte in an extension (RFC 9112 §7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ExtensionPart {
-    /// Behind a semicolon: a name is to begin.
+    /// After a semicolon: a name must begin.
     Begin,
-    /// In a name.
+    /// Within a name.
     Name,
-    /// In the blanks behind one.
+    /// Within the blanks after a name.
     NameBlank,
-    /// Behind the equals sign: a value is to begin.
+    /// After the equals sign: a value must begin.
     Equals,
-    /// In a value that is a token.
+    /// Within a value that is a token.
     Token,
-    /// In a quoted string.
+    /// Within a quoted string.
     Quoted,
-    /// Behind a backslash in one.
+    /// After a backslash in a quoted string.
     Escaped,
-    /// Behind the quote that has ended one.
+    /// After the quote that ends a string.
     Unquoted,
-    /// In the blanks behind a value.
+    /// Within the blanks after a value.
     ValueBlank,
 }
 
 impl ExtensionPart {
-    /// Where the byte after this one stands; none if this one cannot be here.
+    /// Returns the position of the byte after this one; none if this one cannot be here.
     fn after(self, byte: u8) -> Option<ExtensionPart> {
         use ExtensionPart::*;
         Some(match (self, byte) {
@@ -131,7 +131,7 @@ impl ExtensionPart {
 }
 
 impl ChunkedDecoder {
-    /// A decoder that refuses more than so many bytes of content.
+    /// Makes a decoder that refuses more than `body_bytes_max` bytes of content.
     pub fn new(body_bytes_max: u64) -> ChunkedDecoder {
         ChunkedDecoder { state: ChunkedState::Size { digits: 0, size: 0 }, allowance: body_bytes_max }
     }
@@ -155,11 +155,12 @@ impl ChunkedDecoder {
         self.state == ChunkedState::Complete
     }
 
-    /// Takes from the input up to the end of the first piece of content; consumes all of it if
-    /// there is no content in it. Behind the last chunk, the lines of the trailer section are handed on.
+    /// Decodes the input up to the end of the first piece of content. It consumes all of the input if there
+    /// is no content in it. After the last chunk, the lines of the trailer section are passed on.
     ///
     /// # Errors
-    /// Broken framing, or something beyond its limit.
+    /// Returns the error when the framing is broken, or when content, an extension or the trailer section is
+    /// longer than allowed.
     pub fn decode<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, ProtocolError> {
         let mut at = 0;
         while at < input.len() && !self.is_behind_content() {
@@ -185,7 +186,7 @@ impl ChunkedDecoder {
         Ok(Decoded { consumed: at, content: &[], trailers: &input[start..end] })
     }
 
-    /// One byte of framing.
+    /// Consumes one byte of framing.
     fn step(&mut self, byte: u8) -> Result<ChunkedState, ProtocolError> {
         use ChunkedState::*;
         Ok(match (self.state, byte) {
@@ -261,7 +262,7 @@ fn trailer_byte(state: ChunkedState, bytes: u16, byte: u8) -> Result<ChunkedStat
 mod tests {
     use super::*;
 
-    /// Content, and what is left of the input, or the error.
+    /// The result of decoding: content, and what is left of the input, or the error.
     type Outcome<'a> = Result<(&'a [u8], &'a [u8]), ProtocolError>;
 
     fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), ProtocolError> {
@@ -278,7 +279,7 @@ mod tests {
         Ok((content, used, decoder.is_complete()))
     }
 
-    /// Whole, byte by byte, and cut in two at every place.
+    /// Decodes the input whole, byte by byte, and cut in two at every place.
     fn check(input: &[u8], expected: Outcome<'_>) {
         let bytes: Vec<&[u8]> = input.chunks(1).collect();
         let mut cuts: Vec<Vec<&[u8]>> = vec![vec![input], bytes];

@@ -1,22 +1,22 @@
-//! How long content is, and where it ends (RFC 9112 §6).
+//! Determines the length of content, and where it ends (RFC 9112 §6).
 
 use super::chunked::{ChunkedDecoder, Decoded};
 use super::error::ProtocolError;
 use crate::message::{list_items, parse_decimal};
 
-/// How the content of a request is framed.
+/// The framing of a request's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestFraming {
-    /// There is none.
+    /// There is no content.
     None,
-    /// This many bytes.
+    /// The content has this many bytes.
     Length(u64),
-    /// Chunks, until the last one.
+    /// The content is chunked.
     Chunked,
 }
 
 impl RequestFraming {
-    /// How long the content is, if the head says so.
+    /// Returns the length of the content, if the head declares it.
     pub fn declared_length(self) -> Option<u64> {
         match self {
             RequestFraming::Length(length) => Some(length),
@@ -25,24 +25,24 @@ impl RequestFraming {
     }
 }
 
-/// What the fields of a head say about its framing, taken in one by one.
+/// The facts about framing in the fields of a head, taken in one by one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FramingFields {
     content_length: Option<u64>,
     transfer_coding: TransferCoding,
 }
 
-/// What the Transfer-Encoding fields have said so far.
+/// The transfer coding, as far as the fields have told it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum TransferCoding {
-    /// There was no such field.
+    /// No such field has come.
     #[default]
     Absent,
     /// The last coding is not chunked.
     Other,
     /// Chunked is last, and the only coding.
     Chunked,
-    /// Chunked is last, upon a coding that is not undone here.
+    /// Chunked is last, after a coding that is not decoded here.
     ChunkedOther,
 }
 
@@ -50,8 +50,9 @@ impl FramingFields {
     /// Takes in a Content-Length field.
     ///
     /// # Errors
-    /// Anything but one plain number. RFC 9112 §6.3 would allow to take `5, 5` for 5; what other
-    /// recipients on the way made of it is not known, so it is refused.
+    /// Returns [`ProtocolError`] when the value is anything but one plain number, or when there was a
+    /// Content-Length before. RFC 9112 §6.3 would allow `5, 5` for 5; how other recipients on the way
+    /// understood that is unknown, so it is refused.
     pub fn content_length(&mut self, value: &[u8]) -> Result<(), ProtocolError> {
         if self.content_length.is_some() {
             return Err(ProtocolError::RepeatedContentLength);
@@ -60,11 +61,12 @@ impl FramingFields {
         Ok(())
     }
 
-    /// Takes in a Transfer-Encoding field; several are one list.
+    /// Takes in a Transfer-Encoding field; several fields form one list.
     ///
     /// # Errors
-    /// A coding after chunked, or chunked twice; or a field that names no coding at all, even beside
-    /// one that does: who reads only the first of them, or the last, would see another framing.
+    /// Returns [`ProtocolError::InvalidTransferEncoding`] when a coding follows chunked, or when the field
+    /// names no coding at all, even beside one that does: a recipient that reads only the first of the
+    /// fields, or the last, would see another framing.
     pub fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), ProtocolError> {
         let mut items = list_items(value).peekable();
         if items.peek().is_none() {
@@ -84,10 +86,11 @@ impl FramingFields {
         Ok(())
     }
 
-    /// Which length wins (RFC 9112 §6.3); ambiguity is refused.
+    /// Decides which length applies (RFC 9112 §6.3); ambiguity is refused.
     ///
     /// # Errors
-    /// Both fields, or a transfer coding that does not end with chunked, or one not known here.
+    /// Returns [`ProtocolError`] when there are both fields, or when the transfer coding does not end with
+    /// chunked or is unknown here.
     pub fn decide(self) -> Result<RequestFraming, ProtocolError> {
         match (self.transfer_coding, self.content_length) {
             (TransferCoding::Absent, None) => Ok(RequestFraming::None),
@@ -105,10 +108,10 @@ impl FramingFields {
     }
 }
 
-/// Digits and nothing else: `str::parse` would take `+5`.
+/// Parses digits and nothing else: `str::parse` would take `+5`.
 ///
 /// # Errors
-/// What is no number; a number beyond 64 bits is content too large for anybody.
+/// Returns an error when this is no number. A number beyond 64 bits counts as content that is too large.
 pub fn parse_content_length(value: &[u8]) -> Result<u64, ProtocolError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(ProtocolError::InvalidContentLength);
@@ -116,20 +119,21 @@ pub fn parse_content_length(value: &[u8]) -> Result<u64, ProtocolError> {
     parse_decimal(value).ok_or(ProtocolError::ContentTooLarge)
 }
 
-/// Takes the framing off the content of a request.
+/// Removes the framing from the content of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyDecoder {
-    /// Content-Length: this many bytes are to come.
+    /// Content-Length: this many bytes are still to come.
     Length(u64),
     /// The chunked coding.
     Chunked(ChunkedDecoder),
 }
 
 impl BodyDecoder {
-    /// The decoder for the content of a request that has some.
+    /// Makes the decoder for a request that has content.
     ///
     /// # Errors
-    /// Content that is known to be longer than `body_bytes_max`.
+    /// Returns [`ProtocolError::ContentTooLarge`] when the content is known to be longer than
+    /// `body_bytes_max`.
     pub fn new(framing: RequestFraming, body_bytes_max: u64) -> Result<BodyDecoder, ProtocolError> {
         match framing {
             RequestFraming::Length(length) if length > body_bytes_max => Err(ProtocolError::ContentTooLarge),
@@ -139,11 +143,11 @@ impl BodyDecoder {
         }
     }
 
-    /// Takes from the input up to the end of the first piece of content. Nothing consumed means:
-    /// more bytes are needed, or it [is over](BodyDecoder::is_complete).
+    /// Decodes the input up to the end of the first piece of content. If nothing is consumed, more bytes are
+    /// needed, or the content [has ended](BodyDecoder::is_complete).
     ///
     /// # Errors
-    /// Broken framing, or content beyond the limit.
+    /// Returns the error when the framing is broken, or when the content exceeds the limit.
     pub fn decode<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, ProtocolError> {
         match self {
             BodyDecoder::Length(remaining) => {

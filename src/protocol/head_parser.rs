@@ -1,22 +1,22 @@
 //! Reads the head of a request: httparse for the grammar, then the rules that it leaves to us.
 //!
-//! httparse finds tokens, lines and their ends, fast, and starts from byte 0 each time. Here is the
-//! rest of what RFC 9112 §2, §3 and §5 say of the form of a head: which version, which form of target; and
-//! the limits. What its fields mean for the connection is [`Meaning`]'s.
+//! httparse finds tokens, lines and their ends, fast, and starts from byte 0 each time. The rest of what RFC
+//! 9112 §2, §3 and §5 say about the form of a head is here: versions, forms of target, and limits.
+//! [`HeadSemantics`] interprets the fields.
 //!
-//! Lenient where the standard allows it (§2.2): empty lines before the request line, LF alone as a
-//! line end. Nowhere else.
+//! The parser is lenient only where the standard allows it (§2.2): empty lines before the request line, and
+//! LF alone as a line end.
 
 use std::fmt;
 use std::mem::MaybeUninit;
 
 use super::error::ProtocolError;
-use super::meaning::Meaning;
+use super::semantics::HeadSemantics;
 use crate::limits::{FIELDS_CAPACITY, Limits};
 use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Version, is_field_name};
 
-/// Room for the field lines of one head, on the stack of the caller. Making one costs nothing: the
-/// slots are filled by the parser, and only as many as there are lines.
+/// Room for the field lines of one head, on the stack of the caller. It costs nothing to make: the parser
+/// fills only as many slots as there are lines.
 pub struct FieldSlots<'b>([MaybeUninit<httparse::Header<'b>>; FIELDS_CAPACITY]);
 
 impl fmt::Debug for FieldSlots<'_> {
@@ -26,7 +26,7 @@ impl fmt::Debug for FieldSlots<'_> {
 }
 
 impl FieldSlots<'_> {
-    /// Empty slots.
+    /// Makes empty slots.
     pub fn new() -> Self {
         FieldSlots([const { MaybeUninit::uninit() }; FIELDS_CAPACITY])
     }
@@ -43,13 +43,13 @@ impl Default for FieldSlots<'_> {
 pub struct ParsedHead<'s, 'b> {
     method: &'b str,
     target: RequestTarget<'b>,
-    /// The peer's version.
+    /// The version that the peer speaks.
     pub version: Version,
     lines: Lines<'s, 'b>,
-    /// Bytes of input that the head took, empty lines before it included.
+    /// The bytes of input that the head took, including empty lines before it.
     pub length: usize,
-    /// What it means for the connection.
-    pub meaning: Meaning,
+    /// The consequences of the head for the connection.
+    pub semantics: HeadSemantics,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl FieldLines for Lines<'_, '_> {
 }
 
 impl ParsedHead<'_, '_> {
-    /// The head as the rest of the server knows it.
+    /// The head as the rest of the server uses it.
     pub fn head(&self) -> RequestHead<'_> {
         RequestHead {
             method: self.method(),
@@ -82,12 +82,11 @@ impl ParsedHead<'_, '_> {
     }
 }
 
-/// Reads a head from the start of the input; none if its end is not there yet. Of the input,
-/// `searched` bytes have been offered before, and no head ended in them: it is parsed again only
-/// if one ends in the rest.
+/// Parses a head from the start of the input; none if its end is not there yet. The first `searched` bytes
+/// have been offered before without the end of a head: parsing begins again only if one ends in the rest.
 ///
 /// # Errors
-/// The first rule that the head breaks, or the limit that it passes even before its end.
+/// Returns the first rule that the head breaks, or the limit that it exceeds, even before its end.
 #[inline(always)]
 pub fn parse_head<'s, 'b>(
     input: &'b [u8],
@@ -131,12 +130,12 @@ fn complete_head<'s, 'b>(
     let target =
         RequestTarget::parse(Method(method), raw_target).map_err(|_| ProtocolError::InvalidTarget)?;
     let lines = Lines(request.headers);
-    let meaning = Meaning::of(lines.0, Method(method), target, version)?;
-    Ok(ParsedHead { method, target, version, lines, length: input.len(), meaning })
+    let semantics = HeadSemantics::of(lines.0, Method(method), target, version)?;
+    Ok(ParsedHead { method, target, version, lines, length: input.len(), semantics })
 }
 
-/// Method, target and version of the request line at the start of the input, if it is whole and can be read: to be told
-/// of a head that is refused. What is wrong may be the target.
+/// Parses method, target and version of the request line at the start of the input, if it is whole and
+/// readable. It serves reports on a refused head, whose target may be wrong.
 pub fn parse_request_line<'b>(input: &'b [u8], limits: &Limits) -> Option<(&'b str, &'b str, Version)> {
     let head = &input[blank_lines(input)..];
     let end = head.iter().take(limits.request_line_bytes_max).position(|&byte| byte == b'\n')?;
@@ -146,10 +145,10 @@ pub fn parse_request_line<'b>(input: &'b [u8], limits: &Limits) -> Option<(&'b s
     Some((request.method?, request.path?, version))
 }
 
-/// Judges a head, or as much as there is of it, line by line: what is wrong with it does not depend on where a
-/// read happens to end. A line is judged when it is complete, its length as soon as it is too long;
-/// of the request line the first byte is judged at once, since it tells other protocols apart. Lines
-/// that ended in the first `searched` bytes have been judged before.
+/// Checks a head, or as much as there is of it, line by line, so that the result does not depend on where a
+/// read happens to end. A line is checked when it is complete, and its length as soon as it is too long. The
+/// first byte of the request line is checked at once, since it tells other protocols apart. Lines that ended
+/// in the first `searched` bytes have been checked before.
 #[cold]
 fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), ProtocolError> {
     let blank = blank_lines(input);
@@ -175,7 +174,7 @@ fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), Pro
     check_length(head, true, head.len() + 1, limits)
 }
 
-/// A line of this head that ends there, or not before, must be within the limits.
+/// Checks the limits for a line of this head that ends at `end` or later.
 fn check_length(head: &[u8], is_field: bool, end: usize, limits: &Limits) -> Result<(), ProtocolError> {
     match end {
         _ if !is_field && end > limits.request_line_bytes_max => {
@@ -190,7 +189,7 @@ fn check_length(head: &[u8], is_field: bool, end: usize, limits: &Limits) -> Res
     }
 }
 
-/// A complete line, after so many others.
+/// Checks a complete line that follows `before` others.
 fn check_line(line: &[u8], before: usize, limits: &Limits) -> Result<(), ProtocolError> {
     if before == 0 {
         return match httparse::Request::new(&mut []).parse(line) {
@@ -211,8 +210,8 @@ fn check_line(line: &[u8], before: usize, limits: &Limits) -> Result<(), Protoco
 /// is known to send.
 pub const EMPTY_LINES_MAX: u8 = 100;
 
-/// Empty lines before a request line are skipped (RFC 9112 §2.2): how many bytes they are. To see that there are not
-/// more than [`EMPTY_LINES_MAX`] is left to whoever skips them: they can come one by one.
+/// Returns the length of the empty lines before a request line, which are skipped (RFC 9112 §2.2). The caller
+/// must count them against [`EMPTY_LINES_MAX`], since they can come one by one.
 pub fn blank_lines(input: &[u8]) -> usize {
     let mut at = 0;
     loop {
@@ -224,8 +223,7 @@ pub fn blank_lines(input: &[u8]) -> usize {
     }
 }
 
-/// Whether a line is method, target and version, as one of HTTP is, only of a version that is not
-/// spoken here.
+/// Whether a line reads method, target and version, with a version of HTTP that is not supported here.
 fn has_other_version(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let mut parts = line.strip_suffix(b"\r").unwrap_or(line).split(|&byte| byte == b' ');
@@ -235,9 +233,9 @@ fn has_other_version(line: &[u8]) -> bool {
     is_other && parts.next().is_none() && target.is_some_and(|target| !target.is_empty())
 }
 
-/// Whether a head can end in the input, looking only at the bytes from `from` on and the few before
-/// them; an empty line is the sign. It saves parsing a head again for every byte that drips in,
-/// which would be quadratic work: httparse starts from byte 0.
+/// Whether a head can end in the input, judged by an empty line in the bytes from `from` on and the few
+/// before them. This saves parsing the head again for every byte that drips in: httparse starts from byte 0,
+/// so that would be quadratic work.
 pub fn has_head_end(input: &[u8], from: usize) -> bool {
     let tail = &input[from.saturating_sub(3)..];
     let mut line_ends = tail.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
@@ -249,7 +247,7 @@ mod tests {
     use super::*;
     use crate::protocol::{Expectation, Persistence, RequestFraming};
 
-    /// What the head means, or why it is refused, or that it is not complete.
+    /// Returns the meaning of the head, why it is refused, or that it is not complete.
     fn parse(
         input: &[u8],
     ) -> Result<Option<(String, RequestFraming, Expectation, Persistence)>, ProtocolError> {
@@ -258,7 +256,7 @@ mod tests {
         Ok(parsed.map(|parsed| {
             let head = parsed.head();
             let text = format!("{} {} {}", head.method, head.target.as_str(), head.fields.len());
-            (text, parsed.meaning.framing, parsed.meaning.expectation, parsed.meaning.persistence)
+            (text, parsed.semantics.framing, parsed.semantics.expectation, parsed.semantics.persistence)
         }))
     }
 
@@ -341,7 +339,7 @@ mod tests {
         refused("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", ProtocolError::InvalidTarget);
     }
 
-    /// Bytes of the same head that were offered before, or not, must make no difference.
+    /// Bytes of the same head may have been offered before or not, with the same result.
     #[test]
     fn verdict_does_not_depend_on_where_reads_end() {
         let limits = Limits { request_line_bytes_max: 30, head_bytes_max: 60, ..Limits::default() };
@@ -379,7 +377,7 @@ mod tests {
         }
     }
 
-    /// Else a head that drips would cost a step for each pair of its bytes.
+    /// A head that drips would otherwise cost a step for each pair of its bytes.
     #[test]
     fn what_was_offered_before_is_not_judged_again() {
         let bad = b"GET / HTTP/1.1\r\nHost : a\r\n";
@@ -409,7 +407,7 @@ mod tests {
         );
     }
 
-    /// Both line ends count with the bytes that they have, wherever the line stands to the limit.
+    /// Both line ends count with their bytes, wherever the line stands relative to the limit.
     #[test]
     fn request_line_ends_with_one_byte_or_two_at_the_limit() {
         let limits = Limits { request_line_bytes_max: 30, ..Limits::default() };

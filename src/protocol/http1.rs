@@ -1,7 +1,7 @@
-//! HTTP/1.1 for one connection: the two machines of [`state`](super::RequestState), tied together.
+//! HTTP/1.1 for one connection: the two state machines of [`state`](super::RequestState), tied together.
 //!
-//! It holds no bytes. Input is lent to it and it says how much it used; output is appended to a
-//! buffer of the caller. Driven by hand it looks like this:
+//! It holds no bytes. It borrows input and returns how much of it was used; it appends output to a buffer of
+//! the caller. Driven by hand it looks like this:
 //!
 //! ```
 //! use tidegate::limits::Limits;
@@ -34,26 +34,28 @@ use super::framing::{BodyDecoder, RequestFraming};
 use super::head_parser::{FieldSlots, ParsedHead, blank_lines, parse_head};
 use super::persistence::{CloseReason, Persistence};
 use super::response_encoder::{
-    BodyEncoder, CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms, TrailerWish, encode_interim,
+    BodyEncoder, CONTINUE, ContentWish, ResponseContext, ResponseEncoder, ServerFields, TrailerWish,
+    encode_interim,
 };
 use super::state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
 use super::trailers::encode_last_chunk;
 use crate::limits::Limits;
 use crate::message::{ContentLength, FieldBlock, Fields, InvalidResponse, Method, StatusCode, Version};
 
-/// After how many seconds a client that hears 503 may ask again. 10: soon enough for a person, and a crowd is spread.
+/// The value of Retry-After in a 503, in seconds. 10: soon enough for a person, and long enough to spread a
+/// crowd.
 pub const RETRY_AFTER_SECONDS: &str = "10";
 
-/// One connection's protocol state; idle it is a constant.
+/// The protocol state of one connection; while it idles, a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http1 {
     request: RequestState,
     response: ResponseState,
     persistence: Persistence,
-    terms: Terms,
+    context: ResponseContext,
 }
 
-/// What the end of a response's head changes, as it was before.
+/// The state that ending a response's head changes, as it was before.
 #[derive(Clone, Copy, Debug)]
 pub struct Savepoint {
     has_continued: bool,
@@ -61,36 +63,36 @@ pub struct Savepoint {
 }
 
 impl Http1 {
-    /// A connection on which nothing has happened.
+    /// The state of a connection on which nothing has happened.
     pub const fn new() -> Http1 {
         Http1 {
             request: RequestState::Idle,
             response: ResponseState::Unstarted,
             persistence: Persistence::KeepAlive,
-            terms: Terms::UNTOLD,
+            context: ResponseContext::DEFAULT,
         }
     }
 
-    /// How far the request has come.
+    /// The state of the request.
     pub fn request(&self) -> RequestState {
         self.request
     }
 
-    /// How far the response has come.
+    /// The state of the response.
     pub fn response(&self) -> ResponseState {
         self.response
     }
 
-    /// What happens to the connection after this exchange.
+    /// The fate of the connection after this exchange.
     pub fn persistence(&self) -> Persistence {
         self.persistence
     }
 
-    /// Reads a head from the start of the input; none if its end is not there yet. Of the input,
-    /// `searched` bytes have been offered before.
+    /// Reads a head from the start of the input; none if its end is not there yet. The first `searched` bytes
+    /// have been offered before.
     ///
     /// # Errors
-    /// The rule that it breaks; the connection is refused from then on.
+    /// Returns the rule that the head breaks; the connection is refused from then on.
     #[inline(always)]
     pub fn read_head<'s, 'b>(
         &mut self,
@@ -103,9 +105,10 @@ impl Http1 {
             Ok(Some(parsed)) => {
                 let content =
                     if parsed.method() == Method::HEAD { ContentWish::HeadOnly } else { ContentWish::Wanted };
-                self.terms = Terms { version: parsed.version, content, trailers: parsed.meaning.trailers };
-                self.persistence = parsed.meaning.persistence;
-                match parsed.meaning.framing {
+                self.context =
+                    ResponseContext { version: parsed.version, content, trailers: parsed.semantics.trailers };
+                self.persistence = parsed.semantics.persistence;
+                match parsed.semantics.framing {
                     RequestFraming::None | RequestFraming::Length(0) => {
                         self.on_request(RequestEvent::HeadEnded);
                     }
@@ -140,18 +143,19 @@ impl Http1 {
         }
     }
 
-    /// Even a HEAD that is refused, or not completed in time, is answered without content, if it can
-    /// be made out.
+    /// Notes the method of a head that is refused, or not completed in time, if it can be made out: the
+    /// answer to HEAD has no content even then.
     fn note_method(&mut self, input: &[u8]) {
         if input[blank_lines(input)..].starts_with(b"HEAD ") {
-            self.terms.content = ContentWish::HeadOnly;
+            self.context.content = ContentWish::HeadOnly;
         }
     }
 
-    /// Takes content from the input, up to the end of its first piece.
+    /// Reads content from the input, up to the end of its first piece.
     ///
     /// # Errors
-    /// Broken framing, or too much content; the connection is refused from then on.
+    /// Returns the error when the framing is broken, or when there is too much content; the connection is
+    /// refused from then on.
     pub fn read_content<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, ProtocolError> {
         let RequestState::Body(decoder) = &mut self.request else {
             return Ok(Decoded { consumed: 0, content: &[], trailers: &[] });
@@ -170,14 +174,14 @@ impl Http1 {
         }
     }
 
-    /// Leaves the content that is still to come unread, and with it all that comes after. Whatever else would
-    /// have ended the connection: its client may be sending still.
+    /// Leaves the content that is still to come unread, and all that follows it. This outweighs any other
+    /// reason to close, since the client may still be sending.
     pub fn decline_content(&mut self) {
         self.on_request(RequestEvent::ContentDeclined);
         self.persistence = Persistence::Close(CloseReason::ContentUnread);
     }
 
-    /// From now on nothing is read as a request any more; the caller writes the answer with
+    /// Refuses whatever comes as a request from now on. The caller writes the answer with
     /// [`Http1::write_error`].
     pub fn refuse(&mut self, error: ProtocolError) {
         self.on_request(RequestEvent::Refused(error));
@@ -195,32 +199,32 @@ impl Http1 {
         self.on_response(ResponseEvent::ContinueSent);
     }
 
-    /// Writes an interim response with these fields; nothing for a client of HTTP/1.0, which does not
-    /// know them (RFC 9110 §15.2).
+    /// Writes an interim response with these fields; nothing for a client of HTTP/1.0, which does not know
+    /// them (RFC 9110 §15.2).
     ///
     /// # Errors
-    /// No code of an interim response that an application can give, or a field as in
-    /// [`ResponseEncoder::field`]. Nothing was written then.
+    /// Returns [`InvalidResponse`] when the code is none of an interim response that an application may send,
+    /// or when a field is invalid as in [`ResponseEncoder::field`]. Nothing is written then.
     pub fn write_interim(
         &self,
         out: &mut Vec<u8>,
         code: u16,
         fields: &[(&str, &[u8])],
     ) -> Result<(), InvalidResponse> {
-        if self.terms.version == Version::Http10 {
+        if self.context.version == Version::Http10 {
             return Ok(());
         }
         encode_interim(out, code, fields)
     }
 
-    /// To be kept before the head of a response ends, should it be taken back.
+    /// Returns the state to [roll back](Http1::rollback) to, before the head of a response ends.
     #[inline]
     pub fn savepoint(&self) -> Savepoint {
         let has_continued = self.response == ResponseState::Continue;
         Savepoint { has_continued, persistence: self.persistence }
     }
 
-    /// Takes the end of a head back, before anything has followed it.
+    /// Undoes the end of a head, before anything has followed it.
     pub fn rollback(&mut self, before: Savepoint) {
         self.response = if before.has_continued { ResponseState::Continue } else { ResponseState::Unstarted };
         self.persistence = before.persistence;
@@ -229,7 +233,7 @@ impl Http1 {
     /// Ends the head of the response, which fixes its framing and the fate of the connection.
     ///
     /// # Errors
-    /// As [`ResponseEncoder::end_head`]; nothing has changed then.
+    /// Returns the errors of [`ResponseEncoder::end_head`]; nothing has changed then.
     #[inline(always)]
     pub fn end_head(
         &mut self,
@@ -238,14 +242,14 @@ impl Http1 {
         length: ContentLength,
     ) -> Result<(), InvalidResponse> {
         let mut persistence = self.persistence;
-        let body = head.end_head(out, length, self.terms, &mut persistence)?;
+        let body = head.end_head(out, length, self.context, &mut persistence)?;
         self.persistence = persistence;
         self.on_response(ResponseEvent::HeadEnded(body));
         Ok(())
     }
 
-    /// Ends the head of 101: what follows on this connection is not HTTP any more. Whether it could; it cannot before
-    /// all of the request is here.
+    /// Ends the head of 101, after which this connection no longer speaks HTTP. Returns whether it could; it
+    /// cannot before all of the request is here.
     pub fn switch_protocols(&mut self, out: &mut Vec<u8>) -> bool {
         if self.request != RequestState::Complete {
             return false;
@@ -256,11 +260,11 @@ impl Http1 {
         true
     }
 
-    /// Ends the head and writes all of the content, of which there is some, if they go together as nearly always:
-    /// the content in a piece, its length told by nothing else. Whether they did; if not, nothing has changed.
+    /// Ends the head and writes all of the content, which is not empty, in one step if nothing but
+    /// Content-Length is missing, as nearly always. Returns whether it did; if not, nothing has changed.
     #[inline(always)]
     pub fn write_rest(&mut self, head: &ResponseEncoder, out: &mut Vec<u8>, content: &[u8]) -> bool {
-        if !head.ends_plainly(self.terms, self.persistence) {
+        if !head.ends_plainly(self.context, self.persistence) {
             return false;
         }
         ResponseEncoder::end_plainly(out, content.len() as u64);
@@ -269,8 +273,8 @@ impl Http1 {
         true
     }
 
-    /// Writes what stands before a piece of content, and says how many of its bytes may follow.
-    /// If there are any, [`Http1::close_piece`] comes after them.
+    /// Writes the framing before a piece of content, and returns how many of its bytes may follow. If there
+    /// are any, [`Http1::close_piece`] comes after them.
     #[inline(always)]
     pub fn open_piece(&mut self, out: &mut Vec<u8>, bytes: u64) -> u64 {
         let ResponseState::Body(body) = &mut self.response else {
@@ -283,7 +287,7 @@ impl Http1 {
         admitted
     }
 
-    /// Writes what stands after a piece of content.
+    /// Writes the framing after a piece of content.
     #[inline]
     pub fn close_piece(&self, out: &mut Vec<u8>) {
         if let ResponseState::Body(body) = self.response {
@@ -294,7 +298,8 @@ impl Http1 {
     /// Ends the response.
     ///
     /// # Errors
-    /// Content that is shorter than its Content-Length. The response is aborted then.
+    /// Returns [`InvalidResponse::TooShort`] when the content is shorter than its Content-Length. The
+    /// response is aborted then.
     #[inline(always)]
     pub fn end_response(&mut self, out: &mut Vec<u8>) -> Result<(), InvalidResponse> {
         let ended = match self.response {
@@ -318,17 +323,18 @@ impl Http1 {
         }
     }
 
-    /// Whether trailer fields can end the response: its content is chunked, and the client has said that it takes them.
+    /// Whether trailer fields can end the response: its content is chunked, and the client takes them.
     pub fn wants_trailers(&self) -> bool {
-        self.terms.trailers == TrailerWish::Wanted
+        self.context.trailers == TrailerWish::Wanted
             && self.response == ResponseState::Body(BodyEncoder::Chunked)
     }
 
-    /// Ends the response with these trailer fields behind it, which are dropped where they are not
+    /// Ends the response with these trailer fields, which are dropped if they are not
     /// [wanted](Http1::wants_trailers).
     ///
     /// # Errors
-    /// A field that cannot be a trailer; and as [`Http1::end_response`]. The response is aborted then.
+    /// Returns [`InvalidResponse`] when a field cannot be a trailer, and the errors of
+    /// [`Http1::end_response`]. The response is aborted then.
     pub fn end_with_trailers(
         &mut self,
         out: &mut Vec<u8>,
@@ -345,14 +351,15 @@ impl Http1 {
         encoded
     }
 
-    /// The response cannot be completed. If it has not started, it can still be an error response.
+    /// Aborts a response that cannot be completed. If it has not started, an error response can still be
+    /// sent.
     pub fn abort(&mut self) {
         self.on_response(ResponseEvent::Failed);
         self.persistence.close(CloseReason::Failed);
     }
 
-    /// Writes a whole error response, with these fields besides its own, after which the connection is closed; how many
-    /// bytes of content it has. Does nothing if a response has started.
+    /// Writes a whole error response with these further fields, after which the connection is closed, and
+    /// returns the length of its content. Does nothing if a response has started.
     pub fn write_error(
         &mut self,
         out: &mut Vec<u8>,
@@ -384,17 +391,18 @@ impl Http1 {
         admitted
     }
 
-    /// Whether content is of any use to the response: none is for HEAD, none after enough.
+    /// Whether the response has a use for content: a response to HEAD has none, and neither has one that is
+    /// complete.
     pub fn wants_content(&self) -> bool {
         matches!(self.response, ResponseState::Body(body) if body.wants_content())
     }
 
-    /// Makes ready for the next request.
+    /// Prepares for the next request.
     #[inline]
     pub fn next_exchange(&mut self) {
         self.on_request(RequestEvent::NextExchange);
         self.on_response(ResponseEvent::NextExchange);
-        self.terms = Terms::UNTOLD;
+        self.context = ResponseContext::DEFAULT;
     }
 
     #[inline]

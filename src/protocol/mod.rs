@@ -12,7 +12,7 @@
 //! needed" is a value, not an error; an error is the peer's fault, and names status and section.
 //! What it deliberately does not do: buffer output, call applications, know the time.
 //!
-//! Read in this order: [`error`](ProtocolError), [`parse_head`], [`Meaning`], [`RequestFraming`],
+//! Read in this order: [`error`](ProtocolError), [`parse_head`], [`HeadSemantics`], [`RequestFraming`],
 //! [`ChunkedDecoder`], [`Trailers`], [`Persistence`], [`ResponseEncoder`], the tables of [`RequestState`] and
 //! [`ResponseState`], and [`Http1`], which ties them together and shows a dialogue by hand. Why it is as
 //! strict as it is stands in [`failures`].
@@ -23,10 +23,10 @@ pub mod failures;
 mod framing;
 mod head_parser;
 mod http1;
-mod meaning;
 mod persistence;
 mod receive_buffer;
 mod response_encoder;
+mod semantics;
 mod state;
 mod trailers;
 
@@ -37,11 +37,11 @@ pub use head_parser::{
     EMPTY_LINES_MAX, FieldSlots, ParsedHead, blank_lines, has_head_end, parse_head, parse_request_line,
 };
 pub use http1::{Http1, RETRY_AFTER_SECONDS, Savepoint};
-pub use meaning::{Expectation, Meaning};
 pub use persistence::{CloseReason, ConnectionOption, Persistence};
 pub use receive_buffer::ReceiveBuffer;
 pub use response_encoder::{
-    BodyEncoder, CONTINUE, ContentWish, ResponseEncoder, ServerFields, Terms, TrailerWish,
+    BodyEncoder, CONTINUE, ContentWish, ResponseContext, ResponseEncoder, ServerFields, TrailerWish,
 };
+pub use semantics::{Expectation, HeadSemantics};
 pub use state::{RequestEvent, RequestState, ResponseEvent, ResponseState};
 pub use trailers::Trailers;

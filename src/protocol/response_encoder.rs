@@ -1,8 +1,8 @@
 //! Writes responses: status line, field lines, framing (RFC 9112 §4, §5, §6).
 //!
-//! The head is written where it will leave from, line by line, as the application gives it. What
-//! could split a response (CR, LF, NUL) is refused here, and so are the fields that belong to the
-//! connection. Framing is decided in one place, [`ResponseEncoder::end_head`].
+//! The head is written where it will be sent from, line by line, as the application gives it. Anything that
+//! could split a response (CR, LF, NUL) is refused here, and so are the fields that belong to the connection.
+//! Framing is decided in one place, [`ResponseEncoder::end_head`].
 
 use std::mem;
 
@@ -16,11 +16,11 @@ use crate::now::Now;
 /// The interim response that asks for the content (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The field lines `Server` and `Date`, encoded once a second: encoding them for each response
-/// would cost more than all the rest of its head.
+/// The field lines `Server` and `Date`, encoded once a second: encoding them for each response would cost
+/// more than the rest of its head.
 #[derive(Clone, Debug)]
 pub struct ServerFields {
-    /// Behind the status line of nearly all responses, so that they begin with a single copy.
+    /// The status line of nearly all responses and these lines, so that they begin with a single copy.
     ok_lines: Vec<u8>,
     server_line_bytes: usize,
     unix_seconds: u64,
@@ -32,7 +32,7 @@ const CONTENT_LENGTH: &[u8] = b"Content-Length: ";
 const OK_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
 
 impl ServerFields {
-    /// For a server of this name (which must be a field value; what is not is left out).
+    /// Makes the lines for a server of this name. A name that is not a field value is left out.
     pub fn new(software: &str, now: &Now) -> ServerFields {
         let mut ok_lines = OK_LINE.to_vec();
         if is_field_value(software.as_bytes()) && !software.is_empty() {
@@ -44,7 +44,7 @@ impl ServerFields {
         fields
     }
 
-    /// Brings the date up to date, if the second has changed.
+    /// Updates the date, if the second has changed.
     pub fn refresh(&mut self, now: &Now) {
         if now.unix_seconds != self.unix_seconds {
             self.encode_date(now.unix_seconds);
@@ -62,29 +62,33 @@ impl ServerFields {
     }
 }
 
-/// What the request has to say about the framing of its response.
+/// The part of a request that decides about the framing of its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// What the peer speaks.
+pub struct ResponseContext {
+    /// The version that the peer speaks.
     pub version: Version,
-    /// Whether it wants to see any content.
+    /// Whether the peer wants to see any content.
     pub content: ContentWish,
-    /// Whether it takes fields behind the content.
+    /// Whether the peer takes fields after the content.
     pub trailers: TrailerWish,
 }
 
-impl Terms {
-    /// Of a request whose head has not been read, and may never be: a refusal has content.
-    pub const UNTOLD: Terms =
-        Terms { version: Version::Http11, content: ContentWish::Wanted, trailers: TrailerWish::Unwanted };
+impl ResponseContext {
+    /// The context of a response without a request: its head has not been read, and may never be. A refusal
+    /// then has content.
+    pub const DEFAULT: ResponseContext = ResponseContext {
+        version: Version::Http11,
+        content: ContentWish::Wanted,
+        trailers: TrailerWish::Unwanted,
+    };
 }
 
 /// Whether the response to a request may have content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentWish {
-    /// As any method but HEAD.
+    /// Content is wanted: any method but HEAD.
     Wanted,
-    /// HEAD: only the fields that GET would give.
+    /// Only the fields are wanted that GET would give: HEAD.
     HeadOnly,
 }
 
@@ -92,21 +96,21 @@ pub enum ContentWish {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TrailerWish {
     #[default]
-    /// It has not said so: they would be lost on the way, or confuse somebody.
+    /// The client has not said so: they would be lost on the way, or confuse somebody.
     Unwanted,
-    /// It has said `TE: trailers`.
+    /// The client has said `TE: trailers`.
     Wanted,
 }
 
 /// Writes one head.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseEncoder {
-    /// Where in the output the head begins.
+    /// The offset in the output where the head begins.
     start: usize,
     declared_length: Option<u64>,
     status: StatusCode,
     connection: ConnectionOption,
-    /// Whether the server's own lines stand there, which come first.
+    /// Whether the server's own lines have been written, which come first.
     has_own_server: bool,
     has_own_date: bool,
 }
@@ -115,8 +119,8 @@ impl ResponseEncoder {
     /// Writes the status line, and the fields that the server adds to every response.
     ///
     /// # Errors
-    /// A code that ends no exchange, or a reason phrase with a control character. Nothing was
-    /// written then.
+    /// Returns [`InvalidResponse`] when the code ends no exchange, or when the reason phrase has a control
+    /// character. Nothing is written then.
     pub fn begin(
         out: &mut Vec<u8>,
         own: &ServerFields,
@@ -158,8 +162,8 @@ impl ResponseEncoder {
         Ok(ResponseEncoder::of(status, own, start))
     }
 
-    /// The same for 200 (OK) with the standard's phrase, which cannot fail and nearly every response begins
-    /// with. (So it is built where it stays: through a `Result` it was copied twice.)
+    /// Writes the same for 200 (OK) with the standard's phrase, with which nearly every response begins and
+    /// which cannot fail. (It returns the encoder itself: through a `Result` that was copied twice.)
     #[inline(always)]
     pub fn begin_ok(out: &mut Vec<u8>, own: &ServerFields) -> ResponseEncoder {
         let start = out.len();
@@ -179,12 +183,12 @@ impl ResponseEncoder {
         }
     }
 
-    /// Where in the output the head begins: to take it back, truncate to here.
+    /// The offset in the output where the head begins. To take the head back, truncate to it.
     pub fn start(&self) -> usize {
         self.start
     }
 
-    /// The status.
+    /// The status code of the response.
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -192,7 +196,8 @@ impl ResponseEncoder {
     /// Writes a field line, or notes what it says about framing and connection.
     ///
     /// # Errors
-    /// No field name, no field value, or a field that is the server's. Nothing was written then.
+    /// Returns [`InvalidResponse`] when the name or the value is invalid, or when the field is the server's.
+    /// Nothing is written then.
     #[inline(always)]
     pub fn field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
         if FieldRole::is_content_type(name, value) {
@@ -218,10 +223,11 @@ impl ResponseEncoder {
         Ok(())
     }
 
-    /// Writes fields that were judged before.
+    /// Writes fields that were checked before.
     ///
     /// # Errors
-    /// A second Content-Length. Nothing was written then.
+    /// Returns [`InvalidResponse::ContentLength`] when this is a second Content-Length. Nothing is written
+    /// then.
     pub fn fields(&mut self, out: &mut Vec<u8>, block: &FieldBlock) -> Result<(), InvalidResponse> {
         if let Some(length) = block.content_length() {
             self.declare_length(length)?;
@@ -238,7 +244,7 @@ impl ResponseEncoder {
         Ok(())
     }
 
-    /// Ends the head; decides framing and persistence, and gives the encoder for the content.
+    /// Ends the head: decides framing and persistence, and returns the encoder for the content.
     ///
     /// | | Content-Length known | unknown | nothing |
     /// |---|---|---|---|
@@ -249,38 +255,39 @@ impl ResponseEncoder {
     /// | 205 | length 0 | the same | the same |
     ///
     /// # Errors
-    /// Content at hand whose length is not the declared one. The head is not ended then.
+    /// Returns [`InvalidResponse::LengthMismatch`] when the content at hand has another length than declared.
+    /// The head is not ended then.
     #[inline(always)]
     pub fn end_head(
         &self,
         out: &mut Vec<u8>,
         length: ContentLength,
-        terms: Terms,
+        context: ResponseContext,
         persistence: &mut Persistence,
     ) -> Result<BodyEncoder, InvalidResponse> {
         match length {
             // The first case of the table, as it nearly always is. (Half the instructions.)
-            ContentLength::Known(length) if self.ends_plainly(terms, *persistence) => {
+            ContentLength::Known(length) if self.ends_plainly(context, *persistence) => {
                 ResponseEncoder::end_plainly(out, length);
                 Ok(BodyEncoder::Length(length))
             }
-            _ => self.end_unusual_head(out, length, terms, persistence),
+            _ => self.end_unusual_head(out, length, context, persistence),
         }
     }
 
-    /// Whether nothing but Content-Length is missing, if the length of the content is known.
+    /// Whether nothing but Content-Length is missing, provided that the length of the content is known.
     #[inline(always)]
-    pub(super) fn ends_plainly(&self, terms: Terms, persistence: Persistence) -> bool {
-        terms.version == Version::Http11
-            && terms.content == ContentWish::Wanted
+    pub(super) fn ends_plainly(&self, context: ResponseContext, persistence: Persistence) -> bool {
+        context.version == Version::Http11
+            && context.content == ContentWish::Wanted
             && persistence == Persistence::KeepAlive
             && self.connection != ConnectionOption::Close
             && self.declared_length.is_none()
             && !self.status.forbids_content()
     }
 
-    /// Writes Content-Length and the end of the head. As much is copied whatever the number is, and what was too
-    /// much is taken back: a copy whose length is known costs less than a call that copies.
+    /// Writes Content-Length and the end of the head. A fixed number of bytes is copied whatever the number
+    /// is, and the excess is taken back: a copy of known length needs no call.
     #[inline(always)]
     pub(super) fn end_plainly(out: &mut Vec<u8>, mut length: u64) {
         const END: &[u8; 4] = b"\r\n\r\n";
@@ -306,10 +313,10 @@ impl ResponseEncoder {
         &self,
         out: &mut Vec<u8>,
         length: ContentLength,
-        terms: Terms,
+        context: ResponseContext,
         persistence: &mut Persistence,
     ) -> Result<BodyEncoder, InvalidResponse> {
-        let (stated, body) = self.framing(length, terms)?;
+        let (stated, body) = self.framing(length, context)?;
         if body == BodyEncoder::UntilClose {
             persistence.close(CloseReason::EndsContent);
         }
@@ -324,7 +331,7 @@ impl ResponseEncoder {
         if body == BodyEncoder::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
-        match (*persistence, terms.version) {
+        match (*persistence, context.version) {
             (Persistence::Close(_), _) => out.extend_from_slice(b"Connection: close\r\n"),
             // Only a client of 1.0 has to be told (RFC 9112 §9.3).
             (Persistence::KeepAlive, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
@@ -334,11 +341,11 @@ impl ResponseEncoder {
         Ok(body)
     }
 
-    /// The value of Content-Length, if it is sent, and how the content is framed.
+    /// Returns the value of Content-Length, if it is sent, and the framing of the content.
     fn framing(
         &self,
         length: ContentLength,
-        terms: Terms,
+        context: ResponseContext,
     ) -> Result<(Option<u64>, BodyEncoder), InvalidResponse> {
         if self.status.forbids_content() {
             let stated = match self.status.code() {
@@ -348,13 +355,13 @@ impl ResponseEncoder {
             };
             return Ok((stated, BodyEncoder::Discard));
         }
-        let given = match (length, terms.content) {
+        let given = match (length, context.content) {
             (ContentLength::Known(given), _) => Some(given),
             (ContentLength::Nothing, ContentWish::Wanted) => Some(0),
             (ContentLength::Nothing, ContentWish::HeadOnly) | (ContentLength::Unknown, _) => None,
         };
         let stated = self.declared_length.or(given);
-        if terms.content == ContentWish::HeadOnly {
+        if context.content == ContentWish::HeadOnly {
             return Ok((stated, BodyEncoder::Discard));
         }
         if let (Some(declared), Some(given)) = (self.declared_length, given)
@@ -362,7 +369,7 @@ impl ResponseEncoder {
         {
             return Err(InvalidResponse::LengthMismatch { declared, given });
         }
-        let body = match (stated, terms.version) {
+        let body = match (stated, context.version) {
             (Some(length), _) => BodyEncoder::Length(length),
             (None, Version::Http11) => BodyEncoder::Chunked,
             (None, Version::Http10) => BodyEncoder::UntilClose,
@@ -394,7 +401,7 @@ impl ResponseEncoder {
     }
 }
 
-/// Drops the first field line of a head that begins so, with the end of the line before it.
+/// Removes the first field line of a head that begins so, with the end of the line before it.
 fn drop_first_line(out: &mut Vec<u8>, start: usize, beginning: &[u8]) {
     let Some(line) = out[start..].windows(beginning.len()).position(|window| window == beginning) else {
         return;
@@ -408,7 +415,7 @@ fn drop_first_line(out: &mut Vec<u8>, start: usize, beginning: &[u8]) {
 /// Writes an interim response (RFC 9110 §15.2).
 ///
 /// # Errors
-/// As [`Http1::write_interim`](super::Http1::write_interim).
+/// Returns the errors of [`Http1::write_interim`](super::Http1::write_interim).
 pub(super) fn encode_interim(
     out: &mut Vec<u8>,
     code: u16,
@@ -454,7 +461,7 @@ pub enum BodyEncoder {
 }
 
 impl BodyEncoder {
-    /// How many of these bytes may go out; what exceeds a declared length is cut off.
+    /// Returns how many of these bytes may be sent; those beyond a declared length are cut off.
     #[inline]
     pub fn admit(&mut self, bytes: u64) -> u64 {
         match self {
@@ -468,7 +475,7 @@ impl BodyEncoder {
         }
     }
 
-    /// Writes what stands before so many bytes of content, which are not zero.
+    /// Writes the framing before `bytes` bytes of content, which are not zero.
     #[inline]
     pub fn open_piece(&self, out: &mut Vec<u8>, bytes: u64) {
         if *self == BodyEncoder::Chunked {
@@ -477,7 +484,7 @@ impl BodyEncoder {
         }
     }
 
-    /// Writes what stands after a piece of content.
+    /// Writes the framing after a piece of content.
     #[inline]
     pub fn close_piece(&self, out: &mut Vec<u8>) {
         if *self == BodyEncoder::Chunked {
@@ -485,10 +492,11 @@ impl BodyEncoder {
         }
     }
 
-    /// Writes what stands after the last piece.
+    /// Writes the framing after the last piece.
     ///
     /// # Errors
-    /// Fewer bytes than declared: the content cannot be ended, only broken off.
+    /// Returns [`InvalidResponse::TooShort`] when there were fewer bytes than declared: the content cannot be
+    /// ended, only broken off.
     #[inline]
     pub fn end(&self, out: &mut Vec<u8>) -> Result<(), InvalidResponse> {
         match *self {
@@ -537,15 +545,15 @@ fn encode_hexadecimal(out: &mut Vec<u8>, number: u64) {
 mod tests {
     use super::*;
 
-    const HTTP11: Terms = Terms::UNTOLD;
-    const HTTP10: Terms = Terms { version: Version::Http10, ..HTTP11 };
-    const HEAD: Terms = Terms { content: ContentWish::HeadOnly, ..HTTP11 };
+    const HTTP11: ResponseContext = ResponseContext::DEFAULT;
+    const HTTP10: ResponseContext = ResponseContext { version: Version::Http10, ..HTTP11 };
+    const HEAD: ResponseContext = ResponseContext { content: ContentWish::HeadOnly, ..HTTP11 };
 
     fn encode(
         code: u16,
         fields: &[(&str, &str)],
         length: ContentLength,
-        terms: Terms,
+        context: ResponseContext,
     ) -> Result<(String, BodyEncoder), InvalidResponse> {
         let own = ServerFields::new("t", &Now::default());
         let mut out = b"before".to_vec();
@@ -553,8 +561,8 @@ mod tests {
         for (name, value) in fields {
             encoder.field(&mut out, name, value.as_bytes())?;
         }
-        let mut persistence = Persistence::of_request(terms.version, ConnectionOption::KeepAlive);
-        let body = encoder.end_head(&mut out, length, terms, &mut persistence)?;
+        let mut persistence = Persistence::of_request(context.version, ConnectionOption::KeepAlive);
+        let body = encoder.end_head(&mut out, length, context, &mut persistence)?;
         assert_eq!((&out[..6], encoder.start()), (&b"before"[..], 6));
         Ok((String::from_utf8_lossy(&out[6..]).into_owned(), body))
     }
@@ -563,9 +571,9 @@ mod tests {
         code: u16,
         fields: &[(&str, &str)],
         length: ContentLength,
-        terms: Terms,
+        context: ResponseContext,
     ) -> (String, BodyEncoder) {
-        let (head, body) = encode(code, fields, length, terms).unwrap();
+        let (head, body) = encode(code, fields, length, context).unwrap();
         let own = "Server: t\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
         let (_, rest) = head.split_once(own).unwrap();
         (rest.replace("\r\n", "|"), body)
@@ -576,7 +584,7 @@ mod tests {
         use BodyEncoder::*;
         use ContentLength::{Known, Nothing, Unknown};
         let declared = &[("content-length", "5")][..];
-        for (code, fields, length, terms, head, body) in [
+        for (code, fields, length, context, head, body) in [
             (200, &[][..], Known(13), HTTP11, "Content-Length: 13||", Length(13)),
             (200, &[], Unknown, HTTP11, "Transfer-Encoding: chunked||", Chunked),
             (200, declared, Unknown, HTTP11, "Content-Length: 5||", Length(5)),
@@ -602,7 +610,7 @@ mod tests {
                 Length(0),
             ),
         ] {
-            assert_eq!(framing(code, fields, length, terms), (head.to_string(), body), "{code} {length:?}");
+            assert_eq!(framing(code, fields, length, context), (head.to_string(), body), "{code} {length:?}");
         }
     }
 
@@ -616,7 +624,7 @@ mod tests {
         );
     }
 
-    /// The end of the usual head is put together from its last digit on: none may be lost, none left over.
+    /// The end of the usual head is composed from its last digit on: no digit may be lost or left over.
     #[test]
     fn length_of_any_number_of_digits_is_written_in_full() {
         let powers = (0..20).map(|digits| 10_u64.pow(digits));

@@ -1,4 +1,4 @@
-//! Fields that come behind chunked content (RFC 9110 §6.5, RFC 9112 §7.1.2).
+//! Trailer fields, which come after chunked content (RFC 9110 §6.5, RFC 9112 §7.1.2).
 //!
 //! Those of a request are kept apart from its head: nothing that stands here changes what was decided there. Fields
 //! that [cannot be trailers](may_be_trailer) are left out. A request is not refused for them, because they do no harm
@@ -16,10 +16,10 @@
 use super::response_encoder::encode_field_line;
 use crate::message::{FieldLines, Fields, InvalidResponse, is_field_name, is_field_value, may_be_trailer};
 
-/// The last chunk, behind which the trailers stand.
+/// The last chunk, which the trailers follow.
 const LAST_CHUNK: &[u8] = b"0\r\n";
 
-/// The trailer fields of a request, which lie in what a [`ChunkedDecoder`](super::ChunkedDecoder) has let through.
+/// The trailer fields of a request, in bytes that a [`ChunkedDecoder`](super::ChunkedDecoder) has passed on.
 #[derive(Clone, Debug, Default)]
 pub struct Trailers<'b> {
     lines: Vec<(&'b str, &'b [u8])>,
@@ -43,17 +43,18 @@ impl FieldLines for Trailers<'_> {
     }
 }
 
-/// `Name: value`, with the CR behind it that is left of its end.
+/// Splits `Name: value`, with the CR that is left of its end.
 fn parse_line(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = line.iter().position(|&byte| byte == b':')?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     Some((std::str::from_utf8(name).ok()?, value.trim_ascii()))
 }
 
-/// Writes the last chunk of a response, and these fields behind it.
+/// Writes the last chunk of a response, and these fields after it.
 ///
 /// # Errors
-/// No field name, no field value, or a field that cannot be a trailer. Nothing was written then.
+/// Returns [`InvalidResponse`] when a name or a value is invalid, or when the field cannot be a trailer.
+/// Nothing is written then.
 pub(super) fn encode_last_chunk(out: &mut Vec<u8>, trailers: Fields<'_>) -> Result<(), InvalidResponse> {
     trailers.iter().try_for_each(|(name, value)| check(name, value))?;
     out.extend_from_slice(LAST_CHUNK);

@@ -1,11 +1,11 @@
-//! What the fields of a head mean for the connection and for this message: framing, expectation, persistence.
+//! Interprets the fields of a head for the connection and this message: framing, expectation, persistence.
 //!
 //! The rules of RFC 9112 that need all lines of a head at once: one Host and a valid one (§3.2), which length
-//! wins (§6.3), whether an interim response is waited for (RFC 9110 §10.1.1), whether the connection is kept (§9.3).
-//! The form of the lines is [`parse_head`](super::parse_head)'s.
+//! applies (§6.3), whether an interim response is awaited (RFC 9110 §10.1.1), whether the connection is kept
+//! (§9.3). [`parse_head`](super::parse_head) checks the form of the lines.
 //!
-//! Nearly all heads say nothing but a host, and perhaps that the connection is to be kept. Those have one look, and
-//! the [usual](Meaning::USUAL) meaning; all others are judged.
+//! Nearly all heads carry only a host, and perhaps the wish to keep the connection. One look recognises them,
+//! and they have the [usual](HeadSemantics::USUAL) semantics; all others are interpreted.
 
 use super::error::ProtocolError;
 use super::framing::{FramingFields, RequestFraming};
@@ -13,21 +13,21 @@ use super::persistence::{ConnectionOption, Persistence};
 use super::response_encoder::TrailerWish;
 use crate::message::{Method, RequestTarget, Version, is_host, list_items};
 
-/// What the client waits for before it sends the content (RFC 9110 §10.1.1).
+/// The client's expectation before it sends the content (RFC 9110 §10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// Nothing.
+    /// The client expects nothing.
     None,
-    /// An interim response 100 (Continue).
+    /// The client waits for an interim response 100 (Continue).
     Continue,
 }
 
-/// What a head means for the connection.
+/// The consequences of a head for the connection and this message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meaning {
-    /// How the content that follows is framed.
+pub struct HeadSemantics {
+    /// The framing of the content that follows.
     pub framing: RequestFraming,
-    /// What the client expects before it sends that content.
+    /// The client's expectation before it sends that content.
     pub expectation: Expectation,
     /// Whether the client wants to keep the connection.
     pub persistence: Persistence,
@@ -35,54 +35,56 @@ pub struct Meaning {
     pub trailers: TrailerWish,
 }
 
-impl Meaning {
-    /// Of nearly all requests.
-    const USUAL: Meaning = Meaning {
+impl HeadSemantics {
+    /// The semantics of nearly all requests.
+    const USUAL: HeadSemantics = HeadSemantics {
         framing: RequestFraming::None,
         expectation: Expectation::None,
         persistence: Persistence::KeepAlive,
         trailers: TrailerWish::Unwanted,
     };
 
-    /// Of a head with these lines and this request line.
+    /// Interprets a head with these lines and this request line.
     ///
     /// # Errors
-    /// The first rule that the fields break, or the request line beside them.
+    /// Returns the first rule that the fields break, by themselves or with the request line.
     #[inline(always)]
     pub(super) fn of(
         lines: &[httparse::Header<'_>],
         method: Method<'_>,
         target: RequestTarget<'_>,
         version: Version,
-    ) -> Result<Meaning, ProtocolError> {
+    ) -> Result<HeadSemantics, ProtocolError> {
         let is_usual =
             version == Version::Http11 && !target.is_tunnel() && sole_host(lines).is_some_and(is_host);
         // The short way may know less than the long one, but nothing else.
-        debug_assert!(!is_usual || Control::judge(lines, method, target, version) == Ok(Meaning::USUAL));
-        if is_usual { Ok(Meaning::USUAL) } else { Control::judge(lines, method, target, version) }
+        debug_assert!(
+            !is_usual || Control::interpret(lines, method, target, version) == Ok(HeadSemantics::USUAL)
+        );
+        if is_usual { Ok(HeadSemantics::USUAL) } else { Control::interpret(lines, method, target, version) }
     }
 }
 
-/// The fields that have a say in this connection or the framing of this message. Nobody else looks for one by its
-/// name, so that none can be known in one place and forgotten in another.
+/// The fields that control this connection or the framing of this message. They are looked up nowhere else,
+/// so that none can be known in one place and forgotten in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ControlField {
-    /// Whether trailers are taken.
+    /// Says whether trailers are accepted.
     Te,
-    /// Whom the request is for.
+    /// Names the host that the request is for.
     Host,
-    /// Whether the connection is to be kept.
+    /// Says whether the connection is to be kept.
     Connection,
-    /// Whether an interim response is waited for.
+    /// Says whether an interim response is awaited.
     Expect,
-    /// How long the content is.
+    /// Declares the length of the content.
     ContentLength,
-    /// How the content is coded.
+    /// Declares the coding of the content.
     TransferEncoding,
 }
 
 impl ControlField {
-    /// The one of this name. The length rules out nearly all others.
+    /// Returns the control field with this name. The length rules out nearly all other names.
     #[inline(always)]
     fn of(name: &str) -> Option<ControlField> {
         match name.len() {
@@ -97,14 +99,14 @@ impl ControlField {
     }
 }
 
-/// Whether two names are the same. As it is usually written first: that is one comparison.
+/// Whether two names are the same. The usual spelling comes first: that is one comparison.
 #[inline(always)]
 fn is(name: &str, other: &str) -> bool {
     name == other || name.eq_ignore_ascii_case(other)
 }
 
-/// The host, if the fields that control a connection say nothing but that, and perhaps that it is to be kept. That
-/// is so for nearly all requests, and nothing is left to be decided then.
+/// Returns the host if the control fields carry only that, and perhaps the wish to keep the connection. That
+/// is so for nearly all requests, and then nothing is left to be decided.
 #[inline(always)]
 fn sole_host<'b>(lines: &[httparse::Header<'b>]) -> Option<&'b [u8]> {
     let mut host = None;
@@ -126,7 +128,7 @@ fn sole_host<'b>(lines: &[httparse::Header<'b>]) -> Option<&'b [u8]> {
     host
 }
 
-/// What the fields say that control this connection and the framing of this message.
+/// The values of the fields that control this connection and the framing of this message.
 #[derive(Default)]
 struct Control<'b> {
     host: Option<&'b [u8]>,
@@ -137,20 +139,20 @@ struct Control<'b> {
 }
 
 impl<'b> Control<'b> {
-    /// What all lines and the rest of the head mean together.
+    /// Interprets all lines and the rest of the head together.
     #[inline(never)]
-    fn judge(
+    fn interpret(
         lines: &[httparse::Header<'b>],
         method: Method<'_>,
         target: RequestTarget<'_>,
         version: Version,
-    ) -> Result<Meaning, ProtocolError> {
+    ) -> Result<HeadSemantics, ProtocolError> {
         let control = Control::collect(lines)?;
         control.check_host(version)?;
         if target.is_tunnel() {
             return Err(ProtocolError::TunnelUnsupported);
         }
-        Ok(Meaning {
+        Ok(HeadSemantics {
             framing: control.framing(method, version)?,
             expectation: control.expectation(version),
             persistence: Persistence::of_request(version, control.connection),
@@ -158,7 +160,7 @@ impl<'b> Control<'b> {
         })
     }
 
-    /// One pass over all lines.
+    /// Collects the control fields in one pass over all lines.
     fn collect(lines: &[httparse::Header<'b>]) -> Result<Control<'b>, ProtocolError> {
         let mut control = Control::default();
         for line in lines {
@@ -183,15 +185,15 @@ impl<'b> Control<'b> {
         Ok(control)
     }
 
-    /// RFC 9110 §10.1.4. That `TE` be named in Connection, too, is for intermediaries to look at: whoever takes chunks
-    /// has to take what follows them.
+    /// Notes whether `TE` accepts trailers (RFC 9110 §10.1.4). That it must be named in Connection, too,
+    /// concerns intermediaries: a recipient of chunks has to accept what follows them.
     fn note_te(&mut self, value: &[u8]) {
         if list_items(value).any(|item| item.eq_ignore_ascii_case(b"trailers")) {
             self.trailers = TrailerWish::Wanted;
         }
     }
 
-    /// RFC 9112 §3.2: HTTP/1.1 has exactly one Host field, whatever the target says.
+    /// Checks that HTTP/1.1 has exactly one Host field, whatever the target says (RFC 9112 §3.2).
     fn check_host(&self, version: Version) -> Result<(), ProtocolError> {
         match (self.host, version) {
             (None, Version::Http11) => Err(ProtocolError::MissingHost),
@@ -213,7 +215,8 @@ impl<'b> Control<'b> {
         Ok(framing)
     }
 
-    /// HTTP/1.0 knows no interim responses: the expectation is ignored (RFC 9110 §10.1.1).
+    /// Returns the expectation, which is ignored in HTTP/1.0: that knows no interim responses (RFC 9110
+    /// §10.1.1).
     fn expectation(&self, version: Version) -> Expectation {
         match version {
             Version::Http11 if self.expects_continue => Expectation::Continue,
