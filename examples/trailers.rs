@@ -1,10 +1,10 @@
 //! A checksum behind the content: nobody knows it before all of the content was there.
 //!
 //! ```text
-//! cargo run --example trailers
-//! curl --raw -H 'TE: trailers' http://127.0.0.1:8000/   its last lines are the trailer section
-//! curl --raw http://127.0.0.1:8000/                     whoever does not ask for trailers has none
-//! printf 'PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\nX-Adler-32: 024d0127\r\n\r\n' |
+//! cargo run --example trailers curl --raw -H 'TE: trailers' http://127.0.0.1:8000/ its last lines are the
+//! trailer section curl --raw http://127.0.0.1:8000/ whoever does not ask for trailers has none printf 'PUT /
+//! HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\nX-Adler-32:
+//! 024d0127\r\n\r\n' |
 //!     nc 127.0.0.1 8000                                 an upload whose checksum is looked at
 //! ```
 
@@ -24,7 +24,7 @@ fn main() -> io::Result<()> {
     tidegate::serve("127.0.0.1:8000", application)
 }
 
-/// Gives a long answer to GET, and checks what comes with PUT.
+/// Gives a long answer to GET, and checks the content of PUT.
 pub fn application(
     environ: &mut Environ<'_>,
     start_response: StartResponse<'_>,
@@ -40,7 +40,7 @@ pub fn application(
     }
 }
 
-/// An upload is right if its checksum is: a client that computes it while it sends says it in a trailer.
+/// Checks an upload by its checksum: a client that computes it while it sends puts it into a trailer.
 fn check_upload(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
     let Some(claimed) = environ.trailers().get(CHECKSUM) else {
         return start_response.status(400).send(format!("Send it in chunks, and {CHECKSUM} behind them.\n"));

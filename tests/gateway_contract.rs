@@ -244,7 +244,7 @@ fn content_at_hand_of_another_length_than_declared_is_a_500() {
 
 const GET_WITH_TRAILERS: &str = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n";
 
-/// A stream that ends with what a closure says, and counts how often it is asked for that.
+/// A stream that ends with the trailer fields of a closure, and counts how often it is asked for them.
 struct Ending<F> {
     has_content: bool,
     asked: Arc<AtomicUsize>,
@@ -378,7 +378,7 @@ fn checksum_of_the_example_is_that_of_what_has_come() {
     }
 }
 
-/// Wherever the content is, and in another thread, too.
+/// The trailers are there wherever the content is, and in another thread, too.
 #[test]
 fn trailers_of_a_request_go_with_its_content() {
     let server = serve(

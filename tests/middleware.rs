@@ -583,7 +583,7 @@ fn example_counts_guards_and_adds_a_footer() {
     assert!(response.text().starts_with("4 responses, 0 failures, "), "{}", response.text());
 }
 
-/// Says how much has passed, and takes away what does not hold any more.
+/// Reports how much has passed, and removes trailers that do not hold any more.
 struct Counted(usize);
 
 impl Filter for Counted {

@@ -1,4 +1,4 @@
-//! What is being given out: the ways of an answer that outlasts the call of its application.
+//! The delivery of a response that outlasts the call of its application.
 
 use super::foreign::{Foreign, guard};
 use super::intake::PeerSide;
@@ -13,35 +13,36 @@ use crate::limits::Limits;
 use crate::message::{Fields, InvalidResponse};
 use crate::now::Moment;
 
-/// How much of a file is read at a time. 64 KiB: as much as a socket takes.
+/// Bytes of a file that are read at a time. 64 KiB: the most that a socket takes at once.
 const FILE_PIECE_BYTES: u64 = 64 * 1024;
-/// Files up to this length are read even where files are sent. 16 KiB: as cheap, and the head leaves
-/// in the same write, as do the responses around it in a pipeline.
+/// Longest file that is read even where files are sent. 16 KiB: as cheap, and the head leaves in the same
+/// write, as do the responses around it in a pipeline.
 const READ_FILE_BYTES_MAX: u64 = 16 * 1024;
 
-/// What is being given out once the application was called.
+/// A response that is being given out once the application was called.
 pub(super) enum Delivery {
-    /// The application will answer later; nothing of the response is there.
+    /// The application will answer later; the response is not known.
     Deferred(Deferred),
-    /// Content is drawn from a stream.
+    /// The content is drawn from a stream.
     Stream(Stream),
     /// The file stands in the output queue, and nothing is queued behind it.
     QueuedFile(QueuedFile),
-    /// Content is read from a file, from the beginning of this range on.
+    /// The content is read from a file, from the beginning of this range on.
     ReadFile(FileRange),
     /// The application has taken over the connection.
     Tunnel(Box<Tunneled>),
 }
 
-/// What a step of a delivery has come to.
+/// The result of a step of a delivery.
 pub(super) enum Step {
     /// The next step is one of this delivery.
     Next(Delivery),
-    /// The same delivery can go on at once.
+    /// This delivery can go on at once.
     Again,
-    /// The same, after this many bytes of input were used.
+    /// The delivery can go on, after this many bytes of input were used.
     Consumed(usize),
-    /// It cannot go on before something happens: the application is pending, the queue is full, or the turn is over.
+    /// The delivery cannot go on before something happens: the application is pending, the queue is full, or
+    /// the turn is over.
     Blocked,
     /// All content was handed over.
     Complete,
@@ -50,13 +51,13 @@ pub(super) enum Step {
 /// Whether the application is to be asked again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// It is.
+    /// The application is to be asked.
     Ready,
-    /// It has said that it would wake us, or to come back at this moment.
+    /// The application has said that it would wake us, or to come back at this moment.
     Pending { until: Option<Moment> },
 }
 
-/// An answer of which not even the status is known.
+/// An answer whose status is not known yet.
 pub(super) struct Deferred {
     readiness: Readiness,
     answer: Foreign<Box<dyn Later>>,
@@ -69,24 +70,24 @@ pub(super) struct Stream {
     stream: Foreign<Box<dyn BodyStream>>,
 }
 
-/// When the pieces of a stream leave.
+/// The time when the pieces of a stream are sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Departure {
-    /// As many as there is room for.
+    /// Several pieces together, as many as there is room for.
     Together,
-    /// Each before the next is asked for.
+    /// Each piece before the next is asked for.
     OneByOne,
 }
 
 /// A file in the output queue.
 pub(super) struct QueuedFile {
-    /// How long it was when it was queued.
+    /// The length of the file when it was queued.
     length: u64,
 }
 
 impl Delivery {
-    /// What remains to be done after the call of an application; none where nothing does. A file is put into the queue,
-    /// if it is long enough and can be sent; else it is read.
+    /// Returns what remains to be done after the call of an application; none if nothing does. A file is
+    /// queued if it is long enough and can be sent; otherwise it is read.
     pub fn of(kind: BodyKind, outlet: Outlet<'_>, turn: &Turn<'_>) -> Option<Delivery> {
         match kind {
             BodyKind::Complete => None,
@@ -113,7 +114,7 @@ impl Delivery {
     /// Does as much as can be done now.
     ///
     /// # Errors
-    /// The application has failed, or its file.
+    /// Returns the error when the application has failed, or its file cannot be read.
     pub fn advance(
         &mut self,
         input: &[u8],
@@ -133,7 +134,8 @@ impl Delivery {
         }
     }
 
-    /// From how many bytes owed on nothing more is produced, where it is `usual` for most.
+    /// Returns the number of owed bytes from which on nothing more is produced; for most deliveries it is
+    /// `usual`.
     pub fn output_bytes_high(&self, usual: usize) -> usize {
         match self {
             // Each of its pieces leaves before it is asked for the next, and the file before the end.
@@ -145,7 +147,7 @@ impl Delivery {
         }
     }
 
-    /// Whether the application is pending, and until when, if it has said.
+    /// Returns whether the application is pending, and until when, if it has said.
     pub fn pending(&self) -> Option<Option<Moment>> {
         let readiness = match self {
             Delivery::Deferred(deferred) => deferred.readiness,
@@ -159,7 +161,7 @@ impl Delivery {
         }
     }
 
-    /// Whether bytes from the peer are for the application as they come.
+    /// Whether bytes from the peer go to the application as they come.
     pub fn takes_input(&self) -> bool {
         match self {
             Delivery::Tunnel(tunnel) => tunnel.is_open(),
@@ -169,7 +171,7 @@ impl Delivery {
         }
     }
 
-    /// When it is given up, whatever the application says.
+    /// Returns when the delivery is given up, whatever the application says.
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
         match self {
             Delivery::Tunnel(tunnel) => Some(tunnel.deadline(limits)),
@@ -179,7 +181,7 @@ impl Delivery {
         }
     }
 
-    /// The application is to be asked again.
+    /// Notes that the application is to be asked again.
     pub fn wake(&mut self) {
         match self {
             Delivery::Deferred(Deferred { readiness, .. }) | Delivery::Stream(Stream { readiness, .. }) => {
@@ -202,7 +204,7 @@ impl Delivery {
         }
     }
 
-    /// How many bytes of memory the application says that it holds for this answer.
+    /// The memory that the application says it holds for this answer, in bytes.
     pub fn memory_in_use(&self) -> usize {
         match self {
             Delivery::Deferred(Deferred { answer, .. }) => answer.measure(|answer| answer.held_bytes()),
@@ -212,7 +214,7 @@ impl Delivery {
         }
     }
 
-    /// Reads on what is left of a file that was in the queue, and will not be sent.
+    /// Reads the rest of a file that was queued, and will not be sent.
     pub fn take_back(&mut self, rest: FileRange, mut outlet: Outlet<'_>) {
         if let Delivery::QueuedFile(queued) = self {
             outlet.count_file(queued.length.saturating_sub(rest.length));
@@ -283,7 +285,7 @@ impl Stream {
     }
 }
 
-/// Ends the response with what the stream has to say behind its content, where the client takes that.
+/// Ends the response with the trailer fields of the stream, if the client takes them.
 fn end_with_trailers(stream: &mut dyn BodyStream, outlet: Outlet<'_>) -> Result<Step, GatewayError> {
     if outlet.http.wants_trailers() {
         let trailers = guard(|| Ok(stream.trailers()))?;
@@ -293,8 +295,8 @@ fn end_with_trailers(stream: &mut dyn BodyStream, outlet: Outlet<'_>) -> Result<
 }
 
 impl QueuedFile {
-    /// Looks whether all of the file has left. Only then is it content that was sent: how much of it will
-    /// be, nobody can know before.
+    /// Ends the delivery once all of the file has been sent. Only then does it count as sent content: nobody
+    /// can know before how much of it will be.
     fn leave(&self, mut outlet: Outlet<'_>) -> Step {
         if outlet.out.file().is_some() {
             return Step::Blocked;

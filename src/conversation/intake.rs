@@ -1,4 +1,4 @@
-//! What is being taken in: a head, or the content that belongs to one.
+//! The intake of a request: a head, or the content that belongs to one.
 
 use std::borrow::Cow;
 use std::mem;
@@ -10,47 +10,48 @@ use crate::limits::Limits;
 use crate::now::Moment;
 use crate::protocol::{Http1, ProtocolError, RequestState};
 
-/// Said to the operator of content that is refused by its length.
+/// The message for the operator when content is refused for want of room.
 const NO_ROOM: &str = "no room is left for temporary files: spool_bytes_max is reached";
 
-/// What is being taken in before the application is called.
+/// The part of a request that is being taken in before the application is called.
 pub(super) enum Intake {
-    /// The next head, of which the protocol knows whether it has begun.
+    /// The next head; the protocol knows whether it has begun.
     Head,
-    /// The content of the request whose head is complete. In a box, so that exchanges without are small.
+    /// The content of the request whose head is complete. It is boxed, so that exchanges without are small.
     Content(Box<Collected>),
 }
 
 /// A request whose content is collected before its application is called.
 #[derive(Default)]
 pub(super) struct Collected {
-    /// The head, which is parsed again in the end: that is cheaper to understand than to store
-    /// where in the bytes everything was, and happens only to content that came in pieces.
+    /// The bytes of the head, which is parsed again in the end. That is simpler than storing where in the
+    /// bytes everything was, and happens only to content that came in pieces.
     pub head: Vec<u8>,
-    /// What has come of the content.
+    /// The content that has come so far.
     pub content: OwnedContent,
-    /// The lines that have come behind it, as they came: never to be taken for lines of the head.
+    /// The trailer lines that have come after it, as they came. They must never be taken for lines of the
+    /// head.
     pub trailers: Vec<u8>,
-    /// Bytes of content, where the head has said it.
+    /// The length of the content in bytes, if the head has declared it.
     length: Option<u64>,
-    /// How the content has come so far, for its deadline.
+    /// The progress of the content, for its deadline.
     pub arrival: Flow,
 }
 
 /// Whether more can come from the peer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum PeerSide {
-    /// It can.
+    /// The peer can send more.
     Open,
     /// The peer has ended its side; it may still wait for answers.
     Ended,
 }
 
-/// What has come of content.
+/// The result of taking in content.
 pub(super) enum Taken {
-    /// This many bytes of input, and more is to come.
+    /// This many bytes of input were used, and more is to come.
     Part(usize),
-    /// This many bytes of input, the last of them; and the whole request.
+    /// This many bytes of input were used, the last of them; and the whole request.
     Whole(usize, Collected),
 }
 
@@ -60,10 +61,10 @@ impl Collected {
         Collected { head: head.to_vec(), length, arrival: Flow::new(now), ..Collected::default() }
     }
 
-    /// Looks whether there is a place for all that was announced.
+    /// Checks that there is room for all that was announced.
     ///
     /// # Errors
-    /// There never will be one, or there is none now.
+    /// Returns the error when there never will be room, or when there is none now.
     pub fn find_place(&self, turn: &mut Turn<'_>) -> Result<(), ProtocolError> {
         let place = self.length.map_or(Ok(()), |length| turn.place_for(length));
         if place == Err(ProtocolError::NoPlaceForContent) {
@@ -72,10 +73,11 @@ impl Collected {
         place
     }
 
-    /// Takes in what has come. Where all has, nothing is left of this.
+    /// Takes in what has come. Once all has, this is used up.
     ///
     /// # Errors
-    /// Broken framing, too much content, no place for it, or nothing more of it that can come.
+    /// Returns the error when the framing is broken, when there is too much content or no room for it, or
+    /// when the rest cannot come.
     pub fn take(
         &mut self,
         input: &[u8],
@@ -105,10 +107,10 @@ impl Collected {
         })
     }
 
-    /// Moves what has come from memory to the disk.
+    /// Moves content from memory to the disk.
     ///
     /// # Errors
-    /// There is no place.
+    /// Returns the error when there is no room.
     pub fn spill(&mut self, turn: &mut Turn<'_>) -> Result<(), ProtocolError> {
         self.content.spill(turn.disk).map_err(|error| {
             turn.journal.failure(None, &error.into());
@@ -125,7 +127,8 @@ impl Collected {
 pub(super) struct Passing {
     feed: Feed,
     arrival: Flow,
-    /// Since when nothing is read: the application takes its time, by no fault of the peer.
+    /// The time since which nothing is read, because the application takes its time: that is no fault of the
+    /// peer.
     paused: Option<Moment>,
 }
 
@@ -136,10 +139,11 @@ impl Passing {
         (Passing { feed, arrival: Flow::new(now), paused: None }, content)
     }
 
-    /// Passes on what has come, if there is room: how many bytes of input were used.
+    /// Passes on what has come, if there is room, and returns how many bytes of input were used.
     ///
     /// # Errors
-    /// Broken framing, too much content, or nothing more of it that can come.
+    /// Returns the error when the framing is broken, when there is too much content, or when the rest cannot
+    /// come.
     pub fn take(
         &mut self,
         input: &[u8],
@@ -163,7 +167,7 @@ impl Passing {
         Ok(used)
     }
 
-    /// Whether the application has let go of it.
+    /// Whether the application has dropped its half.
     pub fn is_unwanted(&self) -> bool {
         self.feed.is_unwanted()
     }
@@ -173,7 +177,7 @@ impl Passing {
         self.feed.has_room(bytes_high)
     }
 
-    /// Notes whether the socket is read from now on: the time in which it is not does not count.
+    /// Notes whether the socket is read from now on: time in which it is not read does not count.
     pub fn note_reading(&mut self, is_read: bool, now: Moment) {
         match (is_read, self.paused) {
             (true, Some(since)) => {
@@ -190,12 +194,12 @@ impl Passing {
         self.paused.is_none()
     }
 
-    /// When more must have come; none while nothing is read.
+    /// Returns when more must have come; none while nothing is read.
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
         self.is_read().then(|| of_body(self.arrival, limits))
     }
 
-    /// Since when nothing has come; none while nothing is read.
+    /// Returns since when nothing has come; none while nothing is read.
     pub fn stalled_since(&self) -> Option<Moment> {
         self.is_read().then_some(self.arrival.last_byte)
     }
@@ -213,7 +217,7 @@ impl Drop for Passing {
 
 /// Input without its framing.
 struct Deframed<'i> {
-    /// How many bytes of input were used.
+    /// The number of input bytes that were used.
     used: usize,
     /// The content among them.
     content: Cow<'i, [u8]>,
@@ -221,8 +225,8 @@ struct Deframed<'i> {
     trailers: &'i [u8],
 }
 
-/// Takes the framing off all of the input, or as much as there is. Content is gathered first, because a chunk can be a
-/// single byte, and each append a system call.
+/// Removes the framing from as much of the input as possible. Content is gathered first, because a chunk can
+/// be a single byte, and each append a system call.
 fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> Result<Deframed<'i>, ProtocolError> {
     let (mut used, mut trailers) = (0, &input[..0]);
     let mut content = Cow::Borrowed(&input[..0]);

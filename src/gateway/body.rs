@@ -1,4 +1,4 @@
-//! The ways to answer: at once, piece by piece, from a file, or later.
+//! Response bodies: the ways to answer, at once, piece by piece, from a file, or later.
 
 use std::fmt;
 use std::fs::File;
@@ -9,9 +9,9 @@ use super::{GatewayError, StartResponse};
 use crate::message::InvalidResponse;
 use crate::now::Moment;
 
-/// Proof that the response was started, or will be; what a gateway returns.
+/// Proof that the response was started, or will be; the return value of a gateway.
 ///
-/// It can only be had from a [`StartResponse`].
+/// Only a [`StartResponse`] can make one.
 #[derive(Debug)]
 pub struct Body(BodyKind);
 
@@ -20,22 +20,22 @@ impl Body {
         Body(kind)
     }
 
-    /// Whether nothing remains to be done for it.
+    /// Whether nothing remains to be done for the response.
     #[inline]
     pub fn is_complete(&self) -> bool {
         matches!(self.0, BodyKind::Complete)
     }
 
-    /// What the server has to do for it; for those who implement [`super::ResponseSink`].
+    /// Returns what the server has to do for the response; for implementations of [`super::ResponseSink`].
     pub fn into_kind(self) -> BodyKind {
         self.0
     }
 }
 
-/// What remains to be done for a response once the gateway has returned.
+/// The rest of a response once the gateway has returned.
 #[non_exhaustive]
 pub enum BodyKind {
-    /// Nothing: head and content were handed over in the call.
+    /// Head and content were handed over in the call.
     Complete,
     /// Content is to be drawn piece by piece.
     Stream(Box<dyn BodyStream>),
@@ -45,9 +45,9 @@ pub enum BodyKind {
     Tunnel(Box<dyn Tunnel>),
     /// Not even the status is known yet.
     Later {
-        /// Resume at this moment without having been woken.
+        /// The moment to resume even without a wake-up.
         until: Option<Moment>,
-        /// Whom to resume.
+        /// The answer to resume.
         answer: Box<dyn Later>,
     },
 }
@@ -72,11 +72,12 @@ impl fmt::Debug for BodyKind {
 ///
 /// [`output_bytes_high`]: crate::limits::Limits::output_bytes_high
 pub trait BodyStream {
-    /// The next piece. Called again after `Data`; after `Pending` once it was woken, or the moment
+    /// Returns the next piece. Called again after `Data`; after `Pending` once it was woken, or the moment
     /// has come; never after `End` or an error.
     ///
     /// # Errors
-    /// An error ends the connection in a way that the client can tell from an ending.
+    /// Returns an error when the content cannot be completed; the connection then ends in a way that the
+    /// client can tell from an ending.
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError>;
 
     /// Trailer fields (RFC 9110 §6.5) to follow the content: what is known only once all of it was produced. Asked once,
@@ -90,35 +91,35 @@ pub trait BodyStream {
         Vec::new()
     }
 
-    /// The client has ended its side of the connection while this stream was pending, and the next
-    /// piece is asked for now. Whether the client has left, or still reads, cannot be told before
-    /// something is sent: a stream that may wait for long does well to send something, or to end.
+    /// Notes that the client has ended its side of the connection while this stream was pending; the next
+    /// piece is asked for now. Whether the client has left, or still reads, cannot be told before something
+    /// is sent: a stream that may wait for long does well to send something, or to end.
     fn client_has_finished(&mut self) {}
 
-    /// Whether each piece must be on its way before the next one is asked for, as PEP 3333 wants it
-    /// of an iterable that works while the server waits. Others are gathered into larger writes.
+    /// Whether each piece must be sent before the next one is asked for, as PEP 3333 wants it of an iterable
+    /// that works while the server waits. Others are gathered into larger writes.
     fn is_prompt(&self) -> bool {
         false
     }
 
-    /// How many bytes it holds that count towards
+    /// The memory it holds, in bytes, that counts towards
     /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn.
     fn held_bytes(&self) -> usize {
         0
     }
 }
 
-/// What a stream has to give at the moment.
+/// The next part of a stream, if it has one at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// Bytes, lent until they are copied. An empty piece is no end.
+    /// Bytes, lent until they are copied. An empty piece is not the end.
     Data(&'a [u8]),
-    /// Nothing yet: ask again when woken, or at this moment.
+    /// No bytes yet: ask again when woken, or at this moment.
     Pending {
         /// The moment, if there is one.
         until: Option<Moment>,
     },
-    /// That was all.
+    /// The end of the stream.
     End,
 }
 
@@ -135,7 +136,7 @@ impl<I: Iterator> fmt::Debug for Pieces<I> {
 }
 
 impl<I: Iterator> Pieces<I> {
-    /// A stream of what the iterator yields.
+    /// Makes a stream of the items of an iterator.
     pub fn new(iterator: I) -> Pieces<I> {
         Pieces { iterator, current: None }
     }
@@ -148,29 +149,30 @@ impl<I: Iterator<Item: AsRef<[u8]>>> BodyStream for Pieces<I> {
     }
 }
 
-/// Part of an open file. Its length is fixed when the response starts: should the file shrink
-/// meanwhile, the client can tell.
+/// A part of an open file. Its length is fixed when the response starts: if the file shrinks meanwhile, the
+/// client can tell.
 #[derive(Debug)]
 pub struct FileRange {
-    /// The file; read at positions, its own position is left alone.
+    /// The file. It is read at positions; its own position is left alone.
     pub file: File,
-    /// First byte.
+    /// The offset of the first byte.
     pub offset: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub length: u64,
 }
 
 impl FileRange {
-    /// All of a file, as long as it is now.
+    /// Takes the whole file, as long as it is now.
     ///
     /// # Errors
-    /// What asking for its length says.
+    /// Returns the error of the system when the length cannot be read.
     pub fn whole(file: File) -> io::Result<FileRange> {
         let length = file.metadata()?.len();
         Ok(FileRange { file, offset: 0, length })
     }
 
-    /// The same content to be drawn, for those who have to look at it. As a file it is sent without being copied.
+    /// Turns the range into a stream, for those who have to look at the content. As a file it is sent without
+    /// being copied.
     pub fn into_stream(self) -> FileStream {
         FileStream { range: self, piece: Vec::new() }
     }
@@ -183,7 +185,7 @@ pub struct FileStream {
     piece: Vec<u8>,
 }
 
-/// How much of a file is read at a time. 64 KiB: as much as a socket takes.
+/// Bytes of a file that are read at a time. 64 KiB: the most that a socket takes at once.
 const FILE_PIECE_BYTES: usize = 64 * 1024;
 
 impl BodyStream for FileStream {
@@ -209,10 +211,11 @@ impl BodyStream for FileStream {
 
 /// An application's end of a connection that it has taken over: a WebSocket (RFC 6455), for one.
 ///
-/// What it sends is [drawn](BodyStream::next_piece) as the content of any answer; what the client sends is handed to it,
-/// beginning with what has come behind the request already. Its end ends the connection, and so does an error, in a way that
-/// the client can tell. Dropping it is its end, too: the connection has broken, or nothing has moved in either direction for
-/// [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout), or the server has stopped.
+/// What it sends is [drawn](BodyStream::next_piece) as the content of any answer; what the client sends is
+/// handed to it, beginning with what has come behind the request already. Its end ends the connection, and so
+/// does an error, in a way that the client can tell. Dropping it is its end, too: the connection has broken,
+/// or nothing has moved in either direction for [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout), or
+/// the server has stopped.
 ///
 /// A server that shuts down waits for it as for any answer, for
 /// [`drain_timeout`](crate::limits::Limits::drain_timeout).
@@ -227,7 +230,7 @@ pub trait Tunnel: BodyStream {
     /// Returns an error when the connection is to be cut.
     fn receive(&mut self, bytes: &[u8]) -> Result<usize, GatewayError>;
 
-    /// Learns that the client has ended its side, and all that it has sent was taken. It may still read.
+    /// Notes that the client has ended its side, and that all it has sent was taken. It may still read.
     fn receive_end(&mut self) {}
 }
 
@@ -235,18 +238,18 @@ pub trait Tunnel: BodyStream {
 ///
 /// Dropped without having been resumed when the connection is known to be broken.
 pub trait Later {
-    /// Called once it was woken or its moment has come: answers now, or says
-    /// [later](StartResponse::later) again with `self`. Wake-ups may be spurious.
+    /// Answers now, or says [later](StartResponse::later) again with `self`. Called once it was woken or its
+    /// moment has come; wake-ups may be spurious.
     ///
     /// # Errors
-    /// As [`super::Gateway::call`].
+    /// Returns the same errors as [`super::Gateway::call`].
     fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError>;
 
-    /// The client has ended its side of the connection meanwhile, and the answer is resumed now. It
-    /// may have left, or still wait: both look the same.
+    /// Notes that the client has ended its side of the connection meanwhile; the answer is resumed now. The
+    /// client may have left, or still wait: both look the same.
     fn client_has_finished(&mut self) {}
 
-    /// How many bytes it holds, or somebody on its behalf, that count towards
+    /// The memory it holds, or somebody on its behalf, in bytes, that counts towards
     /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn.
     fn held_bytes(&self) -> usize {
         0

@@ -9,10 +9,10 @@ use std::io::{self, Read};
 use super::{IncomingContent, OwnedContent};
 use crate::message::Fields;
 
-/// The content of the request at hand: an [`io::Read`], and a slice where it lies in memory.
+/// The content of the request at hand: an [`io::Read`], and a slice if it lies in memory.
 pub struct RequestContent<'a> {
     place: Place<'a>,
-    /// Bytes read so far, where the place does not count them itself.
+    /// Bytes read so far, unless the place counts them itself.
     read: usize,
 }
 
@@ -27,31 +27,31 @@ impl fmt::Debug for RequestContent<'_> {
 }
 
 enum Place<'a> {
-    /// In the receive buffer.
+    /// The content lies in the receive buffer.
     Borrowed(&'a [u8]),
-    /// Collected from several reads, with the trailer fields behind it.
+    /// The content was collected from several reads, with the trailer fields after it.
     Owned { content: &'a mut OwnedContent, trailers: Fields<'a> },
-    /// Not here: it is still coming. None once the application has taken it.
+    /// The content is still coming. None once the application has taken it.
     Incoming(&'a mut Option<IncomingContent>),
 }
 
 impl<'a> RequestContent<'a> {
-    /// Content that lies in somebody's buffer.
+    /// Makes content that lies in somebody's buffer.
     pub fn borrowed(bytes: &'a [u8]) -> RequestContent<'a> {
         RequestContent { place: Place::Borrowed(bytes), read: 0 }
     }
 
-    /// Content that was collected.
+    /// Makes content that was collected.
     pub fn owned(content: &'a mut OwnedContent) -> RequestContent<'a> {
         RequestContent::with_trailers(content, Fields::EMPTY)
     }
 
-    /// Content that was collected, with the trailer fields that came behind it.
+    /// Makes content that was collected, with the trailer fields that came after it.
     pub fn with_trailers(content: &'a mut OwnedContent, trailers: Fields<'a>) -> RequestContent<'a> {
         RequestContent { place: Place::Owned { content, trailers }, read: 0 }
     }
 
-    /// The trailer fields that came behind it: see [`Environ::trailers`](super::Environ::trailers).
+    /// The trailer fields that came after it: see [`Environ::trailers`](super::Environ::trailers).
     pub fn trailers(&self) -> Fields<'a> {
         match self.place {
             Place::Borrowed(_) | Place::Incoming(_) => Fields::EMPTY,
@@ -59,12 +59,12 @@ impl<'a> RequestContent<'a> {
         }
     }
 
-    /// Content that is passed on as it comes. Some, until the application takes it.
+    /// Makes content that is passed on as it comes.
     pub fn incoming(content: &'a mut Option<IncomingContent>) -> RequestContent<'a> {
         RequestContent { place: Place::Incoming(content), read: 0 }
     }
 
-    /// Whether it is still coming, and passed on as it does.
+    /// Whether the content is still coming, and passed on as it comes.
     pub fn is_incoming(&self) -> bool {
         matches!(self.place, Place::Incoming(_))
     }
@@ -80,7 +80,7 @@ impl<'a> RequestContent<'a> {
         }
     }
 
-    /// Bytes in all, read or not; 0 where they are still coming.
+    /// The length in bytes, read or not; 0 while the content is still coming.
     pub fn len(&self) -> u64 {
         match &self.place {
             Place::Borrowed(bytes) => bytes.len() as u64,
@@ -94,7 +94,7 @@ impl<'a> RequestContent<'a> {
         self.len() == 0
     }
 
-    /// All of it, if it is in memory; reading does not shorten it.
+    /// All of the content, if it is in memory; reading does not shorten it.
     pub fn as_slice(&self) -> Option<&[u8]> {
         match &self.place {
             Place::Borrowed(bytes) => Some(bytes),
@@ -103,7 +103,7 @@ impl<'a> RequestContent<'a> {
         }
     }
 
-    /// Takes it away, for another thread; only what lies in the receive buffer is copied.
+    /// Takes the content away, for another thread. Only content in the receive buffer is copied.
     pub fn detach(&mut self) -> OwnedContent {
         match &mut self.place {
             Place::Borrowed(bytes) => OwnedContent::Memory(std::mem::take(bytes).to_vec()),
@@ -136,7 +136,7 @@ mod tests {
     use crate::gateway::{Spool, SpoolFile};
     use std::io::Cursor;
 
-    /// A disk that lives in memory, or is full.
+    /// A disk that keeps files in memory, or is full.
     struct Disk(bool);
 
     impl Spool for Disk {

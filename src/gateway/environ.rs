@@ -74,7 +74,7 @@ pub struct Environ<'a> {
     head: &'a RequestHead<'a>,
     pub(super) content: RequestContent<'a>,
     content_length: Option<u64>,
-    /// How much of the path, as it was sent, stands in `SCRIPT_NAME`. The rest is `PATH_INFO`.
+    /// The bytes of the path, as it was sent, that stand in `SCRIPT_NAME`. The rest is `PATH_INFO`.
     script_name_bytes: usize,
     /// Variables that were set on the way to the application; none for nearly all requests.
     pub(super) added: Option<Box<AddedVariables>>,
@@ -84,7 +84,8 @@ pub struct Environ<'a> {
 }
 
 impl fmt::Debug for Environ<'_> {
-    /// The request, with the names of its fields and without their values: there are passwords among them.
+    /// Shows the request, with the names of its fields and without their values: there are passwords among
+    /// them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environ")
             .field("method", &self.method().as_str())
@@ -102,7 +103,8 @@ impl fmt::Debug for Environ<'_> {
 pub(super) struct AddedVariables(Vec<(String, Vec<u8>)>);
 
 impl<'a> Environ<'a> {
-    /// For servers and tests. `content_length` is none where the request has no content at all.
+    /// Makes an environ, for servers and tests. `content_length` is none if the request has no content at
+    /// all.
     pub fn new(
         head: &'a RequestHead<'a>,
         content: RequestContent<'a>,
@@ -114,7 +116,7 @@ impl<'a> Environ<'a> {
         Environ { head, content, content_length, script_name_bytes: 0, added: None, client, server, now }
     }
 
-    /// The method.
+    /// The request method.
     pub fn method(&self) -> Method<'a> {
         self.head.method
     }
@@ -122,7 +124,8 @@ impl<'a> Environ<'a> {
     /// The path to route by: percent-decoded text, below the mount point if there is one. Empty for `OPTIONS *`, and
     /// for CONNECT.
     ///
-    /// Most paths hold no escape; then nothing is copied. How `%2F` and bytes that are no UTF-8 come out stands [above](Environ#the-path).
+    /// Most paths hold no escape; then nothing is copied. How `%2F` and bytes that are no UTF-8 come out
+    /// stands [above](Environ#the-path).
     ///
     /// ```
     /// # use tidegate::{Body, Environ, GatewayError, StartResponse};
@@ -147,7 +150,7 @@ impl<'a> Environ<'a> {
         }
     }
 
-    /// The same path as it was sent, percent-encoded: [`Environ::path`] is this, decoded.
+    /// The path as it was sent, percent-encoded: decoding it gives [`Environ::path`].
     #[inline]
     pub fn raw_path(&self) -> &'a str {
         &self.head.target.raw_path()[self.script_name_bytes..]
@@ -164,12 +167,12 @@ impl<'a> Environ<'a> {
         percent_decode(self.raw_path())
     }
 
-    /// What follows the `?`; empty if there is none.
+    /// The query, which follows the `?`; empty if there is none.
     pub fn query(&self) -> &'a str {
         self.head.target.query().unwrap_or_default()
     }
 
-    /// The request target, for its parts.
+    /// The parsed request target.
     pub fn target(&self) -> RequestTarget<'a> {
         self.head.target
     }
@@ -239,17 +242,18 @@ impl<'a> Environ<'a> {
         self.content.trailers()
     }
 
-    /// Bytes of decoded content; none if the request has no content, which is not the same as 0.
+    /// The length of the decoded content in bytes; none if the request has no content, which is not the same
+    /// as 0.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// Who is asking.
+    /// The client of this request.
     pub fn client(&self) -> &'a Client<'a> {
         self.client
     }
 
-    /// Who is answering.
+    /// The server that answers it.
     pub fn server(&self) -> &'a ServerInfo {
         self.server
     }
@@ -259,18 +263,19 @@ impl<'a> Environ<'a> {
         self.now
     }
 
-    /// A handle to resume this request's answer with, from any thread.
+    /// Makes a handle that resumes this request's answer, from any thread.
     pub fn wakeup(&self) -> Wakeup {
         Wakeup::new(self.client.wake_source.waker())
     }
 
-    /// Watches a descriptor of the application's own, a socket or a pipe: when it becomes ready, this connection is woken,
-    /// as by its [`Wakeup`](super::Wakeup). So an answer under way ([`Later::resume`](super::Later::resume),
-    /// [`BodyStream::next_piece`](super::BodyStream::next_piece)) waits for a backend without a thread. The [chapter on
-    /// it](super#other-descriptors) says what to expect of events.
+    /// Watches a descriptor of the application's own, a socket or a pipe: when it becomes ready, this
+    /// connection is woken, as by its [`Wakeup`](super::Wakeup). So an answer under way
+    /// ([`Later::resume`](super::Later::resume), [`BodyStream::next_piece`](super::BodyStream::next_piece))
+    /// waits for a backend without a thread. The [chapter on it](super#other-descriptors) says what to expect
+    /// of events.
     ///
-    /// From now on the descriptor does not block, for others that share its open file neither. The watch ends when what is
-    /// returned is dropped: with the answer that owns it, at the latest with the connection.
+    /// From now on the descriptor does not block, for others that share its open file neither. The watch ends
+    /// when what is returned is dropped: with the answer that owns it, at the latest with the connection.
     ///
     /// ```
     /// use std::io::{self, Read};
@@ -358,7 +363,7 @@ impl<'a> Environ<'a> {
         true
     }
 
-    /// How much of the path, as it was sent, stands in `SCRIPT_NAME`.
+    /// The bytes of the path, as it was sent, that stand in `SCRIPT_NAME`.
     pub(super) fn script_name_bytes(&self) -> usize {
         self.script_name_bytes
     }
@@ -377,7 +382,7 @@ impl<'a> Environ<'a> {
         added.push((name.to_string(), value.into()));
     }
 
-    /// Ends the view; as to drop it, but without a call where nothing was set, as nearly always.
+    /// Ends the view, like dropping it, but without a call if nothing was set, as nearly always.
     #[inline(always)]
     pub(crate) fn end(mut self) {
         if let Some(added) = self.added.take() {
@@ -392,7 +397,7 @@ impl<'a> Environ<'a> {
         added.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
-    /// The value of a variable; none if it is not set.
+    /// Returns the value of a variable; none if it is not set.
     pub fn get(&self, variable: &str) -> Option<Cow<'_, [u8]>> {
         if let Some((_, value)) = self.added_variables().find(|(name, _)| *name == variable) {
             return Some(value.into());
@@ -451,7 +456,7 @@ impl<'a> Environ<'a> {
         fixed.chain(of_fields).chain(added)
     }
 
-    /// `suffix` is the part of the variable after `HTTP_`.
+    /// Returns the variable whose name after `HTTP_` is `suffix`.
     fn http_variable(&self, suffix: &str) -> Option<Cow<'_, [u8]>> {
         if matches!(suffix, "CONTENT_TYPE" | "CONTENT_LENGTH" | "TRANSFER_ENCODING" | "PROXY") {
             return None;
@@ -488,7 +493,7 @@ impl<'a> Environ<'a> {
     }
 }
 
-/// How many bytes of a path, as it was sent, are this prefix; none if it lies elsewhere.
+/// Returns how many bytes of a path, as it was sent, are this prefix; none if it lies elsewhere.
 fn prefix_bytes(raw_path: &str, prefix: &str) -> Option<usize> {
     let mut rest = raw_path.as_bytes();
     for expected in prefix.trim_end_matches('/').bytes() {
@@ -499,7 +504,8 @@ fn prefix_bytes(raw_path: &str, prefix: &str) -> Option<usize> {
     (!goes_on).then_some(raw_path.len() - rest.len())
 }
 
-/// `X-Forwarded-For` → `HTTP_X_FORWARDED_FOR`; none for fields that are no `HTTP_` variable.
+/// Names the variable of a field: `X-Forwarded-For` → `HTTP_X_FORWARDED_FOR`; none for fields that have no
+/// `HTTP_` variable.
 fn variable_of_field(name: &str) -> Option<String> {
     let hidden = ["Content-Type", "Content-Length", "Transfer-Encoding", "Proxy"];
     if name.contains('_') || hidden.iter().any(|other| other.eq_ignore_ascii_case(name)) {
@@ -576,7 +582,7 @@ mod tests {
         check(target, &fields, "PATH", None);
     }
 
-    /// What an application below `/m` is told of its path: as text, as bytes, and as it was sent.
+    /// Asserts what an application below `/m` is told of its path: as text, as bytes, and as it was sent.
     fn check_path(target: &str, path: &str, path_info: &[u8], raw_path: &str) {
         for (mount_point, is_copied) in [("", raw_path != path), ("/m", raw_path != path)] {
             with_environ(&format!("{mount_point}{target}"), &[], |environ| {

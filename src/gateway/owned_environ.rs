@@ -10,9 +10,9 @@ use crate::message::{FieldLines, Fields, Method, RequestHead, RequestTarget, Ver
 use crate::now::Moment;
 
 impl Environ<'_> {
-    /// A copy that owns its parts, for another thread. The content moves there; here none is left. The memory that
-    /// it holds counts towards [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max) until it is dropped,
-    /// also when its client has left long before.
+    /// Makes a copy that owns its parts, for another thread. The content moves there; none is left here. The
+    /// memory that it holds counts towards [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max)
+    /// until it is dropped, even when its client has left long before.
     pub fn detach(&mut self) -> OwnedEnviron {
         let mut owned = OwnedEnviron {
             line: [self.method().as_str(), self.raw_target()].concat(),
@@ -43,12 +43,12 @@ impl Environ<'_> {
 /// A request that owns all it consists of, and can go to another thread.
 #[derive(Debug)]
 pub struct OwnedEnviron {
-    /// Method and target, one behind the other.
+    /// Method and target in one string.
     line: String,
     method_bytes: usize,
     version: Version,
     fields: OwnedFields,
-    /// None for nearly all requests, which are smaller for it.
+    /// The trailer fields; none for nearly all requests, which so are smaller.
     trailers: Option<Box<OwnedFields>>,
     content: OwnedContent,
     content_length: Option<u64>,
@@ -61,7 +61,7 @@ pub struct OwnedEnviron {
     has_finished_sending: bool,
     server: ServerInfo,
     now: Moment,
-    /// Counts its memory for as long as it lives.
+    /// The reservation that counts its memory for as long as it lives.
     reservation: Option<Reservation>,
 }
 
@@ -70,7 +70,7 @@ pub struct OwnedEnviron {
 struct OwnedFields {
     names: String,
     values: Vec<u8>,
-    /// Where name and value of each line end; they begin where those of the line before do.
+    /// The offsets where name and value of each line end; they begin where those of the line before end.
     ends: Vec<(usize, usize)>,
 }
 
@@ -129,14 +129,14 @@ impl WakeSource for OwnedWakes {
 }
 
 impl OwnedEnviron {
-    /// Bytes of it that are in memory.
+    /// The memory it takes, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let fields =
             self.fields.memory_bytes() + self.trailers.as_ref().map_or(0, |trailers| trailers.memory_bytes());
         self.line.len() + fields + self.content.memory_bytes()
     }
 
-    /// Its method, and its target as it was sent.
+    /// The method, and the target as it was sent.
     pub fn line(&self) -> (&str, &str) {
         self.line.split_at(self.method_bytes)
     }

@@ -31,7 +31,7 @@ impl FieldLines for Vec<(String, Vec<u8>)> {
 #[derive(Clone, Copy)]
 pub struct Fields<'a>(&'a dyn FieldLines);
 
-/// Nothing holds no lines.
+/// A holder of no lines.
 struct NoLines;
 
 impl FieldLines for NoLines {
@@ -45,7 +45,7 @@ impl FieldLines for NoLines {
 }
 
 impl Fields<'static> {
-    /// A view of no lines at all.
+    /// The view of no lines at all.
     pub const EMPTY: Fields<'static> = Fields(&NoLines);
 }
 

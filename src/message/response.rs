@@ -103,7 +103,7 @@ pub enum InvalidResponse {
     FieldValue(String),
     /// The field belongs to one connection, and so to the server (RFC 9110 §7.6.1).
     HopByHopField(String),
-    /// The field cannot come behind the content (RFC 9110 §6.5.1).
+    /// The field cannot be a trailer field (RFC 9110 §6.5.1).
     Trailer(String),
     /// Content-Length is not a number, or is given twice.
     ContentLength,

@@ -1,4 +1,4 @@
-//! Which fields can come behind the content (RFC 9110 §6.5.1).
+//! Decides which fields can come after the content (RFC 9110 §6.5.1).
 
 /// Fields that a trailer section must not have, in lower case: they would have been needed before the content, or
 /// decide something that must not be decided twice.
@@ -49,14 +49,14 @@ const FORBIDDEN: [&str; 39] = [
     "vary",
 ];
 
-/// Beginnings of names that are all forbidden: conditions, what is accepted, what the content is, and what proxies
-/// tell of a client.
+/// Beginnings of forbidden names: conditions, preferences, descriptions of the content, and reports of
+/// proxies on a client.
 const FORBIDDEN_PREFIXES: [&str; 5] = ["if-", "accept-", "access-control-", "content-", "x-forwarded-"];
 
-/// Fields that begin so, and whose definitions allow them behind the content: RFC 9530 §2, RFC 9110 §14.3.
+/// Fields that begin so, and that their definitions allow after the content: RFC 9530 §2, RFC 9110 §14.3.
 const ALLOWED: [&str; 2] = ["content-digest", "accept-ranges"];
 
-/// Whether a field of this name can come behind the content (RFC 9110 §6.5.1).
+/// Whether a field of this name can come after the content (RFC 9110 §6.5.1).
 ///
 /// Forbidden is what frames, routes, authenticates or changes a message, and what says of which kind its content is:
 /// who has read as far as the trailers has decided all that long before. `_` counts as `-`, since in many places it

@@ -18,20 +18,20 @@ use crate::gateway::{
 use crate::now::Moment;
 use crate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
-/// What panics on purpose says.
+/// The message of panics on purpose.
 pub const ON_PURPOSE: &str = "on purpose";
 /// A file says by its offset whose it is: this much for a connection, and this for a request.
 pub const OF_CONNECTION: u64 = 1 << 40;
 pub const OF_REQUEST: u64 = 1 << 20;
 
-/// What is known of one connection from the application's side.
+/// One connection, as the application knows it.
 #[derive(Default)]
 pub struct Account {
     /// Requests that it was called for.
     pub calls: usize,
     /// Streams and late answers that exist.
     pub alive: usize,
-    /// It has said that it would go on later, and until when.
+    /// The wait that it has announced, and until when.
     pub pending: Option<Option<Moment>>,
     /// How often it may be asked in this turn without its time having come: woken, told something.
     pub reasons: usize,
@@ -62,19 +62,19 @@ pub struct Job {
     pub wakeup: Wakeup,
 }
 
-/// What application and world both write down.
+/// The notes of application and world.
 pub struct Ledger {
     pub accounts: Vec<Account>,
     pub jobs: Vec<Job>,
-    /// All who could ever be woken: somebody may do so at any time.
+    /// The wake-ups of all connections: somebody may use one at any time.
     pub wakeups: Vec<(usize, Wakeup)>,
     /// Everyone who was accepted, in this order.
     pub accepted: Rc<RefCell<Vec<usize>>>,
     /// Whether the application takes requests.
     pub is_ready: bool,
-    /// For whom it was called although it does not.
+    /// The connection for which it was called although it takes no requests.
     pub called_unready: Option<usize>,
-    /// What must not be, in sentences.
+    /// Violations, in sentences.
     pub violations: Vec<String>,
     pub output_bytes_high: usize,
     pub is_draining: bool,
@@ -144,7 +144,7 @@ fn numbers(environ: &Environ<'_>) -> (usize, usize) {
 }
 
 impl Application {
-    /// The right request, on the right connection, once, with the content that was sent.
+    /// Checks that this is the right request, on the right connection, once, with the content that was sent.
     fn check(&self, connection: usize, number: usize, environ: &mut Environ<'_>) {
         let mut got = Vec::new();
         let read = environ.content().read_to_end(&mut got);
@@ -283,7 +283,7 @@ impl Promise {
         }
     }
 
-    /// Counted as long as it lives.
+    /// Counts itself as long as it lives.
     fn begin(&self) -> Alive {
         self.account(|account| account.alive += 1);
         Alive(self.clone())
@@ -308,7 +308,7 @@ impl Promise {
         self.account(|account| account.pending = Some(until));
     }
 
-    /// Somebody asks again: only if there is reason to.
+    /// Notes that somebody asks again, which needs a reason.
     fn note_asked(&self, waiting: Option<&Waiting>, now: Moment) {
         let is_due = waiting.is_none_or(|waiting| waiting.until.is_some_and(|until| until <= now));
         let is_right = self.account(|account| {
@@ -336,7 +336,7 @@ fn total(steps: &[Step]) -> usize {
 }
 
 impl Declared {
-    /// What the field says for so many bytes.
+    /// Returns the Content-Length for `total` bytes.
     pub fn length(self, total: usize) -> Option<usize> {
         match self {
             Declared::No => None,
@@ -359,7 +359,7 @@ impl Drop for Alive {
     }
 }
 
-/// What is waited for.
+/// The wait of an answer.
 struct Waiting {
     until: Option<Moment>,
     is_done: Arc<AtomicBool>,
@@ -453,7 +453,7 @@ struct Stream {
     promise: Alive,
     at: usize,
     drawn: usize,
-    /// No more than so many bytes are sent.
+    /// The most bytes that are sent.
     admitted: usize,
     waiting: Option<Waiting>,
     is_over: bool,
@@ -515,7 +515,7 @@ impl BodyStream for Stream {
 }
 
 impl Stream {
-    /// Asked for a piece: not after the end, not unasked, not beyond the mark.
+    /// Notes that a piece was asked for: not after the end, not unasked, not beyond the mark.
     fn note_drawn(&self, now: Moment) {
         let promise = &self.promise.0;
         promise.note_asked(self.waiting.as_ref(), now);
@@ -553,7 +553,7 @@ impl Item {
         }
     }
 
-    /// What is drawn, perhaps after some waiting.
+    /// Returns the content that is drawn, perhaps after some waiting.
     fn stream(&self) -> (&[Step], Ending) {
         let Kind::Good { answer, .. } = &self.kind else { unreachable!("only good requests are answered") };
         match answer {

@@ -1,4 +1,4 @@
-//! What must be true after each turn, and of every byte in the end.
+//! Checks what must hold after each turn, and for every byte in the end.
 //!
 //! The model knows the script, how much the server has read, and what the application was asked. It
 //! does not know how the server works.
@@ -38,13 +38,13 @@ pub struct Scene<'a> {
     pub is_memory_little: bool,
     /// Memory was scarce when the step began.
     pub was_scarce: bool,
-    /// What a turn may do.
+    /// The work that a turn may do.
     pub budget: Budget,
     /// Since when others have come for the places of those who made room, without a pause.
     pub crowded_since: Option<Moment>,
 }
 
-/// What was seen of one connection so far.
+/// The observations of one connection so far.
 #[derive(Default)]
 pub struct Model {
     /// Where the client is, and since when: for the deadlines.
@@ -54,9 +54,9 @@ pub struct Model {
     read: usize,
     /// For how long nothing was read since the gateway took nothing.
     excused: Duration,
-    /// How the content of the present request comes, of which so much was read.
+    /// The flow of the present request's content, and the bytes of it that were read.
     arrival: Option<(Flow, usize)>,
-    /// How what is owed to the client leaves, of which so much was written.
+    /// The flow of the output, and the bytes of it that were written.
     departure: Option<(Flow, usize)>,
 }
 
@@ -92,13 +92,13 @@ impl Flow {
 #[derive(Clone, Copy)]
 struct Since {
     place: Moment,
-    /// What may have been a head began.
+    /// The time when something began that may have been a head.
     head: Moment,
-    /// It was waited for.
+    /// The time when the wait for it began.
     kept: Moment,
 }
 
-/// What the server waits for from the client: by the number of requests that were answered.
+/// The thing that the server waits for from the client, by the number of requests that were answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Between(usize),
@@ -109,7 +109,7 @@ enum Place {
 }
 
 impl Model {
-    /// What must hold after a turn; what does not, in sentences.
+    /// Checks what must hold after a turn, and reports violations in sentences.
     pub fn watch(&mut self, scene: &Scene<'_>, violations: &mut Vec<String>) {
         let Scene { served, script, account, limits, now, .. } = *scene;
         let mut violate = |what: String| violations.push(format!("connection {}: {what}", served.number));
@@ -190,8 +190,9 @@ impl Model {
         }
     }
 
-    /// Who makes room has asked for nothing: waits for its next request, or has had its time for its first, or for the
-    /// rest of a head: a second, and less where others come all the time.
+    /// Checks that a connection which makes room has asked for nothing. It waits for its next request, or has
+    /// had its time for its first, or for the rest of a head: a second, and less where others come all the
+    /// time.
     fn check_room(&mut self, scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
         let Scene { served, account, script, now, before, .. } = *scene;
         if !served.has_made_room || served.socket().is_broken {
@@ -211,7 +212,8 @@ impl Model {
         }
     }
 
-    /// Who waits for the gateway has a deadline of its own, and its others come so much later.
+    /// Checks that a connection which waits for the gateway has a deadline of its own, and that its others
+    /// are put off by as much.
     fn check_waiting(&mut self, scene: &Scene<'_>, violate: &mut impl FnMut(String)) {
         let Scene { served, limits, now, shutdown, stage, before, .. } = *scene;
         let is_read = matches!(stage, Stage::Events(_) | Stage::Accept | Stage::Remainders);
@@ -241,7 +243,7 @@ impl Model {
         }
     }
 
-    /// For so long nothing was read.
+    /// Excuses a time in which nothing was read.
     fn excuse(&mut self, time: Duration) {
         if let Some((place, since)) = &mut self.place {
             since.place = since.place + time;
@@ -434,7 +436,7 @@ pub fn judge_account(account: &Account, script: &Script, wants_exchanges: bool) 
 }
 
 impl Item {
-    /// What is to come of it; none for what is refused.
+    /// Returns the expected fate of the answer; none for a refused request.
     fn fate(&self) -> Option<Fate> {
         match &self.kind {
             Kind::Good { answer, status, .. } => {
@@ -446,14 +448,14 @@ impl Item {
     }
 }
 
-/// What must come of an answer that nothing disturbs.
+/// The expected fate of an answer that nothing disturbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// So many bytes, and the client knows that it is all.
+    /// This many bytes arrive, and the client knows that it is all.
     Whole(usize),
-    /// At most so many, and the client knows that some are missing.
+    /// At most this many bytes arrive, and the client knows that some are missing.
     Cut(usize),
-    /// Nothing of it: 500.
+    /// Nothing of it arrives: 500.
     Failed,
 }
 
@@ -537,7 +539,7 @@ pub fn judge_wire(
     judge_rest(script, account, &responses, served, context.shutdown)
 }
 
-/// Whoever may still be sending is waited for, so that the last answer is not destroyed.
+/// Checks that a client which may still be sending is waited for, so that the last answer is not destroyed.
 fn judge_lingering(
     script: &Script,
     account: &Account,
@@ -636,7 +638,7 @@ fn judge_refusal(
     }
 }
 
-/// What was not answered has a reason.
+/// Checks that every missing answer has a reason.
 fn judge_rest(
     script: &Script,
     account: &Account,

@@ -1,5 +1,5 @@
-//! What is to happen on one connection, decided before it happens: requests, answers, and how both
-//! sides behave. The application reads here what to answer, the model what must come of it.
+//! The script of one connection, decided before anything happens: requests, answers, and the behaviour of
+//! both sides. The application reads here what to answer, the model what must come of it.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use crate::gateway::Admission;
 static NOISE: LazyLock<Vec<u8>> = LazyLock::new(noise);
 /// Enough for the longest, wherever it begins.
 const NOISE_BYTES: usize = 1 << 20;
-/// What is long takes its connection a few turns, if the socket takes it at all.
+/// The length of long content, which takes a connection a few turns, if the socket takes it at all.
 const LONG_BYTES: usize = 950_000;
 
 fn noise() -> Vec<u8> {
@@ -22,7 +22,7 @@ fn noise() -> Vec<u8> {
         .collect()
 }
 
-/// Content of so many bytes that belongs to this request of this connection, or to its answer.
+/// Returns content of this length, which belongs to this request of this connection, or to its answer.
 pub fn content(connection: usize, number: usize, is_answer: bool, length: usize) -> &'static [u8] {
     let place = connection * 7919 + number * 997 + usize::from(is_answer) * 4001;
     &NOISE[place % (1 << 15)..][..length]
@@ -40,7 +40,7 @@ pub struct Script {
     pub is_patient: bool,
     /// Sends nothing beyond this.
     pub stalls_at: usize,
-    /// What the socket takes before the client has read it.
+    /// The bytes that the socket takes before the client has read them.
     pub socket_bytes: usize,
 }
 
@@ -57,20 +57,20 @@ pub enum Pace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     Fast,
-    /// So many bytes a second.
+    /// The client reads this many bytes a second.
     Slow(usize),
-    /// Nothing after so many bytes.
+    /// The client reads nothing after this many bytes.
     Until(usize),
 }
 
-/// What a client does once it has sent everything.
+/// The behaviour of a client once it has sent everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goodbye {
-    /// It ends its side, and reads on.
+    /// The client ends its side, and reads on.
     HalfClose,
-    /// It waits for the server to end.
+    /// The client waits for the server to end.
     Stay,
-    /// It breaks the connection.
+    /// The client breaks the connection.
     Reset,
 }
 
@@ -95,29 +95,29 @@ pub enum Kind {
         says_close: bool,
         admission: Admission,
     },
-    /// To be refused with this status.
+    /// The request is to be refused with this status.
     Bad(u16),
 }
 
 /// How the application answers.
 #[derive(Debug)]
 pub enum Answer {
-    /// All at once; held in one of four ways.
+    /// The content is sent at once, held in one of four ways.
     Send(usize, usize),
-    /// In pieces within the call.
+    /// The content is written in pieces within the call.
     Write(Vec<usize>, Declared, Ending),
-    /// In pieces that are drawn.
+    /// The content is drawn in pieces.
     Stream(Vec<Step>, Declared, Ending),
-    /// From a file of which so much is left when it is read.
+    /// The content comes from a file, of which `left` bytes are left when it is read.
     File { length: usize, left: usize },
-    /// Once these waits are over.
+    /// The answer comes once these waits are over.
     Later(Vec<Wait>, Box<Answer>),
-    /// Not at all, with a head begun or not.
+    /// The application fails, with a head begun or not.
     Fail { panics: bool, begins: bool },
 }
 
 impl Answer {
-    /// Whether its content is drawn.
+    /// Whether the content is drawn.
     pub fn is_streamed(&self) -> bool {
         match self {
             Answer::Stream(..) => true,
@@ -149,7 +149,7 @@ pub struct Wait {
     pub has_job: bool,
 }
 
-/// What Content-Length says.
+/// The value of Content-Length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Declared {
     No,
@@ -286,12 +286,12 @@ fn good_item(connection: usize, number: usize, is_long: bool, bytes: &mut Vec<u8
     Item { start, head_end, end: bytes.len(), method, is_http11, kind }
 }
 
-/// What stands behind the content of a request or an answer, if anything does: every other time.
+/// Returns the trailer of a request or an answer, if it has one: every other time.
 pub fn trailer(connection: usize, number: usize) -> Option<String> {
     (connection + number).is_multiple_of(2).then(|| format!("{connection}/{number}"))
 }
 
-/// Whether a request says that its client takes trailers: of those that have some, and of those that have none.
+/// Whether a request says that its client takes trailers: some that have any do, and some that have none.
 pub fn takes_trailers(connection: usize, number: usize) -> bool {
     (connection + number) % 4 < 2
 }

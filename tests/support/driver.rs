@@ -74,14 +74,14 @@ fn client_variables(environ: &Environ<'_>) -> String {
     text.collect::<Vec<_>>().join(" ")
 }
 
-/// Name and value of every trailer field.
+/// Shows name and value of every trailer field.
 fn trailers(environ: &Environ<'_>) -> String {
     let text =
         environ.trailers().iter().map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value)));
     text.collect::<Vec<_>>().join(" ")
 }
 
-/// Four bytes of content, and behind them a trailer field, of which the name is told.
+/// Four bytes of content, and after them a trailer field of this name.
 struct Trailing {
     name: String,
     has_content: bool,

@@ -30,7 +30,7 @@ pub struct Response {
     pub fields: Vec<(String, String)>,
     pub framing: Framing,
     pub content: Vec<u8>,
-    /// Fields behind the content.
+    /// The trailer fields.
     pub trailers: Vec<(String, String)>,
     /// Whether the connection ended before the content did.
     pub is_cut: bool,

@@ -1,4 +1,4 @@
-//! One response on its way out, and who stands in its way.
+//! Filters: they see one response on its way out, and may change it.
 //!
 //! ```text
 //!   StartResponse ──▶ Passing ──▶ the server's sink            while the application is called
@@ -22,67 +22,71 @@ use crate::now::Moment;
 /// Methods are called in the order begin, field…, head, content…, end. An application that starts over begins again. A
 /// filter lives until its response has ended, however it ends: being dropped is the last that it hears.
 pub trait Filter {
-    /// A response has begun, with this status. Whatever came before was taken back.
+    /// Notes that a response has begun, with this status. Whatever came before was taken back.
     fn begin(&mut self, code: u16) {
         let _ = code;
     }
 
-    /// The application adds a field line: whether it stays. Content-Length and Connection are not asked about.
+    /// Decides whether a field line that the application adds stays. Content-Length and Connection are not
+    /// asked about.
     fn field(&mut self, name: &str, value: &[u8]) -> bool {
         let _ = (name, value);
         true
     }
 
-    /// The application's head is complete. Fields can be added, and it is to be said how the content passes.
+    /// Completes the application's head: adds fields, and decides how the content passes.
     fn head(&mut self, head: &mut PassingHead<'_>) -> Passage;
 
-    /// Content passes: what is to leave instead, lent from here; or the same.
+    /// Returns the content that is to be sent instead, lent from the filter; or the same.
     ///
     /// # Errors
-    /// An error breaks the response off, or makes it a 500 if nothing of it has left.
+    /// Returns an error to break the response off, or to make it a 500 if nothing of it has been sent.
     fn content<'p>(&'p mut self, content: &'p [u8]) -> Result<&'p [u8], GatewayError> {
         Ok(content)
     }
 
-    /// All content has passed: what is to follow it. Not called where no more is wanted (an answer to HEAD, or a stream
-    /// of which all that was declared has passed), or the response was broken off.
+    /// Returns content that is to follow when all content has passed. Not called if no more is wanted (an
+    /// answer to HEAD, or a stream of which all that was declared has passed), or if the response was broken
+    /// off.
     ///
     /// # Errors
-    /// As [`Filter::content`].
+    /// Returns the same errors as [`Filter::content`].
     fn end(&mut self) -> Result<&[u8], GatewayError> {
         Ok(&[])
     }
 
-    /// The trailer fields that follow the content, where they are sent at all: those of the application's stream, of which
-    /// some can be taken away, and others added. What a filter adds to content that was handed over in the call has no place.
+    /// The trailer fields that follow the content, where they are sent at all: those of the application's
+    /// stream, of which some can be taken away, and others added. What a filter adds to content that was
+    /// handed over in the call has no place.
     fn trailers(&mut self, trailers: &mut Vec<(String, Vec<u8>)>) {
         let _ = trailers;
     }
 
-    /// The application has failed, and the server answers 500: fields can be added to that, but for those that tell of
-    /// its content.
+    /// Adds fields to the 500 for an application that has failed, except those that describe its content.
     fn failure(&mut self, head: &mut PassingHead<'_>) {
         let _ = head;
     }
 
-    /// How many bytes it holds that count towards
-    /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn, where the response
+    /// The memory it holds, in bytes, that counts towards
+    /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn if the response
     /// outlasts the call.
     fn held_bytes(&self) -> usize {
         0
     }
 }
 
-/// How the content of a response passes a [`Filter`].
+/// The way in which the content of a response passes a [`Filter`].
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// By it, unseen: files leave as files, streams as they are. The filter is done.
+    /// The content does not pass the filter: files are sent as files, streams as they are. The filter is
+    /// done.
     Unseen,
-    /// Through [`Filter::content`], which lets out as many bytes as have come in: a length that was declared holds.
+    /// The content passes through [`Filter::content`], which returns as many bytes as it gets: a declared
+    /// length holds.
     Seen,
-    /// Through [`Filter::content`], and with another length, which nobody knows: a Content-Length of the
-    /// application's is dropped.
+    /// The content passes through [`Filter::content`] and changes its length, which nobody knows then: a
+    /// Content-Length of the application's is dropped.
     Changed,
 }
 
@@ -95,7 +99,7 @@ pub struct PassingHead<'h> {
 
 enum Destination<'h> {
     Sink(&'h mut dyn ResponseSink),
-    /// Of the 500 for an application that has failed.
+    /// The head of the 500 for an application that has failed.
     Failure(&'h mut FieldBlock),
 }
 
@@ -105,12 +109,12 @@ impl PassingHead<'_> {
         self.code
     }
 
-    /// What is known of the content's length.
+    /// The length of the content, as far as it is known.
     pub fn length(&self) -> ContentLength {
         self.length
     }
 
-    /// Adds a field line. One that is wrong makes the response a 500.
+    /// Adds a field line. An invalid one makes the response a 500.
     pub fn field(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
         match &mut self.to {
@@ -139,8 +143,8 @@ impl StartResponse<'_> {
     /// How middleware uses it stands in [`middleware`](crate::gateway::middleware).
     ///
     /// # Errors
-    /// What `answer` says, or the filter. A panic in either is an error here, so that the filters further out see it
-    /// pass, too.
+    /// Returns the error of `answer` or of the filter. A panic in either becomes an error here, so that the
+    /// filters further out see it pass, too.
     pub fn through<F: Filter + 'static>(
         self,
         mut filter: F,
@@ -174,7 +178,7 @@ impl StartResponse<'_> {
     }
 }
 
-/// Ends content that was all given in the call.
+/// Ends content that was given completely in the call.
 fn end_at_once(
     mut filter: impl Filter,
     passed: Passed,
@@ -203,7 +207,7 @@ fn failed(filter: &mut impl Filter, error: GatewayError) -> GatewayError {
     if fields.lines().is_empty() { error } else { error.with_fields(fields) }
 }
 
-/// Runs code of an application's or a filter's: a panic in it is an error.
+/// Runs code of an application or a filter, and turns a panic in it into an error.
 fn guarded<T>(call: impl FnOnce() -> Result<T, GatewayError>) -> Result<T, GatewayError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let error = GatewayError::of_panic(&*panic);
@@ -213,16 +217,16 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, GatewayError>) -> Result<T, Gatew
     })
 }
 
-/// Stands before the server's sink while the application is called.
+/// A sink that stands before the server's while the application is called.
 struct Passing<'s, F> {
     filter: &'s mut F,
     next: &'s mut dyn ResponseSink,
     code: u16,
     /// The application's Content-Length, held back until it is known whether it will hold.
     declared: Option<u64>,
-    /// What became of the head; none before it is complete.
+    /// The result of passing the head; none before it is complete.
     passed: Option<Passed>,
-    /// What the filter has said to content.
+    /// The error of the filter about content.
     failure: Option<GatewayError>,
 }
 
@@ -230,7 +234,7 @@ struct Passing<'s, F> {
 #[derive(Clone, Copy)]
 struct Passed {
     passage: Passage,
-    /// What the application has said of the length.
+    /// The length that the application has declared.
     length: ContentLength,
 }
 
