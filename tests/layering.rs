@@ -63,6 +63,7 @@ const ON_PURPOSE: &[(&str, &str)] = &[
 const WITHOUT_CIRCLES: &[&str] = &[
     "access_log/",
     "adapters/static_files/",
+    "conversation/",
     "gateway/",
     "message/",
     "protocol/",

@@ -1,10 +1,10 @@
 //! The delivery of a response that outlasts the call of its application.
 
-use super::foreign::{Foreign, guard};
+use super::foreign::{Foreign, Readiness, guard};
 use super::intake::PeerSide;
 use super::outlet::Outlet;
 use super::sink::Sink;
-use super::tunnel::Tunneled;
+use super::tunnel::{Moved, Tunneled};
 use super::turn::Turn;
 use crate::gateway::{
     BodyKind, BodyStream, Content, FileRange, GatewayError, Later, Misuse, Piece, StartResponse,
@@ -46,15 +46,6 @@ pub(super) enum Step {
     Blocked,
     /// All content was handed over.
     Complete,
-}
-
-/// Whether the application is to be asked again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Readiness {
-    /// The application is to be asked.
-    Ready,
-    /// The application has said that it would wake us, or to come back at this moment.
-    Pending { until: Option<Moment> },
 }
 
 /// An answer whose status is not known yet.
@@ -130,7 +121,13 @@ impl Delivery {
             Delivery::Stream(_) | Delivery::ReadFile(_) if is_full => Ok(Step::Blocked),
             Delivery::Stream(stream) => stream.draw(output_bytes_high, outlet, turn),
             Delivery::ReadFile(range) => read_on(range, outlet, turn),
-            Delivery::Tunnel(tunnel) => tunnel.advance(input, peer_side, output_bytes_high, outlet, turn),
+            Delivery::Tunnel(tunnel) => {
+                Ok(match tunnel.advance(input, peer_side, output_bytes_high, outlet, turn)? {
+                    Moved::In(bytes) => Step::Consumed(bytes),
+                    Moved::Out => Step::Blocked,
+                    Moved::Ended => Step::Complete,
+                })
+            }
         }
     }
 

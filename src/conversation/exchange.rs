@@ -28,7 +28,7 @@ use super::output_queue::OutputQueue;
 use super::record::{Outcome, Record, RequestLine};
 use super::sink::Sink;
 use super::turn::{ServerContext, Turn};
-use super::{EmptyLines, Farewell, Phase, Wants};
+use super::wants::{Farewell, Wants};
 use crate::gateway::{
     Admission, BodyKind, Client, Environ, FileRange, GatewayError, RequestContent, StartResponse, Wakeup,
 };
@@ -40,6 +40,17 @@ use crate::protocol::{
     ProtocolError, ReceiveBuffer, RequestFraming, RequestState, ResponseState, Trailers, blank_lines,
     parse_head, parse_request_line,
 };
+
+/// How many empty lines have come before a request line: at most [`EMPTY_LINES_MAX`].
+pub(super) type EmptyLines = u8;
+
+/// What is left of an exchange in which nothing is under way.
+pub(super) enum Rest {
+    /// Its connection waits for the next request.
+    Waiting(Origin),
+    /// Nothing more will be said on it.
+    Finished(Farewell),
+}
 
 /// The state from which an exchange begins, and to which the conversation returns if nothing comes of it.
 #[derive(Clone, Copy)]
@@ -104,17 +115,13 @@ impl Exchange {
     /// Returns the phase of a conversation that no longer needs this exchange; none while something remains
     /// to be done.
     #[inline]
-    pub fn rest(&self) -> Option<Phase> {
-        match (&self.stage, self.http.request(), self.origin) {
-            (Stage::Finished(farewell), _, _) => Some(Phase::Finished(*farewell)),
-            (Stage::Intake(Intake::Head), RequestState::Idle, _) if !self.input.is_empty() => None,
-            (Stage::Intake(Intake::Head), RequestState::Idle, Origin::Accepted(at, lines)) => {
-                Some(Phase::Fresh(at, lines))
+    pub fn rest(&self) -> Option<Rest> {
+        match (&self.stage, self.http.request()) {
+            (Stage::Finished(farewell), _) => Some(Rest::Finished(*farewell)),
+            (Stage::Intake(Intake::Head), RequestState::Idle) if self.input.is_empty() => {
+                Some(Rest::Waiting(self.origin))
             }
-            (Stage::Intake(Intake::Head), RequestState::Idle, Origin::Kept(since, lines)) => {
-                Some(Phase::Kept(since, lines))
-            }
-            (Stage::Intake(_) | Stage::Delivery { .. }, _, _) => None,
+            (Stage::Intake(_) | Stage::Delivery { .. }, _) => None,
         }
     }
 
@@ -331,7 +338,7 @@ impl Exchange {
         );
         let farewell = if is_open_ended { Farewell::Reset } else { Farewell::Clean };
         self.stage = Stage::Finished(farewell);
-        self.record.close(Outcome::Aborted, turn);
+        self.record.close(Outcome::Aborted, turn.client.peer, turn.context.now, turn.journal);
         farewell
     }
 
@@ -748,7 +755,7 @@ impl Exchange {
             ResponseState::Aborted(_) => Outcome::Aborted,
             _ => Outcome::Complete,
         };
-        self.record.close(outcome, turn);
+        self.record.close(outcome, turn.client.peer, turn.context.now, turn.journal);
         self.stage = match (self.http.response(), self.http.persistence()) {
             (ResponseState::Aborted(BodyEncoder::UntilClose), _) => Stage::Finished(Farewell::Reset),
             (ResponseState::Aborted(_), _) => Stage::Finished(Farewell::Clean),
@@ -796,7 +803,7 @@ impl Exchange {
         }
         self.record.status = error.status().code();
         self.write_error(error.status(), &error.content(), &FieldBlock::default(), turn, out);
-        self.record.close(Outcome::Complete, turn);
+        self.record.close(Outcome::Complete, turn.client.peer, turn.context.now, turn.journal);
     }
 
     /// Refuses a request whose complete head contains an error.

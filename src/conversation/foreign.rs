@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::gateway::GatewayError;
+use crate::now::Moment;
 
 /// Runs application code, and turns a panic into an error. State that the application leaves half changed is
 /// its own: the server's is only touched through checked calls.
@@ -53,6 +54,15 @@ impl<T> Drop for Foreign<T> {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(thing)));
         }
     }
+}
+
+/// Whether the application is to be asked again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// The application is to be asked.
+    Ready,
+    /// The application has said that it would wake us, or to come back at this moment.
+    Pending { until: Option<Moment> },
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ mod record;
 mod sink;
 mod tunnel;
 mod turn;
+mod wants;
 
 pub use busy::Busy;
 pub use by_hand::ByHand;
@@ -50,12 +51,13 @@ pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use output_queue::OutputQueue;
 pub use record::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
 pub use turn::{Budget, Disk, Memory, NoWatch, NoWire, ServerContext, Shutdown, Turn, Watch, Wire};
+pub use wants::{Farewell, Wants};
 
 use std::fmt;
 use std::mem;
 use std::time::Duration;
 
-use exchange::{Exchange, Origin};
+use exchange::{EmptyLines, Exchange, Origin, Rest};
 
 use crate::gateway::FileRange;
 use crate::limits::Limits;
@@ -65,35 +67,6 @@ use crate::protocol::ProtocolError;
 /// How long a server that shuts down waits for the first request on a connection. 1 s: it is on its way when
 /// the connection is there, unless the client is one that connects beforehand.
 const FIRST_REQUEST_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The thing that a conversation waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
-    /// Bytes from the peer.
-    Read,
-    /// Room: the peer must take some of what it is owed, and nothing is read before.
-    Write,
-    /// Bytes from the peer, or room: whichever comes first.
-    ReadOrWrite,
-    /// A wake-up by the application, or its moment.
-    Application,
-    /// Another turn: it could go on at once, but others come first.
-    Turn,
-    /// The end of the connection; everything owed has left.
-    Close(Farewell),
-}
-
-/// The way in which a connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// The peer knows of the end, and sends nothing more: close.
-    Clean,
-    /// The peer may still be sending: end our side, and read for a while before closing, so that
-    /// the last response is not lost to a reset (RFC 9112 §9.6).
-    Linger,
-    /// An ordinary end would pass for the end of the content: reset.
-    Reset,
-}
 
 /// One connection, from its first byte to its last.
 pub struct Conversation {
@@ -122,9 +95,17 @@ enum Phase {
     Finished(Farewell),
 }
 
-/// The number of empty lines before a request line: at most
-/// [`EMPTY_LINES_MAX`](crate::protocol::EMPTY_LINES_MAX).
-type EmptyLines = u8;
+impl Phase {
+    /// Returns the phase in which nothing is left of an exchange but this.
+    #[inline]
+    fn of(rest: Rest) -> Phase {
+        match rest {
+            Rest::Waiting(Origin::Accepted(at, lines)) => Phase::Fresh(at, lines),
+            Rest::Waiting(Origin::Kept(since, lines)) => Phase::Kept(since, lines),
+            Rest::Finished(farewell) => Phase::Finished(farewell),
+        }
+    }
+}
 
 impl Conversation {
     /// Makes the conversation of a connection that was just accepted.
@@ -361,8 +342,8 @@ impl Conversation {
         let origin = match &mut self.phase {
             Phase::Active(exchange) => {
                 step(exchange);
-                if let Some(phase) = exchange.rest() {
-                    self.phase = phase;
+                if let Some(rest) = exchange.rest() {
+                    self.phase = Phase::of(rest);
                 }
                 return;
             }
@@ -373,10 +354,10 @@ impl Conversation {
         let mut exchange = Exchange::new(origin);
         step(&mut exchange);
         match exchange.rest() {
-            Some(phase) => {
+            Some(rest) => {
                 // It owns nothing now, but finding that out is a call.
                 mem::forget(exchange);
-                self.phase = phase;
+                self.phase = Phase::of(rest);
             }
             None => self.phase = Phase::Active(Box::new(exchange)),
         }

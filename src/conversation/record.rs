@@ -8,8 +8,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::turn::Turn;
-use crate::gateway::{Environ, GatewayError};
+use crate::gateway::{Environ, GatewayError, Peer};
 use crate::message::{RequestHead, Version};
 use crate::now::{Moment, Now};
 
@@ -246,19 +245,19 @@ impl Record {
 
     /// Reports to the journal how the exchange has ended, and begins anew.
     #[inline]
-    pub fn close(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
-        if self.details.is_some() || (self.status != 0 && turn.journal.wanted().is_some()) {
-            self.report(outcome, turn);
+    pub fn close(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
+        if self.details.is_some() || (self.status != 0 && journal.wanted().is_some()) {
+            self.report(outcome, peer, now, journal);
         }
         (self.status, self.content_bytes) = (0, 0);
     }
 
     #[inline(never)]
-    fn report(&mut self, outcome: Outcome, turn: &mut Turn<'_>) {
+    fn report(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
         let details = self.details.as_deref();
-        if turn.journal.wanted().is_some() {
-            turn.journal.exchange(&ExchangeRecord {
-                peer: turn.client.peer.address(),
+        if journal.wanted().is_some() {
+            journal.exchange(&ExchangeRecord {
+                peer: peer.address(),
                 request: self.line(),
                 status: self.status,
                 content_bytes: self.content_bytes,
@@ -266,7 +265,7 @@ impl Record {
                 response_fields: details.map_or(&[], |details| &details.response_fields),
                 variables: details.map_or(&[], |details| &details.variables),
                 begun: self.begun,
-                ended: turn.context.now,
+                ended: now,
                 outcome,
             });
         }

@@ -1,8 +1,7 @@
 //! The conversation's side of a connection that its application has taken over.
 
 use super::deadline::of_tunnel;
-use super::delivery::{Readiness, Step};
-use super::foreign::{Foreign, guard};
+use super::foreign::{Foreign, Readiness, guard};
 use super::intake::PeerSide;
 use super::outlet::Outlet;
 use super::turn::Turn;
@@ -30,6 +29,16 @@ enum Inflow {
     Ended,
 }
 
+/// What has moved in a step of a tunnel.
+pub(super) enum Moved {
+    /// This many bytes from the peer were taken; more may be.
+    In(usize),
+    /// All that can leave now has done so.
+    Out,
+    /// The application has ended it.
+    Ended,
+}
+
 impl Tunneled {
     pub fn new(tunnel: Box<dyn Tunnel>, now: Moment) -> Tunneled {
         Tunneled {
@@ -51,14 +60,14 @@ impl Tunneled {
         output_bytes_high: usize,
         mut outlet: Outlet<'_>,
         turn: &mut Turn<'_>,
-    ) -> Result<Step, GatewayError> {
+    ) -> Result<Moved, GatewayError> {
         let now = turn.context.now.moment;
         let tunnel = self.tunnel.get().ok_or(Misuse::Abandoned)?;
         if self.inflow == Inflow::Open && !input.is_empty() {
             let taken = guard(|| tunnel.receive(input))?.min(input.len());
             if taken > 0 {
                 (self.readiness, self.moved) = (Readiness::Ready, now);
-                return Ok(Step::Consumed(taken));
+                return Ok(Moved::In(taken));
             }
             self.inflow = Inflow::Refused;
         } else if self.inflow == Inflow::Open && peer_side == PeerSide::Ended {
@@ -75,10 +84,10 @@ impl Tunneled {
                     outlet.write(Content::Borrowed(bytes));
                 }
                 Piece::Pending { until } => self.readiness = Readiness::Pending { until },
-                Piece::End => return Ok(Step::Complete),
+                Piece::End => return Ok(Moved::Ended),
             }
         }
-        Ok(Step::Blocked)
+        Ok(Moved::Out)
     }
 
     /// Whether the application takes bytes from the peer.
