@@ -44,9 +44,9 @@ use crate::protocol::{
 /// How many empty lines have come before a request line: at most [`EMPTY_LINES_MAX`].
 pub(super) type EmptyLines = u8;
 
-/// What is left of an exchange in which nothing is under way.
+/// The remainder of an exchange in which nothing is under way.
 pub(super) enum Rest {
-    /// Its connection waits for the next request.
+    /// The connection waits for the next request.
     Waiting(Origin),
     /// Nothing more will be said on it.
     Finished(Farewell),

@@ -29,7 +29,7 @@ enum Inflow {
     Ended,
 }
 
-/// What has moved in a step of a tunnel.
+/// The outcome of one step of a tunnel.
 pub(super) enum Moved {
     /// This many bytes from the peer were taken; more may be.
     In(usize),

@@ -1,4 +1,4 @@
-//! What a conversation waits for, and how it ends.
+//! The wishes of a conversation, and the ways in which it ends.
 
 /// The thing that a conversation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
