@@ -7,13 +7,6 @@
 //! on its way in, a body on its way out) lives in a box that exists only meanwhile; a request that arrives
 //! whole and is answered at once never allocates it.
 //!
-//! It joins `protocol` and `gateway`, and still is a pure function of bytes, time and state: what
-//! it wants and until when is computed from the state whenever it is asked, and stored nowhere.
-//!
-//! A conversation at rest is two words. What lasts longer than the call of the application (half a head,
-//! content on its way in, a body on its way out) lives in a box that exists only meanwhile; a request that
-//! arrives whole and is answered at once never allocates it.
-//!
 //! Driven by hand:
 //!
 //! ```

@@ -2,9 +2,6 @@
 //!
 //! The parts of a turn are in [`running`](super::running); here they are brought into their order. Either
 //! this loop waits ([`EventLoop::run`]) or [somebody else's](super::guest), which then asks for a turn.
-//!
-//! What the parts of a turn do stands in [`running`](super::running); here they are brought into their order. Who waits
-//! is either this loop ([`EventLoop::run`]) or [somebody else's](super::guest), which then asks for a turn.
 
 use std::io;
 use std::ops::ControlFlow;
