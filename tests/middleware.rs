@@ -14,6 +14,7 @@ use std::rc::Rc;
 use support::driver::transmit_all;
 use support::loopback::{Answer, End, serve_gateway};
 use support::response::{Framing, Response, read_all};
+#[cfg(feature = "static-files")]
 use support::temp_folder::TempFolder;
 use tidegate::conversation::ByHand;
 use tidegate::gateway::middleware::{BasicAuth, Filter, Mounts, Passage, PassingHead, WithFields};
