@@ -249,7 +249,8 @@ fn tunnels_over_real_sockets_echo_and_are_gone_with_their_clients() {
     // A server that shuts down waits for as long as it waits for any answer, and cuts then.
     server.handle.drain();
     let (_, end) = clients[1].read_to_end();
-    assert_eq!(end, End::Reset);
+    // A reset takes the feature; without it a cut looks like an end.
+    assert_eq!(end, if cfg!(feature = "sockets") { End::Reset } else { End::Fin });
     server.join();
     assert_eq!(alive.load(Ordering::SeqCst), 0);
 }
