@@ -1,17 +1,24 @@
-//! Tests the welcome application in a browser: Debian's Chromium, headless, driven over WebDriver
+//! Tests the welcome application and the WebSocket example in a browser: Debian's Chromium, headless, driven over WebDriver
 //! (<https://www.w3.org/TR/webdriver2/>) by plain HTTP and JSON.
 
 mod support;
 
+#[path = "../../../examples/websocket.rs"]
+#[allow(dead_code)]
+mod websocket;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use support::loopback::serve_gateway;
 use support::process::{Lines, PATIENCE, Program};
 use support::temp_folder::TempFolder;
+use tidegate::Server;
 
 const INSTALL: [&str; 5] = ["install", "-y", "--no-install-recommends", "chromium", "chromium-driver"];
 
@@ -125,6 +132,9 @@ impl Drop for Browser {
 
 /// Finds browser and driver; they are installed if they are missing and can be.
 fn programs() -> (PathBuf, PathBuf) {
+    // One test installs, and the others find what it has installed.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one_by_one = INSTALLING.lock();
     let find_both = || Some((find("chromium")?, find("chromedriver")?));
     if let Some(both) = find_both() {
         return both;
@@ -199,4 +209,35 @@ fn browser_walks_through_the_welcome_application() {
     browser.open(&program.url("/fail"));
     browser.wait_for("document.readyState === 'complete' && location.pathname === '/fail'");
     check_welcome_page(&browser, &program);
+}
+
+#[test]
+fn browser_hears_the_echo_of_a_websocket() {
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
+    let server = serve_gateway(server, websocket::site(PATIENCE));
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/", server.address()));
+    browser.wait_for("document.querySelector('#state')?.textContent === 'open'");
+    let texts = ["high water", "Grüße <vom> Deich", &"x".repeat(3000)];
+    for (number, text) in (1..).zip(texts) {
+        browser.enter("input", text);
+        browser.click("form button");
+        browser.wait_for(&format!("document.querySelectorAll('#echoes li').length === {number}"));
+        let echo = browser.evaluate("document.querySelector('#echoes li:last-child').textContent");
+        assert_eq!(echo, *text);
+    }
+    // Too long a message is refused with a reason, which reaches the page although the browser still sends.
+    let too_long = websocket::MESSAGE_BYTES_MAX + 1;
+    browser.evaluate(&format!("socket.send('x'.repeat({too_long}))"));
+    browser.wait_for("document.querySelector('#state').textContent === 'closed (1009)'");
+    // A page of another site gets no socket: 'about:blank' has the origin null.
+    browser.open("about:blank");
+    browser.wait_for("location.href === 'about:blank'");
+    browser.evaluate(&format!(
+        "(window.outcome = 'none', window.foreign = new WebSocket('ws://{}/echo'), \
+         foreign.onopen = () => outcome = 'open', foreign.onclose = () => outcome = 'closed', null)",
+        server.address()
+    ));
+    browser.wait_for("outcome !== 'none'");
+    assert_eq!(browser.evaluate("outcome"), "closed");
 }
