@@ -216,12 +216,13 @@ impl Echo {
     fn answer(&mut self, message: Message, now: Moment) {
         self.socket.get_mut().since_message = 0;
         self.longest = self.longest.max(message.len());
-        if let (Stage::Open { .. } | Stage::Pinged { .. }, Message::Text(_) | Message::Binary(_)) =
-            (self.stage, &message)
+        let is_open = matches!(self.stage, Stage::Open { .. } | Stage::Pinged { .. });
+        let is_data = message.is_text() || message.is_binary();
+        if is_open
+            && is_data
+            && let Err(error) = self.socket.write(message)
         {
-            if let Err(error) = self.socket.write(message) {
-                self.take_error(&error, now);
-            }
+            self.take_error(&error, now);
         }
         // Pings and close frames tungstenite has answered itself.
     }

@@ -74,6 +74,23 @@
 //! - An answer that opens a second descriptor later keeps a [`Watcher`]. Where nobody runs an event loop, as in a test with
 //!   [`ByHand`](crate::conversation::ByHand), watching says [`Unsupported`](std::io::ErrorKind::Unsupported).
 //!
+//! # Other protocols
+//!
+//! A client that [asks](Environ::upgrade) for another protocol gets it by [`StartResponse::upgrade`]: after 101 (Switching
+//! Protocols) both directions of the connection belong to the application, which is a [`Tunnel`] then.
+//! `examples/websocket.rs` is a WebSocket, with a library for the frames.
+//!
+//! - **Take bytes first, and work when asked for a piece.** [`Tunnel::receive`] only stores them. Then the client's reading
+//!   paces the work, and the answers that wait have a bound: no piece is asked for while much is owed to the client.
+//! - **Bound what you store.** When it is full, `receive` returns 0, and the socket is not read. Use the [`Wakeup`] as
+//!   soon as there is room again: nobody else asks.
+//! - **Watch the silence.** [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout) is long. A protocol with pings gives
+//!   the moment of the next one with [`Piece::Pending`], and ends the tunnel of a client that does not answer.
+//! - **Check who asks.** A browser lets any page open a WebSocket to any server, with the cookies of that server. Compare
+//!   the field `Origin`.
+//! - **Say goodbye before the end.** After [`Piece::End`] the connection is closed. A client that may still be sending loses
+//!   the last bytes to a reset then: go on taking what it sends for a while, and throw it away.
+//!
 //! # Hooks
 //!
 //! A gateway is one method, [`Gateway::call`]. Those who drive an interpreter take part in the event loop besides:
