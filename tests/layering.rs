@@ -56,6 +56,7 @@ const ON_PURPOSE: &[(&str, &str)] = &[
     ("crates/tidegate-bench/src/histogram.rs", ".expect("),
     ("crates/tidegate-program/src/welcome/mod.rs", "panic!("),
     ("crates/tidegate-program/src/heap.rs", "unsafe"),
+    ("crates/tidegate-servlet/src/ffi.rs", "unsafe"),
     ("crates/tidegate-wsgi/src/adapter/ffi.rs", "unsafe"),
 ];
 
@@ -141,6 +142,11 @@ const ABSENCES: &[Absence] = &[
     Absence {
         place: "crates/tidegate-wsgi/",
         knows: &["server", "access_log", "gateway", "message", "limits", "now", "log", "pyo3"],
+        nor: &[],
+    },
+    Absence {
+        place: "crates/tidegate-servlet/",
+        knows: &["server", "gateway", "message", "limits", "now", "log"],
         nor: &[],
     },
     Absence {
