@@ -125,12 +125,9 @@ impl Exchange {
         }
     }
 
-    /// Takes bytes from the peer, and does all that can be done with them.
-    #[inline]
-    pub fn receive(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        if !self.input.is_empty() {
-            return self.receive_more(bytes, turn, out);
-        }
+    /// Takes the first bytes from the peer, and does all that can be done with them.
+    #[inline(always)]
+    pub fn receive_first(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
         // The bytes are understood where they lie; only what is left over is copied.
         let used = self.consume(bytes, 0, turn, out);
         if used < bytes.len() {
@@ -141,7 +138,10 @@ impl Exchange {
 
     /// Takes bytes that the exchange has waited for.
     #[inline(never)]
-    fn receive_more(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
+    pub fn receive(&mut self, bytes: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if self.input.is_empty() {
+            return self.receive_first(bytes, turn, out);
+        }
         self.input.extend(bytes);
         let mut input = mem::take(&mut self.input);
         let (waiting, searched) = input.as_slice();
@@ -344,7 +344,7 @@ impl Exchange {
 
     /// Does all that can be done with this input, and returns how many bytes of it were used up. The first
     /// `searched` bytes were searched before for the end of a head.
-    #[inline]
+    #[inline(always)]
     fn consume(
         &mut self,
         input: &[u8],
@@ -407,7 +407,7 @@ impl Exchange {
     }
 
     /// Reads the next head, and calls the application if the request is complete with it.
-    #[inline]
+    #[inline(always)]
     fn read_head(
         &mut self,
         rest: &[u8],
@@ -429,10 +429,11 @@ impl Exchange {
         }
         let searched = if has_begun { searched } else { 0 };
         let mut slots = FieldSlots::new();
-        match self.http.read_head(rest, searched, &mut slots, &turn.context.limits) {
-            Ok(Some(parsed)) => self.take_request(&parsed, rest, turn, out),
+        // Looked at where it lies: it is large.
+        match &self.http.read_head(rest, searched, &mut slots, &turn.context.limits) {
+            Ok(Some(parsed)) => self.take_request(parsed, rest, turn, out),
             Ok(None) => self.await_head(rest, has_begun, turn, out),
-            Err(error) => self.refuse_head(rest, error, turn, out),
+            Err(error) => self.refuse_head(rest, *error, turn, out),
         }
     }
 
@@ -482,7 +483,7 @@ impl Exchange {
 
     /// Takes a request whose head is complete. If all of the content is at hand, too, it is lent where it
     /// lies.
-    #[inline]
+    #[inline(always)]
     fn take_request(
         &mut self,
         parsed: &ParsedHead<'_, '_>,

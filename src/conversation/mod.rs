@@ -113,7 +113,8 @@ impl Conversation {
             // A peer that has sent more than it should is still sending, perhaps: closing at once would
             // reset the connection under its answer.
             Phase::Finished(farewell @ Farewell::Clean) if !bytes.is_empty() => *farewell = Farewell::Linger,
-            _ => self.act(|exchange| exchange.receive(bytes, turn, out)),
+            Phase::Active(_) => self.act(|exchange| exchange.receive(bytes, turn, out)),
+            _ => self.act(|exchange| exchange.receive_first(bytes, turn, out)),
         }
     }
 

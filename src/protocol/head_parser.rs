@@ -99,39 +99,32 @@ pub fn parse_head<'s, 'b>(
     }
     let mut request = httparse::Request::new(&mut []);
     let fields_max = limits.fields_max.min(FIELDS_CAPACITY);
-    match request.parse_with_uninit_headers(input, &mut slots.0[..fields_max]) {
-        Ok(httparse::Status::Complete(length)) => complete_head(&input[..length], request, limits).map(Some),
-        Ok(httparse::Status::Partial) => check_lines(input, 0, limits).map(|()| None),
+    let length = match request.parse_with_uninit_headers(input, &mut slots.0[..fields_max]) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return check_lines(input, 0, limits).map(|()| None),
         // After an error the header slice looks filled, with empty entries: it is not read. What is
         // wrong with a line is said when the line is complete.
-        Err(_) => match check_lines(input, 0, limits) {
-            Ok(()) if has_head_end(&input[blank_lines(input)..], 0) => Err(ProtocolError::MalformedHead),
-            checked => checked.map(|()| None),
-        },
-    }
-}
-
-#[inline(always)]
-fn complete_head<'s, 'b>(
-    input: &[u8],
-    request: httparse::Request<'s, 'b>,
-    limits: &Limits,
-) -> Result<ParsedHead<'s, 'b>, ProtocolError> {
+        Err(_) => {
+            check_lines(input, 0, limits)?;
+            let has_ended = has_head_end(&input[blank_lines(input)..], 0);
+            return if has_ended { Err(ProtocolError::MalformedHead) } else { Ok(None) };
+        }
+    };
     let (Some(method), Some(raw_target), Some(minor)) = (request.method, request.path, request.version)
     else {
         return Err(ProtocolError::MalformedHead);
     };
     // Two blanks, `HTTP/1.x` and CR LF, or perhaps LF alone.
     let line_bytes_max = method.len() + raw_target.len() + 12;
-    if line_bytes_max > limits.request_line_bytes_max || input.len() > limits.head_bytes_max {
-        check_lines(input, 0, limits)?;
+    if line_bytes_max > limits.request_line_bytes_max || length > limits.head_bytes_max {
+        check_lines(&input[..length], 0, limits)?;
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let target =
         RequestTarget::parse(Method(method), raw_target).map_err(|_| ProtocolError::InvalidTarget)?;
     let lines = Lines(request.headers);
     let semantics = HeadSemantics::of(lines.0, Method(method), target, version)?;
-    Ok(ParsedHead { method, target, version, lines, length: input.len(), semantics })
+    Ok(Some(ParsedHead { method, target, version, lines, length, semantics }))
 }
 
 /// Parses method, target and version of the request line at the start of the input, if it is whole and

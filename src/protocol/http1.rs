@@ -101,32 +101,32 @@ impl Http1 {
         slots: &'s mut FieldSlots<'b>,
         limits: &Limits,
     ) -> Result<Option<ParsedHead<'s, 'b>>, ProtocolError> {
-        match parse_head(input, searched, slots, limits) {
-            Ok(Some(parsed)) => {
+        // Looked at where it lies, and not taken apart: it is large.
+        let parsed = parse_head(input, searched, slots, limits);
+        match &parsed {
+            Ok(Some(head)) => {
                 let content =
-                    if parsed.method() == Method::HEAD { ContentWish::HeadOnly } else { ContentWish::Wanted };
+                    if head.method() == Method::HEAD { ContentWish::HeadOnly } else { ContentWish::Wanted };
                 self.context =
-                    ResponseContext { version: parsed.version, content, trailers: parsed.semantics.trailers };
-                self.persistence = parsed.semantics.persistence;
-                match parsed.semantics.framing {
+                    ResponseContext { version: head.version, content, trailers: head.semantics.trailers };
+                self.persistence = head.semantics.persistence;
+                match head.semantics.framing {
                     RequestFraming::None | RequestFraming::Length(0) => {
                         self.on_request(RequestEvent::HeadEnded);
                     }
                     framing => self.await_content(framing, limits.body_bytes_max)?,
                 }
-                Ok(Some(parsed))
             }
             Ok(None) => {
                 self.note_method(input);
                 self.on_request(RequestEvent::HeadBegun);
-                Ok(None)
             }
             Err(error) => {
                 self.note_method(input);
-                self.refuse(error);
-                Err(error)
+                self.refuse(*error);
             }
         }
+        parsed
     }
 
     #[inline(never)]
