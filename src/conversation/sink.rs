@@ -56,7 +56,7 @@ impl<'a> Sink<'a> {
     /// nearly always; else what remains to be done, or the error, after which the response was taken back if
     /// that was still possible.
     #[inline(always)]
-    pub fn conclude(mut self, result: Result<Body, GatewayError>) -> Option<Result<BodyKind, GatewayError>> {
+    pub fn conclude(&mut self, result: Result<Body, GatewayError>) -> Option<Result<BodyKind, GatewayError>> {
         let is_written = matches!(self.written, Written::WholeHead { .. } | Written::Content);
         if is_written && matches!(&result, Ok(body) if body.is_complete()) {
             // There is nothing to drop, but finding that out is a call.
