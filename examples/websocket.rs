@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidegate::gateway::{BodyStream, Piece, Tunnel, Wakeup};
+use tidegate::gateway::{BodyStream, Piece, Tunnel};
 use tidegate::message::Method;
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
@@ -117,7 +117,7 @@ fn take_over(
     if !is_same_origin(environ) {
         return refuse(start_response, 403, "The page comes from another site\n");
     }
-    let echo = Echo::new(environ.wakeup(), start_response.now(), silence_max);
+    let echo = Echo::new(start_response.now(), silence_max);
     start_response.upgrade(&upgrade).field("Sec-WebSocket-Accept", derive_accept_key(key)).tunnel(echo)
 }
 
@@ -141,9 +141,6 @@ struct Echo {
     socket: WebSocket<Buffers>,
     stage: Stage,
     silence_max: Duration,
-    /// Wakes this connection, so that input is taken again.
-    wakeup: Wakeup,
-    intake: Intake,
     /// The length of the longest message: tungstenite keeps a buffer in which it fits.
     longest: usize,
 }
@@ -157,24 +154,14 @@ enum Stage {
     Pinged { at: Moment },
     /// The server has sent a close frame, and waits for the client's until then.
     Closing { until: Moment },
-    /// The client has broken the protocol, and was told so. What it still sends is thrown away until then, since a close
-    /// with bytes unread is a reset, which would overtake the reason.
-    Failed { until: Moment },
-    /// Nothing more is to be said.
+    /// The server drains, and the client is to be told so.
+    Leaving,
+    /// Nothing more is to be said. The server throws away what the client still sends, so that the last frame arrives.
     Closed,
 }
 
-/// Whether input is taken.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Intake {
-    /// The server offers input as it comes.
-    Open,
-    /// The server offers none before it is woken.
-    Refused,
-}
-
 impl Echo {
-    fn new(wakeup: Wakeup, now: Moment, silence_max: Duration) -> Echo {
+    fn new(now: Moment, silence_max: Duration) -> Echo {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX))
@@ -186,8 +173,6 @@ impl Echo {
             socket: WebSocket::from_raw_socket(Buffers::default(), Role::Server, Some(config)),
             stage: Stage::Open { heard: now },
             silence_max,
-            wakeup,
-            intake: Intake::Open,
             longest: 0,
         }
     }
@@ -198,22 +183,16 @@ impl Echo {
             self.stage = Stage::Open { heard: now };
         }
         self.keep_time(now);
-        while self.buffers().output.len() < OUTPUT_BYTES_HIGH {
-            if let Stage::Failed { .. } | Stage::Closed = self.stage {
-                break;
-            }
+        while self.buffers().output.len() < OUTPUT_BYTES_HIGH && !matches!(self.stage, Stage::Closed) {
             match self.socket.read() {
-                Ok(message) => self.answer(message, now),
-                Err(error) => {
-                    if !self.take_error(&error, now) {
-                        break;
-                    }
-                }
+                Ok(message) => self.answer(message),
+                Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => self.take_error(&error),
             }
         }
     }
 
-    fn answer(&mut self, message: Message, now: Moment) {
+    fn answer(&mut self, message: Message) {
         self.socket.get_mut().since_message = 0;
         self.longest = self.longest.max(message.len());
         let is_open = matches!(self.stage, Stage::Open { .. } | Stage::Pinged { .. });
@@ -222,29 +201,24 @@ impl Echo {
             && is_data
             && let Err(error) = self.socket.write(message)
         {
-            self.take_error(&error, now);
+            self.take_error(&error);
         }
         // Pings and close frames tungstenite has answered itself.
     }
 
-    /// Draws the consequence of an error, and returns whether to go on.
-    fn take_error(&mut self, error: &tungstenite::Error, now: Moment) -> bool {
+    /// Draws the consequence of an error, which is the end.
+    fn take_error(&mut self, error: &tungstenite::Error) {
         use tungstenite::error::{Error, ProtocolError};
         let code = match error {
-            Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            Error::ConnectionClosed | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                self.stage = Stage::Closed;
-                return false;
-            }
-            Error::Capacity(_) => CloseCode::Size,
-            Error::Utf8(_) => CloseCode::Invalid,
-            Error::Protocol(_) => CloseCode::Protocol,
-            _ => CloseCode::Error,
+            Error::ConnectionClosed | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+            Error::Capacity(_) => Some(CloseCode::Size),
+            Error::Utf8(_) => Some(CloseCode::Invalid),
+            Error::Protocol(_) => Some(CloseCode::Protocol),
+            _ => Some(CloseCode::Error),
         };
-        self.close(code, "");
+        code.into_iter().for_each(|code| self.close(code, ""));
         self.socket.get_mut().forget_input();
-        self.stage = Stage::Failed { until: now + CLOSE_TIMEOUT };
-        false
+        self.stage = Stage::Closed;
     }
 
     /// Sends a close frame, if none was sent.
@@ -267,15 +241,19 @@ impl Echo {
                 self.close(CloseCode::Away, "no answer to a ping");
                 Stage::Closing { until: now + CLOSE_TIMEOUT }
             }
-            Stage::Closing { .. } | Stage::Failed { .. } | Stage::Closed => Stage::Closed,
+            Stage::Leaving => {
+                self.close(CloseCode::Away, "the server ends");
+                Stage::Closing { until: now + CLOSE_TIMEOUT }
+            }
+            Stage::Closing { .. } | Stage::Closed => Stage::Closed,
         };
     }
 
     fn deadline(&self) -> Moment {
         match self.stage {
             Stage::Open { heard: since } | Stage::Pinged { at: since } => since + self.silence_max,
-            Stage::Closing { until } | Stage::Failed { until } => until,
-            Stage::Closed => Moment::START,
+            Stage::Closing { until } => until,
+            Stage::Leaving | Stage::Closed => Moment::START,
         }
     }
 
@@ -289,10 +267,6 @@ impl BodyStream for Echo {
         if !self.buffers().has_output() {
             self.socket.get_mut().release_output();
             self.converse(now);
-            if self.intake == Intake::Refused && self.buffers().has_room() {
-                self.intake = Intake::Open;
-                self.wakeup.wake();
-            }
         }
         match self.stage {
             _ if self.buffers().has_output() => Ok(Piece::Data(self.socket.get_mut().next_output())),
@@ -309,20 +283,16 @@ impl BodyStream for Echo {
 impl Tunnel for Echo {
     /// Only takes the bytes: they are looked at when an answer is asked for, since there is room for it then.
     fn receive(&mut self, bytes: &[u8]) -> Result<usize, GatewayError> {
-        if let Stage::Failed { .. } | Stage::Closed = self.stage {
-            return Ok(bytes.len());
-        }
-        let taken = self.socket.get_mut().take_input(bytes);
-        if taken == 0 {
-            self.intake = Intake::Refused;
-        }
-        Ok(taken)
+        Ok(self.socket.get_mut().take_input(bytes))
     }
 
     fn receive_end(&mut self) {
-        match self.stage {
-            Stage::Failed { .. } => self.stage = Stage::Closed,
-            _ => self.socket.get_mut().has_ended = true,
+        self.socket.get_mut().has_ended = true;
+    }
+
+    fn server_is_draining(&mut self) {
+        if let Stage::Open { .. } | Stage::Pinged { .. } = self.stage {
+            self.stage = Stage::Leaving;
         }
     }
 }
@@ -345,10 +315,6 @@ struct Buffers {
 impl Buffers {
     fn has_input(&self) -> bool {
         self.input_read < self.input.len()
-    }
-
-    fn has_room(&self) -> bool {
-        self.input.len() < INPUT_BYTES_MAX
     }
 
     fn take_input(&mut self, bytes: &[u8]) -> usize {

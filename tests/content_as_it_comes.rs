@@ -4,12 +4,15 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::mpsc;
+use std::task::{Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use support::loopback::serve_gateway;
+use support::loopback::{PATIENCE, serve_gateway};
 use tidegate::conversation::{ByHand, Farewell, Wants};
-use tidegate::gateway::{Admission, BodyStream, IncomingContent, Later, Piece};
+use tidegate::gateway::{Admission, BodyStream, IncomingContent, Later, Piece, Response, deferred};
+use tidegate::limits::Limits;
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
 
@@ -41,6 +44,8 @@ impl Gateway for AsItComes {
                 start_response.status(200).stream(Echo(content))
             }
             "/count" => Ok(start_response.later(None, Count(environ.take_incoming(), 0))),
+            "/trailers" => Ok(start_response.later(None, Sum(environ.take_incoming()))),
+            "/flood" => start_response.status(200).stream(Flood(environ.take_incoming(), 0)),
             "/idle" => Ok(start_response.later(None, Idle(environ.take_incoming(), 0))),
             "/dropped" => {
                 drop(environ.take_incoming());
@@ -79,6 +84,72 @@ impl Later for Idle {
             while let Piece::Data(_) = self.0.next_piece()? {}
         }
         Ok(start_response.later_boxed(None, self))
+    }
+}
+
+/// Reads all, and answers with the trailer fields.
+struct Sum(IncomingContent);
+
+impl Later for Sum {
+    fn resume(mut self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        loop {
+            match self.0.next_piece()? {
+                Piece::Data(_) => {}
+                Piece::Pending { until } => return Ok(start_response.later_boxed(until, self)),
+                Piece::End => break,
+            }
+        }
+        let lines = self.0.trailers().to_owned();
+        start_response.status(200).send(format!("{lines:?}"))
+    }
+}
+
+/// Sends a megabyte, and then the length of the content.
+struct Flood(IncomingContent, usize);
+
+impl BodyStream for Flood {
+    fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
+        self.1 += 1;
+        match self.1 {
+            1..=100 => Ok(Piece::Data(&[b'x'; 10_000])),
+            _ => Ok(self.0.next_piece()?),
+        }
+    }
+}
+
+/// Lets a thread of its own read the content in this way, and answers with what that says.
+struct OnThread<F>(F);
+
+impl<F: Fn(&mut IncomingContent) -> String + Clone + Send + 'static> Gateway for OnThread<F> {
+    fn admit(&self, _: &Environ<'_>) -> Admission {
+        Admission::AsItComes
+    }
+
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        let (responder, answer) = deferred(environ.wakeup());
+        let (mut content, read) = (environ.take_incoming(), self.0.clone());
+        thread::spawn(move || {
+            let text = read(&mut content);
+            responder.respond(Response::new(200).content(text));
+        });
+        Ok(answer.wait(start_response))
+    }
+}
+
+/// Counts what a thread reads, and says how it has ended.
+fn count_on_thread(content: &mut IncomingContent) -> String {
+    let mut bytes = 0;
+    loop {
+        match content.wait_for_piece(PATIENCE) {
+            Ok(Piece::Data(piece)) => bytes += piece.len(),
+            Ok(Piece::Pending { .. }) => panic!("it has not waited"),
+            Ok(Piece::End) => return format!("{bytes} bytes, {:?}", content.trailers().get("X-Sum")),
+            Err(error) => return format!("{bytes} bytes, {:?}", error.kind()),
+        }
     }
 }
 
@@ -228,4 +299,137 @@ fn upload_that_is_longer_than_all_buffers_passes_over_a_real_socket() {
     reader.read_to_end(&mut all).unwrap();
     sender.join().unwrap();
     assert!(all.len() > BYTES && all.ends_with(b"\r\n\r\nno"), "{} bytes", all.len());
+}
+
+#[test]
+fn trailers_can_be_read_after_the_end_wherever_reads_end() {
+    let request = b"POST /trailers HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3\r\nlow\r\n0\r\nX-Sum: 12\r\nHost: evil\r\nX-B: c\r\n\r\n";
+    let expected =
+        format!("{:?}", [("X-Sum".to_string(), b"12".to_vec()), ("X-B".to_string(), b"c".to_vec())]);
+    for cut in 1..request.len() {
+        let mut hand = ByHand::new(AsItComes);
+        hand.receive(&request[..cut]);
+        hand.receive(&request[cut..]);
+        let answer = text(hand.transmit_all());
+        assert!(answer.ends_with(&expected) && hand.is_idle(), "cut at {cut}: {answer}");
+    }
+    // Content that was collected has them, too.
+    let mut hand = ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        Ok(start_response.later(Some(environ.now()), Sum(environ.take_incoming())))
+    });
+    hand.receive(request);
+    hand.pass(Duration::ZERO);
+    assert!(text(hand.transmit_all()).ends_with(&expected));
+}
+
+#[test]
+fn content_is_read_while_the_client_does_not_read_the_answer() {
+    let mut hand = ByHand::new(AsItComes);
+    hand.receive(&post("/flood", 100_000, ""));
+    assert_eq!(hand.wants(), Wants::ReadOrWrite, "much is owed");
+    hand.receive(&[b'y'; 50_000]);
+    hand.pass(Duration::from_secs(1_000));
+    assert_eq!(hand.wants(), Wants::ReadOrWrite, "a client that has to read first is not late");
+    hand.receive(&[b'y'; 50_000]);
+    assert_eq!(hand.wants(), Wants::Write, "all has come");
+    let answer = text(hand.transmit_all());
+    assert!(answer.contains("yyy") && answer.ends_with("\r\n0\r\n\r\n") && hand.is_idle());
+}
+
+#[test]
+fn thread_reads_content_as_it_comes_and_holds_its_client_back() {
+    let server = serve_gateway(
+        Server::new().listen("127.0.0.1:0".parse().unwrap()),
+        OnThread(|content: &mut IncomingContent| {
+            // The client has time to fill everything there is.
+            thread::sleep(Duration::from_millis(50));
+            count_on_thread(content)
+        }),
+    );
+    const BYTES: usize = 20_000_000;
+    let mut client = server.connect();
+    client.send(post("/", BYTES, ""));
+    (0..BYTES / 100_000).for_each(|_| client.send([b'z'; 100_000]));
+    assert_eq!(client.read("POST").text(), format!("{BYTES} bytes, None"));
+    // One piece at a time, each of which is waited for.
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for piece in ["3\r\nlow\r\n", "4\r\n", "tide\r\n0\r\nX-Sum: ", "7\r\n\r\n"] {
+        thread::sleep(Duration::from_millis(30));
+        client.send(piece);
+    }
+    assert_eq!(client.read("POST").text(), format!("7 bytes, {:?}", Some(b"7")));
+    client.send(post("/", 3, "low"));
+    assert_eq!(client.read("POST").text(), "3 bytes, None");
+}
+
+#[test]
+fn thread_that_waits_for_content_hears_of_its_end_of_any_kind() {
+    let (sender, ends) = mpsc::channel();
+    let gateway = OnThread(move |content: &mut IncomingContent| {
+        let text = count_on_thread(content);
+        sender.send(text.clone()).unwrap();
+        text
+    });
+    let limits = Limits {
+        body_timeout: Duration::from_millis(300),
+        drain_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let mut server =
+        serve_gateway(Server::new().limits(limits).listen("127.0.0.1:0".parse().unwrap()), gateway);
+    let begin = || {
+        let mut client = server.connect();
+        client.send(post("/", 6, "low"));
+        client
+    };
+    let broken = "3 bytes, UnexpectedEof";
+    // The client leaves, or ends its side too early, or sends no more, or breaks a rule.
+    drop(begin());
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), broken);
+    let mut client = begin();
+    client.end_sending();
+    assert_eq!((ends.recv_timeout(PATIENCE).unwrap().as_str(), client.read("POST").code), (broken, 400));
+    let mut client = begin();
+    assert_eq!((ends.recv_timeout(PATIENCE).unwrap().as_str(), client.read("POST").code), (broken, 408));
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nlow\r\n");
+    thread::sleep(Duration::from_millis(30));
+    client.send("zz\r\n");
+    assert_eq!((ends.recv_timeout(PATIENCE).unwrap().as_str(), client.read("POST").code), (broken, 400));
+    // The server stops.
+    let _client = begin();
+    server.handle.drain();
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), broken);
+    server.join();
+}
+
+#[test]
+fn thread_waits_no_longer_than_it_wants_and_whoever_is_not_a_thread_is_woken() {
+    struct Flag(mpsc::Sender<()>);
+    impl Wake for Flag {
+        fn wake(self: std::sync::Arc<Self>) {
+            let _ = self.0.send(());
+        }
+    }
+    let server = serve_gateway(
+        Server::new().listen("127.0.0.1:0".parse().unwrap()),
+        OnThread(|content: &mut IncomingContent| {
+            let error = content.wait_for_piece(Duration::from_millis(5)).unwrap_err();
+            let was_readable = content.is_readable();
+            let (sender, woken) = mpsc::channel();
+            let waker = Waker::from(std::sync::Arc::new(Flag(sender)));
+            content.wake_when_readable(&waker);
+            woken.recv_timeout(PATIENCE).unwrap();
+            // At once, since nothing was read.
+            content.wake_when_readable(&waker);
+            woken.recv_timeout(PATIENCE).unwrap();
+            format!("{:?} {was_readable} {}", error.kind(), count_on_thread(content))
+        }),
+    );
+    let mut client = server.connect();
+    client.send(post("/", 3, ""));
+    thread::sleep(Duration::from_millis(100));
+    client.send("low");
+    assert_eq!(client.read("POST").text(), "TimedOut false 3 bytes, None");
 }

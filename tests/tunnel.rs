@@ -27,6 +27,10 @@ struct Echo {
     most: usize,
     /// Whether it takes nothing for now.
     is_full: Rc<Cell<bool>>,
+    /// The most bytes that it keeps until they are drawn; 0 is any number.
+    room: usize,
+    /// Whether it ends when the server drains.
+    ends_with_server: bool,
     _alive: Option<Counted>,
 }
 
@@ -48,6 +52,7 @@ impl Tunnel for Echo {
             return Ok(0);
         }
         let taken = if self.most == 0 { bytes.len() } else { self.most.min(bytes.len()) };
+        let taken = if self.room == 0 { taken } else { taken.min(self.room - self.waiting.len()) };
         self.has_ended |= bytes[..taken].contains(&b'~');
         self.waiting.extend_from_slice(&bytes[..taken]);
         Ok(taken)
@@ -56,6 +61,11 @@ impl Tunnel for Echo {
     fn receive_end(&mut self) {
         self.waiting.extend_from_slice(b"(end)");
         self.has_ended = true;
+    }
+
+    fn server_is_draining(&mut self) {
+        self.waiting.extend_from_slice(b"(bye)");
+        self.has_ended = self.ends_with_server;
     }
 }
 
@@ -111,7 +121,7 @@ fn connection_is_taken_over_with_the_bytes_that_were_there_already() {
     assert_eq!(text(hand.transmit_all()), REQUEST);
     hand.receive(b"ebb~");
     assert_eq!(text(hand.transmit_all()), "ebb~");
-    assert_eq!(hand.wants(), Wants::Close(Farewell::Clean));
+    assert_eq!(hand.wants(), Wants::Close(Farewell::Linger));
 }
 
 #[test]
@@ -145,7 +155,7 @@ fn end_of_the_client_is_told_once_and_answers_still_reach_it() {
     hand.receive(format!("{REQUEST}low").as_bytes());
     hand.receive_end();
     assert!(text(hand.transmit_all()).ends_with("\r\n\r\nlow(end)"));
-    assert_eq!(hand.wants(), Wants::Close(Farewell::Clean));
+    assert_eq!(hand.wants(), Wants::Close(Farewell::Linger));
 }
 
 #[test]
@@ -253,4 +263,126 @@ fn tunnels_over_real_sockets_echo_and_are_gone_with_their_clients() {
     assert_eq!(end, if cfg!(feature = "sockets") { End::Reset } else { End::Fin });
     server.join();
     assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn tunnel_is_offered_the_rest_when_a_piece_of_it_was_drawn() {
+    // It never wakes itself.
+    let mut hand = ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        echo(environ, start_response, Echo { room: 4, ..Echo::default() })
+    });
+    hand.receive(format!("{REQUEST}one two three").as_bytes());
+    assert!(text(hand.transmit_all()).ends_with("\r\n\r\none two three"));
+    hand.context.limits.output_bytes_high = 1;
+    hand.receive(b"four five six~");
+    assert_eq!(hand.transmit().len(), 4, "no more than there is room for");
+    assert_eq!(text(hand.transmit_all()), " five six~");
+    assert_eq!(hand.wants(), Wants::Close(Farewell::Linger));
+}
+
+#[test]
+fn client_that_sends_without_reading_is_held_back_and_cut_in_the_end() {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let counted = alive.clone();
+    let gateway = move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let tunnel = Echo { room: 10_000, _alive: Some(Counted(counted.clone())), ..Echo::default() };
+        echo(environ, start_response, tunnel)
+    };
+    let limits = Limits { write_timeout: Duration::from_millis(300), ..Limits::default() };
+    let server = serve_gateway(Server::new().limits(limits).listen("127.0.0.1:0".parse().unwrap()), gateway);
+    let mut client = server.connect();
+    client.send(REQUEST);
+    client.read_until("\r\n\r\n");
+    // More than the buffers of both sides hold.
+    let sent = (0..1_000).take_while(|_| client.try_send(&[b'z'; 100_000]).is_ok()).count();
+    assert!(sent < 1_000, "everything was taken");
+    wait_until("the tunnel is gone", || alive.load(Ordering::SeqCst) == 0);
+}
+
+#[test]
+fn last_bytes_of_a_tunnel_reach_a_client_that_goes_on_sending() {
+    let gateway = |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        echo(environ, start_response, Echo::default())
+    };
+    let server = serve_gateway(Server::new().listen("127.0.0.1:0".parse().unwrap()), gateway);
+    for _ in 0..20 {
+        let mut client = server.connect();
+        client.send(REQUEST);
+        client.read_until("\r\n\r\n");
+        client.received.clear();
+        client.send("last words~");
+        // It has not heard of the end.
+        for _ in 0..10 {
+            client.send("more");
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        let (words, end) = client.read_to_end();
+        assert_eq!((text(words).get(..11), end), (Some("last words~"), End::Fin));
+    }
+}
+
+#[test]
+fn tunnel_is_told_once_that_the_server_drains_and_may_say_goodbye() {
+    let gateway = |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let ends_with_server = environ.path() != "/stays";
+        let is_full = Rc::new(Cell::new(environ.path() == "/full"));
+        echo(environ, start_response, Echo { ends_with_server, is_full, ..Echo::default() })
+    };
+    let mut server = serve_gateway(Server::new().listen("127.0.0.1:0".parse().unwrap()), gateway);
+    let mut clients: Vec<_> = ["/", "/stays", "/full"]
+        .map(|path| {
+            let mut client = server.connect();
+            client.send(REQUEST.replace(" / ", &format!(" {path} ")));
+            client.read_until("\r\n\r\n");
+            client.received.clear();
+            client
+        })
+        .into_iter()
+        .collect();
+    // One is not read while it takes nothing, and hears of the drain all the same.
+    clients[2].send("unread");
+    server.handle.hand_over();
+    clients.iter_mut().for_each(|client| client.read_until("(bye)"));
+    assert_eq!(clients[0].read_to_end(), (b"(bye)".to_vec(), End::Fin));
+    assert_eq!(clients[2].read_to_end(), (b"(bye)".to_vec(), End::Fin));
+    // Once, although the server is told again.
+    clients[1].received.clear();
+    server.handle.drain();
+    clients[1].send("still here~");
+    assert_eq!(clients[1].read_to_end(), (b"still here~".to_vec(), End::Fin));
+    drop(clients);
+    server.join();
+}
+
+#[test]
+fn server_can_demand_an_upgrade_with_426_and_no_other_status() {
+    let mut hand = ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let code = environ.path()[1..].parse().unwrap();
+        start_response.status(code).field("upgrade", "echo, HTTP/2.0").send("Ask for an upgrade.\n")
+    });
+    hand.receive(b"GET /426 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = text(hand.transmit_all());
+    assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{answer}");
+    assert!(answer.contains("\r\nConnection: Upgrade\r\nUpgrade: echo, HTTP/2.0\r\n"), "{answer}");
+    assert!(hand.is_idle(), "the connection is kept");
+    hand.receive(b"GET /400 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(text(hand.transmit_all()).starts_with("HTTP/1.1 500 "));
+}
+
+#[test]
+fn proof_of_another_request_does_not_switch_a_client_of_http_1_0() {
+    let proof = Rc::new(std::cell::RefCell::new(None));
+    let mut hand = ByHand::new(move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        if let Some(upgrade) = environ.upgrade("echo") {
+            proof.replace(Some(upgrade));
+            return start_response.status(200).send("kept");
+        }
+        let upgrade = proof.borrow().clone().unwrap();
+        start_response.upgrade(&upgrade).tunnel(Echo::default())
+    });
+    hand.receive(REQUEST.as_bytes());
+    hand.transmit_all();
+    hand.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    assert!(text(hand.transmit_all()).starts_with("HTTP/1.1 500 "));
 }

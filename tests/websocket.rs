@@ -141,6 +141,19 @@ fn server_that_closes_first_hears_the_client_out() {
 }
 
 #[test]
+fn server_that_shuts_down_says_so_and_waits_for_the_answer() {
+    let mut server = server();
+    let mut client = connect(&server);
+    client.send(Message::text("last")).unwrap();
+    assert_eq!(client.read().unwrap(), Message::text("last"));
+    server.handle.drain();
+    assert_eq!(close_code(&mut client), Some(CloseCode::Away));
+    assert!(matches!(client.read(), Err(Error::ConnectionClosed)));
+    drop(client);
+    server.join();
+}
+
+#[test]
 fn too_long_a_message_closes_with_1009_even_while_it_is_sent() {
     let server = server();
     for is_fragmented in [false, true] {

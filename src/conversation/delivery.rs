@@ -123,8 +123,8 @@ impl Delivery {
             Delivery::ReadFile(range) => read_on(range, outlet, turn),
             Delivery::Tunnel(tunnel) => {
                 Ok(match tunnel.advance(input, peer_side, output_bytes_high, outlet, turn)? {
-                    Moved::In(bytes) => Step::Consumed(bytes),
-                    Moved::Out => Step::Blocked,
+                    Moved::On(bytes) => Step::Consumed(bytes),
+                    Moved::Blocked => Step::Blocked,
                     Moved::Ended => Step::Complete,
                 })
             }

@@ -153,6 +153,10 @@ impl Exchange {
     /// Notes that the peer has ended its side. Requests that have come are still answered.
     pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         self.peer_side = PeerSide::Ended;
+        if let Stage::Delivery { is_told_of_end, .. } = &mut self.stage {
+            // Whoever takes bytes from the peer hears of their end.
+            *is_told_of_end = true;
+        }
         self.receive(&[], turn, out);
     }
 
@@ -213,10 +217,15 @@ impl Exchange {
             Stage::Delivery { delivery, passing, is_told_of_end: false } => {
                 delivery.pending().is_some()
                     && !delivery.takes_input()
-                    && !passing.as_ref().is_some_and(|passing| passing.is_read())
+                    && !passing.as_ref().is_some_and(|passing| passing.is_waiting())
             }
             Stage::Intake(_) | Stage::Delivery { .. } | Stage::Finished(_) => false,
         }
+    }
+
+    /// Whether the application has taken over the connection, and was not told yet that the server drains.
+    pub fn is_to_be_told_of_drain(&self) -> bool {
+        matches!(&self.stage, Stage::Delivery { delivery: Delivery::Tunnel(tunnel), .. } if tunnel.is_to_be_told_of_drain())
     }
 
     /// Whether the application was called, and its answer is under way.
@@ -235,15 +244,14 @@ impl Exchange {
         let (wants, output_bytes_high) = match &self.stage {
             Stage::Intake(Intake::Head) if !self.is_in_head() => (Wants::Turn, output_bytes_high),
             Stage::Intake(_) => (Wants::Read, output_bytes_high),
-            Stage::Delivery { delivery, passing: Some(passing), .. }
-                if is_read(delivery, passing, output_bytes_high) =>
+            Stage::Delivery { delivery, passing, .. }
+                if takes_input(delivery, passing, output_bytes_high) =>
             {
-                return Wants::Read;
-            }
-            Stage::Delivery { delivery, .. } if delivery.takes_input() && self.input.is_empty() => {
+                let is_full = owed_bytes >= delivery.output_bytes_high(output_bytes_high);
                 return match delivery.pending() {
+                    _ if !self.input.is_empty() => Wants::Turn,
                     Some(_) => Wants::Read,
-                    None if owed_bytes >= output_bytes_high => Wants::ReadOrWrite,
+                    None if is_full => Wants::ReadOrWrite,
                     None => Wants::Turn,
                 };
             }
@@ -381,9 +389,10 @@ impl Exchange {
                             Progress::Consumed(0)
                         }
                         Ok(Step::Blocked) => {
+                            let is_pending = delivery.pending().is_some();
                             if let Some(passing) = passing {
-                                let is_read = is_read(delivery, passing, turn.output_bytes_high());
-                                passing.note_reading(is_read, turn.context.now.moment);
+                                let is_waiting = is_pending && passing.has_room(turn.output_bytes_high());
+                                passing.note_waiting(is_waiting, turn.context.now.moment);
                             }
                             Progress::Blocked
                         }
@@ -887,8 +896,8 @@ fn content_at_hand<'i>(http: &mut Http1, parsed: &ParsedHead<'_, '_>, behind: &'
     }
 }
 
-/// Passes on content that has come, and returns how many bytes of input were used. `passing` is gone once all
-/// has come, or the application wants no more.
+/// Passes on content that has come, and returns how many bytes of input were used. `passing` is gone once the
+/// application wants no more.
 fn pass_on(
     passing: &mut Option<Box<Passing>>,
     input: &[u8],
@@ -904,16 +913,13 @@ fn pass_on(
         *passing = None;
         return Ok(0);
     }
-    let used = content.take(input, peer_side, http, turn)?;
-    if http.request() == RequestState::Complete {
-        *passing = None;
-    }
-    Ok(used)
+    content.take(input, peer_side, http, turn)
 }
 
-/// Whether the socket is read for content that is passed on: the application waits, and there is room.
-fn is_read(delivery: &Delivery, passing: &Passing, bytes_high: usize) -> bool {
-    delivery.pending().is_some() && passing.has_room(bytes_high)
+/// Whether bytes from the peer are taken while an answer is given out: by a tunnel, or as content of which not too much
+/// waits for the application.
+fn takes_input(delivery: &Delivery, passing: &Option<Box<Passing>>, bytes_high: usize) -> bool {
+    delivery.takes_input() || passing.as_ref().is_some_and(|passing| passing.has_room(bytes_high))
 }
 
 /// Whether the input consists of empty lines, the last of them perhaps only half there.
@@ -927,6 +933,7 @@ fn farewell(reason: CloseReason) -> Farewell {
     match reason {
         CloseReason::ClientAsked | CloseReason::Http10 | CloseReason::EndsContent => Farewell::Clean,
         CloseReason::ApplicationAsked
+        | CloseReason::Upgraded
         | CloseReason::ContentUnread
         | CloseReason::Refused
         | CloseReason::Failed

@@ -7,8 +7,9 @@ use super::deadline::{Flow, of_body};
 use super::turn::Turn;
 use crate::gateway::{Feed, GatewayError, IncomingContent, OwnedContent, Wakeup};
 use crate::limits::Limits;
+use crate::message::Fields;
 use crate::now::Moment;
-use crate::protocol::{Http1, ProtocolError, RequestState};
+use crate::protocol::{Http1, ProtocolError, RequestState, Trailers};
 
 /// The message for the operator when content is refused for want of room.
 const NO_ROOM: &str = "no room is left for temporary files: spool_bytes_max is reached";
@@ -126,9 +127,11 @@ impl Collected {
 /// Content that is passed on to an application that answers already.
 pub(super) struct Passing {
     feed: Feed,
+    /// The trailer lines that have come after it, as they came.
+    trailers: Vec<u8>,
     arrival: Flow,
-    /// The time since which nothing is read, because the application takes its time: that is no fault of the
-    /// peer.
+    /// The time since which nothing is waited for, because the application or its answer comes first: that is no fault
+    /// of the peer.
     paused: Option<Moment>,
 }
 
@@ -136,7 +139,7 @@ impl Passing {
     /// Begins at the moment when the head was complete. The other half is the application's.
     pub fn new(wakeup: Wakeup, now: Moment) -> (Passing, IncomingContent) {
         let (feed, content) = Feed::new(wakeup);
-        (Passing { feed, arrival: Flow::new(now), paused: None }, content)
+        (Passing { feed, trailers: Vec::new(), arrival: Flow::new(now), paused: None }, content)
     }
 
     /// Passes on what has come, if there is room, and returns how many bytes of input were used.
@@ -151,18 +154,23 @@ impl Passing {
         http: &mut Http1,
         turn: &Turn<'_>,
     ) -> Result<usize, ProtocolError> {
+        if http.request() == RequestState::Complete {
+            return Ok(0);
+        }
         if input.is_empty() && peer_side == PeerSide::Ended {
             return Err(ProtocolError::IncompleteRequest);
         }
-        if input.is_empty() || !self.feed.has_room(turn.output_bytes_high()) {
+        if input.is_empty() || !self.has_room(turn.output_bytes_high()) {
             return Ok(0);
         }
-        // Whoever reads as it comes has answered without knowing the trailers, and does without them.
-        let Deframed { used, content, trailers: _ } = decode_all(http, input)?;
+        let Deframed { used, content, trailers } = decode_all(http, input)?;
+        let now = turn.context.now.moment;
+        self.note_waiting(true, now);
+        self.arrival.arrived(used as u64, now, &turn.context.limits);
+        self.trailers.extend_from_slice(trailers);
         self.feed.push(&content);
-        self.arrival.arrived(used as u64, turn.context.now.moment, &turn.context.limits);
         if http.request() == RequestState::Complete {
-            self.feed.end();
+            self.feed.end(Fields::new(&Trailers::parse(&self.trailers)).to_owned());
         }
         Ok(used)
     }
@@ -172,14 +180,14 @@ impl Passing {
         self.feed.is_unwanted()
     }
 
-    /// Whether there is room for more, of which `bytes_high` may wait for the application.
+    /// Whether more is to come, and there is room for it, of which `bytes_high` may wait for the application.
     pub fn has_room(&self, bytes_high: usize) -> bool {
         self.feed.has_room(bytes_high)
     }
 
-    /// Notes whether the socket is read from now on: time in which it is not read does not count.
-    pub fn note_reading(&mut self, is_read: bool, now: Moment) {
-        match (is_read, self.paused) {
+    /// Notes whether nothing but more content is waited for from now on: other time does not count.
+    pub fn note_waiting(&mut self, is_waiting: bool, now: Moment) {
+        match (is_waiting, self.paused) {
             (true, Some(since)) => {
                 self.arrival.pause(now.since(since));
                 self.paused = None;
@@ -189,23 +197,23 @@ impl Passing {
         }
     }
 
-    /// Whether the socket is read.
-    pub fn is_read(&self) -> bool {
+    /// Whether nothing but more content is waited for.
+    pub fn is_waiting(&self) -> bool {
         self.paused.is_none()
     }
 
-    /// Returns when more must have come; none while nothing is read.
+    /// Returns when more must have come; none while something else comes first.
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
-        self.is_read().then(|| of_body(self.arrival, limits))
+        self.is_waiting().then(|| of_body(self.arrival, limits))
     }
 
-    /// Returns since when nothing has come; none while nothing is read.
+    /// Returns since when nothing has come; none while something else comes first.
     pub fn stalled_since(&self) -> Option<Moment> {
-        self.is_read().then_some(self.arrival.last_byte)
+        self.is_waiting().then_some(self.arrival.last_byte)
     }
 
     pub fn memory_in_use(&self) -> usize {
-        self.feed.memory_bytes()
+        self.feed.memory_bytes() + self.trailers.capacity()
     }
 }
 

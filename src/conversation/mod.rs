@@ -151,6 +151,13 @@ impl Conversation {
         }
     }
 
+    /// Notes that the server drains. A tunnel is told so; all others learn of it when they are to go on.
+    pub fn server_is_draining(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if matches!(&self.phase, Phase::Active(exchange) if exchange.is_to_be_told_of_drain()) {
+            self.advance(turn, out);
+        }
+    }
+
     /// Whether a pending application was not [told](Conversation::client_has_finished) yet.
     pub fn is_to_be_told_of_end(&self) -> bool {
         matches!(&self.phase, Phase::Active(exchange) if exchange.is_to_be_told_of_end())

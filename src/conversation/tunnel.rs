@@ -1,10 +1,12 @@
 //! The conversation's side of a connection that its application has taken over.
 
+use std::mem;
+
 use super::deadline::of_tunnel;
 use super::foreign::{Foreign, Readiness, guard};
 use super::intake::PeerSide;
 use super::outlet::Outlet;
-use super::turn::Turn;
+use super::turn::{Shutdown, Turn};
 use crate::gateway::{Content, GatewayError, Misuse, Piece, Tunnel};
 use crate::limits::Limits;
 use crate::now::Moment;
@@ -16,6 +18,8 @@ pub(super) struct Tunneled {
     inflow: Inflow,
     /// The time when a byte last moved, in either direction.
     moved: Moment,
+    /// Whether the application knows that the server drains.
+    knows_of_drain: bool,
 }
 
 /// The fate of bytes from the peer.
@@ -23,7 +27,7 @@ pub(super) struct Tunneled {
 enum Inflow {
     /// The application takes them.
     Open,
-    /// The application takes none before it is woken, and the socket is not read.
+    /// The application takes none before it was asked for a piece, and the socket is not read.
     Refused,
     /// The application knows that there will be no more.
     Ended,
@@ -31,10 +35,10 @@ enum Inflow {
 
 /// The outcome of one step of a tunnel.
 pub(super) enum Moved {
-    /// This many bytes from the peer were taken; more may be.
-    In(usize),
-    /// All that can leave now has done so.
-    Out,
+    /// This many bytes from the peer were taken, or the application was told something: more may be done.
+    On(usize),
+    /// All that can be done now was done.
+    Blocked,
     /// The application has ended it.
     Ended,
 }
@@ -46,10 +50,12 @@ impl Tunneled {
             readiness: Readiness::Ready,
             inflow: Inflow::Open,
             moved: now,
+            knows_of_drain: false,
         }
     }
 
-    /// Hands over bytes that have come, and draws bytes to be sent, as far as there is room for them.
+    /// Draws bytes to be sent, as far as there is room for them, and hands over bytes that have come. In this order,
+    /// since whoever was asked for a piece may have made room for more input.
     ///
     /// # Errors
     /// Returns an error when the application has failed, or wants the connection to be cut.
@@ -62,22 +68,15 @@ impl Tunneled {
         turn: &mut Turn<'_>,
     ) -> Result<Moved, GatewayError> {
         let now = turn.context.now.moment;
-        let tunnel = self.tunnel.get().ok_or(Misuse::Abandoned)?;
-        if self.inflow == Inflow::Open && !input.is_empty() {
-            let taken = guard(|| tunnel.receive(input))?.min(input.len());
-            if taken > 0 {
-                (self.readiness, self.moved) = (Readiness::Ready, now);
-                return Ok(Moved::In(taken));
-            }
-            self.inflow = Inflow::Refused;
-        } else if self.inflow == Inflow::Open && peer_side == PeerSide::Ended {
-            guard(|| {
-                tunnel.receive_end();
-                Ok(())
-            })?;
-            (self.readiness, self.inflow) = (Readiness::Ready, Inflow::Ended);
+        if turn.context.shutdown != Shutdown::No && !mem::replace(&mut self.knows_of_drain, true) {
+            self.tell(|tunnel| tunnel.server_is_draining())?;
         }
         while self.readiness == Readiness::Ready && outlet.out.owed() < output_bytes_high && turn.may_draw() {
+            if self.inflow == Inflow::Refused {
+                // What it does now may make room.
+                self.inflow = Inflow::Open;
+            }
+            let tunnel = self.tunnel.get().ok_or(Misuse::Abandoned)?;
             match guard(|| tunnel.next_piece(now))? {
                 Piece::Data(bytes) => {
                     self.moved = now;
@@ -87,7 +86,45 @@ impl Tunneled {
                 Piece::End => return Ok(Moved::Ended),
             }
         }
-        Ok(Moved::Out)
+        match (self.inflow, peer_side) {
+            (Inflow::Open, _) if !input.is_empty() => self.offer(input, now),
+            (Inflow::Open, PeerSide::Ended) => {
+                self.inflow = Inflow::Ended;
+                self.tell(|tunnel| tunnel.receive_end())?;
+                Ok(Moved::On(0))
+            }
+            (Inflow::Open | Inflow::Refused | Inflow::Ended, _) => Ok(Moved::Blocked),
+        }
+    }
+
+    /// Offers bytes from the peer. Whoever has taken some is asked for a piece again.
+    fn offer(&mut self, input: &[u8], now: Moment) -> Result<Moved, GatewayError> {
+        let tunnel = self.tunnel.get().ok_or(Misuse::Abandoned)?;
+        match guard(|| tunnel.receive(input))?.min(input.len()) {
+            0 => {
+                self.inflow = Inflow::Refused;
+                Ok(Moved::Blocked)
+            }
+            taken => {
+                (self.readiness, self.moved) = (Readiness::Ready, now);
+                Ok(Moved::On(taken))
+            }
+        }
+    }
+
+    /// Tells the application something, after which it is asked for a piece again.
+    fn tell(&mut self, tell: impl FnOnce(&mut dyn Tunnel)) -> Result<(), GatewayError> {
+        let tunnel = self.tunnel.get().ok_or(Misuse::Abandoned)?;
+        self.readiness = Readiness::Ready;
+        guard(|| {
+            tell(tunnel.as_mut());
+            Ok(())
+        })
+    }
+
+    /// Whether the application is to be told that the server drains.
+    pub fn is_to_be_told_of_drain(&self) -> bool {
+        !self.knows_of_drain
     }
 
     /// Whether the application takes bytes from the peer.
@@ -101,9 +138,6 @@ impl Tunneled {
 
     pub fn wake(&mut self) {
         self.readiness = Readiness::Ready;
-        if self.inflow == Inflow::Refused {
-            self.inflow = Inflow::Open;
-        }
     }
 
     pub fn notify_of_end(&mut self) {

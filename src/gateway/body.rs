@@ -212,26 +212,39 @@ impl BodyStream for FileStream {
 /// An application's end of a connection that it has taken over: a WebSocket (RFC 6455), for one.
 ///
 /// What it sends is [drawn](BodyStream::next_piece) as the content of any answer; what the client sends is
-/// handed to it, beginning with what has come behind the request already. Its end ends the connection, and so
-/// does an error, in a way that the client can tell. Dropping it is its end, too: the connection has broken,
-/// or nothing has moved in either direction for [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout), or
+/// handed to it, beginning with what has come behind the request already. Its end ends the connection: all of it is sent,
+/// and what the client still sends is thrown away for a while
+/// ([`linger_timeout`](crate::limits::Limits::linger_timeout)), so that the last bytes are not lost to a reset. An error
+/// ends it, too, in a way that the client can tell. Dropping it is its end in any case: also where the connection has
+/// broken, or nothing has moved in either direction for [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout), or
 /// the server has stopped.
+///
+/// While more than [`output_bytes_high`](crate::limits::Limits::output_bytes_high) is owed to the client, it is not asked
+/// for a piece, even if a moment has come for which it has asked: it is asked as soon as there is room. A client that takes
+/// nothing at all is cut after [`write_timeout`](crate::limits::Limits::write_timeout).
 ///
 /// A server that shuts down waits for it as for any answer, for
 /// [`drain_timeout`](crate::limits::Limits::drain_timeout).
 pub trait Tunnel: BodyStream {
-    /// Takes bytes from the client: answers how many of them it has taken, from the first on. What it leaves is offered
-    /// again with what comes next. With 0 it takes none before its [`Wakeup`](super::Wakeup) is used, and meanwhile the
-    /// socket is not read: so a slow application slows its client down, and bounds its own memory.
+    /// Takes bytes from the client: answers how many of them it has taken, from the first on. After that
+    /// [`next_piece`](BodyStream::next_piece) is asked, which is told the time, and then the rest is offered.
     ///
-    /// After bytes were taken, [`next_piece`](BodyStream::next_piece) is asked again.
+    /// With 0 it takes none before `next_piece` is asked again (when there is room for output, its moment has come, or its
+    /// [`Wakeup`](super::Wakeup) was used), and meanwhile the socket is not read: so a slow application slows its
+    /// client down, and bounds its own memory.
     ///
     /// # Errors
     /// Returns an error when the connection is to be cut.
     fn receive(&mut self, bytes: &[u8]) -> Result<usize, GatewayError>;
 
-    /// Notes that the client has ended its side, and that all it has sent was taken. It may still read.
+    /// Notes that the client has ended its side, and that all it has sent was taken. It may still read. The next piece is
+    /// asked for now.
     fn receive_end(&mut self) {}
+
+    /// Notes that the server is about to end, and waits for this tunnel no longer than
+    /// [`drain_timeout`](crate::limits::Limits::drain_timeout). Told once; the next piece is asked for now. A WebSocket
+    /// says goodbye with 1001 (Going Away).
+    fn server_is_draining(&mut self) {}
 }
 
 /// An answer that comes later, from another thread, a timer, a child process or a future.

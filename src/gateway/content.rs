@@ -74,9 +74,13 @@ impl<'a> RequestContent<'a> {
     pub fn take_incoming(&mut self) -> IncomingContent {
         match &mut self.place {
             Place::Incoming(content) => {
-                content.take().unwrap_or_else(|| IncomingContent::at_hand(OwnedContent::default()))
+                let is_taken = || IncomingContent::at_hand(OwnedContent::default(), Vec::new());
+                content.take().unwrap_or_else(is_taken)
             }
-            Place::Borrowed(_) | Place::Owned { .. } => IncomingContent::at_hand(self.detach()),
+            Place::Borrowed(_) | Place::Owned { .. } => {
+                let trailers = self.trailers().to_owned();
+                IncomingContent::at_hand(self.detach(), trailers)
+            }
         }
     }
 

@@ -12,12 +12,18 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
 
 use super::{OwnedContent, Piece, Wakeup};
+use crate::message::Fields;
 
 /// Bytes of a temporary file that are read at a time. 64 KiB: the most that a socket takes at once.
 const FILE_PIECE_BYTES: u64 = 64 * 1024;
+
+/// Field lines that own their names and values.
+pub(crate) type OwnedFields = Vec<(String, Vec<u8>)>;
 
 /// Request content in pieces, read while it arrives: see [`Admission::AsItComes`](super::Admission::AsItComes).
 ///
@@ -26,33 +32,70 @@ const FILE_PIECE_BYTES: u64 = 64 * 1024;
 /// for it, and a read; then the client has to wait. Its connection is woken when more has come: the
 /// [`Later`](super::Later) or [`BodyStream`](super::BodyStream) that answers is asked again.
 ///
-/// It may be sent to another thread. Dropped before its end, it says that nobody wants the rest: that is
+/// It may be sent to another thread, which can [wait](IncomingContent::wait_for_piece) for a piece there, or
+/// [be woken](IncomingContent::wake_when_readable). Dropped before its end, it says that nobody wants the rest: that is
 /// thrown away, and the connection ends after the answer. Content that was there before the call is read in
 /// the same manner.
+///
+/// An answer may begin before the content ends, and content is read while the client does not read the answer. But where
+/// both are full, one of them has to give way: a client that sends everything before it reads is cut after
+/// [`write_timeout`](crate::limits::Limits::write_timeout) by an answer that grows with the content. Such an answer is for
+/// clients that are known to do both at a time.
+///
+/// The content breaks off when the client leaves, or breaks a rule or a limit, when the answer ends before the content
+/// does, and when the server stops: whoever reads or waits gets an error. How long a client may take is the server's
+/// business ([`body_timeout`](crate::limits::Limits::body_timeout)); the time in which the application does not read does
+/// not count.
 pub struct IncomingContent {
     source: Source,
     /// The piece that is lent at the moment.
     current: Vec<u8>,
+    /// The trailer fields, as far as they are known.
+    trailers: OwnedFields,
 }
 
 /// The source of the pieces.
 enum Source {
     /// The server passes the pieces on.
-    Feed { shared: Arc<Mutex<Shared>>, wakeup: Wakeup },
+    Feed { channel: Arc<Channel>, wakeup: Wakeup },
     /// All of the content has come.
     AtHand(OwnedContent),
 }
 
 /// The server's half of [`IncomingContent`].
 #[derive(Debug)]
-pub(crate) struct Feed(Arc<Mutex<Shared>>);
+pub(crate) struct Feed(Arc<Channel>);
+
+/// The place where both halves meet.
+#[derive(Debug)]
+struct Channel {
+    shared: Mutex<Shared>,
+    /// Signalled when there is something to read, if a thread waits for that.
+    readable: Condvar,
+}
 
 #[derive(Debug)]
 struct Shared {
     buffer: Vec<u8>,
+    /// The capacity of the piece that is lent at the moment.
+    lent_bytes: usize,
+    trailers: OwnedFields,
     stage: Stage,
     /// Whether the server has stopped reading the socket because the buffer is full.
     is_blocked: bool,
+    reader: Reader,
+}
+
+/// The one who waits for something to read, besides the connection. It is known, because to signal a condition costs a
+/// system call even if nobody waits for it.
+#[derive(Debug)]
+enum Reader {
+    /// Nobody waits.
+    Away,
+    /// A thread waits.
+    Thread,
+    /// This is to be woken, once.
+    Waker(Waker),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,30 +111,33 @@ enum Stage {
 }
 
 impl IncomingContent {
-    /// Makes content of what has come whole.
-    pub(super) fn at_hand(content: OwnedContent) -> IncomingContent {
-        IncomingContent { source: Source::AtHand(content), current: Vec::new() }
+    /// Makes content of what has come whole, with the trailer fields that came after it.
+    pub(super) fn at_hand(content: OwnedContent, trailers: OwnedFields) -> IncomingContent {
+        IncomingContent { source: Source::AtHand(content), current: Vec::new(), trailers }
     }
 
     /// Takes the next piece. `Pending` names no moment: the connection is woken when there is more.
     ///
     /// # Errors
-    /// Returns [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) when the content broke off: the client has left, or has
-    /// broken a rule or a limit. The server answers that itself, or breaks the response off. Returns what reading says
-    /// when the content lies in a temporary file.
+    /// Returns [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) when the content broke off. The server tells the client
+    /// that itself, or breaks the response off. Returns what reading says when the content lies in a temporary file.
     pub fn next_piece(&mut self) -> io::Result<Piece<'_>> {
         self.current.clear();
         match &mut self.source {
-            Source::Feed { shared, wakeup } => {
-                let mut shared = open(shared);
+            Source::Feed { channel, wakeup } => {
+                let mut shared = channel.open();
                 if shared.buffer.is_empty() {
                     return match shared.stage {
                         Stage::Coming => Ok(Piece::Pending { until: None }),
-                        Stage::Ended | Stage::Unwanted => Ok(Piece::End),
+                        Stage::Ended | Stage::Unwanted => {
+                            self.trailers.append(&mut shared.trailers);
+                            Ok(Piece::End)
+                        }
                         Stage::Broken => Err(io::ErrorKind::UnexpectedEof.into()),
                     };
                 }
                 mem::swap(&mut self.current, &mut shared.buffer);
+                shared.lent_bytes = self.current.capacity();
                 if mem::take(&mut shared.is_blocked) {
                     drop(shared);
                     wakeup.wake();
@@ -104,12 +150,64 @@ impl IncomingContent {
         }
         if self.current.is_empty() { Ok(Piece::End) } else { Ok(Piece::Data(&self.current)) }
     }
+
+    /// Waits for the next piece, for no longer than `timeout`: for threads of the application's own. On the thread of the
+    /// server it would wait in vain, since nothing comes meanwhile. Never returns `Pending`.
+    ///
+    /// # Errors
+    /// Returns [`TimedOut`](io::ErrorKind::TimedOut) when nothing has come in time; more may come later. Otherwise the
+    /// errors of [`next_piece`](IncomingContent::next_piece), as soon as they are known.
+    pub fn wait_for_piece(&mut self, timeout: Duration) -> io::Result<Piece<'_>> {
+        if let Source::Feed { channel, .. } = &self.source {
+            let waits = |shared: &mut Shared| {
+                let is_readable = shared.is_readable();
+                shared.reader = if is_readable { Reader::Away } else { Reader::Thread };
+                !is_readable
+            };
+            let waited = channel.readable.wait_timeout_while(channel.open(), timeout, waits);
+            let (mut shared, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+            if outcome.timed_out() {
+                shared.reader = Reader::Away;
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        self.next_piece()
+    }
+
+    /// Whether there is something to read: a piece, the end, or an error. If so, the next piece is not `Pending`.
+    pub fn is_readable(&self) -> bool {
+        match &self.source {
+            Source::Feed { channel, .. } => channel.open().is_readable(),
+            Source::AtHand(_) => true,
+        }
+    }
+
+    /// Wakes `waker` as soon as there [is something to read](IncomingContent::is_readable), once, and at once if there is:
+    /// for those who wait on neither the server's thread nor one of their own. Only the last one is kept. It is called
+    /// on the server's thread, and so must not block.
+    pub fn wake_when_readable(&mut self, waker: &Waker) {
+        if let Source::Feed { channel, .. } = &self.source {
+            let mut shared = channel.open();
+            if !shared.is_readable() {
+                shared.reader = Reader::Waker(waker.clone());
+                return;
+            }
+        }
+        waker.wake_by_ref();
+    }
+
+    /// The trailer fields that came after the content: see [`Environ::trailers`](super::Environ::trailers). They are there
+    /// once the end was read.
+    pub fn trailers(&self) -> Fields<'_> {
+        Fields::new(&self.trailers)
+    }
 }
 
 impl Drop for IncomingContent {
     fn drop(&mut self) {
-        if let Source::Feed { shared, wakeup } = &self.source {
-            let mut shared = open(shared);
+        if let Source::Feed { channel, wakeup } = &self.source {
+            let mut shared = channel.open();
+            (shared.buffer, shared.lent_bytes) = (Vec::new(), 0);
             if shared.stage == Stage::Coming {
                 shared.stage = Stage::Unwanted;
                 drop(shared);
@@ -122,7 +220,7 @@ impl Drop for IncomingContent {
 impl fmt::Debug for IncomingContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Feed { shared, .. } => f.debug_tuple("IncomingContent").field(&*open(shared)).finish(),
+            Source::Feed { channel, .. } => f.debug_tuple("IncomingContent").field(&*channel.open()).finish(),
             Source::AtHand(content) => f.debug_tuple("IncomingContent").field(content).finish(),
         }
     }
@@ -131,54 +229,84 @@ impl fmt::Debug for IncomingContent {
 impl Feed {
     /// Makes the two halves. `wakeup` is that of the connection.
     pub(crate) fn new(wakeup: Wakeup) -> (Feed, IncomingContent) {
-        let shared = Shared { buffer: Vec::new(), stage: Stage::Coming, is_blocked: false };
-        let shared = Arc::new(Mutex::new(shared));
-        let feed = Feed(shared.clone());
-        (feed, IncomingContent { source: Source::Feed { shared, wakeup }, current: Vec::new() })
+        let shared = Shared {
+            buffer: Vec::new(),
+            lent_bytes: 0,
+            trailers: Vec::new(),
+            stage: Stage::Coming,
+            is_blocked: false,
+            reader: Reader::Away,
+        };
+        let channel = Arc::new(Channel { shared: Mutex::new(shared), readable: Condvar::new() });
+        let feed = Feed(channel.clone());
+        let source = Source::Feed { channel, wakeup };
+        (feed, IncomingContent { source, current: Vec::new(), trailers: Vec::new() })
     }
 
     /// Appends content that has come.
     pub(crate) fn push(&self, bytes: &[u8]) {
-        open(&self.0).buffer.extend_from_slice(bytes);
+        self.change(|shared| shared.buffer.extend_from_slice(bytes));
     }
 
-    /// Notes that all content has come.
-    pub(crate) fn end(&self) {
-        self.become_unless_unwanted(Stage::Ended);
+    /// Notes that all content has come, and these trailer fields.
+    pub(crate) fn end(&self, trailers: OwnedFields) {
+        self.change(|shared| (shared.stage, shared.trailers) = (Stage::Ended, trailers));
     }
 
     /// Notes that the rest will not come.
     pub(crate) fn break_off(&self) {
-        self.become_unless_unwanted(Stage::Broken);
+        self.change(|shared| shared.stage = Stage::Broken);
     }
 
-    fn become_unless_unwanted(&self, stage: Stage) {
-        let mut shared = open(&self.0);
-        if shared.stage == Stage::Coming {
-            shared.stage = stage;
+    /// Changes what is to be read while more is wanted, and tells whoever waits for that.
+    fn change(&self, change: impl FnOnce(&mut Shared)) {
+        let mut shared = self.0.open();
+        if shared.stage != Stage::Coming {
+            return;
+        }
+        change(&mut shared);
+        if !shared.is_readable() {
+            return;
+        }
+        let reader = mem::replace(&mut shared.reader, Reader::Away);
+        drop(shared);
+        match reader {
+            Reader::Away => {}
+            Reader::Thread => self.0.readable.notify_one(),
+            Reader::Waker(waker) => waker.wake(),
         }
     }
 
     /// Whether the application does not want any more.
     pub(crate) fn is_unwanted(&self) -> bool {
-        open(&self.0).stage == Stage::Unwanted
+        self.0.open().stage == Stage::Unwanted
     }
 
-    /// Whether there is room for more, of which `bytes_high` may wait. If not, the application will wake the
-    /// connection once it has read.
+    /// Whether there is more to come, and room for it, of which `bytes_high` may wait. If there is only no room, the
+    /// application will wake the connection once it has read.
     pub(crate) fn has_room(&self, bytes_high: usize) -> bool {
-        let mut shared = open(&self.0);
-        shared.is_blocked = shared.buffer.len() >= bytes_high;
-        !shared.is_blocked
+        let mut shared = self.0.open();
+        let (is_coming, is_full) = (shared.stage == Stage::Coming, shared.buffer.len() >= bytes_high);
+        shared.is_blocked = is_coming && is_full;
+        is_coming && !is_full
     }
 
-    /// The memory it takes, in bytes.
+    /// The memory that it takes in both halves, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        open(&self.0).buffer.capacity()
+        let shared = self.0.open();
+        shared.buffer.capacity() + shared.lent_bytes
     }
 }
 
-/// Locks the state that the halves share; a thread that panicked meanwhile left it whole.
-fn open(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+impl Channel {
+    /// Locks the state that the halves share; a thread that panicked meanwhile left it whole.
+    fn open(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn is_readable(&self) -> bool {
+        !self.buffer.is_empty() || self.stage != Stage::Coming
+    }
 }

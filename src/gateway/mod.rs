@@ -82,14 +82,14 @@
 //!
 //! - **Take bytes first, and work when asked for a piece.** [`Tunnel::receive`] only stores them. Then the client's reading
 //!   paces the work, and the answers that wait have a bound: no piece is asked for while much is owed to the client.
-//! - **Bound what you store.** When it is full, `receive` returns 0, and the socket is not read. Use the [`Wakeup`] as
-//!   soon as there is room again: nobody else asks.
+//! - **Bound what you store.** When it is full, `receive` returns 0, and the socket is not read. What was refused is offered
+//!   again after the next piece was asked for. Whoever waits for something else before there is room uses the [`Wakeup`].
 //! - **Watch the silence.** [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout) is long. A protocol with pings gives
 //!   the moment of the next one with [`Piece::Pending`], and ends the tunnel of a client that does not answer.
 //! - **Check who asks.** A browser lets any page open a WebSocket to any server, with the cookies of that server. Compare
 //!   the field `Origin`.
-//! - **Say goodbye before the end.** After [`Piece::End`] the connection is closed. A client that may still be sending loses
-//!   the last bytes to a reset then: go on taking what it sends for a while, and throw it away.
+//! - **Say goodbye.** A server that shuts down [says so](Tunnel::server_is_draining). What was given before [`Piece::End`]
+//!   reaches the client, even one that goes on sending.
 //!
 //! # Hooks
 //!

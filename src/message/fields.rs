@@ -70,6 +70,11 @@ impl<'a> Fields<'a> {
         self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// Copies all lines.
+    pub fn to_owned(self) -> Vec<(String, Vec<u8>)> {
+        self.iter().map(|(name, value)| (name.to_string(), value.to_vec())).collect()
+    }
+
     /// The number of lines.
     pub fn len(self) -> usize {
         self.0.count()

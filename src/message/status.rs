@@ -9,6 +9,8 @@ pub struct StatusCode(u16);
 impl StatusCode {
     /// 101 Switching Protocols, which ends HTTP on its connection.
     pub const SWITCHING_PROTOCOLS: StatusCode = StatusCode(101);
+    /// 426.
+    pub const UPGRADE_REQUIRED: StatusCode = StatusCode(426);
     /// 200 OK.
     pub const OK: StatusCode = StatusCode(200);
     /// 404 Not Found.

@@ -248,14 +248,15 @@ impl Http1 {
         Ok(())
     }
 
-    /// Ends the head of 101, after which this connection no longer speaks HTTP. Returns whether it could; it
-    /// cannot before all of the request is here.
+    /// Ends the head of 101, after which this connection no longer speaks HTTP. This outweighs any other reason to close,
+    /// since the client goes on sending. Returns whether it could; it cannot before all of the request is here, nor for
+    /// a client of HTTP/1.0.
     pub fn switch_protocols(&mut self, out: &mut Vec<u8>) -> bool {
-        if self.request != RequestState::Complete {
+        if self.request != RequestState::Complete || self.context.version == Version::Http10 {
             return false;
         }
         out.extend_from_slice(b"\r\n");
-        self.persistence.close(CloseReason::EndsContent);
+        self.persistence = Persistence::Close(CloseReason::Upgraded);
         self.on_response(ResponseEvent::HeadEnded(BodyEncoder::UntilClose));
         true
     }

@@ -24,6 +24,8 @@ pub enum CloseReason {
     ApplicationAsked,
     /// The end of the connection is the end of the content (RFC 9112 §6.3).
     EndsContent,
+    /// The connection speaks another protocol (RFC 9110 §7.8).
+    Upgraded,
     /// Content of the request was left unread, so it is unknown where the next request begins.
     ContentUnread,
     /// The request was refused, so it is unknown where the next one begins.

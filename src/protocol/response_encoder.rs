@@ -151,14 +151,13 @@ impl ResponseEncoder {
         own: &ServerFields,
         protocol: &str,
     ) -> Result<ResponseEncoder, InvalidResponse> {
-        if !is_field_value(protocol.as_bytes()) {
-            return Err(InvalidResponse::FieldValue("Upgrade".to_string()));
-        }
         let (status, start) = (StatusCode::SWITCHING_PROTOCOLS, out.len());
         encode_status_line(out, status, status.reason_phrase().as_bytes());
         out.extend_from_slice(own.lines());
-        encode_field_line(out, "Connection", b"Upgrade");
-        encode_field_line(out, "Upgrade", protocol.as_bytes());
+        if let Err(invalid) = encode_upgrade(out, protocol.as_bytes()) {
+            out.truncate(start);
+            return Err(invalid);
+        }
         Ok(ResponseEncoder::of(status, own, start))
     }
 
@@ -209,6 +208,9 @@ impl ResponseEncoder {
 
     #[inline(never)]
     fn other_field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
+        if self.status == StatusCode::UPGRADE_REQUIRED && name.eq_ignore_ascii_case("Upgrade") {
+            return encode_upgrade(out, value);
+        }
         match FieldRole::of(name, value)? {
             FieldRole::Plain => {}
             FieldRole::ContentLength(length) => return self.declare_length(length),
@@ -410,6 +412,16 @@ fn drop_first_line(out: &mut Vec<u8>, start: usize, beginning: &[u8]) {
     let behind = &out[line + beginning.len()..];
     let end = behind.windows(2).position(|window| window == b"\r\n").unwrap_or(behind.len());
     out.drain(line..line + beginning.len() + end);
+}
+
+/// Writes an Upgrade field, and the connection option without which nobody may send it (RFC 9110 §7.8).
+fn encode_upgrade(out: &mut Vec<u8>, protocols: &[u8]) -> Result<(), InvalidResponse> {
+    if !is_field_value(protocols) {
+        return Err(InvalidResponse::FieldValue("Upgrade".to_string()));
+    }
+    encode_field_line(out, "Connection", b"Upgrade");
+    encode_field_line(out, "Upgrade", protocols);
+    Ok(())
 }
 
 /// Writes an interim response (RFC 9110 §15.2).

@@ -687,6 +687,9 @@ fn begin<S: Transport>(
     if is_to_be_told(conversation, socket) {
         conversation.client_has_finished(turn, out);
     }
+    if turn.context.shutdown != Shutdown::No {
+        conversation.server_is_draining(turn, out);
+    }
     let now = turn.context.now.moment;
     let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
     match cause {
