@@ -369,36 +369,7 @@ impl Exchange {
                     let taken = collected.take(rest, self.peer_side, &mut self.http, turn);
                     self.follow_intake(taken, turn, out)
                 }
-                Stage::Delivery { delivery, passing, .. } => {
-                    match pass_on(passing, rest, self.peer_side, &mut self.http, turn) {
-                        Ok(0) => {}
-                        Ok(used_up) => {
-                            delivery.wake();
-                            used += used_up;
-                            continue;
-                        }
-                        Err(error) => {
-                            self.break_off(error, turn, out);
-                            continue;
-                        }
-                    }
-                    let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
-                    match delivery.advance(rest, self.peer_side, outlet, turn) {
-                        Ok(Step::Next(next)) => {
-                            *delivery = next;
-                            Progress::Consumed(0)
-                        }
-                        Ok(Step::Blocked) => {
-                            let is_pending = delivery.pending().is_some();
-                            if let Some(passing) = passing {
-                                let is_waiting = is_pending && passing.has_room(turn.output_bytes_high());
-                                passing.note_waiting(is_waiting, turn.context.now.moment);
-                            }
-                            Progress::Blocked
-                        }
-                        step => self.follow_delivery(step, turn, out),
-                    }
-                }
+                Stage::Delivery { .. } => self.deliver(rest, turn, out),
                 Stage::Finished(farewell) => {
                     // A peer that has sent more than it should is still sending, perhaps: closing at once would
                     // reset the connection under its answer.
@@ -724,18 +695,36 @@ impl Exchange {
         }
     }
 
-    /// Follows up on a delivery that has done what it could.
+    /// Passes on content that has come, and gets on with the response.
     #[inline(never)]
-    fn follow_delivery(
-        &mut self,
-        step: Result<Step, GatewayError>,
-        turn: &mut Turn<'_>,
-        out: &mut OutputQueue,
-    ) -> Progress {
-        match step {
-            Ok(Step::Blocked) => return Progress::Blocked,
+    fn deliver(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Progress {
+        let Stage::Delivery { delivery, passing, .. } = &mut self.stage else {
+            return Progress::Blocked;
+        };
+        match pass_on(passing, rest, self.peer_side, &mut self.http, turn) {
+            Ok(0) => {}
+            Ok(used) => {
+                delivery.wake();
+                return Progress::Consumed(used);
+            }
+            Err(error) => {
+                self.break_off(error, turn, out);
+                return Progress::Consumed(0);
+            }
+        }
+        let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
+        match delivery.advance(rest, self.peer_side, outlet, turn) {
+            Ok(Step::Blocked) => {
+                let is_pending = delivery.pending().is_some();
+                if let Some(passing) = passing {
+                    let is_waiting = is_pending && passing.has_room(turn.output_bytes_high());
+                    passing.note_waiting(is_waiting, turn.context.now.moment);
+                }
+                return Progress::Blocked;
+            }
             Ok(Step::Consumed(bytes)) => return Progress::Consumed(bytes),
-            Ok(Step::Next(_) | Step::Again) => {}
+            Ok(Step::Next(next)) => *delivery = next,
+            Ok(Step::Again) => {}
             Ok(Step::Complete) => {
                 self.stage = Stage::Intake(Intake::Head);
                 self.leave_rest_unread();
