@@ -240,6 +240,7 @@ impl Exchange {
         }
     }
 
+    #[inline(never)]
     pub fn wants(&self, owed_bytes: usize, output_bytes_high: usize) -> Wants {
         let (wants, output_bytes_high) = match &self.stage {
             Stage::Intake(Intake::Head) if !self.is_in_head() => (Wants::Turn, output_bytes_high),

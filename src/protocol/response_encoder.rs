@@ -208,10 +208,15 @@ impl ResponseEncoder {
 
     #[inline(never)]
     fn other_field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
-        if self.status == StatusCode::UPGRADE_REQUIRED && name.eq_ignore_ascii_case("Upgrade") {
-            return encode_upgrade(out, value);
-        }
-        match FieldRole::of(name, value)? {
+        let role = match FieldRole::of(name, value) {
+            Err(InvalidResponse::HopByHopField(_))
+                if self.status == StatusCode::UPGRADE_REQUIRED && name.eq_ignore_ascii_case("Upgrade") =>
+            {
+                return encode_upgrade(out, value);
+            }
+            role => role?,
+        };
+        match role {
             FieldRole::Plain => {}
             FieldRole::ContentLength(length) => return self.declare_length(length),
             FieldRole::Connection => {
