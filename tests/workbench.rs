@@ -1,5 +1,4 @@
-//! Tests the workbench without Python: routes, and how its server ends. The rest of its contract is played
-//! against its WSGI edition (`crates/tidegate-wsgi/tests/wsgi/workbench.rs`).
+//! Tests the workbench without Python: its contract, routes, and how its server ends.
 
 mod support;
 
@@ -8,9 +7,16 @@ mod support;
 mod workbench;
 
 use serde_json::Value;
+use support::contract::{Edition, check_column};
 use support::loopback::serve_gateway;
 use tidegate::Server;
 use workbench::Workbench;
+
+#[test]
+fn contract_is_kept() {
+    let server = serve_gateway(Server::new().listen("127.0.0.1:0".parse().unwrap()), Workbench::default());
+    check_column("Rust", &Edition { address: server.address(), serves_beside_sleepers: true });
+}
 
 #[test]
 fn routes_go_by_the_decoded_path_and_what_is_none_is_missing_for_every_method() {

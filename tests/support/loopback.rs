@@ -231,6 +231,22 @@ impl Client {
         }
     }
 
+    /// Reads the response to a request with this method, or says why there is none: nothing more came within this time.
+    pub fn read_within(&mut self, method: &str, patience: Duration) -> Result<Response, String> {
+        loop {
+            if let Some((response, used)) = read_one(&self.received, method, self.end.is_some())? {
+                self.received.drain(..used);
+                return Ok(response);
+            }
+            if let Some(end) = self.end {
+                return Err(format!("{end:?} instead of a response"));
+            }
+            if !self.read_some(patience) {
+                return Err(format!("hangs after {:?}", String::from_utf8_lossy(&self.received)));
+            }
+        }
+    }
+
     /// Reads until the server ends the connection; fails if there is another byte before.
     pub fn read_end(&mut self) -> End {
         while self.end.is_none() && self.received.is_empty() {

@@ -1,8 +1,10 @@
 //! Helpers that the tests of Python applications share with those of the program and of the library: a
-//! command as a child process, and a raw client.
+//! command as a child process, a raw client, and the contract of the workbench.
 // Each test crate compiles all of it and uses a part.
 #![allow(dead_code)]
 
+#[path = "../../../../tests/support/contract.rs"]
+pub mod contract;
 #[path = "../../../../tests/support/loopback.rs"]
 pub mod loopback;
 #[path = "../../../tidegate-cli/tests/support/process.rs"]
