@@ -3,7 +3,17 @@
 //! Java starts, with the user's flags, and loads this library (`libtidegate_servlet.so`). What Tomcat needs of a connector is
 //! in `tidegate-servlet.jar`, whose sources stand in `java/`: `tidegate.TidegateProtocol`.
 
+mod calls;
+mod connector;
+mod exchanges;
 mod ffi;
+mod gateway;
+mod handoff;
+mod head;
+mod jobs;
+mod logger;
+mod request;
+mod settings;
 
 /// The jar with the Java half; none where it could not be built, for want of Java or Tomcat.
 pub const JAR: Option<&str> = option_env!("TIDEGATE_JAR");

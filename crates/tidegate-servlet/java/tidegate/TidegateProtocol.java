@@ -1,0 +1,251 @@
+package tidegate;
+
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.coyote.AbstractProtocol;
+import org.apache.coyote.Processor;
+import org.apache.coyote.UpgradeProtocol;
+import org.apache.coyote.UpgradeToken;
+import org.apache.coyote.http11.upgrade.InternalHttpUpgradeHandler;
+import org.apache.coyote.http11.upgrade.UpgradeGroupInfo;
+import org.apache.coyote.http11.upgrade.UpgradeProcessorExternal;
+import org.apache.coyote.http11.upgrade.UpgradeProcessorInternal;
+import org.apache.juli.logging.Log;
+import org.apache.juli.logging.LogFactory;
+import org.apache.tomcat.util.net.SSLHostConfig;
+import org.apache.tomcat.util.net.SocketWrapperBase;
+
+/**
+ * Tidegate as Tomcat's connector: {@code <Connector protocol="tidegate.TidegateProtocol" port="8080"/>}.
+ *
+ * <p>Attributes that Tomcat has keep their names and units. Those that do nothing here are unknown, which Tomcat reports.
+ */
+public class TidegateProtocol extends AbstractProtocol<Object> {
+    private static final Log log = LogFactory.getLog(TidegateProtocol.class);
+
+    private final Endpoint own;
+    private final Map<String, UpgradeGroupInfo> upgradeGroups = new ConcurrentHashMap<>();
+
+    public TidegateProtocol() {
+        this(new Endpoint());
+    }
+
+    private TidegateProtocol(Endpoint endpoint) {
+        super(endpoint);
+        own = endpoint;
+    }
+
+    @Override
+    protected Log getLog() {
+        return log;
+    }
+
+    @Override
+    protected String getNamePrefix() {
+        return "tidegate";
+    }
+
+    @Override
+    protected String getProtocolName() {
+        return "HTTP";
+    }
+
+    @Override
+    public boolean isSendfileSupported() {
+        return true;
+    }
+
+    @Override
+    protected Processor createProcessor() {
+        return new Exchange(getAdapter());
+    }
+
+    @Override
+    protected Processor createUpgradeProcessor(SocketWrapperBase<?> channel, UpgradeToken token) {
+        UpgradeGroupInfo group = upgradeGroups.computeIfAbsent(token.getProtocol(), name -> new UpgradeGroupInfo());
+        if (token.getHttpUpgradeHandler() instanceof InternalHttpUpgradeHandler) {
+            return new UpgradeProcessorInternal(channel, token, group);
+        }
+        return new UpgradeProcessorExternal(channel, token, group);
+    }
+
+    @Override
+    protected UpgradeProtocol getNegotiatedProtocol(String name) {
+        return null;
+    }
+
+    @Override
+    protected UpgradeProtocol getUpgradeProtocol(String name) {
+        return null;
+    }
+
+    @Override
+    public void addUpgradeProtocol(UpgradeProtocol protocol) {
+        log.warn("This connector speaks HTTP/1.1 only: " + protocol.getClass().getName() + " has no effect");
+    }
+
+    @Override
+    public UpgradeProtocol[] findUpgradeProtocols() {
+        return new UpgradeProtocol[0];
+    }
+
+    @Override
+    public void addSslHostConfig(SSLHostConfig config) {
+        addSslHostConfig(config, false);
+    }
+
+    @Override
+    public void addSslHostConfig(SSLHostConfig config, boolean replace) {
+        throw new UnsupportedOperationException("this connector has no TLS: let a proxy before it have it");
+    }
+
+    @Override
+    public SSLHostConfig[] findSslHostConfigs() {
+        return new SSLHostConfig[0];
+    }
+
+    /** Stops accepting, and lets what is in flight come to its end. */
+    @Override
+    public void closeServerSocketGraceful() {
+        own.drain();
+    }
+
+    @Override
+    public long awaitConnectionsClose(long milliseconds) {
+        return own.awaitEnd(milliseconds);
+    }
+
+    @Override
+    public void resume() throws Exception {
+        super.resume();
+        own.resumeReading();
+    }
+
+    @Override
+    public void pause() throws Exception {
+        super.pause();
+        own.pauseReading();
+    }
+
+    /** Knows only what has a setter here: a property that does nothing is one to be told of. */
+    @Override
+    public boolean setProperty(String name, String value) {
+        return false;
+    }
+
+    /** Sets the number of threads that call servlets; 1 has the thread of the event loop do it. */
+    public void setThreads(int threads) {
+        own.setInline(threads == 1);
+        setMaxThreads(threads);
+    }
+
+    public int getThreads() {
+        return own.isInline() ? 1 : getMaxThreads();
+    }
+
+    public void setUseVirtualThreads(boolean useVirtualThreads) {
+        own.setUseVirtualThreads(useVirtualThreads);
+    }
+
+    public boolean getUseVirtualThreads() {
+        return own.getUseVirtualThreads();
+    }
+
+    public void setBindOnInit(boolean bindOnInit) {
+        own.setBindOnInit(bindOnInit);
+    }
+
+    public boolean getBindOnInit() {
+        return own.getBindOnInit();
+    }
+
+    @Override
+    public void setMaxConnections(int maxConnections) {
+        super.setMaxConnections(maxConnections);
+        own.set("maxConnections", maxConnections < 0 ? Integer.MAX_VALUE / 2 : maxConnections);
+    }
+
+    @Override
+    public void setConnectionTimeout(int milliseconds) {
+        super.setConnectionTimeout(milliseconds);
+        own.setTime("connectionTimeout", milliseconds);
+        own.setTime("bodyTimeout", milliseconds);
+        own.setTime("keepAliveTimeout", getKeepAliveTimeout());
+    }
+
+    @Override
+    public void setKeepAliveTimeout(int milliseconds) {
+        super.setKeepAliveTimeout(milliseconds);
+        own.setTime("keepAliveTimeout", milliseconds);
+    }
+
+    @Override
+    public void setMaxHeaderCount(int maxHeaderCount) {
+        super.setMaxHeaderCount(maxHeaderCount);
+        own.set("maxHeaderCount", maxHeaderCount < 0 ? 128 : maxHeaderCount);
+    }
+
+    /** Sets the most bytes of a request's head. */
+    public void setMaxHttpHeaderSize(int bytes) {
+        own.set("maxHttpRequestHeaderSize", bytes);
+    }
+
+    /** Sets the most bytes of a request's head. */
+    public void setMaxHttpRequestHeaderSize(int bytes) {
+        own.set("maxHttpRequestHeaderSize", bytes);
+    }
+
+    /** Sets the most bytes of a request line. */
+    public void setMaxRequestLineSize(int bytes) {
+        own.set("maxRequestLineSize", bytes);
+    }
+
+    /** Sets how long, in milliseconds, a servlet may take to begin its answer; then the client gets 504. 0: for ever. */
+    public void setRequestTimeout(long milliseconds) {
+        own.setRequestTimeout(milliseconds);
+    }
+
+    public long getRequestTimeout() {
+        return own.getRequestTimeout();
+    }
+
+    /** Sets how long, in milliseconds, a client may take nothing of what it is owed. */
+    public void setWriteTimeout(long milliseconds) {
+        own.setTime("writeTimeout", milliseconds);
+    }
+
+    /** Sets how long, in milliseconds, what is in flight may take when the connector stops. */
+    public void setDrainTimeout(long milliseconds) {
+        own.setDrainTimeout(milliseconds);
+    }
+
+    /** Sets how long, in milliseconds, a WebSocket may be silent in both directions. */
+    public void setTunnelTimeout(long milliseconds) {
+        own.setTime("tunnelTimeout", milliseconds);
+    }
+
+    /** Sets the most bytes of a request's content. */
+    public void setMaxRequestSize(long bytes) {
+        own.set("maxRequestSize", bytes < 0 ? Long.MAX_VALUE : bytes);
+    }
+
+    /** Sets the most bytes of content of one request that are kept in memory. */
+    public void setBodyMemory(long bytes) {
+        own.set("bodyMemory", bytes);
+    }
+
+    /** Sets the most bytes that are held for all connections together. */
+    public void setMaxMemory(long bytes) {
+        own.set("maxMemory", bytes);
+    }
+
+    /** Sets the most bytes of content of all requests in temporary files. */
+    public void setMaxSpool(long bytes) {
+        own.set("maxSpool", bytes);
+    }
+
+    /** Sets the value of the Server field. */
+    public void setServer(String server) {
+        own.set("server", server);
+    }
+}

@@ -1,0 +1,220 @@
+//! What Java asks for, in terms of the crate: the safe side of [`ffi`](crate::ffi).
+
+use std::fs::File;
+use std::path::Path;
+
+use tidegate::gateway::FileRange;
+use tidegate::message::may_be_trailer;
+
+use crate::connector::Connector;
+use crate::exchanges;
+use crate::handoff::{Direction, Given, Job, Reading};
+use crate::head::{Head, Reader};
+use crate::request::{KIND_EVENT, KIND_TASK};
+
+/// No more jobs come: the thread ends.
+pub(crate) const CLOSED: i32 = i32::MIN;
+/// The content broke off.
+pub(crate) const BROKEN: i32 = -2;
+/// The content has ended.
+const END: i32 = -1;
+
+/// Bits of a part of a response, as `Native` in Java has them.
+const FLAG_LAST: i32 = 1;
+const FLAG_NO_CONTENT: i32 = 2;
+const FLAG_UPGRADE: i32 = 4;
+/// The bit of a block's first byte that has a thread start another one.
+const NEEDS_THREAD: u8 = 0x80;
+
+/// Bytes that are read at a time. 64 KiB: as many as are kept.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// A job that a thread has taken, as it is told to Java.
+pub(crate) struct Taken {
+    pub block: Vec<u8>,
+}
+
+/// Takes the next job. `how` is 0 to take one that is there, 1 to wait for one, and 2 the same for a thread that was
+/// just started.
+///
+/// # Errors
+/// Returns 0 if there is none, [`CLOSED`] if none will come.
+pub(crate) fn take(connector: &Connector, how: i32) -> Result<Taken, i32> {
+    let queue = &connector.queue;
+    let mut is_waking_worker = how == 2;
+    loop {
+        let next = queue.try_take(is_waking_worker);
+        if let Some(handoff) = next.uncollected {
+            handoff.wake();
+        }
+        let mut block = match next.job {
+            Some(Job::Request(handoff)) => {
+                let id = exchanges::insert(handoff.clone());
+                match handoff.take(id) {
+                    Some(block) => block,
+                    // Nobody waits for it any more, and nothing was begun.
+                    None => {
+                        exchanges::remove(id);
+                        vec![KIND_TASK]
+                    }
+                }
+            }
+            Some(Job::Event(id, event)) => {
+                let mut block = vec![KIND_EVENT];
+                block.extend_from_slice(&id.to_be_bytes());
+                block.push(event as u8);
+                block
+            }
+            Some(Job::Task) => vec![KIND_TASK],
+            None if how == 0 => return Err(0),
+            None if queue.wait() => {
+                is_waking_worker = true;
+                continue;
+            }
+            None => return Err(CLOSED),
+        };
+        if next.needs_thread {
+            block[0] |= NEEDS_THREAD;
+        }
+        return Ok(Taken { block });
+    }
+}
+
+/// Gives a part of a response: its head, if it is not empty, and content. Java is told a [`Given`].
+pub(crate) fn respond(id: i64, head: &[u8], content: Vec<u8>, flags: i32) -> i32 {
+    let Some(handoff) = exchanges::find(id) else { return Given::Gone as i32 };
+    let head = match head {
+        [] => None,
+        head => match Head::read(head) {
+            Ok(head) => Some(head),
+            Err(reason) => {
+                handoff.fail(reason);
+                return Given::Invalid as i32;
+            }
+        },
+    };
+    let given = match head {
+        Some(head) if flags & FLAG_UPGRADE != 0 => handoff.upgrade(head),
+        Some(head) if flags & FLAG_LAST != 0 => {
+            handoff.answer(head, (flags & FLAG_NO_CONTENT == 0).then_some(content))
+        }
+        head => {
+            let given = handoff.push(head, content);
+            if flags & FLAG_LAST != 0 {
+                handoff.end(Vec::new());
+            }
+            given
+        }
+    };
+    given as i32
+}
+
+/// Gives a response whose content is part of a file.
+pub(crate) fn send_file(id: i64, head: &[u8], path: &Path, offset: u64, length: u64) -> i32 {
+    let Some(handoff) = exchanges::find(id) else { return Given::Gone as i32 };
+    let opened = Head::read(head).and_then(|head| {
+        let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok((head, FileRange { file, offset, length }))
+    });
+    match opened {
+        Ok((head, range)) => handoff.answer_with_file(head, range) as i32,
+        Err(reason) => {
+            handoff.fail(reason);
+            Given::Invalid as i32
+        }
+    }
+}
+
+/// Gives the fields of an interim response.
+pub(crate) fn hint(id: i64, fields: &[u8]) -> i32 {
+    let Some(handoff) = exchanges::find(id) else { return Given::Gone as i32 };
+    match Head::of_fields(fields) {
+        Ok(fields) => handoff.hint(fields) as i32,
+        Err(_) => Given::Invalid as i32,
+    }
+}
+
+/// Ends a response, with trailer fields. One that cannot be a trailer breaks the response off.
+pub(crate) fn finish(id: i64, block: &[u8]) {
+    let Some(handoff) = exchanges::find(id) else { return };
+    let mut reader = Reader::new(block);
+    let mut trailers = Vec::new();
+    for _ in 0..reader.number().unwrap_or(0) {
+        let (Some(name), Some(value)) = (reader.text(), reader.text()) else { break };
+        let name = String::from_utf8_lossy(name).into_owned();
+        if !may_be_trailer(&name) {
+            return handoff.fail(format!("the field {name} cannot be a trailer"));
+        }
+        trailers.push((name, value.to_vec()));
+    }
+    handoff.end(trailers);
+}
+
+/// Reads up to `length` bytes, and hands them to `write`. Returns their number, 0 if there is nothing yet, -1 at the end,
+/// or [`BROKEN`].
+pub(crate) fn read(id: i64, length: usize, write: impl FnOnce(&[u8]) -> bool) -> i32 {
+    let Some(handoff) = exchanges::find(id) else { return BROKEN };
+    let mut bytes = vec![0; length.min(READ_BYTES_MAX)];
+    match handoff.read(&mut bytes) {
+        Reading::Bytes(count) if write(&bytes[..count]) => i32::try_from(count).unwrap_or(BROKEN),
+        Reading::Pending => 0,
+        Reading::End => END,
+        Reading::Bytes(_) | Reading::Broken => BROKEN,
+    }
+}
+
+/// Asks to be told when a direction (1: reading, 2: writing) is ready. Returns whether it is.
+pub(crate) fn await_readiness(id: i64, direction: i32, is_thread: bool) -> bool {
+    let direction = if direction == 1 { Direction::Read } else { Direction::Write };
+    exchanges::find(id).is_none_or(|handoff| handoff.await_readiness(direction, is_thread))
+}
+
+/// Does to an exchange what the number says.
+pub(crate) fn tell(id: i64, what: i32) {
+    match what {
+        // It goes on after its thread has returned.
+        1 => {
+            if let Some(handoff) = exchanges::find(id) {
+                handoff.go_async();
+            }
+        }
+        // Nobody reads on.
+        2 => {
+            if let Some(handoff) = exchanges::find(id) {
+                handoff.stop_reading();
+            }
+        }
+        // It cannot be completed.
+        3 => {
+            if let Some(handoff) = exchanges::find(id) {
+                handoff.fail("the application has failed; Tomcat's log says how".to_string());
+            }
+        }
+        _ => close(id),
+    }
+}
+
+/// Forgets an exchange that is over. If no end was given, it is broken off.
+pub(crate) fn close(id: i64) {
+    if let Some(handoff) = exchanges::remove(id) {
+        handoff.close();
+    }
+}
+
+/// Does to a connector what the number says.
+pub(crate) fn command(connector: &Connector, command: i32) {
+    match command {
+        1 => connector.pause(true),
+        2 => connector.pause(false),
+        3 => connector.drain(),
+        4 => connector.stop(),
+        5 => connector.unbind(),
+        // A task of Java's waits.
+        6 => {
+            connector.queue.push_now(Job::Task);
+            connector.wake();
+        }
+        7 => connector.queue.enter(),
+        _ => connector.queue.leave(),
+    }
+}

@@ -1,0 +1,121 @@
+//! One connector of a Tomcat: a server, its queue, and the threads that come for its jobs.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tidegate::server::{BoundServer, ListenAddress, Server, ServerHandle};
+
+use crate::gateway::{Catalina, Hooks, Threads};
+use crate::handoff::Queue;
+use crate::jobs::Jobs;
+use crate::settings::Settings;
+
+/// Requests that wait for a thread, above which no more are read. 1,024: it bounds the memory that they hold, and a pool that
+/// is so far behind gains nothing from more.
+const JOBS_MAX: usize = 1024;
+
+/// The connectors of this process. None is ever taken out: a Tomcat has one or two, and their numbers stay valid.
+static CONNECTORS: RwLock<Vec<Arc<Connector>>> = RwLock::new(Vec::new());
+
+/// A connector that is bound, serves, or has served.
+pub(crate) struct Connector {
+    pub queue: Arc<Queue>,
+    pub port: u16,
+    handle: ServerHandle,
+    threads: Threads,
+    is_paused: Arc<AtomicBool>,
+    /// What runs; none once it does.
+    bound: Mutex<Option<(BoundServer, Catalina)>>,
+}
+
+/// Binds a connector with these settings, and gives it its number.
+///
+/// # Errors
+/// Returns the error of a setting, or of the system.
+pub(crate) fn bind(lines: &str) -> io::Result<usize> {
+    let settings =
+        Settings::parse(lines).map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
+    let address: ListenAddress =
+        settings.address.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let server = Server::new().listen(address).limits(settings.limits).info(settings.info);
+    let bound = server.bind()?;
+    let port = bound.addresses().iter().find_map(port_of).unwrap_or(0);
+    let threads_max = match settings.threads {
+        Threads::Loop => 0,
+        Threads::Pool(threads) => threads,
+    };
+    let queue = Arc::new(Jobs::new(JOBS_MAX, threads_max));
+    let catalina = Catalina { queue: queue.clone(), timeout: settings.timeout, threads: settings.threads };
+    let connector = Connector {
+        queue,
+        port,
+        handle: bound.handle(),
+        threads: settings.threads,
+        is_paused: Arc::default(),
+        bound: Mutex::new(Some((bound, catalina))),
+    };
+    let mut connectors = CONNECTORS.write().unwrap_or_else(PoisonError::into_inner);
+    connectors.push(Arc::new(connector));
+    Ok(connectors.len() - 1)
+}
+
+fn port_of(address: &ListenAddress) -> Option<u16> {
+    match address {
+        ListenAddress::Tcp(address) => Some(address.port()),
+        _ => None,
+    }
+}
+
+/// Finds a connector by its number.
+pub(crate) fn find(number: usize) -> Option<Arc<Connector>> {
+    CONNECTORS.read().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
+}
+
+impl Connector {
+    /// Serves until it has drained, or is stopped: the life of the loop's thread.
+    ///
+    /// # Errors
+    /// Returns the error when waiting for events fails, or when it has run before.
+    pub fn run(&self) -> io::Result<()> {
+        let taken = self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (bound, catalina) = taken.ok_or_else(|| io::Error::other("the connector runs, or has run"))?;
+        let hooks = Hooks {
+            queue: self.queue.clone(),
+            threads: self.threads,
+            is_paused: self.is_paused.clone(),
+            collected: Vec::new(),
+        };
+        let ran = bound.run_with_hooks(catalina, hooks);
+        self.queue.close();
+        ran
+    }
+
+    /// Gives the sockets back, if it has never run.
+    pub fn unbind(&self) {
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(bound);
+    }
+
+    /// Lets clients wait, unread, or not any more.
+    pub fn pause(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, Ordering::Relaxed);
+        self.handle.wake();
+    }
+
+    /// Accepts no more, and ends once what is in flight has been answered.
+    pub fn drain(&self) {
+        self.is_paused.store(false, Ordering::Relaxed);
+        self.handle.drain();
+    }
+
+    /// Ends at once.
+    pub fn stop(&self) {
+        self.handle.stop();
+    }
+
+    /// Has tasks of Java's done, by the loop where it calls servlets.
+    pub fn wake(&self) {
+        self.handle.wake();
+    }
+}

@@ -1,0 +1,266 @@
+//! The queue between the event loop and the threads that call servlets. It decides who is woken for a job, and who for an
+//! answer.
+//!
+//! At most one thread is woken at a time: the *waking worker*. When it has a job, and there are more, it wakes the next. So
+//! short calls keep one thread busy, which takes job after job without anybody being woken; calls that wait have a thread
+//! each.
+//!
+//! The same holds for answers: as long as the loop looks by itself ([`Jobs::patience`]), nobody wakes it for one. It is woken
+//! when no job is left, or when it sleeps for longer.
+//!
+//! A request has its [`Place`] in the queue for as long as somebody waits for its answer. A client that has left gives it
+//! up; one that sends nothing more may have left, or may wait, so its request steps back behind those of the living.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a finished answer may wait for others while a thread goes on with the next job. 1 ms: the least that epoll can
+/// wait, and some hundred answers.
+const UNCOLLECTED_MAX: Duration = Duration::from_millis(1);
+
+/// Waits of the loop in a row in which no job was taken, after which it no longer looks by itself. 32: a turn that only reads
+/// requests is one of them, too.
+const QUIET_WAITS_MAX: u32 = 32;
+
+/// Jobs that wait for a thread, and answers that the loop has not collected.
+pub(crate) struct Jobs<J, A> {
+    state: Mutex<State<J, A>>,
+    available: Condvar,
+    waiting_max: usize,
+    threads_max: usize,
+}
+
+struct State<J, A> {
+    /// Jobs of clients that are there, and their tickets, which only ever rise.
+    waiting: VecDeque<(Ticket, J)>,
+    /// Jobs of clients that may have left.
+    doubtful: VecDeque<(Ticket, J)>,
+    /// The ticket of the next job.
+    next_ticket: Ticket,
+    uncollected: Vec<A>,
+    /// Whether the loop looks for answers without being woken.
+    is_watched: bool,
+    /// Waits of the loop since a job was taken.
+    quiet_waits: u32,
+    threads: usize,
+    idle_threads: usize,
+    waking_worker: WakingWorker,
+    is_closed: bool,
+}
+
+/// Names a job. No queue uses one twice.
+type Ticket = u64;
+
+/// Whether a thread was woken and is on its way to the queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WakingWorker {
+    Nobody,
+    OnItsWay,
+}
+
+/// The next step of a thread.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Next<J, A> {
+    /// One of the uncollected answers, if the loop must be woken now: it then collects all of them.
+    pub uncollected: Option<A>,
+    pub job: Option<J>,
+    /// Whether no thread is idle now, and there may be another: whoever has taken the job starts it.
+    pub needs_thread: bool,
+}
+
+/// The place of a job in the queue, for as long as it waits there.
+pub(crate) struct Place<J, A> {
+    jobs: Arc<Jobs<J, A>>,
+    ticket: Ticket,
+}
+
+impl<J, A: Clone> Place<J, A> {
+    /// Takes the job out of the queue: nobody waits for it any more.
+    pub fn give_up(&self) {
+        let removed = self.jobs.lock().remove(self.ticket);
+        // Not with the lock in hand: it may be large.
+        drop(removed);
+    }
+
+    /// Lets the jobs of all others come before this one.
+    pub fn step_back(&self) {
+        let mut state = self.jobs.lock();
+        if let Some(job) = state.remove(self.ticket) {
+            state.doubtful.push_back((self.ticket, job));
+        }
+    }
+}
+
+impl<J, A> State<J, A> {
+    fn push(&mut self, job: J) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting.push_back((ticket, job));
+        ticket
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<J> {
+        // Mostly one of the first: who has waited longest is given up first.
+        let find = |jobs: &VecDeque<(Ticket, J)>| jobs.iter().position(|(other, _)| *other == ticket);
+        let (jobs, index) = match find(&self.waiting) {
+            Some(index) => (&mut self.waiting, index),
+            None => find(&self.doubtful).map(|index| (&mut self.doubtful, index))?,
+        };
+        jobs.remove(index).map(|(_, job)| job)
+    }
+
+    fn take(&mut self) -> Option<J> {
+        self.waiting.pop_front().or_else(|| self.doubtful.pop_front()).map(|(_, job)| job)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.doubtful.is_empty()
+    }
+}
+
+impl<J, A: Clone> Jobs<J, A> {
+    /// Makes a queue that is full when `waiting_max` jobs wait whose clients are there, for at most `threads_max` threads.
+    pub fn new(waiting_max: usize, threads_max: usize) -> Jobs<J, A> {
+        let state = State {
+            waiting: VecDeque::new(),
+            doubtful: VecDeque::new(),
+            next_ticket: 0,
+            uncollected: Vec::new(),
+            is_watched: false,
+            quiet_waits: QUIET_WAITS_MAX,
+            threads: 0,
+            idle_threads: 0,
+            waking_worker: WakingWorker::Nobody,
+            is_closed: false,
+        };
+        Jobs { state: Mutex::new(state), available: Condvar::new(), waiting_max, threads_max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<J, A>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a request at the end. No thread is woken for it before the next [`Jobs::announce`].
+    pub fn push(self: &Arc<Self>, job: J) -> Place<J, A> {
+        let ticket = self.lock().push(job);
+        Place { jobs: self.clone(), ticket }
+    }
+
+    /// Puts a job at the end that always has somebody who waits for it, and wakes a thread.
+    pub fn push_now(&self, job: J) {
+        let mut state = self.lock();
+        state.push(job);
+        self.wake_worker(state);
+    }
+
+    /// Wakes a thread for the jobs that were pushed, once for all jobs of a turn of the event loop: a thread
+    /// that is woken for the first of them would take the processor from the loop that has more.
+    pub fn announce(&self) {
+        self.wake_worker(self.lock());
+    }
+
+    /// Notes that a thread has begun to work.
+    pub fn enter(&self) {
+        self.lock().threads += 1;
+    }
+
+    /// Notes that a thread works no more.
+    pub fn leave(&self) {
+        let mut state = self.lock();
+        state.threads = state.threads.saturating_sub(1);
+    }
+
+    /// Whether no more jobs should come for now. Jobs of clients that may have left do not count: each has a
+    /// connection of its own, and the limit of connections bounds them.
+    pub fn is_full(&self) -> bool {
+        self.lock().waiting.len() >= self.waiting_max
+    }
+
+    /// Whether no job waits.
+    pub fn is_idle(&self) -> bool {
+        self.lock().is_idle()
+    }
+
+    /// How long the loop may sleep as far as the queue is concerned; asked before each wait. The loop looks
+    /// for answers itself while threads take jobs and there are more.
+    pub fn patience(&self) -> Option<Duration> {
+        let mut state = self.lock();
+        if !state.uncollected.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        state.is_watched = state.quiet_waits < QUIET_WAITS_MAX && !state.is_idle();
+        state.quiet_waits = state.quiet_waits.saturating_add(1);
+        state.is_watched.then_some(UNCOLLECTED_MAX)
+    }
+
+    /// Leaves an answer for the loop to collect. Returns whether the loop must be woken for it: whoever has answered may
+    /// not come back for another job soon.
+    pub fn finish(&self, answer: A) -> bool {
+        let mut state = self.lock();
+        state.uncollected.push(answer);
+        !state.is_watched
+    }
+
+    /// Takes all uncollected answers into the vector, which is empty before.
+    pub fn collect(&self, into: &mut Vec<A>) {
+        std::mem::swap(&mut self.lock().uncollected, into);
+    }
+
+    /// Takes the next job without waiting for one.
+    pub fn try_take(&self, is_waking_worker: bool) -> Next<J, A> {
+        let mut state = self.lock();
+        if is_waking_worker {
+            state.waking_worker = WakingWorker::Nobody;
+        }
+        let job = state.take();
+        if job.is_some() {
+            state.quiet_waits = 0;
+        }
+        let is_told_later = job.is_some() && state.is_watched;
+        let uncollected = if is_told_later { None } else { state.uncollected.last().cloned() };
+        let needs_thread = job.is_some()
+            && state.idle_threads == 0
+            && state.waking_worker == WakingWorker::Nobody
+            && state.threads < self.threads_max
+            && !state.is_closed;
+        if needs_thread {
+            // It counts from now on, so that it is started once; and it comes by itself.
+            state.threads += 1;
+            state.waking_worker = WakingWorker::OnItsWay;
+        } else if is_waking_worker && job.is_some() {
+            self.wake_worker(state);
+        }
+        Next { uncollected, job, needs_thread }
+    }
+
+    /// Waits for a job, and returns false when none will come any more.
+    pub fn wait(&self) -> bool {
+        let mut state = self.lock();
+        while state.is_idle() && !state.is_closed {
+            state.idle_threads += 1;
+            state = self.available.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle_threads -= 1;
+            // Somebody else has taken the job that this one was woken for.
+            if state.is_idle() {
+                state.waking_worker = WakingWorker::Nobody;
+            }
+        }
+        !state.is_idle()
+    }
+
+    /// Closes the queue: no more jobs come, and those that wait are still done.
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+        self.available.notify_all();
+    }
+
+    /// Wakes a thread, if there is a job, an idle thread, and none on its way.
+    fn wake_worker(&self, mut state: MutexGuard<'_, State<J, A>>) {
+        if state.waking_worker == WakingWorker::Nobody && state.idle_threads > 0 && !state.is_idle() {
+            state.waking_worker = WakingWorker::OnItsWay;
+            drop(state);
+            self.available.notify_one();
+        }
+    }
+}

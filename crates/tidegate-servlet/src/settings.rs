@@ -1,0 +1,77 @@
+//! The settings of a connector, as Java gives them: a line `name=value` for each.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use tidegate::gateway::ServerInfo;
+use tidegate::limits::Limits;
+
+use crate::gateway::Threads;
+
+/// What a connector is to be.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub address: String,
+    pub threads: Threads,
+    pub timeout: Option<Duration>,
+    pub limits: Limits,
+    pub info: ServerInfo,
+}
+
+impl Settings {
+    /// Reads all lines.
+    ///
+    /// # Errors
+    /// Returns what is wrong with the first line that makes no sense.
+    pub fn parse(lines: &str) -> Result<Settings, String> {
+        let mut settings = Settings {
+            address: String::new(),
+            threads: Threads::Pool(1),
+            timeout: None,
+            limits: Limits::default(),
+            info: ServerInfo { multithread: true, ..ServerInfo::default() },
+        };
+        for line in lines.lines() {
+            let (name, value) = line.split_once('=').ok_or_else(|| format!("{line:?} is no setting"))?;
+            settings.set(name, value).map_err(|reason| format!("{name}={value:?}: {reason}"))?;
+        }
+        Ok(settings)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let limits = &mut self.limits;
+        match name {
+            "address" => self.address = value.to_string(),
+            "threads" if value == "loop" => self.threads = Threads::Loop,
+            "threads" => self.threads = Threads::Pool(number(value)?),
+            "requestTimeout" => self.timeout = Some(milliseconds(value)?).filter(|time| !time.is_zero()),
+            "scheme" if value == "https" => self.info.url_scheme = "https",
+            "scheme" => {}
+            "server" => self.info.software = value.to_string().into(),
+            "maxConnections" => limits.connections_max = number(value)?,
+            "connectionTimeout" => limits.head_timeout = milliseconds(value)?,
+            "keepAliveTimeout" => limits.idle_timeout = milliseconds(value)?,
+            "bodyTimeout" => limits.body_timeout = milliseconds(value)?,
+            "writeTimeout" => limits.write_timeout = milliseconds(value)?,
+            "drainTimeout" => limits.drain_timeout = milliseconds(value)?,
+            "tunnelTimeout" => limits.tunnel_timeout = milliseconds(value)?,
+            "maxRequestSize" => limits.body_bytes_max = number(value)?,
+            "maxHttpRequestHeaderSize" => limits.head_bytes_max = number(value)?,
+            "maxRequestLineSize" => limits.request_line_bytes_max = number(value)?,
+            "maxHeaderCount" => limits.fields_max = number(value)?,
+            "maxMemory" => limits.memory_bytes_max = number(value)?,
+            "bodyMemory" => limits.body_memory_bytes_max = number(value)?,
+            "maxSpool" => limits.spool_bytes_max = Some(number(value)?),
+            _ => return Err("there is no such setting".to_string()),
+        }
+        Ok(())
+    }
+}
+
+fn number<T: FromStr>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| "it is no number, or out of range".to_string())
+}
+
+fn milliseconds(value: &str) -> Result<Duration, String> {
+    number(value).map(Duration::from_millis)
+}
