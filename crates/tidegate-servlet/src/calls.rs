@@ -1,4 +1,4 @@
-//! What Java asks for, in terms of the crate: the safe side of [`ffi`](crate::ffi).
+//! Answers the calls from Java, in terms of the crate: the safe side of [`ffi`](crate::ffi).
 
 use std::fs::File;
 use std::path::Path;

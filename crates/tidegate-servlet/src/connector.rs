@@ -25,7 +25,7 @@ pub(crate) struct Connector {
     handle: ServerHandle,
     threads: Threads,
     is_paused: Arc<AtomicBool>,
-    /// What runs; none once it does.
+    /// The server and its gateway, before it runs; none afterwards.
     bound: Mutex<Option<(BoundServer, Catalina)>>,
 }
 

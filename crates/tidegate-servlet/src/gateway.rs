@@ -51,12 +51,12 @@ impl Gateway for Catalina {
     }
 }
 
-/// Where servlets are called.
+/// The threads that call servlets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threads {
-    /// On the thread of the loop, in each of its turns.
+    /// The thread of the loop calls them, in each of its turns.
     Loop,
-    /// On threads of a pool, this many at most.
+    /// Threads of a pool call them, this many at most.
     Pool(usize),
 }
 

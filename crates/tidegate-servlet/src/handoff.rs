@@ -69,7 +69,7 @@ struct State {
     outbox_bytes: usize,
     trailers: Vec<(String, Vec<u8>)>,
     end: Option<End>,
-    /// What the client has sent into a tunnel.
+    /// The bytes that the client has sent into a tunnel, and nobody has read.
     inbox: Vec<u8>,
     inflow: Inflow,
     reader: Interest,
@@ -118,7 +118,7 @@ enum Interest {
     Nobody,
     /// A thread, which is signalled.
     Thread,
-    /// Whoever takes the event from the queue.
+    /// Any thread that takes the event from the queue.
     Anybody,
 }
 

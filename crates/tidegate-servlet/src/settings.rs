@@ -8,7 +8,7 @@ use tidegate::limits::Limits;
 
 use crate::gateway::Threads;
 
-/// What a connector is to be.
+/// The description of a connector.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub address: String,
