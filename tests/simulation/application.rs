@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, Wait, content, trailer};
+use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, TunnelPlan, Wait, content, trailer};
 use crate::conversation::Outcome;
 use crate::gateway::middleware::{Filter, Passage, PassingHead};
 use crate::gateway::{
     Admission, BodyStream, Content, FileRange, IncomingContent, Later, LoopHooks, Piece, ResponseHead,
-    Wakeup, Writer,
+    Tunnel, Upgrade, Wakeup, Writer,
 };
 use crate::now::Moment;
 use crate::{Body, Environ, Gateway, GatewayError, StartResponse};
@@ -53,6 +53,30 @@ pub struct Account {
     pub last_ones: Vec<usize>,
     /// Exchanges in the journal, by the number of the request.
     pub records: Vec<(usize, Outcome)>,
+    /// The tunnel that has taken the connection over.
+    pub tunnel: Option<Tunneled>,
+}
+
+impl Account {
+    /// The tunnel that has the connection now.
+    pub fn present_tunnel(&self) -> Option<&Tunneled> {
+        self.tunnel.as_ref().filter(|_| self.alive > 0)
+    }
+}
+
+/// The notes on a tunnel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tunneled {
+    /// Bytes that it was sent, and has given.
+    pub received: usize,
+    pub given: usize,
+    /// Whether it was told that the client has ended its side, or that the server drains.
+    pub knows_end: bool,
+    pub knows_drain: bool,
+    /// Whether it has taken nothing, and was not asked for a piece since.
+    pub is_refusing: bool,
+    /// How it has ended by itself.
+    pub ending: Option<Ending>,
 }
 
 /// Somebody in another thread who will wake a connection.
@@ -112,6 +136,7 @@ impl Gateway for Application {
             connection,
             number,
             wakeup: environ.wakeup(),
+            upgrade: environ.upgrade("echo"),
         };
         if promise.account(|account| account.passed.contains(&number)) {
             let content = environ.take_incoming();
@@ -192,6 +217,7 @@ struct Promise {
     connection: usize,
     number: usize,
     wakeup: Wakeup,
+    upgrade: Option<Upgrade>,
 }
 
 impl Promise {
@@ -266,6 +292,12 @@ impl Promise {
             Answer::Fail { panics, begins } => {
                 let _begun = begins.then(|| self.head(start_response, None).and_then(|head| head.start()));
                 fail(*panics)
+            }
+            Answer::Tunnel(plan) => {
+                let upgrade = self.upgrade.as_ref().ok_or(GatewayError::new("no upgrade was asked for"))?;
+                let id = format!("{}/{}", self.connection, self.number);
+                self.account(|account| account.tunnel = Some(Tunneled::default()));
+                start_response.upgrade(upgrade).field("X-Answer", id).tunnel(Echo::new(self.begin(), plan))
             }
         }
     }
@@ -449,6 +481,149 @@ impl Later for Late {
     }
 }
 
+/// The end of a tunnel: sends back what it is sent.
+struct Echo {
+    promise: Alive,
+    plan: TunnelPlan,
+    waiting: Option<Waiting>,
+    waits_begun: usize,
+    pieces: usize,
+    stored: Vec<u8>,
+    current: Vec<u8>,
+    is_leaving: bool,
+}
+
+impl Echo {
+    fn new(promise: Alive, plan: &TunnelPlan) -> Echo {
+        Echo {
+            promise,
+            plan: plan.clone(),
+            waiting: None,
+            waits_begun: 0,
+            pieces: 0,
+            stored: Vec::new(),
+            current: Vec::new(),
+            is_leaving: false,
+        }
+    }
+
+    /// Changes the notes of it; returns what they are then.
+    fn note(&self, change: impl FnOnce(&mut Tunneled)) -> Tunneled {
+        self.promise.0.account(|account| {
+            let tunnel = account.tunnel.as_mut().expect("it was noted when it began");
+            change(tunnel);
+            *tunnel
+        })
+    }
+
+    /// Notes that it is told something, and so asked for a piece; `is_wrong` says why it should not be told.
+    fn hear(&self, is_wrong: Option<&str>) {
+        let promise = &self.promise.0;
+        promise.account(|account| account.reasons += 1);
+        let what = is_wrong.map(|what| format!("{}/{} {what}", promise.connection, promise.number));
+        promise.ledger.borrow_mut().violations.extend(what);
+    }
+
+    fn end(&mut self, ending: Ending) -> Result<Piece<'_>, GatewayError> {
+        self.note(|tunnel| tunnel.ending = Some(ending));
+        match ending {
+            Ending::End => Ok(Piece::End),
+            Ending::Error => fail(false),
+            Ending::Panic => fail(true),
+        }
+    }
+}
+
+impl BodyStream for Echo {
+    fn client_has_finished(&mut self) {
+        let knows_end = self.note(|_| {}).knows_end;
+        self.hear(knows_end.then_some("is told twice that the client has ended"));
+    }
+
+    fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
+        let notes = self.note(|tunnel| tunnel.is_refusing = false);
+        self.promise.0.note_drawn(self.waiting.as_ref(), notes.ending.is_some(), now);
+        if let Some(waiting) = self.waiting.take_if(|waiting| !waiting.is_over(now)) {
+            self.promise.0.note_pending(waiting.until);
+            let until = waiting.until;
+            self.waiting = Some(waiting);
+            return Ok(Piece::Pending { until });
+        }
+        if self.pieces > self.waits_begun
+            && let Some(wait) = self.plan.waits.get(self.waits_begun)
+        {
+            self.waits_begun += 1;
+            let waiting = self.promise.0.wait(*wait, now);
+            let until = waiting.until;
+            self.waiting = Some(waiting);
+            return Ok(Piece::Pending { until });
+        }
+        self.waiting = None;
+        match self.plan.ends_after {
+            Some((bytes, ending)) if notes.given >= bytes => return self.end(ending),
+            _ if !self.stored.is_empty() => {}
+            _ if notes.knows_end || self.is_leaving => return self.end(Ending::End),
+            _ => {
+                // Whatever it is told is a reason to ask again, and nothing else is.
+                self.promise.0.note_pending(None);
+                self.waiting = Some(Waiting { until: None, is_done: Arc::new(AtomicBool::new(true)) });
+                return Ok(Piece::Pending { until: None });
+            }
+        }
+        self.current = self.stored.drain(..self.plan.most.min(self.stored.len())).collect();
+        self.pieces += 1;
+        self.note(|tunnel| tunnel.given += self.current.len());
+        self.promise.0.account(|account| account.drawn += self.current.len());
+        Ok(Piece::Data(&self.current))
+    }
+
+    /// So much that what it takes is seen in the account.
+    fn held_bytes(&self) -> usize {
+        2 * self.stored.len()
+    }
+}
+
+impl Tunnel for Echo {
+    fn receive(&mut self, bytes: &[u8]) -> Result<usize, GatewayError> {
+        let notes = self.note(|_| {});
+        let promise = &self.promise.0;
+        let expected = content(promise.connection, promise.number, false, self.plan.bytes);
+        let wrong = match () {
+            () if bytes.is_empty() || notes.ending.is_some() || notes.knows_end => {
+                Some("gets bytes after all")
+            }
+            () if !expected[notes.received..].starts_with(bytes) => Some("gets other bytes"),
+            () if notes.is_refusing => Some("is offered bytes that it has just refused"),
+            () => None,
+        };
+        if let Some(what) = wrong {
+            self.hear(Some(what));
+        }
+        let taken = bytes.len().min(self.plan.room - self.stored.len());
+        self.note(|tunnel| tunnel.is_refusing = taken == 0);
+        if taken > 0 {
+            self.hear(None);
+            self.stored.extend_from_slice(&bytes[..taken]);
+            self.note(|tunnel| tunnel.received += taken);
+        }
+        Ok(taken)
+    }
+
+    fn receive_end(&mut self) {
+        let knows_end = self.note(|_| {}).knows_end;
+        self.hear(knows_end.then_some("is told of the end twice"));
+        self.note(|tunnel| tunnel.knows_end = true);
+    }
+
+    fn server_is_draining(&mut self) {
+        let is_draining = self.promise.0.ledger.borrow().is_draining;
+        let is_wrong = self.note(|_| {}).knows_drain || !is_draining;
+        self.hear(is_wrong.then_some("is told of a drain for no reason"));
+        self.note(|tunnel| tunnel.knows_drain = true);
+        self.is_leaving = self.plan.leaves;
+    }
+}
+
 struct Stream {
     promise: Alive,
     at: usize,
@@ -477,7 +652,7 @@ impl BodyStream for Stream {
 
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
         let promise = &self.promise.0;
-        self.note_drawn(now);
+        promise.note_drawn(self.waiting.as_ref(), self.is_over, now);
         if let Some(waiting) = self.waiting.take_if(|waiting| !waiting.is_over(now)) {
             promise.note_pending(waiting.until);
             let until = waiting.until;
@@ -514,18 +689,17 @@ impl BodyStream for Stream {
     }
 }
 
-impl Stream {
+impl Promise {
     /// Notes that a piece was asked for: not after the end, not unasked, not beyond the mark.
-    fn note_drawn(&self, now: Moment) {
-        let promise = &self.promise.0;
-        promise.note_asked(self.waiting.as_ref(), now);
-        let mut ledger = promise.ledger.borrow_mut();
-        let account = &ledger.accounts[promise.connection];
+    fn note_drawn(&self, waiting: Option<&Waiting>, is_over: bool, now: Moment) {
+        self.note_asked(waiting, now);
+        let mut ledger = self.ledger.borrow_mut();
+        let account = &ledger.accounts[self.connection];
         // At least: heads and framing are not counted, where they have left they are.
         let left = account.written.get() - account.written_before;
         let owed = (account.owed + account.drawn).saturating_sub(left);
-        if self.is_over || owed >= ledger.output_bytes_high {
-            let what = format!("{}/{} drawn with {owed} owed", promise.connection, promise.number);
+        if is_over || owed >= ledger.output_bytes_high {
+            let what = format!("{}/{} drawn with {owed} owed", self.connection, self.number);
             ledger.violations.push(what);
         }
     }

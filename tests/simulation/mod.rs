@@ -16,11 +16,13 @@
 //!
 //! A schedule is a function of its seed: what the clients send and how they read, what the application
 //! answers and when, short reads and writes, interruptions, resets, stalls, wake-ups too early and too
-//! late, a disk that fills up, files that shrink or cannot be sent, responses that wait for each other, descriptors that applications watch, panics, jumps
-//! of the clock, waits that end for nothing, applications that take no requests for a while, a house that is full, descriptors
-//! that run out, memory that is scarce, and shutdown at any moment. Who closes upon bytes that nobody has read resets the
+//! late, a disk that fills up, files that shrink or cannot be sent, responses that wait for each other, descriptors that
+//! applications watch, connections that they take over, panics, jumps of the clock, waits that end for nothing, applications
+//! that take no requests for a while, a house that is full, descriptors that run out, memory that is scarce, and shutdown at
+//! any moment. Who closes upon bytes that nobody has read resets the
 //! connection, and what is on its way to the client is lost. The model checks that each accepted request is answered once, in
-//! order, on its connection, whole or visibly cut; that nothing is kept, no edge is lost, nobody waits for ever, at a door
+//! order, on its connection, whole or visibly cut; that a tunnel gets all that is sent, with back-pressure, and gives all that
+//! it can; that nothing is kept, no edge is lost, nobody waits for ever, at a door
 //! either; that whoever may still be sending is waited for; that only those make room who have asked for nothing; that the
 //! account of memory is what is held; and that every deadline is the right one, and ends nobody before or after its time.
 //!

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
-use super::application::Account;
+use super::application::{Account, Tunneled};
 use super::disk::ROOM_BYTES;
-use super::plan::{Answer, Declared, Ending, Item, Kind, Script, Step, content, takes_trailers, trailer};
+use super::plan::{
+    Answer, Declared, Ending, Item, Kind, Script, Step, TunnelPlan, content, takes_trailers, trailer,
+};
 use super::response::{Framing, Response, read_all};
 use super::server::{Served, State};
 use super::socket::{Closing, End};
@@ -58,6 +60,8 @@ pub struct Model {
     arrival: Option<(Flow, usize)>,
     /// The flow of the output, and the bytes of it that were written.
     departure: Option<(Flow, usize)>,
+    /// When a byte last moved in a tunnel, and how many had moved then.
+    tunneled: Option<(Moment, usize)>,
 }
 
 /// How something long moves: each byte pays for the time that it may take.
@@ -146,6 +150,9 @@ impl Model {
         if has_answer && is_kept && deadline.is_some_and(|deadline| deadline < now + limits.idle_timeout) {
             violate(format!("it has its answer only now, and must ask again until {deadline:?}"));
         }
+        if let Some(tunnel) = account.present_tunnel() {
+            return self.check_tunnel(tunnel, scene, violate);
+        }
         match served.state.wants {
             Wants::Read => match self.place(script, account.calls) {
                 Some(place) => self.check_deadline(place, scene, violate),
@@ -168,6 +175,34 @@ impl Model {
                 }
             }
             Wants::Turn | Wants::Write | Wants::ReadOrWrite | Wants::Close(_) => {}
+        }
+    }
+
+    /// Checks that a tunnel is given up when nothing moves, and asked when it wants to be.
+    fn check_tunnel(&mut self, tunnel: &Tunneled, scene: &Scene<'_>, mut violate: impl FnMut(String)) {
+        let Scene { served, account, limits, now, .. } = *scene;
+        let bytes = tunnel.received + tunnel.given;
+        if self.tunneled.is_none_or(|(_, known)| known != bytes) {
+            self.tunneled = Some((now, bytes));
+        }
+        let latest = self.tunneled.map(|(moved, _)| moved + limits.tunnel_timeout);
+        let pending = account.pending.flatten().into_iter().chain(latest).min();
+        let (wants, deadline) = (served.state.wants, served.state.of_conversation);
+        let is_right = match wants {
+            Wants::Read | Wants::Application => account.pending.is_some() && deadline == pending,
+            // It is asked as soon as there is room, or a turn.
+            Wants::ReadOrWrite | Wants::Write => served.state.owed > 0 && deadline == latest,
+            Wants::Turn => served.state.is_ready && deadline == latest,
+            Wants::Close(_) => false,
+        };
+        let takes_input = !tunnel.is_refusing && !tunnel.knows_end;
+        let is_offered = match wants {
+            Wants::Read | Wants::ReadOrWrite => takes_input,
+            Wants::Application => !takes_input,
+            Wants::Write | Wants::Turn | Wants::Close(_) => true,
+        };
+        if (!is_right && !scene.is_memory_little) || !is_offered {
+            violate(format!("a tunnel wants {wants:?} until {deadline:?}, not {pending:?}: {tunnel:?}"));
         }
     }
 
@@ -431,6 +466,12 @@ pub fn judge_account(account: &Account, script: &Script, wants_exchanges: bool) 
         if let (Outcome::Complete, Some(Fate::Cut(_))) = (outcome, script.items[number].fate()) {
             return Err(format!("request {number} is complete in the journal only"));
         }
+        let tunnel = account.tunnel.filter(|_| script.items[number].tunnel().is_some());
+        if let Some(tunnel) = tunnel
+            && (*outcome == Outcome::Complete) != (tunnel.ending == Some(Ending::End))
+        {
+            return Err(format!("tunnel {number} stands in the journal as {outcome:?}: {tunnel:?}"));
+        }
     }
     Ok(())
 }
@@ -446,6 +487,14 @@ impl Item {
             Kind::Bad(_) => None,
         }
     }
+
+    /// Returns the plan of the tunnel that it asks for.
+    fn tunnel(&self) -> Option<&TunnelPlan> {
+        match &self.kind {
+            Kind::Good { answer, .. } => answer.tunnel(),
+            Kind::Bad(_) => None,
+        }
+    }
 }
 
 /// The expected fate of an answer that nothing disturbs.
@@ -457,6 +506,8 @@ enum Fate {
     Cut(usize),
     /// Nothing of it arrives: 500.
     Failed,
+    /// The connection is taken over.
+    Switched,
 }
 
 fn fate(answer: &Answer, has_content: bool) -> Fate {
@@ -487,6 +538,7 @@ fn fate(answer: &Answer, has_content: bool) -> Fate {
         Answer::File { left, .. } => Fate::Cut(*left),
         Answer::Later(_, then) => fate(then, has_content),
         Answer::Fail { .. } => Fate::Failed,
+        Answer::Tunnel(_) => Fate::Switched,
     }
 }
 
@@ -518,7 +570,10 @@ pub fn judge_wire(
     responses.retain(|response| response.code != 100);
     for (number, response) in responses.iter().enumerate() {
         let is_last = number + 1 == responses.len();
-        if number < account.calls {
+        if let (Some(tunnel), Some(plan)) = (&account.tunnel, script.items.get(number).and_then(Item::tunnel))
+        {
+            judge_tunnel((connection, number), plan, tunnel, script, response, served)?;
+        } else if number < account.calls {
             judge_answer(connection, number, &script.items[number], response, served, is_last)?;
             let is_last_one =
                 [&account.last_ones, &account.declined].iter().any(|those| those.contains(&number));
@@ -551,6 +606,7 @@ fn judge_lingering(
         return Ok(());
     };
     let has_lingered = socket.has_client_ended || closed >= ended + limits.linger_timeout;
+    let is_tunnel = account.tunnel.is_some();
     if has_lingered || served.is_abandoned || served.has_made_room || socket.is_broken || socket.resets() {
         return Ok(());
     }
@@ -558,7 +614,49 @@ fn judge_lingering(
     let known = &script.bytes[..socket.read_by_server];
     let is_more =
         known.get(answered_until..).is_some_and(|more| !more.iter().all(|byte| b"\r\n".contains(byte)));
-    if is_more { Err("it does not linger, and the client may be sending".to_string()) } else { Ok(()) }
+    if is_more || is_tunnel {
+        Err("it does not linger, and the client may be sending".to_string())
+    } else {
+        Ok(())
+    }
+}
+
+/// The answer that takes a connection over, and all that has come through the tunnel.
+fn judge_tunnel(
+    (connection, number): (usize, usize),
+    plan: &TunnelPlan,
+    tunnel: &Tunneled,
+    script: &Script,
+    response: &Response,
+    served: &Served,
+) -> Result<(), String> {
+    let socket = served.socket();
+    let id = format!("{connection}/{number}");
+    if response.code != 101 || response.field("X-Answer") != Some(&id) {
+        return Err(format!("no 101 for tunnel {id}: {response:?}"));
+    }
+    let came_back = response.content.len();
+    let is_right = content(connection, number, false, plan.bytes).starts_with(&response.content);
+    if !is_right || came_back > tunnel.given || tunnel.given > tunnel.received {
+        return Err(format!("tunnel {id} gives other bytes, {came_back} of {tunnel:?}"));
+    }
+    if served.is_abandoned || socket.is_broken || socket.is_destroyed {
+        return Ok(());
+    }
+    let is_whole = socket.end == Some(End::Fin);
+    let read = socket.read_by_server - script.items[number].head_end;
+    match tunnel.ending {
+        Some(Ending::End) if !is_whole || came_back < tunnel.given => {
+            Err(format!("tunnel {id} was cut for no reason: {tunnel:?}, {came_back} bytes came back"))
+        }
+        Some(Ending::End) if tunnel.knows_end && tunnel.received < read => {
+            Err(format!("tunnel {id} has not got all of {read} bytes: {tunnel:?}"))
+        }
+        Some(Ending::Error | Ending::Panic) | None if is_whole => {
+            Err(format!("tunnel {id} looks whole, and is not: {tunnel:?}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One answer: of this connection, of this request, and as the application gave it.

@@ -114,6 +114,24 @@ pub enum Answer {
     Later(Vec<Wait>, Box<Answer>),
     /// The application fails, with a head begun or not.
     Fail { panics: bool, begins: bool },
+    /// The application takes the connection over.
+    Tunnel(TunnelPlan),
+}
+
+/// A tunnel that sends back what it is sent, up to its own end.
+#[derive(Clone, Debug)]
+pub struct TunnelPlan {
+    /// The bytes that the client sends.
+    pub bytes: usize,
+    /// The bytes that it keeps at most, and gives at once.
+    pub room: usize,
+    pub most: usize,
+    /// A wait after each piece, as long as there are any.
+    pub waits: Vec<Wait>,
+    /// The number of bytes that it gives, and how it ends then.
+    pub ends_after: Option<(usize, Ending)>,
+    /// Whether it ends when the server drains.
+    pub leaves: bool,
 }
 
 impl Answer {
@@ -123,6 +141,17 @@ impl Answer {
             Answer::Stream(..) => true,
             Answer::Later(_, then) => then.is_streamed(),
             Answer::Send(..) | Answer::Write(..) | Answer::File { .. } | Answer::Fail { .. } => false,
+            Answer::Tunnel(_) => false,
+        }
+    }
+
+    /// Returns the plan of the tunnel that it is, perhaps after some waiting.
+    pub fn tunnel(&self) -> Option<&TunnelPlan> {
+        match self {
+            Answer::Tunnel(plan) => Some(plan),
+            Answer::Later(_, then) => then.tunnel(),
+            Answer::Send(..) | Answer::Write(..) | Answer::Stream(..) => None,
+            Answer::File { .. } | Answer::Fail { .. } => None,
         }
     }
 
@@ -132,6 +161,7 @@ impl Answer {
             Answer::File { .. } => true,
             Answer::Later(_, then) => then.is_file(),
             Answer::Send(..) | Answer::Write(..) | Answer::Stream(..) | Answer::Fail { .. } => false,
+            Answer::Tunnel(_) => false,
         }
     }
 }
@@ -180,7 +210,9 @@ impl Script {
     pub fn new(connection: usize, rng: &Rng) -> Script {
         let (mut items, mut bytes) = (Vec::new(), Vec::new());
         let is_long = rng.once_in(100);
-        for number in 0..1 + rng.pick(&[0, 1, 2, 4, 8]) {
+        let ends_in_tunnel = rng.once_in(4);
+        let count = if ends_in_tunnel && rng.once_in(2) { 0 } else { 1 + rng.pick(&[0, 1, 2, 4, 8]) };
+        for number in 0..count {
             bytes.extend_from_slice(rng.pick(&["", "", "", "\r\n", "\n\r\n"]).as_bytes());
             let item = if rng.once_in(24) {
                 bad_item(&mut bytes, rng)
@@ -188,6 +220,9 @@ impl Script {
                 good_item(connection, number, is_long && number == 0, &mut bytes, rng)
             };
             items.push(item);
+        }
+        if ends_in_tunnel {
+            items.push(tunnel_item(connection, items.len(), &mut bytes, rng));
         }
         let stalls_at = if rng.once_in(4) { rng.below(bytes.len() + 1) } else { bytes.len() };
         let drip = Pace::Drip(1 + rng.below(20));
@@ -284,6 +319,33 @@ fn good_item(connection: usize, number: usize, is_long: bool, bytes: &mut Vec<u8
         ]),
     };
     Item { start, head_end, end: bytes.len(), method, is_http11, kind }
+}
+
+/// A request whose connection is taken over; nothing that follows is another.
+fn tunnel_item(connection: usize, number: usize, bytes: &mut Vec<u8>, rng: &Rng) -> Item {
+    let start = bytes.len();
+    let head = format!(
+        "GET /{connection}/{number} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+    );
+    bytes.extend_from_slice(head.as_bytes());
+    let head_end = bytes.len();
+    let length = rng.length();
+    bytes.extend_from_slice(content(connection, number, false, length));
+    let ending = rng.pick(&[Ending::End, Ending::End, Ending::Error, Ending::Panic]);
+    let tunnel = Answer::Tunnel(TunnelPlan {
+        bytes: length,
+        room: rng.pick(&[1, 5, 100, 5_000]),
+        most: rng.pick(&[1, 7, 1_000]).max(length / 200),
+        waits: (0..rng.pick(&[0, 0, 1, 3])).map(|_| wait(rng)).collect(),
+        ends_after: rng.once_in(3).then(|| (rng.below(length + 1), ending)),
+        leaves: rng.once_in(2),
+    });
+    let answer = match rng.once_in(4) {
+        true => Answer::Later(vec![wait(rng)], Box::new(tunnel)),
+        false => tunnel,
+    };
+    let kind = Kind::Good { body: 0, answer, status: 101, says_close: false, admission: Admission::Collect };
+    Item { start, head_end, end: bytes.len(), method: "GET", is_http11: true, kind }
 }
 
 /// Returns the trailer of a request or an answer, if it has one: every other time.

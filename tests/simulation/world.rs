@@ -212,6 +212,7 @@ fn limits(count: usize, rng: &Rng) -> Limits {
         body_memory_bytes_max: rng.pick(&[0, 16, 1000, 1 << 20]),
         body_rate_min: rng.pick(&[0, 500]),
         output_rate_min: rng.pick(&[0, 500]),
+        tunnel_timeout: rng.pick(&[defaults.tunnel_timeout, Duration::from_secs(8)]),
         connections_max: rng.pick(&[defaults.connections_max, count, 1, 2]),
         memory_bytes_max: rng.pick(&[
             defaults.memory_bytes_max,
@@ -804,6 +805,11 @@ impl World<'_> {
         };
         moments.extend(alarm);
         for (number, served) in self.served.iter().enumerate().filter(|(_, served)| !served.is_gone()) {
+            let tunnel = self.ledger.borrow().accounts[number].present_tunnel().copied();
+            let is_draining = self.running.shared.context.shutdown != Shutdown::No;
+            if tunnel.is_some_and(|tunnel| is_draining && !tunnel.knows_drain) {
+                return Err(format!("connection {number}: its tunnel does not know that the server drains"));
+            }
             if let Some(what) = self.overlooked(served) {
                 return Err(format!("connection {number} waits for {what}: {:?}", served.state));
             }
@@ -831,7 +837,9 @@ impl World<'_> {
             Wants::Read if served.state.owed > 0 && self.is_memory_little() && !socket.has_much_room() => {
                 None
             }
-            Wants::Read | Wants::Close(_) if socket.is_readable() && !served.state.is_starved => {
+            Wants::Read | Wants::ReadOrWrite | Wants::Close(_)
+                if socket.is_readable() && !served.state.is_starved =>
+            {
                 Some("what it could read")
             }
             _ if served.state.owed > 0 && socket.has_much_room() => Some("room that there is"),

@@ -176,6 +176,10 @@ fn read_fields(lines: &[u8]) -> Result<Vec<(String, String)>, String> {
 
 /// Determines the framing as a client does (RFC 9112 §6.3).
 fn framing(response: &Response, method: &str) -> Result<Framing, String> {
+    if response.code == 101 {
+        // What follows belongs to another protocol.
+        return Ok(Framing::UntilClose);
+    }
     let length = response.field("Content-Length");
     let coding = response.field("Transfer-Encoding");
     if length.is_some() && coding.is_some() {
