@@ -319,7 +319,11 @@ impl Handoff {
         let mut state = self.lock();
         let content = mem::take(&mut state.content);
         if state.end.is_none() {
-            state.end = Some(End::Failed("the application has ended without an answer".to_string()));
+            state.end = Some(match state.inflow {
+                Inflow::None => End::Failed("the application has ended without an answer".to_string()),
+                // That is how a tunnel ends.
+                Inflow::Open | Inflow::Blocked | Inflow::Ended => End::Complete,
+            });
             drop(state);
             self.wake();
         } else {

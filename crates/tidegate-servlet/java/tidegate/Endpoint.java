@@ -52,6 +52,11 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     /** What the loop calls servlets with, where it does that itself. */
     private Worker inline;
 
+    Endpoint() {
+        // Vectored operations with completion handlers gain nothing where bytes are copied to the native half.
+        setUseAsyncIO(false);
+    }
+
     void set(String name, long value) {
         set(name, Long.toString(value));
     }

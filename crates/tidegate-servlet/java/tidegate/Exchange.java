@@ -430,7 +430,9 @@ final class Exchange extends AbstractProcessor {
             count += putField("Content-Language", language);
         }
         long length = response.getContentLengthLong();
-        if (length >= 0 && describes && status != 304) {
+        // Trailers follow chunks only.
+        boolean hasTrailers = response.getTrailerFields() != null && channel.isHttp11() && hasContent;
+        if (length >= 0 && describes && status != 304 && !hasTrailers) {
             count += putField("Content-Length", Long.toString(length));
         }
         count += putFields(response.getMimeHeaders(), isUpgrade);
@@ -496,10 +498,10 @@ final class Exchange extends AbstractProcessor {
 
     @Override
     protected void flush() throws IOException {
-        if (stage == Stage.BEGUN || stage == Stage.SENT && out.end > 0) {
-            if (file == null) {
-                send();
-            }
+        if (upgradeToken != null) {
+            finishResponse();
+        } else if (file == null && (stage == Stage.BEGUN || stage == Stage.SENT && out.end > 0)) {
+            send();
         }
     }
 
