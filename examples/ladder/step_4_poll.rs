@@ -1,0 +1,73 @@
+//! Step 4: one thread sleeps until somebody has something to say.
+//!
+//! ```text
+//! cargo run --example ladder_4_poll
+//! ```
+//!
+//! `poll(2)` takes a list of sockets, sleeps until one of them is *ready* (a read would not block), and marks those that
+//! are. It is *level-triggered*: as long as unread bytes lie there, it says so again at each call. So reading once is
+//! enough, and who forgets a rest is reminded of it.
+//!
+//! **It fails** when there are many: the list goes into the kernel and back at each call, and all of it is looked at, for
+//! one client that has said something. With 10,000 idle clients `strace -T -e poll` shows what each call takes.
+
+mod http;
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::ops::ControlFlow;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+struct Connection {
+    stream: TcpStream,
+    request: Vec<u8>,
+}
+
+fn main() -> io::Result<()> {
+    serve(http::listen()?)
+}
+
+/// Serves until accepting fails.
+pub fn serve(listener: TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let mut connections: Vec<Connection> = Vec::new();
+    loop {
+        let ready = wait(&listener, &connections)?;
+        let mut connection_ready = ready[1..].iter();
+        connections.retain_mut(|connection| match connection_ready.next() {
+            Some(true) => connection.advance().is_continue(),
+            _ => true,
+        });
+        if ready[0] {
+            let (stream, _) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            connections.push(Connection { stream, request: Vec::new() });
+        }
+    }
+}
+
+/// Sleeps until somebody is ready, and says who: the listener first, then the connections in their order.
+fn wait(listener: &TcpListener, connections: &[Connection]) -> io::Result<Vec<bool>> {
+    let mut list = vec![PollFd::new(listener, PollFlags::IN)];
+    list.extend(connections.iter().map(|connection| PollFd::new(&connection.stream, PollFlags::IN)));
+    poll(&mut list, None)?;
+    Ok(list.iter().map(|entry| !entry.revents().is_empty()).collect())
+}
+
+impl Connection {
+    /// Takes what has come. Breaks when the conversation is over.
+    fn advance(&mut self) -> ControlFlow<()> {
+        let mut chunk = [0; 1024];
+        match http::unless_would_block(self.stream.read(&mut chunk)) {
+            Ok(Some(0)) | Err(_) => return ControlFlow::Break(()),
+            Ok(Some(count)) => self.request.extend_from_slice(&chunk[..count]),
+            Ok(None) => return ControlFlow::Continue(()),
+        }
+        if !http::has_ended(&self.request) {
+            return ControlFlow::Continue(());
+        }
+        let _ = self.stream.write(&http::Answer::to(&self.request).whole());
+        ControlFlow::Break(())
+    }
+}
