@@ -7,15 +7,16 @@ use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::mpsc::{self, Sender};
+use std::time::{Duration, Instant};
 
 use support::loopback::{End, serve_gateway, wait_until};
-use tidegate::conversation::{ByHand, Farewell, Wants};
+use tidegate::conversation::{ByHand, ExchangeRecord, Farewell, Wants};
 use tidegate::gateway::middleware::WithFields;
 use tidegate::gateway::{BodyStream, Piece, Tunnel};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
-use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
+use tidegate::{AccessLog, Body, Environ, Gateway, GatewayError, Server, StartResponse};
 
 /// Sends back each byte; `!` is an error, `~` the end.
 #[derive(Default)]
@@ -385,4 +386,141 @@ fn proof_of_another_request_does_not_switch_a_client_of_http_1_0() {
     hand.transmit_all();
     hand.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n");
     assert!(text(hand.transmit_all()).starts_with("HTTP/1.1 500 "));
+}
+
+/// Keeps what it is sent and waits for more, or panics in the midst of its work.
+#[derive(Default)]
+struct Hoard {
+    kept: Vec<u8>,
+    is_ended: bool,
+}
+
+impl BodyStream for Hoard {
+    fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
+        match self.kept.ends_with(b"draw!") {
+            true => panic!("on purpose"),
+            false if self.is_ended || self.kept.ends_with(b"~") => Ok(Piece::End),
+            false => Ok(Piece::Pending { until: None }),
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        assert!(!self.kept.ends_with(b"measure!"), "on purpose");
+        self.kept.len()
+    }
+}
+
+impl Tunnel for Hoard {
+    fn receive(&mut self, bytes: &[u8]) -> Result<usize, GatewayError> {
+        assert!(!bytes.ends_with(b"take!"), "on purpose");
+        self.kept.extend_from_slice(bytes);
+        // More than was offered.
+        Ok(bytes.len() + 1)
+    }
+
+    fn receive_end(&mut self) {
+        assert!(!self.kept.ends_with(b"end!"), "on purpose");
+        self.is_ended = true;
+    }
+
+    fn server_is_draining(&mut self) {
+        assert!(!self.kept.ends_with(b"drain!"), "on purpose");
+        self.is_ended = true;
+    }
+}
+
+impl Drop for Hoard {
+    fn drop(&mut self) {
+        if self.kept.ends_with(b"drop!~") {
+            panic!("on purpose");
+        }
+    }
+}
+
+fn hoard(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    match environ.upgrade("echo") {
+        Some(upgrade) => start_response.upgrade(&upgrade).tunnel(Hoard::default()),
+        None => start_response.status(200).send("low"),
+    }
+}
+
+#[test]
+fn tunnels_that_hold_much_and_wait_for_their_clients_make_room_and_others_stay() {
+    let limits = Limits { memory_bytes_max: 1_000_000, ..Limits::default() };
+    let server = serve_gateway(Server::new().limits(limits).listen("127.0.0.1:0".parse().unwrap()), hoard);
+    let tunnel = || {
+        let mut client = server.connect();
+        client.send(REQUEST);
+        client.read_until("\r\n\r\n");
+        client.received.clear();
+        client
+    };
+    // The one that was silent for longest holds nearly nothing.
+    let mut humble = tunnel();
+    let mut hoarders: Vec<_> = (0..4).map(|_| tunnel()).collect();
+    hoarders.iter_mut().for_each(|hoarder| hoarder.send([b'x'; 230_000]));
+    let mut other = server.connect();
+    other.send("GET / HTTP/1.1\r\nHo");
+    std::thread::sleep(Duration::from_millis(100));
+    let asked = Instant::now();
+    other.send("st: a\r\n\r\n");
+    assert_eq!(other.read("GET").text(), "low");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    humble.send("~");
+    assert_eq!(humble.read_end(), End::Fin);
+}
+
+/// Sends on the status of each record.
+struct Log(Sender<u16>);
+
+impl AccessLog for Log {
+    fn record(&mut self, record: &ExchangeRecord<'_>) {
+        // The test may have ended before its server.
+        let _ = self.0.send(record.status);
+    }
+
+    fn flush(&mut self) {}
+}
+
+#[test]
+fn panic_anywhere_in_a_tunnel_ends_it_alone_and_is_logged_once() {
+    let (sender, log) = mpsc::channel();
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap()).access_log(Log(sender));
+    let mut server = serve_gateway(server, hoard);
+    let mut kept = server.connect();
+    // A reset takes the feature.
+    let cut = if cfg!(feature = "sockets") { End::Reset } else { End::Fin };
+    for (word, end) in [
+        ("draw!", cut),
+        ("take!", cut),
+        ("end!", cut),
+        ("drop!~", End::Fin),
+        ("measure!", End::Fin),
+        ("drain!", cut),
+    ] {
+        let mut client = server.connect();
+        client.send(REQUEST);
+        client.read_until("\r\n\r\n");
+        client.received.clear();
+        client.send(word);
+        match word {
+            // Once all was taken.
+            "end!" | "measure!" => client.end_sending(),
+            "drain!" => {
+                // Told after that has come.
+                assert!(client.is_quiet_for(Duration::from_millis(50)));
+                server.handle.drain();
+            }
+            _ => {}
+        }
+        assert_eq!(client.read_end(), end, "{word}");
+        if word != "drain!" {
+            assert_eq!(kept.get("/").text(), "low");
+            let mut statuses = [log.recv().unwrap(), log.recv().unwrap()];
+            statuses.sort();
+            assert_eq!(statuses, [101, 200], "{word}");
+        }
+    }
+    server.join();
+    assert_eq!(log.iter().collect::<Vec<_>>(), [101]);
 }

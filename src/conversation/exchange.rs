@@ -298,6 +298,14 @@ impl Exchange {
         }
     }
 
+    /// Returns since when nothing has moved in a tunnel that waits for its peer.
+    pub fn silent_tunnel_since(&self) -> Option<Moment> {
+        match &self.stage {
+            Stage::Delivery { delivery: Delivery::Tunnel(tunnel), .. } => tunnel.silent_since(),
+            Stage::Intake(_) | Stage::Delivery { .. } | Stage::Finished(_) => None,
+        }
+    }
+
     /// Returns since when a head has begun, if it has not ended.
     pub fn head_since(&self) -> Option<Moment> {
         self.is_in_head().then_some(self.record.begun)

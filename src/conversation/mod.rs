@@ -290,6 +290,14 @@ impl Conversation {
         }
     }
 
+    /// Returns since when nothing has moved in a connection that was taken over, if its peer is waited for.
+    pub fn silent_tunnel_since(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Active(exchange) => exchange.silent_tunnel_since(),
+            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => None,
+        }
+    }
+
     /// Whether content is on its way, and has been collected in memory so far.
     pub fn collects_in_memory(&self) -> bool {
         matches!(&self.phase, Phase::Active(exchange) if exchange.collects_in_memory())

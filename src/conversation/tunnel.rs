@@ -144,6 +144,12 @@ impl Tunneled {
         self.tunnel.notify(|tunnel| tunnel.client_has_finished());
     }
 
+    /// Returns since when nothing has moved, if the peer is waited for.
+    pub fn silent_since(&self) -> Option<Moment> {
+        let waits_for_peer = self.is_open() && self.readiness != Readiness::Ready;
+        waits_for_peer.then_some(self.moved)
+    }
+
     /// Returns when the connection is given up, unless something moves before.
     pub fn deadline(&self, limits: &Limits) -> Moment {
         of_tunnel(self.moved, limits)

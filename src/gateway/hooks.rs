@@ -55,6 +55,8 @@ pub trait LoopHooks {
     /// Whether the gateway can take another request. While it cannot, none is read from any connection, and a
     /// client that has waited for longer than [`gateway_timeout`](crate::limits::Limits::gateway_timeout)
     /// gets 503. Asked again in each turn of the loop; an answer that becomes ready begins one.
+    ///
+    /// Requests that were read before may still be brought to it: those that came in one read with the last one.
     fn is_ready(&self) -> bool {
         true
     }

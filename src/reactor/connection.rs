@@ -16,7 +16,7 @@ use std::time::Duration;
 use mio::Interest;
 
 use super::connection_id::ConnectionId;
-use super::pressure::Holding;
+use super::pressure::{Holding, STALL_MAX};
 use super::readiness::{Filled, Flushed, Readiness, fill, flush};
 use super::room::Standing;
 use super::shared::{Lent, Shared};
@@ -282,7 +282,11 @@ impl<S: Transport> Connection<S> {
         let moved = match &self.output {
             Output::Backlog(backlog) => Some(backlog.departure.last_byte),
             Output::Clear if is_unread => Some(now),
-            Output::Clear => self.conversation.stalled_since(),
+            // A tunnel may be silent for long: it counts how much it holds, and not for how long.
+            Output::Clear => self.conversation.stalled_since().or_else(|| {
+                let silent_since = self.conversation.silent_tunnel_since()?;
+                Some(silent_since.max(earlier(now, STALL_MAX)))
+            }),
             Output::Waiting(_) | Output::Ended(_) => None,
         };
         moved.filter(|_| self.accounted > 0).map(|moved| Holding {
