@@ -46,7 +46,12 @@ pub(crate) fn bind(lines: &str) -> io::Result<usize> {
         Threads::Pool(threads) => threads,
     };
     let queue = Arc::new(Jobs::new(JOBS_MAX, threads_max));
-    let catalina = Catalina { queue: queue.clone(), timeout: settings.timeout, threads: settings.threads };
+    let catalina = Catalina {
+        queue: queue.clone(),
+        timeout: settings.timeout,
+        threads: settings.threads,
+        response_bytes_high: settings.response_bytes_high,
+    };
     let connector = Connector {
         queue,
         port,

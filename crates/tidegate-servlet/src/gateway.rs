@@ -16,6 +16,8 @@ pub(crate) struct Catalina {
     pub queue: Arc<Queue>,
     pub timeout: Option<Duration>,
     pub threads: Threads,
+    /// Bytes of one response that wait for its client before the thread that makes them has to wait.
+    pub response_bytes_high: usize,
 }
 
 impl Gateway for Catalina {
@@ -33,7 +35,8 @@ impl Gateway for Catalina {
         let wakeup = environ.wakeup();
         let is_https = environ.server().url_scheme == "https";
         let request = Request::new(environ, is_https);
-        let handoff = Arc::new(Handoff::new(request, upgrade, wakeup, self.queue.clone()));
+        let handoff =
+            Arc::new(Handoff::new(request, upgrade, wakeup, self.queue.clone(), self.response_bytes_high));
         let place = self.queue.push(Job::Request(handoff.clone()));
         if has_finished {
             place.step_back();

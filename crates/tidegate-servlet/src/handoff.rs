@@ -21,8 +21,8 @@ use crate::head::Head;
 use crate::jobs::{Jobs, Place};
 use crate::request::{Content, Request, name_block};
 
-/// Bytes of content that wait for the client, above which the thread that makes more waits, too; and bytes from the client
-/// that wait for the owner of a tunnel. 64 KiB: the most that a socket takes at once.
+/// Bytes from the client that wait for the owner of a tunnel, above which no more are read; and bytes for the client, below
+/// which a thread that had to wait goes on. 64 KiB: the most that a socket takes at once.
 const BYTES_HIGH: usize = 64 * 1024;
 
 /// A job for a thread.
@@ -53,6 +53,8 @@ pub(crate) struct Handoff {
     state: Mutex<State>,
     wakeup: Wakeup,
     queue: Arc<Queue>,
+    /// Bytes of content that wait for the client, above which the thread that makes more waits, too.
+    outbox_bytes_high: usize,
 }
 
 struct State {
@@ -170,7 +172,13 @@ pub(crate) enum Reading {
 }
 
 impl Handoff {
-    pub fn new(request: Request, upgrade: Option<Upgrade>, wakeup: Wakeup, queue: Arc<Queue>) -> Handoff {
+    pub fn new(
+        request: Request,
+        upgrade: Option<Upgrade>,
+        wakeup: Wakeup,
+        queue: Arc<Queue>,
+        outbox_bytes_high: usize,
+    ) -> Handoff {
         let state = State {
             id: 0,
             block: Some(request.block),
@@ -190,7 +198,7 @@ impl Handoff {
             pace: Pace::Timed,
             client: ClientState::Waiting,
         };
-        Handoff { state: Mutex::new(state), wakeup, queue }
+        Handoff { state: Mutex::new(state), wakeup, queue, outbox_bytes_high }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -293,7 +301,8 @@ impl Handoff {
             state.outbox_bytes += piece.len();
             state.outbox.push_back(piece);
         }
-        let given = if state.has_room() { Given::Room } else { Given::Full };
+        let is_full = state.outbox_bytes >= self.outbox_bytes_high;
+        let given = if is_full { Given::Full } else { Given::Room };
         drop(state);
         self.wake();
         given
@@ -644,13 +653,9 @@ impl BodyStream for Pieces {
     fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
         let mut state = self.seat.handoff.lock();
         if let Some(piece) = state.pop() {
-            // Not before all are taken: it would make one, and wait again, at two context switches a piece. The client does
-            // not wait for it, for as long as the connection owes it what was taken.
-            if state.outbox.is_empty() {
-                self.seat.handoff.tell(state);
-            } else {
-                drop(state);
-            }
+            // Who waits goes on while there still is something for the client, and not for each piece: it would make one, and
+            // wait again, at two context switches a piece.
+            self.seat.handoff.tell(state);
             self.current = piece;
             return Ok(Piece::Data(&self.current));
         }

@@ -8,12 +8,17 @@ use tidegate::limits::Limits;
 
 use crate::gateway::Threads;
 
+/// Bytes of one response that wait for its client before the thread that makes them has to wait. 1 MiB: pages fit, and so no
+/// reader holds a thread but those of long downloads; 200 of these together take less than the limit on memory.
+const RESPONSE_BYTES_HIGH: usize = 1 << 20;
+
 /// The description of a connector.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub address: String,
     pub threads: Threads,
     pub timeout: Option<Duration>,
+    pub response_bytes_high: usize,
     pub limits: Limits,
     pub info: ServerInfo,
 }
@@ -28,6 +33,7 @@ impl Settings {
             address: String::new(),
             threads: Threads::Pool(1),
             timeout: None,
+            response_bytes_high: RESPONSE_BYTES_HIGH,
             limits: Limits::default(),
             info: ServerInfo { multithread: true, ..ServerInfo::default() },
         };
@@ -48,6 +54,7 @@ impl Settings {
             "scheme" if value == "https" => self.info.url_scheme = "https",
             "scheme" => {}
             "server" => self.info.software = value.to_string().into(),
+            "responseMemory" => self.response_bytes_high = number(value)?,
             "maxConnections" => limits.connections_max = number(value)?,
             "connectionTimeout" => limits.head_timeout = milliseconds(value)?,
             "keepAliveTimeout" => limits.idle_timeout = milliseconds(value)?,

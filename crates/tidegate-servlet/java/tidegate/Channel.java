@@ -9,6 +9,7 @@ import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.channels.CompletionHandler;
+import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Semaphore;
@@ -251,6 +252,25 @@ final class Channel extends SocketWrapperBase<Object> {
     }
 
     // Waiting.
+
+    /** Whether a thread waits for the client. */
+    boolean isWaiting() {
+        return waiting != null;
+    }
+
+    /** Says which request it is, for logs. */
+    String describe() {
+        try {
+            byte[] from = block;
+            int method = Block.number(from, texts());
+            int path = texts() + 4 + method;
+            return new String(from, texts() + 4, method, StandardCharsets.ISO_8859_1) + ' '
+                    + new String(from, path + 4, Block.number(from, path), StandardCharsets.ISO_8859_1);
+        } catch (IndexOutOfBoundsException e) {
+            // Another thread was about to change it.
+            return "another request";
+        }
+    }
 
     /** Waits until a direction is ready. */
     void await(int direction) throws IOException {

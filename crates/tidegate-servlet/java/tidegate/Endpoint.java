@@ -8,11 +8,17 @@ import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Queue;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import org.apache.juli.logging.Log;
 import org.apache.juli.logging.LogFactory;
 import org.apache.tomcat.util.ExceptionUtils;
@@ -44,7 +50,19 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     private final Map<String, String> settings = new LinkedHashMap<>();
     private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
     private final AtomicInteger started = new AtomicInteger();
+    private final Set<Worker> workers = ConcurrentHashMap.newKeySet();
+    private ScheduledFuture<?> watch;
+    /** Makes virtual threads; null where none are used. */
+    private ThreadFactory virtualThreads;
+    /** Channels that virtual threads have used; there are no more than such threads. */
+    private final Queue<Channel> spares = new ConcurrentLinkedQueue<>();
+    /** Bounds the virtual threads that there are at a time. */
+    private Semaphore concurrent;
     private boolean isInline;
+    /** Threads that call servlets, at most. 200: as Tomcat has it. */
+    private int threadsMax = 200;
+    /** Threads that are there from the start; others come as they are needed. 10: as Tomcat has it. */
+    private int threadsMin = 10;
     private long requestTimeout = REQUEST_TIMEOUT;
     private long drainTimeout = DRAIN_TIMEOUT;
     private volatile long connector = -1;
@@ -78,6 +96,38 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         return isInline;
     }
 
+    // Tomcat's own numbers are of an executor that it makes itself, which is not used here.
+
+    @Override
+    public void setMaxThreads(int threads) {
+        threadsMax = Math.max(1, threads);
+    }
+
+    @Override
+    public int getMaxThreads() {
+        return threadsMax;
+    }
+
+    @Override
+    public void setMinSpareThreads(int threads) {
+        threadsMin = threads;
+    }
+
+    @Override
+    public int getMinSpareThreads() {
+        return threadsMin;
+    }
+
+    @Override
+    public int getCurrentThreadCount() {
+        return workers.size();
+    }
+
+    @Override
+    public int getCurrentThreadsBusy() {
+        return (int) workers.stream().filter(Worker::isBusy).count();
+    }
+
     void setRequestTimeout(long milliseconds) {
         requestTimeout = milliseconds;
     }
@@ -92,7 +142,9 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
 
     @Override
     public void bind() throws Exception {
-        set("threads", isInline ? "loop" : Integer.toString(getMaxThreads()));
+        // One thread hands on to virtual ones.
+        int threads = getUseVirtualThreads() && virtualThreads() != null ? 1 : getMaxThreads();
+        set("threads", isInline ? "loop" : Integer.toString(threads));
         set("requestTimeout", Math.max(requestTimeout, 0));
         set("drainTimeout", drainTimeout);
         int port = getPortWithOffset();
@@ -133,8 +185,14 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         paused = false;
         setExecutor(this::execute);
         SERVING.put(connector, this);
+        virtualThreads = getUseVirtualThreads() && !isInline ? virtualThreads() : null;
+        concurrent = new Semaphore(Math.max(1, getMaxThreads()));
         if (isInline) {
             inline = new Worker(Native.NOW);
+        } else if (virtualThreads != null) {
+            // It only hands jobs on.
+            Native.command(connector, Native.ENTER);
+            start(new Worker(Native.WAIT), "jobs");
         } else {
             int spare = Math.max(1, Math.min(getMinSpareThreads(), getMaxThreads()));
             for (int i = 0; i < spare; i++) {
@@ -144,6 +202,29 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         }
         ended = new CountDownLatch(1);
         start(this::loop, "loop");
+        ScheduledExecutorService utility = getUtilityExecutor();
+        if (requestTimeout > 0 && utility != null) {
+            watch = utility.scheduleWithFixedDelay(this::watch, requestTimeout, requestTimeout, TimeUnit.MILLISECONDS);
+        }
+    }
+
+    /** Logs which servlets have not returned since the last look; their clients were answered 504. */
+    private void watch() {
+        workers.forEach(Worker::look);
+    }
+
+    /** Returns what makes virtual threads; null where this Java has none. */
+    private ThreadFactory virtualThreads() {
+        try {
+            // Since Java 21, and this is compiled for 11.
+            Class<?> builder = Class.forName("java.lang.Thread$Builder");
+            Object made = Thread.class.getMethod("ofVirtual").invoke(null);
+            made = builder.getMethod("name", String.class, long.class).invoke(made, getName() + "-virt-", 0L);
+            return (ThreadFactory) builder.getMethod("factory").invoke(made);
+        } catch (ReflectiveOperationException e) {
+            log.warn("This Java has no virtual threads (21 and later have): threads of the system are used");
+            return null;
+        }
     }
 
     private void loop() {
@@ -168,11 +249,14 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
             return;
         }
         running = false;
-        drain();
-        if (awaitEnd(drainTimeout) == 0) {
-            Native.command(connector, Native.STOP);
-            awaitEnd(drainTimeout);
+        if (watch != null) {
+            watch.cancel(false);
         }
+        drain();
+        awaitEnd(drainTimeout);
+        // Those that are left are cut.
+        Native.command(connector, Native.STOP);
+        awaitEnd(drainTimeout);
         SERVING.remove(connector);
     }
 
@@ -240,6 +324,11 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     private final class Worker implements Runnable {
         private int how;
         private Channel channel = new Channel(Endpoint.this);
+        private Thread thread;
+        /** The number of jobs begun and ended: odd while there is one. It is measured nowhere, since a watch looks twice. */
+        private final AtomicLong steps = new AtomicLong();
+        private long seen;
+        private long reported;
 
         Worker(int how) {
             this.how = how;
@@ -247,6 +336,42 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
 
         @Override
         public void run() {
+            thread = Thread.currentThread();
+            workers.add(this);
+            try {
+                work();
+            } finally {
+                if (how != Native.NOW) {
+                    workers.remove(this);
+                }
+            }
+        }
+
+        boolean isBusy() {
+            return (steps.get() & 1) != 0;
+        }
+
+        /** Looks whether it is at the job of the last look still, and has somebody learn of it. */
+        void look() {
+            long now = steps.get();
+            Channel at = channel;
+            if ((now & 1) == 0 || at.isWaiting()) {
+                seen = 0;
+            } else if (now != seen) {
+                seen = now;
+            } else if (now != reported) {
+                reported = now;
+                StringBuilder report = new StringBuilder("Thread ").append(thread.getName()).append(" has been at ")
+                        .append(at.describe()).append(" for longer than ").append(requestTimeout).append(" ms");
+                for (StackTraceElement element : thread.getStackTrace()) {
+                    report.append("\n\tat ").append(element);
+                }
+                log.warn(report);
+            }
+        }
+
+        private void work() {
+            ThreadFactory virtual = virtualThreads;
             long over = 0;
             while (true) {
                 int length = Native.take(connector, channel.block, how, over);
@@ -265,59 +390,85 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
                 if ((block[0] & Native.NEEDS_THREAD) != 0) {
                     startAnother();
                 }
-                try {
-                    switch (block[0] & 0x7f) {
-                        case Native.REQUEST:
-                            over = serve(length);
-                            break;
-                        case Native.EVENT:
-                            tell(Block.longNumber(block, 1), block[9]);
-                            break;
-                        default:
-                            Runnable task = tasks.poll();
-                            if (task != null) {
-                                task.run();
-                            }
-                    }
-                } catch (Throwable t) {
-                    ExceptionUtils.handleThrowable(t);
-                    log.error("A job has failed", t);
+                if (virtual != null) {
+                    Channel taken = channel;
+                    Channel spare = spares.poll();
+                    channel = spare != null ? spare : new Channel(Endpoint.this);
+                    concurrent.acquireUninterruptibly();
+                    virtual.newThread(() -> doAlone(taken, length)).start();
+                    continue;
+                }
+                steps.lazySet(steps.get() + 1);
+                over = perform(channel, length);
+                if (over == 0 || !channel.reuse()) {
+                    // It goes on, with what belongs to it, or something may still know it.
                     channel = new Channel(Endpoint.this);
+                }
+                long step = steps.get() + 1;
+                steps.lazySet(step);
+                if (step == reported + 1) {
+                    log.warn("Thread " + thread.getName() + " has come to an end of what took so long");
                 }
             }
         }
+    }
 
-        /** Serves a request, and returns the number of its exchange if that has ended with it. */
-        private long serve(int length) {
-            Channel serving = channel;
-            if (serving.serve(length)) {
-                long id = serving.id();
-                if (!serving.reuse()) {
-                    channel = new Channel(Endpoint.this);
+    /** Does one job on a thread of its own. */
+    private void doAlone(Channel channel, int length) {
+        try {
+            long over = perform(channel, length);
+            if (over != 0) {
+                Native.tell(over, Native.IS_OVER);
+                if (channel.reuse()) {
+                    spares.add(channel);
                 }
-                return id;
             }
-            // It goes on, with what belongs to it.
-            channel = new Channel(Endpoint.this);
-            return 0;
+        } finally {
+            concurrent.release();
         }
+    }
 
-        private void tell(long id, byte event) {
-            Channel other = Channel.find(id);
-            if (other == null) {
-                return;
-            }
-            switch (event) {
-                case 1:
-                    other.process(SocketEvent.OPEN_READ);
-                    break;
-                case 2:
-                    other.process(SocketEvent.OPEN_WRITE);
+    /** Does the job in a block. Returns the number of its exchange if it was a request that has ended with it, else 0. */
+    private long perform(Channel channel, int length) {
+        byte[] block = channel.block;
+        try {
+            switch (block[0] & 0x7f) {
+                case Native.REQUEST:
+                    return channel.serve(length) ? channel.id() : 0;
+                case Native.EVENT:
+                    tell(Block.longNumber(block, 1), block[9]);
                     break;
                 default:
-                    other.setError(new EOFException("the client is gone"));
-                    other.process(SocketEvent.ERROR);
+                    Runnable task = tasks.poll();
+                    if (task != null) {
+                        task.run();
+                    }
             }
+        } catch (Throwable t) {
+            ExceptionUtils.handleThrowable(t);
+            log.error("A job has failed", t);
+            if ((block[0] & 0x7f) == Native.REQUEST) {
+                Native.tell(channel.id(), Native.IS_OVER);
+            }
+        }
+        return 0;
+    }
+
+    private static void tell(long id, byte event) {
+        Channel channel = Channel.find(id);
+        if (channel == null) {
+            return;
+        }
+        switch (event) {
+            case 1:
+                channel.process(SocketEvent.OPEN_READ);
+                break;
+            case 2:
+                channel.process(SocketEvent.OPEN_WRITE);
+                break;
+            default:
+                channel.setError(new EOFException("the client is gone"));
+                channel.process(SocketEvent.ERROR);
         }
     }
 

@@ -224,6 +224,11 @@ public class TidegateProtocol extends AbstractProtocol<Object> {
         own.setTime("tunnelTimeout", milliseconds);
     }
 
+    /** Sets the most bytes of one response that wait for its client before the thread that makes them has to wait. */
+    public void setResponseMemory(long bytes) {
+        own.set("responseMemory", bytes);
+    }
+
     /** Sets the most bytes of a request's content. */
     public void setMaxRequestSize(long bytes) {
         own.set("maxRequestSize", bytes < 0 ? Long.MAX_VALUE : bytes);
