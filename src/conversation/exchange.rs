@@ -824,6 +824,9 @@ impl Exchange {
         out: &mut OutputQueue,
     ) -> Progress {
         self.record_head(head, turn);
+        if error == ProtocolError::ProxyHeader {
+            turn.journal.proxy_header();
+        }
         self.refuse(error, turn, out);
         Progress::Consumed(0)
     }

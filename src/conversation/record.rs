@@ -129,6 +129,9 @@ pub trait Journal {
     fn exchange(&mut self, record: &ExchangeRecord<'_>);
     /// Reports that the application has failed; the client saw a 500 or a cut connection.
     fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError);
+    /// Reports that a client was refused since a PROXY header came first: a proxy is told to send what this server
+    /// does not expect.
+    fn proxy_header(&mut self) {}
 }
 
 /// Takes the records of an access log. Called from the event loop: it must not block for long.

@@ -14,6 +14,9 @@ use crate::message::StatusCode;
 pub enum ProtocolError {
     /// The head follows no grammar: bad token, bad line end, blank before a colon, folded line.
     MalformedHead,
+    /// A PROXY header of HAProxy's comes first, of its version 1 or 2. Who may say so is for a server to be told, and
+    /// this one is not.
+    ProxyHeader,
     /// More empty lines come before a request line than allowed.
     TooManyEmptyLines,
     /// The request target is none of the four forms, or not the one that goes with the method.
@@ -78,8 +81,9 @@ pub enum ProtocolError {
 
 impl ProtocolError {
     /// Every variant, for tables and tests.
-    pub const ALL: [ProtocolError; 30] = [
+    pub const ALL: [ProtocolError; 31] = [
         ProtocolError::MalformedHead,
+        ProtocolError::ProxyHeader,
         ProtocolError::TooManyEmptyLines,
         ProtocolError::InvalidTarget,
         ProtocolError::MissingHost,
@@ -115,6 +119,7 @@ impl ProtocolError {
     const fn facts(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::MalformedHead => (400, "the head of the request is malformed", "RFC 9112, section 2.2"),
+            Self::ProxyHeader => (400, "a PROXY header comes where none is expected", "RFC 9112, section 3"),
             Self::TooManyEmptyLines => {
                 (400, "there are too many empty lines before the request", "RFC 9112, section 2.2")
             }

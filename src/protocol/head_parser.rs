@@ -138,6 +138,10 @@ pub fn parse_request_line<'b>(input: &'b [u8], limits: &Limits) -> Option<(&'b s
     Some((request.method?, request.path?, version))
 }
 
+/// The beginning of a PROXY header of version 2, behind two empty lines. One of version 1 is a line that begins with
+/// `PROXY`.
+const PROXY_SIGNATURE: &[u8] = b"\0\r\nQUIT\n";
+
 /// Checks a head, or as much as there is of it, line by line, so that the result does not depend on where a
 /// read happens to end. A line is checked when it is complete, and its length as soon as it is too long. The
 /// first byte of the request line is checked at once, since it tells other protocols apart. Lines that ended
@@ -147,7 +151,12 @@ fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), Pro
     let blank = blank_lines(input);
     let (head, searched) = (&input[blank..], searched.saturating_sub(blank));
     if head.first().is_some_and(|&byte| byte != b'\r' && !is_field_name(&[byte])) {
-        return Err(ProtocolError::MalformedHead);
+        return match head {
+            _ if head.starts_with(PROXY_SIGNATURE) => Err(ProtocolError::ProxyHeader),
+            // So far it looks like one.
+            _ if PROXY_SIGNATURE.starts_with(head) => Ok(()),
+            _ => Err(ProtocolError::MalformedHead),
+        };
     }
     let is_end = |byte: &u8| *byte == b'\n';
     if !head[searched..].iter().any(is_end) {
@@ -190,6 +199,7 @@ fn check_line(line: &[u8], before: usize, limits: &Limits) -> Result<(), Protoco
             Err(httparse::Error::Version) if has_other_version(line) => {
                 Err(ProtocolError::UnsupportedVersion)
             }
+            Err(_) if line.starts_with(b"PROXY ") => Err(ProtocolError::ProxyHeader),
             Err(_) => Err(ProtocolError::MalformedHead),
         };
     }
@@ -306,6 +316,18 @@ mod tests {
         ] {
             assert_eq!(parse_request_line(input.as_bytes(), &limits), expected, "{input:?}");
         }
+    }
+
+    #[test]
+    fn proxy_headers_are_refused_by_name() {
+        for header in [
+            "PROXY TCP4 192.0.2.1 192.0.2.2 56324 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+        ] {
+            refused(header, ProtocolError::ProxyHeader);
+        }
+        refused("\0\r\nQUID\n", ProtocolError::MalformedHead);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(super) struct LoopJournal {
     access_log: Option<Box<dyn AccessLog + Send>>,
     /// The parts of an exchange that the access log has asked for.
     wanted: Wanted,
+    /// Whether the operator was told of a PROXY header. Once is enough: where one comes, all do.
+    is_told_of_proxy_headers: bool,
     /// The number of records that the access log has not flushed.
     unflushed: usize,
     clock: Clock,
@@ -19,7 +21,7 @@ pub(super) struct LoopJournal {
 impl LoopJournal {
     pub fn new(access_log: Option<Box<dyn AccessLog + Send>>, clock: Clock) -> LoopJournal {
         let wanted = access_log.as_ref().map_or(Wanted::nothing(), |log| log.wanted());
-        LoopJournal { access_log, wanted, unflushed: 0, clock }
+        LoopJournal { access_log, wanted, is_told_of_proxy_headers: false, unflushed: 0, clock }
     }
 
     /// Flushes the access log at the end of a turn of the loop.
@@ -60,6 +62,15 @@ impl Journal for LoopJournal {
             // Escaped: a target can hold what a terminal would obey.
             Some(line) => log::error!("{} {}: {error}", line.method, line.target.escape_debug()),
             None => log::error!("{error}"),
+        }
+    }
+
+    fn proxy_header(&mut self) {
+        if !std::mem::replace(&mut self.is_told_of_proxy_headers, true) {
+            log::warn!(
+                "a client was refused that began with a PROXY header, which this server does not expect: turn it \
+                 off in the proxy (send-proxy, proxy_protocol), which can say X-Forwarded-For instead"
+            );
         }
     }
 }

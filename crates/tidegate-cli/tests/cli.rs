@@ -96,6 +96,7 @@ fn wrong_command_line_is_refused_with_status_2() {
     check_failure(&["--fields-max", "0"], 2, &["--fields-max"]);
     check_failure(&["--fields-max", "1000"], 2, &["--fields-max", "128"]);
     check_failure(&["--connections-max", "-1"], 2, &["-1"]);
+    check_failure(&["--head-max", "3"], 2, &["--head-max", "256"]);
 }
 
 #[test]
@@ -159,7 +160,8 @@ fn limit_on_the_command_line_wins_over_a_variable() {
 #[test]
 fn variable_that_makes_no_sense_is_refused_with_status_2() {
     for (name, value, word) in [
-        ("TIDEGATE_HEAD_TIMEOUT", "soon", "--head-timeout"),
+        ("TIDEGATE_HEAD_TIMEOUT", "soon", "'TIDEGATE_HEAD_TIMEOUT'"),
+        ("TIDEGATE_FIELDS_MAX", "zero", "'TIDEGATE_FIELDS_MAX'"),
         ("TIDEGATE_LISTEN", "nowhere", "TIDEGATE_LISTEN"),
         ("PORT", "http", "PORT"),
     ] {
@@ -167,13 +169,58 @@ fn variable_that_makes_no_sense_is_refused_with_status_2() {
         assert_eq!(code, Some(2), "{name}: {stderr}");
         assert!(stderr.contains(word) && stderr.contains(value), "{name}: {stderr}");
     }
+    let senseless = run_command(tidegate().env("TIDEGATE_FIELDS_MAX", "1000")).stderr;
+    assert!(senseless.contains("the variable TIDEGATE_FIELDS_MAX can be at most 128"), "{senseless}");
+    // What is wrong on the command line is not the variable's fault.
+    let wrong = &mut tidegate();
+    wrong.env("TIDEGATE_HEAD_TIMEOUT", "3s").args(["--head-timeout", "soon"]);
+    assert!(run_command(wrong).stderr.contains("--head-timeout"));
+}
+
+#[test]
+fn misspelt_variable_is_warned_about_with_the_right_name() {
+    let command = &mut tidegate();
+    command.args(["-l", "127.0.0.1:0"]).env("TIDEGATE_IDEL_TIMEOUT", "3").env("TIDEGATE_PORT_80_TCP", "x");
+    let mut program = Program::start_with_stdout(command, Stdio::null(), 0);
+    let warning = program.stderr.next();
+    assert!(warning.contains("TIDEGATE_IDEL_TIMEOUT"), "{warning}");
+    assert!(warning.contains("did you mean TIDEGATE_IDLE_TIMEOUT?"), "{warning}");
+    program.hear_announcements(1);
+}
+
+#[test]
+fn folder_alone_is_served() {
+    let folder = TempFolder::new();
+    folder.write("hello.txt", "hello");
+    let folder = folder.path().to_str().unwrap();
+    for arguments in [&[folder][..], &["--log-level", "info", folder, "--idle-timeout", "3s"]] {
+        assert_eq!(Program::start(arguments).get("/hello.txt").text(), "hello");
+    }
+    check_failure(&["/no/such/folder"], 2, &["/no/such/folder", "there is no folder"]);
+}
+
+#[test]
+fn proxy_header_is_refused_and_named_in_the_log_once() {
+    let program = Program::start(&[]);
+    for _ in 0..2 {
+        let mut stream = program.connect();
+        stream
+            .write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let answer = Answer::read(&mut stream);
+        assert_eq!(answer.code, 400);
+        assert!(answer.text().contains("PROXY header"), "{}", answer.text());
+    }
+    let warning = program.stderr.next_with("PROXY header");
+    assert!(warning.contains("send-proxy"), "{warning}");
+    assert_eq!(program.stderr.next_within(Duration::from_millis(50)), None);
 }
 
 #[test]
 fn busy_port_is_one_clear_line() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    check_failure(&["--listen", &address], 1, &["tidegate: ", &address, "in use"]);
+    check_failure(&["--listen", &address], 1, &["tidegate: ", &address, "in use", "--listen :8001"]);
 }
 
 #[test]

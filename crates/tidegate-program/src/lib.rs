@@ -115,10 +115,28 @@ fn serve(options: &Options, folder: Option<&Path>) -> Result<(), String> {
     let signals = ShutdownSignals::install().map_err(|error| error.to_string())?;
     let server = server(options, limits).map_err(|error| error.to_string())?;
     let server = options.addresses().iter().cloned().fold(server, Server::listen);
-    let server = server.reactors(options.reactors()).bind().map_err(|error| error.to_string())?;
+    let server = server.reactors(options.reactors()).bind().map_err(with_way_out)?;
     signals.forward_to(server.handle()).map_err(|error| error.to_string())?;
     announce(&server.addresses(), &what);
     server.run_each(gateway).map_err(|error| error.to_string())
+}
+
+/// Says what can be done where an address cannot be had.
+fn with_way_out(error: io::Error) -> String {
+    let way_out = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; something listens there already: choose another with --listen :8001, or a free one with :0"
+        }
+        io::ErrorKind::PermissionDenied if error.to_string().contains("http://") => {
+            "; ports below 1024 are root's: choose another with --listen :8080, or allow this one with \
+             \"setcap cap_net_bind_service=+ep\" on the program"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: --listen :PORT is all that it has"
+        }
+        _ => "",
+    };
+    format!("{error}{way_out}")
 }
 
 fn open_folder(folder: &Path) -> Result<StaticFiles, String> {

@@ -28,6 +28,11 @@ use super::environment::{self, Lookup};
 const PYTHON_PACKAGE: &str =
     "the tidegate of the Python package: \"pip install .\" in a copy of its source installs it";
 
+/// Shortest limit of a request line, in bytes. 64: `GET / HTTP/1.1` is 14, and any link of a page is longer.
+const REQUEST_LINE_LEAST: usize = 64;
+/// Shortest limit of a head, in bytes. 256: with less no browser would be understood.
+const HEAD_LEAST: usize = 256;
+
 /// Most event loops. 1,024: more processors than a machine has.
 const REACTORS_MAX: usize = 1024;
 
@@ -82,7 +87,9 @@ impl Extension for NoExtension {
 /// # Errors
 /// Returns whatever leaves nothing to run: a wrong command line, but also `--help` and `--version`.
 pub fn parse<E: Extension>(arguments: impl IntoIterator<Item = OsString>) -> Result<(Options, E), Refusal> {
-    parse_with(arguments, &environment::variable)
+    let parsed = parse_with(arguments, &environment::variable)?;
+    environment::warn_of_misspelt(&command::<E>(&|_| None));
+    Ok(parsed)
 }
 
 /// Reads a command line as [`parse`] does, with another source of variables.
@@ -93,8 +100,17 @@ pub fn parse_with<E: Extension>(
     arguments: impl IntoIterator<Item = OsString>,
     variables: Lookup<'_>,
 ) -> Result<(Options, E), Refusal> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
     let mut command = command::<E>(variables);
-    let matches = read(&mut command, arguments.into_iter().collect())?;
+    let matches = match read(&mut command, &arguments) {
+        Err(error) => {
+            // Without the variables it makes sense: so it is one of them that is wrong.
+            let is_of_variable = read(&mut self::command::<E>(&|_| None), &arguments).is_ok();
+            let error = if is_of_variable { environment::blame(&command, error) } else { error };
+            return Err(Refusal(with_hint(error).format(&mut command)));
+        }
+        Ok(matches) => matches,
+    };
     let extension = E::from_arg_matches(&matches);
     let extension = extension.map_err(|error| Refusal(error.format(&mut command)))?;
     let settle = &mut |others, limits: &mut Limits| extension.settle(others, limits);
@@ -105,20 +121,39 @@ pub fn parse_with<E: Extension>(
 /// The command line: what to serve and where, what an extension has beside, and how to serve it.
 fn command<E: Extension>(variables: Lookup<'_>) -> clap::Command {
     let command = ServingOptions::augment_args(E::augment_args(Arguments::command()));
+    // In the short help, limits would hide the rest.
+    let command = command.mut_args(|arg| match arg.get_help_heading() {
+        Some(LIMITS) => arg.hide_short_help(true),
+        Some(_) | None => arg,
+    });
     let mut command =
         environment::with_variables(command.about(E::ABOUT).after_help(E::AFTER_HELP), variables);
     hide_from_bench(&mut command);
     command
 }
 
-/// Matches what was said with what can be.
-fn read(command: &mut clap::Command, arguments: Vec<OsString>) -> Result<ArgMatches, Refusal> {
-    let matches = command.try_get_matches_from_mut(arguments).map_err(with_hint);
-    matches.map_err(|error| Refusal(error.format(command)))
+/// Matches what was said with what can be. The command `static` may be left out: `tidegate DIR` serves the folder.
+fn read(command: &mut clap::Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let error = match command.try_get_matches_from_mut(arguments) {
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument) => {
+            error
+        }
+        matches => return matches,
+    };
+    let at = arguments.len().min(1);
+    let spelt_out = [&arguments[..at], &[OsString::from(STATIC)], &arguments[at..]].concat();
+    let matches = command.try_get_matches_from_mut(spelt_out);
+    matches.ok().filter(|matches| folder_of(matches).is_some_and(|folder| folder.is_dir())).ok_or(error)
+}
+
+/// The folder that is to be served.
+fn folder_of(matches: &ArgMatches) -> Option<&PathBuf> {
+    matches.subcommand_matches(STATIC)?.get_one("folder")
 }
 
 /// Refuses an option, with the usage of the command that it was given to.
 fn refuse(command: &mut clap::Command, matches: &ArgMatches, reason: String) -> Refusal {
+    let reason = environment::named_as_variable(command, matches, reason);
     let named = matches.subcommand_name().and_then(|name| command.find_subcommand_mut(name));
     if let Some(named) = named {
         return Refusal(named.error(ErrorKind::ValueValidation, reason));
@@ -126,6 +161,10 @@ fn refuse(command: &mut clap::Command, matches: &ArgMatches, reason: String) -> 
     Refusal(command.error(ErrorKind::ValueValidation, reason))
 }
 
+/// The heading of the limits in the help.
+const LIMITS: &str = "Limits";
+/// The name of the command that serves a folder.
+pub(super) const STATIC: &str = "static";
 /// The name of the only command that serves nothing.
 const BENCH: &str = "bench";
 /// The only option of serving that this command accepts.
@@ -158,10 +197,21 @@ fn options_of_serving(command: &clap::Command, matches: &ArgMatches) -> Result<(
     }
 }
 
-/// Adds a hint where Python applications are served, if the command line names one.
+/// Adds a hint where Python applications are served, if the command line may name one, or that there is no such folder.
 fn with_hint(mut error: clap::Error) -> clap::Error {
     if error.kind() == ErrorKind::InvalidSubcommand {
-        let hint = vec![StyledStr::from(format!("a Python application is served by {PYTHON_PACKAGE}"))];
+        let word = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
+        let hint = match word.contains(std::path::MAIN_SEPARATOR) {
+            true => "there is no folder of this name".to_string(),
+            false => format!("a Python application is served by {PYTHON_PACKAGE}"),
+        };
+        let mut hint = vec![StyledStr::from(hint)];
+        if let Some(ContextValue::Strings(similar)) = error.get(ContextKind::SuggestedSubcommand) {
+            hint.clear();
+            hint.extend(
+                similar.first().map(|_| StyledStr::from(format!("there is no folder {word} either"))),
+            );
+        }
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(hint));
     }
     error
@@ -249,6 +299,11 @@ impl Refusal {
 
 /// A remark at the end of the help that concerns all options.
 const AFTER_HELP: &str = "\
+Examples:
+  tidegate public                         serve the folder public on http://127.0.0.1:8000/
+  tidegate public -l :8080                serve it to other machines
+  tidegate bench http://127.0.0.1:8000/   measure it
+
 Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.
 Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; PORT is --listen :PORT. \
 The command line wins, then TIDEGATE_...
@@ -404,7 +459,7 @@ pub(super) enum AccessLogFormat {
 
 /// One option for each field of [`Limits`], in the same order.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Limits")]
+#[command(next_help_heading = LIMITS)]
 struct LimitOptions {
     /// Longest request line; beyond it 414
     #[arg(long, visible_alias = "limit-request-line", value_name = "SIZE", global = true, default_value = size(|l| l.request_line_bytes_max as u64))]
@@ -521,6 +576,14 @@ impl LimitOptions {
             drain_timeout: self.drain_timeout.time(),
         };
         limits.check().map_err(in_words_of_the_command_line)?;
+        for (option, bytes, least) in [
+            ("--request-line-max", limits.request_line_bytes_max, REQUEST_LINE_LEAST),
+            ("--head-max", limits.head_bytes_max, HEAD_LEAST),
+        ] {
+            if bytes < least {
+                return Err(format!("{option} must be at least {least}: no browser asks with less"));
+            }
+        }
         Ok(limits)
     }
 }
@@ -590,6 +653,8 @@ mod tests {
             (["--fields-max", "0"], "--fields-max"),
             (["--connections-max", "0"], "--connections-max"),
             (["--body-rate-min", "4G"], "--body-rate-min"),
+            (["--head-max", "3"], "--head-max"),
+            (["--request-line-max", "3"], "--request-line-max"),
         ] {
             assert!(parse_words(&arguments).unwrap_err().contains(name));
         }
