@@ -458,7 +458,6 @@ impl Exchange {
     }
 
     /// Skips some empty lines before a request line, and refuses too many (RFC 9112 §2.2).
-    #[cold]
     fn skip_blank_lines(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Progress {
         let (Origin::Accepted(_, empty_lines) | Origin::Kept(_, empty_lines)) = &mut self.origin;
         let blank = blank_lines(rest);

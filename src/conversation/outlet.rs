@@ -36,7 +36,6 @@ impl Outlet<'_> {
     }
 
     /// Queues content that is too long to be copied.
-    #[inline(never)]
     fn push(&mut self, content: Content<'_>, bytes: usize) {
         self.out.push(content, bytes);
         self.http.close_piece(self.out.buffer());

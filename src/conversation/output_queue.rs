@@ -229,7 +229,6 @@ impl OutputQueue {
     }
 
     #[cold]
-    #[inline(never)]
     fn consume_rest(&mut self) {
         if !self.buffer.is_empty() {
             if self.sent < self.buffer.len() {

@@ -254,8 +254,6 @@ impl Record {
         }
         (self.status, self.content_bytes) = (0, 0);
     }
-
-    #[inline(never)]
     fn report(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
         let details = self.details.as_deref();
         if journal.wanted().is_some() {

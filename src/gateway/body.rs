@@ -21,7 +21,6 @@ impl Body {
     }
 
     /// Whether nothing remains to be done for the response.
-    #[inline]
     pub fn is_complete(&self) -> bool {
         matches!(self.0, BodyKind::Complete)
     }

@@ -29,7 +29,6 @@ impl MemoryAccount {
     }
 
     /// The number of bytes that are reserved now.
-    #[inline]
     pub fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }

@@ -86,7 +86,6 @@ impl OwnedContent {
     ///
     /// # Errors
     /// Returns the error when the file cannot be created or written, on a full disk for instance.
-    #[inline]
     pub fn append(&mut self, bytes: &[u8], memory_bytes_max: usize, spool: &mut dyn Spool) -> io::Result<()> {
         match self {
             OwnedContent::Memory(memory) if memory.len() + bytes.len() <= memory_bytes_max => {
@@ -104,8 +103,6 @@ impl OwnedContent {
     pub(crate) fn spill(&mut self, spool: &mut dyn Spool) -> io::Result<()> {
         self.append_to_file(&[], spool)
     }
-
-    #[cold]
     fn append_to_file(&mut self, bytes: &[u8], spool: &mut dyn Spool) -> io::Result<()> {
         if let OwnedContent::Memory(memory) = self {
             let mut file = spool.create()?;

@@ -100,7 +100,6 @@ pub fn is_field_name(name: &[u8]) -> bool {
 
 /// Whether this is a valid field value (RFC 9110 §5.5): no CR, LF, NUL or other control character but the
 /// tab. Bytes above 0x7f are opaque, and allowed; blanks at the ends are not part of the value, but harmless.
-#[inline]
 pub fn is_field_value(value: &[u8]) -> bool {
     // A tab is below the blank, too, and looked at again as a byte.
     let may_hold_control = |word| words::below(word, b' ') | words::equal(word, 0x7f);
@@ -130,7 +129,6 @@ pub const DECIMAL_DIGITS_MAX: usize = 20;
 /// assert_eq!(format_decimal(u64::MAX, &mut [0; DECIMAL_DIGITS_MAX]), b"18446744073709551615");
 /// assert_eq!(format_decimal(0, &mut [0; DECIMAL_DIGITS_MAX]), b"0");
 /// ```
-#[inline]
 pub fn format_decimal(mut number: u64, digits: &mut [u8; DECIMAL_DIGITS_MAX]) -> &[u8] {
     let mut at = digits.len();
     loop {
@@ -172,7 +170,6 @@ impl ConnectionOption {
     }
 
     /// Takes one more Connection field into account.
-    #[inline]
     pub fn and(self, value: &[u8]) -> ConnectionOption {
         match value {
             // What nearly all that have the field say, in nearly all cases.
@@ -181,8 +178,6 @@ impl ConnectionOption {
             _ => self.and_list(value),
         }
     }
-
-    #[inline(never)]
     fn and_list(self, value: &[u8]) -> ConnectionOption {
         list_items(value).fold(self, |option, item| {
             if item.eq_ignore_ascii_case(b"close") {

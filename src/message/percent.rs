@@ -38,8 +38,6 @@ pub fn percent_decode_text(encoded: &str) -> Cow<'_, str> {
 fn holds_percent(encoded: &str) -> bool {
     words::any(encoded.as_bytes(), |word| words::equal(word, b'%'), |byte| byte == b'%')
 }
-
-#[cold]
 fn decode(encoded: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(encoded.len());
     let mut rest = encoded;

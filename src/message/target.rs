@@ -74,7 +74,6 @@ impl<'a> RequestTarget<'a> {
 
     /// The path as it was sent, percent-encoded; `/` where an absolute target has none (RFC 9110 §4.2.3), and empty
     /// for the forms without one.
-    #[inline]
     pub fn raw_path(self) -> &'a str {
         match self.form {
             Form::Path | Form::EncodedPath => self.raw,
@@ -88,7 +87,6 @@ impl<'a> RequestTarget<'a> {
     }
 
     /// Whether the target is a path without escapes, which means what it says.
-    #[inline]
     pub(crate) fn has_plain_path(self) -> bool {
         self.form == Form::Path
     }
@@ -142,8 +140,6 @@ fn parse_origin(raw: &str) -> Result<RequestTarget<'_>, InvalidTarget> {
     let form = check_path_and_query(raw)?.map_or(Form::EncodedPath, Form::PathAndQuery);
     Ok(RequestTarget { raw, form })
 }
-
-#[cold]
 fn parse_unusual<'a>(method: Method<'_>, raw: &'a str) -> Result<RequestTarget<'a>, InvalidTarget> {
     if !raw.is_ascii() {
         return Err(InvalidTarget);
@@ -231,7 +227,6 @@ pub fn split_port(host: &str) -> (&str, Option<&str>) {
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). It may be empty: that says that the target has no
 /// authority.
-#[inline]
 pub fn is_host(value: &[u8]) -> bool {
     // A name or an address of version 4, and perhaps a port, as nearly all are.
     let digits = value.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();

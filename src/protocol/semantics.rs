@@ -140,7 +140,6 @@ struct Control<'b> {
 
 impl<'b> Control<'b> {
     /// Interprets all lines and the rest of the head together.
-    #[inline(never)]
     fn interpret(
         lines: &[httparse::Header<'b>],
         method: Method<'_>,

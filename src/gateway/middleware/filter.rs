@@ -195,7 +195,6 @@ fn end_at_once(
 }
 
 /// Lets a filter add its fields to the answer for an application that has failed.
-#[cold]
 fn failed(filter: &mut impl Filter, error: GatewayError) -> GatewayError {
     let (error, mut fields) = error.take_fields();
     let to = Destination::Failure(&mut fields);
