@@ -54,7 +54,7 @@ fn compared(name: &'static str, key: &'static str, one: &[f64], other: &[f64]) -
 
 /// Returns the median: the middle figure, or the mean of the two in the middle. The median of nothing is
 /// zero.
-fn median(figures: &[f64]) -> f64 {
+pub(super) fn median(figures: &[f64]) -> f64 {
     // One for each round, a handful: std's sort would be longer than all the rest of a comparison.
     let mut sorted = Vec::with_capacity(figures.len());
     for figure in figures {

@@ -70,7 +70,7 @@ fn measurement(side: &Side, round: &Measurement, load: &Load) -> Value {
     })
 }
 
-fn asked(load: &Load) -> Value {
+pub(super) fn asked(load: &Load) -> Value {
     json!({
         "connections": load.connections,
         "idle": load.idle,
@@ -103,7 +103,7 @@ fn server(side: &Side, round: &Measurement, load: &Load) -> Value {
 }
 
 /// Rounds to the thousandth, since nothing finer was measured. A value that is not a number becomes null.
-fn rounded(number: f64) -> Value {
+pub(super) fn rounded(number: f64) -> Value {
     json!((number * 1e3).round() / 1e3)
 }
 

@@ -15,6 +15,8 @@
 //!                                     └─ Process: the server from outside
 //! ```
 //!
+//! With `--sweep` all of that is one turn of many ([`sweep`]).
+//!
 //! One thread. It speaks no TLS and no HTTP/2, follows no redirection, and reads no content: it finds
 //! the end of each answer and drops it.
 
@@ -24,12 +26,14 @@ mod alarm;
 mod chunked;
 mod client;
 mod comparison;
+mod contender;
 mod doubt;
 mod figures;
 mod histogram;
 mod json;
 mod observed;
 mod options;
+mod output;
 mod plot;
 mod progress;
 mod request;
@@ -37,15 +41,15 @@ mod response;
 mod result;
 mod rig;
 mod schedule;
+mod surroundings;
+mod sweep;
 mod table;
 mod tally;
 mod target;
 mod turns;
 mod units;
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -55,13 +59,11 @@ use signal_hook::flag;
 pub use self::options::BenchOptions;
 pub use self::units::{Size, Span};
 
-use self::observed::Process;
-use self::options::{Load, Plan};
+use self::contender::Contender;
+use self::options::{Form, Load, Plan};
+use self::output::Output;
 use self::progress::Progress;
-use self::request::Request;
 use self::result::Side;
-use self::rig::Rig;
-use self::target::Target;
 
 /// Checks that the options make sense together.
 ///
@@ -78,65 +80,38 @@ pub fn check(options: &BenchOptions) -> Result<(), String> {
 /// Returns a sentence when nothing could be measured, or when a server was gone before the end. In the second
 /// case the figures up to then are printed all the same.
 pub fn run(options: &BenchOptions, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
-    let mut plan = Plan::of(options)?;
+    let plan = Plan::of(options)?;
+    if plan.is_sweep() { sweep::run(&plan, make_room_for) } else { run_once(plan, make_room_for) }
+}
+
+/// Measures one load: one server, or two in turns.
+fn run_once(mut plan: Plan, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
     fit_descriptors(&mut plan.load, make_room_for)?;
-    let plot = plan.plot.as_ref().map(|path| {
-        let opened = File::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()));
-        opened.map(|file| (path, file))
-    });
-    let plot = plot.transpose()?;
+    let plot = plan.plot.as_deref().map(Output::create).transpose()?;
     let interrupted = heed_interruption().map_err(|error| error.to_string())?;
     let mut progress = Progress::on_stderr();
-    let mut contenders = vec![Contender::new(&plan, &plan.target)?];
-    if let Some(target) = &plan.against {
-        contenders.push(Contender::new(&plan, target)?);
-    }
+    let mut contenders = contenders(&plan)?;
     let failed = measure(&plan, &mut contenders, &interrupted, &mut progress);
     progress.clear();
     let mut sides: Vec<Side> = contenders.into_iter().map(|contender| contender.side).collect();
     let rounds = sides.iter().map(|side| side.rounds.len()).min().unwrap_or(0);
     if rounds == 0 {
-        return Err(failed.unwrap_or_else(|| "interrupted before anything was measured".to_string()));
+        return Err(failed.unwrap_or_else(|| NOTHING.to_string()));
     }
     // The first may have been measured once more than the second.
     sides.iter_mut().for_each(|side| side.rounds.truncate(rounds));
-    if let Some((path, mut file)) = plot {
-        let written = file.write_all(draw(&sides, &plan.load).as_bytes());
-        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    if let Some(plot) = plot {
+        plot.write(&draw(&sides, &plan.load))?;
     }
     print(&sides, &plan)?;
     failed.map_or(Ok(()), Err)
 }
 
-/// A server to be measured.
-struct Contender {
-    side: Side,
-    request: Request,
-    address: SocketAddr,
-}
+/// The sentence about an interruption that came too early.
+const NOTHING: &str = "interrupted before anything was measured";
 
-impl Contender {
-    fn new(plan: &Plan, target: &Target) -> Result<Contender, String> {
-        let address = target.resolve()?;
-        let process = Process::listening_at(address);
-        let side = Side { target: target.clone(), process, rounds: Vec::new(), is_gone: false };
-        Ok(Contender { side, request: plan.request(target), address })
-    }
-
-    /// One round.
-    ///
-    /// # Errors
-    /// Returns a sentence when nothing could be measured, or when the server was gone at the end.
-    fn measure(&mut self, load: &Load, interrupted: &AtomicBool, progress: &Progress) -> Result<(), String> {
-        let server = self.side.process.as_ref().ok();
-        let rig = Rig::new(load, &self.request, self.address, interrupted, progress, server);
-        let measurement = rig.map_err(|error| error.to_string())?.run()?;
-        let gone = measurement.gone.as_ref().map(|gone| format!("{} {gone}", self.side.target));
-        if !measurement.time.is_zero() {
-            self.side.rounds.push(measurement);
-        }
-        gone.map_or(Ok(()), Err)
-    }
+fn contenders(plan: &Plan) -> Result<Vec<Contender>, String> {
+    plan.servers.iter().map(|server| Contender::new(plan, server)).collect()
 }
 
 /// Runs all rounds in turns, and returns a sentence about the first that failed, if one did. That round is
@@ -150,12 +125,13 @@ fn measure(
     progress: &mut Progress,
 ) -> Option<String> {
     let mut failed = None;
+    let is_alone = contenders.len() == 1;
     for round in 1..=plan.rounds {
         for (index, contender) in contenders.iter_mut().enumerate() {
             if interrupted.load(Ordering::Relaxed) {
                 return failed;
             }
-            if plan.against.is_some() {
+            if !is_alone {
                 let letter = if index == 0 { "A" } else { "B" };
                 progress.label = format!("{letter}, round {round} of {}: ", plan.rounds);
             }
@@ -199,20 +175,15 @@ fn draw(sides: &[Side], load: &Load) -> String {
 }
 
 fn print(sides: &[Side], plan: &Plan) -> Result<(), String> {
+    let is_json = plan.form == Form::Json;
     let text = match sides {
-        [first, second] if plan.json => json::both(first, second, &plan.load),
+        [first, second] if is_json => json::both(first, second, &plan.load),
         [first, second] => table::both(first, second, &plan.load),
-        [side, ..] if plan.json => json::single(side, &plan.load),
+        [side, ..] if is_json => json::single(side, &plan.load),
         [side, ..] => table::single(side, &plan.load),
         [] => String::new(),
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever has stopped reading has read enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            return Err(format!("the result could not be printed: {error}"));
-        }
-        Ok(()) | Err(_) => {}
-    }
+    output::print(&text)?;
     let answered = sides.iter().all(|side| side.rounds.iter().any(|round| round.tally.answered_in_all > 0));
     if answered { Ok(()) } else { Err("nothing was answered".to_string()) }
 }

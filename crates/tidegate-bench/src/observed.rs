@@ -30,6 +30,8 @@ pub(super) struct Observed {
     pub cpu: Duration,
     /// Resident memory, in bytes.
     pub resident: u64,
+    /// The part of it that belongs to no file: heap and stacks.
+    pub anonymous: u64,
 }
 
 impl Observed {
@@ -84,11 +86,20 @@ impl Process {
         let each = self.pids.iter().map(|pid| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            Some(Observed { cpu: cpu_of(&stat)?, resident: resident_of(&status)? })
+            let memory = |name: &str| memory_of(&status, name);
+            Some(Observed {
+                cpu: cpu_of(&stat)?,
+                resident: memory("VmRSS:")?,
+                anonymous: memory("RssAnon:")?,
+            })
         });
         each.reduce(|one, other| {
             let (one, other) = (one?, other?);
-            Some(Observed { cpu: one.cpu + other.cpu, resident: one.resident + other.resident })
+            Some(Observed {
+                cpu: one.cpu + other.cpu,
+                resident: one.resident + other.resident,
+                anonymous: one.anonymous + other.anonymous,
+            })
         })?
     }
 }
@@ -101,9 +112,9 @@ fn cpu_of(stat: &str) -> Option<Duration> {
     Some(TICK * ticks)
 }
 
-/// Reads the resident memory from `/proc/PID/status`: `VmRSS: 6120 kB`.
-fn resident_of(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// Reads an amount of memory from `/proc/PID/status`: `VmRSS: 6120 kB`.
+fn memory_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
@@ -178,7 +189,7 @@ mod tests {
     fn process_has_memory_and_uses_time() {
         let process = Process { pids: vec![std::process::id()], name: String::new() };
         let before = process.observe().unwrap();
-        assert!(before.resident > 1 << 16);
+        assert!(before.resident > 1 << 16 && before.anonymous > 1 << 12);
         while process.observe().unwrap().cpu_since(&before) < TICK {}
         assert!(process.observe().unwrap().cpu > before.cpu);
     }

@@ -7,30 +7,45 @@ use std::time::Duration;
 use clap::Args;
 
 use super::request::Request;
+use super::sweep::points::Points;
 use super::target::Target;
 use crate::units::{Rate, Size, Span};
 
 /// Turns of each server in a comparison. 5: an odd number has a middle, and one bad turn among five does no
 /// harm.
 const ROUNDS: usize = 5;
+/// Turns of each server at each point of a sweep. 3: the fewest that have a middle.
+const ROUNDS_OF_SWEEP: usize = 3;
+/// Connections that send requests, where nothing else is said: as wrk's usual example has them.
+const CONNECTIONS: usize = 64;
+/// How long to measure once. 10 s: less is noise on most machines.
+const DURATION: Duration = Duration::from_secs(10);
+/// How long to measure at each point of a sweep. 3 s: three rounds at ten points then take two minutes.
+const DURATION_OF_SWEEP: Duration = Duration::from_secs(3);
 /// Longest content of a request: it is kept in memory, once for each request of a pipeline.
 const BODY_BYTES_MAX: u64 = 256 << 20;
 
 /// The options of `tidegate bench`.
 #[derive(Args, Debug)]
 pub struct BenchOptions {
-    /// The URL to request: http://HOST[:PORT]/PATH
+    /// The URL to request: http://HOST[:PORT]/PATH; NAME=URL also names the server
     #[arg(value_name = "URL")]
     url: String,
-    /// Connections that send requests
-    #[arg(long, short, value_name = "COUNT", default_value = "64")]
-    connections: usize,
+    /// Connections that send requests [default: 64]
+    #[arg(long, short, value_name = "COUNT")]
+    connections: Option<usize>,
     /// Further connections that make one request each and then stay silent
     #[arg(long, value_name = "COUNT", default_value = "0")]
     idle: usize,
-    /// How long to measure
-    #[arg(long, short, value_name = "TIME", default_value = "10s")]
-    duration: Span,
+    /// Measure at several numbers of connections: 10..10000 (as 10, 20, 50, 100, …), or a list, 10,100,1000
+    #[arg(long, value_name = "POINTS")]
+    sweep: Option<Points>,
+    /// Measure at several numbers of idle connections, beside those that send requests
+    #[arg(long, value_name = "POINTS", conflicts_with = "idle")]
+    sweep_idle: Option<Points>,
+    /// How long to measure [default: 10s; 3s at each point of a sweep]
+    #[arg(long, short, value_name = "TIME")]
+    duration: Option<Span>,
     /// How long to send requests before measuring begins
     #[arg(long, value_name = "TIME", default_value = "1s")]
     warm_up: Span,
@@ -68,25 +83,90 @@ pub struct BenchOptions {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Print the result of a sweep as comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     /// Draw the distribution of latencies into an SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// Another server to compare with: both are measured in turns
+    /// Another server to compare with: all are measured in turns; may be repeated with --sweep
     #[arg(long, value_name = "URL")]
-    against: Option<String>,
-    /// Turns that each of two servers gets [default: 5]
-    #[arg(long, value_name = "COUNT", requires = "against")]
+    against: Vec<String>,
+    /// Turns that each server gets [default: 5; 3 at each point of a sweep]
+    #[arg(long, value_name = "COUNT")]
     rounds: Option<usize>,
+}
+
+impl BenchOptions {
+    fn is_sweep(&self) -> bool {
+        self.sweep.is_some() || self.sweep_idle.is_some()
+    }
+
+    /// Checks options that make no sense together, or not without another.
+    fn check_combination(&self) -> Result<(), String> {
+        let refuse = |why: &str| Err(why.to_string());
+        match self {
+            _ if self.rounds == Some(0) => refuse("--rounds 0 measures nothing"),
+            _ if self.sweep.is_some() && self.sweep_idle.is_none() && self.connections.is_some() => {
+                refuse("--sweep and --connections both say how many connections there are: choose one")
+            }
+            _ if self.is_sweep() => Ok(()),
+            _ if self.csv => refuse("--csv prints the points of a sweep: it needs --sweep or --sweep-idle"),
+            _ if self.rounds.is_some() && self.against.is_empty() => {
+                refuse("--rounds needs another server, --against URL, or a --sweep")
+            }
+            _ if self.against.len() > 1 => {
+                refuse("--against more than once needs a --sweep; that of one point is --sweep 64")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A server that is to be measured, as it was named.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    /// The name in curves and tables; without one of its own the URL without its scheme.
+    pub name: String,
+    pub target: Target,
+}
+
+impl Server {
+    /// Parses `URL`, or `NAME=URL`.
+    fn parse(text: &str) -> Result<Server, String> {
+        let named = text.split_once('=').filter(|(name, _)| !name.contains(['/', '?', ':']));
+        let target = Target::parse(named.map_or(text, |(_, url)| url))?;
+        let name = match named {
+            Some((name, _)) if name.trim().is_empty() => {
+                return Err(format!("{text:?}: NAME=URL has no name"));
+            }
+            Some((name, _)) => name.trim().to_string(),
+            None => text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/').to_string(),
+        };
+        Ok(Server { name, target })
+    }
+}
+
+/// The form in which figures are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Table,
+    Json,
+    Csv,
 }
 
 /// A measurement to be made, with all options checked.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub target: Target,
-    pub against: Option<Target>,
+    /// The servers that take turns; the first is that of the URL.
+    pub servers: Vec<Server>,
     pub rounds: usize,
     pub load: Load,
-    pub json: bool,
+    /// The numbers of connections that send requests, in a sweep.
+    pub active: Option<Points>,
+    /// The numbers of idle connections, in a sweep.
+    pub idle: Option<Points>,
+    pub form: Form,
     pub plot: Option<PathBuf>,
     method: String,
     fields: Vec<String>,
@@ -122,21 +202,26 @@ impl Plan {
     /// # Errors
     /// Returns a sentence about the option that makes no sense.
     pub fn of(options: &BenchOptions) -> Result<Plan, String> {
+        options.check_combination()?;
+        let duration = if options.is_sweep() { DURATION_OF_SWEEP } else { DURATION };
         let load = Load {
-            connections: options.connections,
+            connections: options.connections.unwrap_or(CONNECTIONS),
             idle: options.idle,
             slow_readers: options.slow_readers,
             drip: options.drip,
-            duration: options.duration.time(),
+            duration: options.duration.map_or(duration, Span::time),
             warm_up: options.warm_up.time(),
             rate: options.rate.map(Rate::per_second),
             pipeline: options.pipeline,
             closes: options.close,
             timeout: options.timeout.time(),
         };
-        check_load(&load)?;
-        if options.rounds == Some(0) {
-            return Err("--rounds 0 measures nothing".to_string());
+        let (active, idle) = (options.sweep.clone(), options.sweep_idle.clone());
+        match options.is_sweep() {
+            true => {
+                loads(&load, active.as_ref(), idle.as_ref()).try_for_each(|(_, load)| check_load(&load))?
+            }
+            false => check_load(&load)?,
         }
         options.header.iter().try_for_each(|field| check_field(field))?;
         let content = options.body.as_deref().map(read_content).transpose()?.unwrap_or_default();
@@ -148,12 +233,22 @@ impl Plan {
         if (content.len() as u64).saturating_mul(load.pipeline as u64) > BODY_BYTES_MAX {
             return Err("--body times --pipeline is more than 256 MiB".to_string());
         }
+        let rounds = match options {
+            _ if options.is_sweep() => options.rounds.unwrap_or(ROUNDS_OF_SWEEP),
+            _ if options.against.is_empty() => 1,
+            _ => options.rounds.unwrap_or(ROUNDS),
+        };
         Ok(Plan {
-            target: Target::parse(&options.url)?,
-            against: options.against.as_deref().map(Target::parse).transpose()?,
-            rounds: options.against.as_ref().map_or(1, |_| options.rounds.unwrap_or(ROUNDS)),
+            servers: servers(options)?,
+            rounds,
             load,
-            json: options.json,
+            active,
+            idle,
+            form: match (options.json, options.csv) {
+                (true, _) => Form::Json,
+                (false, true) => Form::Csv,
+                (false, false) => Form::Table,
+            },
             plot: options.plot.clone(),
             method: method.to_string(),
             fields: options.header.clone(),
@@ -161,10 +256,50 @@ impl Plan {
         })
     }
 
+    /// Whether there is more than one point to measure.
+    pub fn is_sweep(&self) -> bool {
+        self.active.is_some() || self.idle.is_some()
+    }
+
+    /// Returns the load of each point of a sweep: first those that vary active connections, then those that vary
+    /// idle ones.
+    pub fn loads(&self) -> impl Iterator<Item = (Axis, Load)> {
+        loads(&self.load, self.active.as_ref(), self.idle.as_ref())
+    }
+
     /// Encodes the request that goes to a server.
     pub fn request(&self, target: &Target) -> Request {
         Request::encode(target, &self.method, &self.fields, &self.content, &self.load)
     }
+}
+
+/// The kind of connections whose number varies in a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Axis {
+    /// Connections that send requests.
+    Active,
+    /// Connections that are silent, beside others that send requests.
+    Idle,
+}
+
+fn loads(load: &Load, active: Option<&Points>, idle: Option<&Points>) -> impl Iterator<Item = (Axis, Load)> {
+    let counts = |points: Option<&Points>| points.map(|points| points.counts().to_vec()).unwrap_or_default();
+    let (load, other) = (load.clone(), load.clone());
+    let active = counts(active).into_iter().map(move |connections| Load { connections, ..load.clone() });
+    let idle = counts(idle).into_iter().map(move |idle| Load { idle, ..other.clone() });
+    active.map(|load| (Axis::Active, load)).chain(idle.map(|load| (Axis::Idle, load)))
+}
+
+/// Takes the URLs of all servers. Two of the same name could not be told apart.
+fn servers(options: &BenchOptions) -> Result<Vec<Server>, String> {
+    let urls = std::iter::once(&options.url).chain(&options.against);
+    let servers = urls.map(|url| Server::parse(url)).collect::<Result<Vec<_>, _>>()?;
+    for (index, server) in servers.iter().enumerate() {
+        if options.is_sweep() && servers[..index].iter().any(|other| other.name == server.name) {
+            return Err(format!("two servers have the name {:?}: tell them apart by NAME=URL", server.name));
+        }
+    }
+    Ok(servers)
 }
 
 fn check_load(load: &Load) -> Result<(), String> {

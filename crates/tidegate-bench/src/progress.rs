@@ -17,17 +17,60 @@ pub(super) struct Progress {
     is_shown: bool,
     /// The name of the measurement, shown before the bar if there are several.
     pub label: String,
+    /// How far a sweep is, of which this is one turn. Then there is one bar, for all of it.
+    pub whole: Option<Whole>,
+}
+
+/// How far a sweep is, and how long it will take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole {
+    turns: usize,
+    done: usize,
+    /// The time that the turns so far have taken.
+    spent: Duration,
+    /// The time that a turn takes at least.
+    turn: Duration,
+    began: Instant,
+}
+
+impl Whole {
+    pub fn new(turns: usize, turn: Duration) -> Whole {
+        Whole { turns, done: 0, spent: Duration::ZERO, turn, began: Instant::now() }
+    }
+
+    /// Counts a turn that has taken this time.
+    pub fn end_turn(&mut self, time: Duration) {
+        self.done += 1;
+        self.spent += time;
+        self.began = Instant::now();
+    }
+
+    /// Formats the bar and the time left, when this turn has taken `time` so far.
+    fn show(&self, time: Duration) -> String {
+        let done = u32::try_from(self.done).unwrap_or(u32::MAX);
+        let turn = self.spent.checked_div(done).unwrap_or_default().max(self.turn);
+        let all = turn * u32::try_from(self.turns).unwrap_or(u32::MAX);
+        let so_far = turn * done + time.min(turn);
+        let left = all.saturating_sub(so_far).as_secs();
+        let bar = bar(so_far.as_millis() as usize, all.as_millis() as usize);
+        format!("{bar} {}:{:02} left · ", left / 60, left % 60)
+    }
 }
 
 impl Progress {
     pub fn on_stderr() -> Progress {
-        Progress { is_shown: io::stderr().is_terminal(), label: String::new() }
+        Progress { is_shown: io::stderr().is_terminal(), label: String::new(), whole: None }
     }
 
-    fn show(&self, text: &str) {
+    /// Shows what is being done, with a bar for it, and a remark.
+    fn show(&self, what: &str, bar: &str, remark: &str) {
         if self.is_shown {
+            let (whole, bar) = match &self.whole {
+                Some(whole) => (whole.show(whole.began.elapsed()), ""),
+                None => (String::new(), bar),
+            };
             // Nobody may be left to see it.
-            let _ = write!(io::stderr(), "{CLEAR}{}{text}", self.label);
+            let _ = write!(io::stderr(), "{CLEAR}{whole}{}{what}{bar}{remark}", self.label);
         }
     }
 
@@ -44,24 +87,22 @@ impl Rig<'_> {
     pub(super) fn show(&self) {
         let now = Instant::now();
         let left = self.phase_until.saturating_duration_since(now);
-        self.progress.show(&match self.phase {
+        let show = |what: &str, bar: &str, remark: &str| self.progress.show(what, bar, remark);
+        match self.phase {
             Phase::Connecting => {
                 let (open, all) = (self.clients.len() - self.opening, self.load.total());
-                format!(
-                    "connecting {} {} of {}",
-                    bar(open, all),
-                    thousands(open as u64),
-                    thousands(all as u64)
-                )
+                let remark = format!(" {} of {}", thousands(open as u64), thousands(all as u64));
+                show("connecting ", &bar(open, all), &remark);
             }
-            Phase::WarmingUp => format!("warming up {}", bar_of_time(left, self.load.warm_up)),
+            Phase::WarmingUp => show("warming up ", &bar_of_time(left, self.load.warm_up), ""),
             Phase::Measuring => {
                 let seconds = self.tally.time(now).as_secs_f64().max(1e-3);
                 let rate = thousands((self.tally.answered as f64 / seconds) as u64);
-                format!("measuring {} {rate} requests/s", bar_of_time(left, self.load.duration))
+                let bar = bar_of_time(left, self.load.duration);
+                show("measuring ", &bar, &format!(" {rate} requests/s"));
             }
-            Phase::Draining | Phase::Done => "waiting for the last answers".to_string(),
-        });
+            Phase::Draining | Phase::Done => show("waiting for the last answers", "", ""),
+        }
     }
 }
 
@@ -79,6 +120,18 @@ fn bar(done: usize, all: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_left_follows_from_the_turns_so_far() {
+        let second = Duration::from_secs(1);
+        let mut whole = Whole::new(100, second);
+        assert!(whole.show(Duration::ZERO).ends_with(" 1:40 left · "));
+        (0..50).for_each(|_| whole.end_turn(2 * second));
+        let text = whole.show(second);
+        assert!(text.contains(&"=".repeat(15)) && text.ends_with(" 1:39 left · "), "{text}");
+        // However long a turn takes, it is one.
+        assert!(whole.show(100 * second).ends_with(" 1:38 left · "));
+    }
 
     #[test]
     fn bar_is_as_long_as_its_share() {

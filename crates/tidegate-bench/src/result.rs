@@ -72,6 +72,16 @@ impl Measurement {
             .then(|| with_idle.saturating_sub(before) as f64 / self.idle_held as f64)
     }
 
+    /// The processors that others used while this was measured: neither the server nor the rig. Not known where
+    /// the server is not.
+    pub fn others_cores(&self) -> Option<f64> {
+        let [_, _, start, end] = self.machine?;
+        let (from, to) = self.measured()?;
+        let busy = end.busy?.saturating_sub(start.busy?);
+        let known = to.cpu_since(&from) + end.own.saturating_sub(start.own);
+        (!self.time.is_zero()).then(|| busy.saturating_sub(known).as_secs_f64() / self.time.as_secs_f64())
+    }
+
     pub fn quantile_micros(&self, share: f64) -> f64 {
         micros(self.tally.latency.quantile(share))
     }

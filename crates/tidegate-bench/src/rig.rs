@@ -28,6 +28,7 @@ use super::options::Load;
 use super::progress::Progress;
 use super::request::Request;
 use super::schedule::Schedule;
+use super::surroundings::Surroundings;
 use super::tally::Tally;
 
 /// Events that are taken from the system at a time.
@@ -77,6 +78,8 @@ pub(super) struct Measurement {
     /// The server's processes before the first connection, with all idle ones, as measuring began, and at its
     /// end.
     pub server: Option<[Observed; 4]>,
+    /// The machine at the same moments.
+    pub machine: Option<[Surroundings; 4]>,
     /// The share of the measured time in which the rig was busy.
     pub own_busy: f64,
     /// A sentence about the server, if it was gone at the end.
@@ -127,6 +130,7 @@ pub(super) struct Rig<'r> {
 #[derive(Default)]
 pub(super) struct Observations {
     server: Vec<Observed>,
+    machine: Vec<Surroundings>,
     /// The time spent waiting for events while measuring.
     waited: Duration,
     answered_in_time: u64,
@@ -314,8 +318,9 @@ impl<'r> Rig<'r> {
         !is_patient || !self.clients.iter().any(|(_, client)| is_owed(client))
     }
 
-    /// Takes the figures of the server's processes.
+    /// Takes the figures of the server's processes, and those of the machine.
     fn observe(&mut self) {
+        self.observations.machine.push(Surroundings::observe());
         self.observations.server.extend(self.server.and_then(Process::observe));
     }
 
@@ -350,6 +355,7 @@ impl<'r> Rig<'r> {
             answered_in_time: self.observations.answered_in_time,
             gone: self.gone(),
             server: self.observations.server.try_into().ok(),
+            machine: self.observations.machine.try_into().ok(),
             tally: self.tally,
         }
     }

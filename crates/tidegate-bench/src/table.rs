@@ -59,13 +59,21 @@ fn figure(number: f64) -> String {
 }
 
 pub(super) fn describe(load: &Load) -> String {
-    let loop_ = match load.rate {
+    let plural = if load.connections == 1 { "" } else { "s" };
+    let idle = match load.idle {
+        0 => String::new(),
+        idle => format!(", {} idle", thousands(idle as u64)),
+    };
+    format!("{} connection{plural}{idle}, {}", thousands(load.connections as u64), describe_manner(load))
+}
+
+/// Describes a load without its numbers of active and idle connections.
+pub(super) fn describe_manner(load: &Load) -> String {
+    let mut text = match load.rate {
         Some(rate) => format!("open loop of {rate} requests/s"),
         None => "closed loop".to_string(),
     };
-    let plural = if load.connections == 1 { "" } else { "s" };
-    let mut text = format!("{} connection{plural}, {loop_}", thousands(load.connections as u64));
-    for (count, what) in [(load.idle, "idle"), (load.slow_readers, "slow readers"), (load.drip, "dripping")] {
+    for (count, what) in [(load.slow_readers, "slow readers"), (load.drip, "dripping")] {
         if count > 0 {
             let _ = write!(text, ", {} {what}", thousands(count as u64));
         }

@@ -1,0 +1,229 @@
+//! Tests the sweeps of `tidegate bench` as their users meet them: the program itself, against servers in this process
+//! that know what they were asked.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use support::loopback::{PATIENCE, Running, serve};
+use support::process::{Ended, Lines, run, tidegate};
+use tidegate::limits::Limits;
+
+const QUICK: [&str; 4] = ["--duration=150ms", "--warm-up=20ms", "--rounds=2", "--timeout=5s"];
+
+/// A server that counts what it answers.
+struct Counting {
+    url: String,
+    count: Arc<AtomicU64>,
+    // Runs until it is dropped.
+    _server: Running,
+}
+
+impl Counting {
+    fn start() -> Counting {
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
+        let server = serve(
+            move |_, start_response| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                start_response.status(200).send("Hello, World!")
+            },
+            Limits::default(),
+        );
+        Counting { url: format!("http://{}/", server.address()), count, _server: server }
+    }
+}
+
+/// Runs a sweep, and returns the exit status, the figures, and what it says.
+fn sweep(arguments: &[&str]) -> (Option<i32>, Value, String) {
+    let Ended { code, stdout, stderr } = run(&[&["bench", "--json"], &QUICK[..], arguments].concat());
+    let figures = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    (code, figures, stderr)
+}
+
+/// Returns the points of a server.
+fn points(figures: &Value, sweep: usize, server: usize) -> &Vec<Value> {
+    let points = figures.pointer(&format!("/sweeps/{sweep}/servers/{server}/points"));
+    points.and_then(Value::as_array).unwrap_or_else(|| panic!("{figures}"))
+}
+
+fn numbers(points: &[Value]) -> Vec<u64> {
+    points.iter().map(|point| point["connections"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn every_server_is_measured_at_every_point() {
+    let servers = [Counting::start(), Counting::start(), Counting::start()];
+    let named: Vec<String> =
+        servers.iter().zip(["one", "two", "three"]).map(|(s, name)| format!("{name}={}", s.url)).collect();
+    let (code, figures, stderr) =
+        sweep(&[&named[0], "--against", &named[1], "--against", &named[2], "--sweep", "1..5"]);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    for (index, server) in servers.iter().enumerate() {
+        assert!(server.count.load(Ordering::SeqCst) > 0);
+        let points = points(&figures, 0, index);
+        assert_eq!(numbers(points), [1, 2, 5], "{figures}");
+        for point in points {
+            let held = point["connections"].as_u64().unwrap();
+            assert_eq!((&point["rounds"], &point["held"]), (&2.into(), &serde_json::json!([held, held])));
+            for figure in ["requests_per_second", "p50_us", "p99_us", "p99_9_us"] {
+                let [median, least, most] =
+                    ["median", "least", "most"].map(|name| point["figures"][figure][name].as_f64().unwrap());
+                assert!(0.0 < least && least <= median && median <= most, "{figure}: {point}");
+            }
+            assert_eq!(point["figures"]["errors"]["most"], 0.0, "{point}");
+        }
+    }
+    assert_eq!(figures["sweeps"][0]["servers"][2]["name"], "three");
+    assert_eq!(figures["shortfalls"], serde_json::json!([]));
+}
+
+#[test]
+fn idle_connections_are_swept_beside_active_ones() {
+    let server = Counting::start();
+    let (code, figures, _) = sweep(&[&server.url, "-c2", "--sweep=3", "--sweep-idle=10,120"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        (figures["sweeps"][0]["axis"].as_str(), numbers(points(&figures, 0, 0))),
+        (Some("active"), vec![3])
+    );
+    let idle = points(&figures, 1, 0);
+    assert_eq!((figures["sweeps"][1]["axis"].as_str(), numbers(idle)), (Some("idle"), vec![10, 120]));
+    assert_eq!(idle[1]["held"], serde_json::json!([122, 122]));
+    // The memory of a few is lost in that of a page.
+    assert_eq!(idle[0]["figures"]["bytes_per_connection"], Value::Null);
+    #[cfg(target_os = "linux")]
+    assert!(idle[1]["figures"]["bytes_per_connection"]["median"].is_number(), "{figures}");
+}
+
+#[test]
+fn table_and_values_have_a_line_for_every_point() {
+    let server = Counting::start();
+    let arguments = [&["bench", "--sweep=2,4"], &QUICK[..]].concat();
+    let named = format!("a, b={}", server.url);
+    let Ended { code, stdout, stderr } = run(&[&arguments[..], &[&named]].concat());
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    for part in ["Connections that send requests", "requests/s", "p99.9", &server.url, "closed loop, 0.15 s"]
+    {
+        assert!(stdout.contains(part), "no {part} in {stdout}");
+    }
+    let rows = stdout.lines().filter(|line| line.contains("  a, b  ") && line.contains('±')).count();
+    assert_eq!(rows, 2, "{stdout}");
+    let Ended { code, stdout, .. } = run(&[&arguments[..], &[&named, "--csv"]].concat());
+    assert_eq!(code, Some(0));
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(lines[0].starts_with("axis,server,connections,rounds,requests_per_second,"), "{stdout}");
+    assert!(
+        lines[1].starts_with("active,\"a, b\",2,2,") && lines[2].starts_with("active,\"a, b\",4,2,"),
+        "{stdout}"
+    );
+    let columns = lines[0].split(',').count();
+    assert_eq!((lines.len(), lines[1].replace("\"a, b\"", "a").split(',').count()), (3, columns), "{stdout}");
+}
+
+/// A server that answers a number of requests, then ends, and its URL.
+fn mortal(requests: usize) -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let life = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let mut bytes = [0; 4096];
+        for _ in 0..requests {
+            if !matches!(stream.read(&mut bytes), Ok(1..)) {
+                return;
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        }
+    });
+    (url, life)
+}
+
+#[test]
+fn server_that_is_gone_sits_out_and_the_others_go_on() {
+    let (alive, (url, life)) = (Counting::start(), mortal(20));
+    let (code, figures, stderr) = sweep(&[&format!("mortal={url}"), "--against", &alive.url, "--sweep=1,2"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("mortal at 1 connections: stopped answering"), "{stderr}");
+    assert!(figures["shortfalls"][0].as_str().unwrap().starts_with("mortal at 1 "), "{figures}");
+    assert!(points(&figures, 0, 0).len() <= 1, "{figures}");
+    assert_eq!(numbers(points(&figures, 0, 1)), [1, 2], "{figures}");
+    life.join().unwrap();
+}
+
+#[test]
+fn interruption_keeps_the_points_so_far() {
+    let server = Counting::start();
+    let mut child = tidegate()
+        .args(["bench", &server.url, "--json", "--sweep=1..1000", "-d200ms", "--warm-up=0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = Lines::of(child.stdout.take().unwrap());
+    let start = Instant::now();
+    // Two rounds of the first point have passed, or more.
+    thread::sleep(Duration::from_millis(600));
+    while server.count.load(Ordering::SeqCst) < 100 && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(10));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let stdout = stdout.rest();
+    assert!(child.wait().unwrap().success(), "{stdout}");
+    let figures: Value = serde_json::from_str(&stdout).unwrap();
+    let points = points(&figures, 0, 0);
+    assert!(!points.is_empty() && points.len() < 10, "{figures}");
+    assert!(figures["shortfalls"].to_string().contains("interrupted"), "{figures}");
+}
+
+#[test]
+fn points_beyond_the_descriptors_are_left_out_and_told() {
+    let server = Counting::start();
+    let program = format!("ulimit -n 100 && exec {} bench \"$@\"", support::process::path());
+    let mut shell = support::process::command("sh");
+    shell.args(["-c", &program, "sh", &server.url, "--json", "--sweep=10,500"]).args(QUICK);
+    let Ended { code, stdout, stderr } = support::process::run_command(&mut shell);
+    assert_eq!(code, Some(0), "{stderr}");
+    let figures: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(numbers(points(&figures, 0, 0)), [10]);
+    assert!(
+        figures["shortfalls"][0].as_str().unwrap().starts_with("500 connections were left out"),
+        "{figures}"
+    );
+}
+
+#[test]
+fn sweeps_that_make_no_sense_are_refused() {
+    for (arguments, words) in [
+        (&["http://a/", "--sweep", "0..5"][..], &["--sweep", "begins with 1"][..]),
+        (&["http://a/", "--sweep", "50..5"], &["5..50"]),
+        (&["http://a/", "--sweep", "many"], &["10..10000"]),
+        (&["http://a/", "--sweep", "5", "-c3"], &["--sweep", "--connections"]),
+        (&["http://a/", "--sweep-idle", "5", "--idle", "3"], &["--sweep-idle", "--idle"]),
+        (&["http://a/", "--sweep-idle", "5", "-c0", "--rate=5"], &["--rate needs"]),
+        (&["http://a/", "--sweep-idle", "1048576"], &["a million"]),
+        (&["http://a/", "--csv"], &["--csv", "--sweep"]),
+        (&["http://a/", "--sweep", "5", "--csv", "--json"], &["--csv", "--json"]),
+        (&["http://a/", "--sweep", "5", "--rounds", "0"], &["--rounds 0"]),
+        (&["http://a/", "--against", "http://b/", "--against", "http://c/"], &["--against", "--sweep"]),
+        (&["http://a/", "--sweep", "5", "--against", "http://a"], &["two servers", "NAME=URL"]),
+        (&["x=http://a/", "--sweep", "5", "--against", "x=http://b/"], &["two servers", "\"x\""]),
+        (&["=http://a/"], &["no name"]),
+    ] {
+        let ended = run(&[&["bench"], arguments].concat());
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{arguments:?}: {}", ended.stderr);
+        for word in words {
+            assert!(ended.stderr.contains(word), "{arguments:?}: no {word:?} in {}", ended.stderr);
+        }
+    }
+}
