@@ -236,7 +236,7 @@ fn content_that_breaks_off_is_refused_or_breaks_the_answer_off() {
     hand.receive_end();
     let broken = text(hand.transmit_all());
     assert!(broken.ends_with("3\r\nlow\r\n"), "without a last chunk: {broken}");
-    assert_eq!(hand.wants(), Wants::Close(Farewell::Clean));
+    assert_eq!(hand.wants(), Wants::Close(Farewell::Linger));
     let mut hand = ByHand::new(AsItComes);
     hand.receive(b"POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nlow\r\nzz");
     hand.receive(b"\r\n");

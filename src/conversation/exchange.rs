@@ -740,6 +740,7 @@ impl Exchange {
             }
             Err(error) => {
                 self.stage = Stage::Intake(Intake::Head);
+                self.leave_rest_unread();
                 self.fail(None, error, turn, out);
             }
         }
@@ -765,6 +766,10 @@ impl Exchange {
         self.record.close(outcome, turn.client.peer, turn.context.now, turn.journal);
         self.stage = match (self.http.response(), self.http.persistence()) {
             (ResponseState::Aborted(BodyEncoder::UntilClose), _) => Stage::Finished(Farewell::Reset),
+            // A client that may still be sending content would reset what it has not read of earlier answers.
+            (ResponseState::Aborted(_), _) if self.http.leaves_content_unread() => {
+                Stage::Finished(Farewell::Linger)
+            }
             (ResponseState::Aborted(_), _) => Stage::Finished(Farewell::Clean),
             (_, Persistence::Close(reason)) => Stage::Finished(farewell(reason)),
             (_, Persistence::KeepAlive) => {

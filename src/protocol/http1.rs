@@ -179,6 +179,12 @@ impl Http1 {
         self.persistence = Persistence::Close(CloseReason::ContentUnread);
     }
 
+    /// Whether content of the request has not come to its end, or was left unread.
+    pub fn leaves_content_unread(&self) -> bool {
+        self.request != RequestState::Complete
+            || self.persistence == Persistence::Close(CloseReason::ContentUnread)
+    }
+
     /// Refuses whatever comes as a request from now on. The caller writes the answer with
     /// [`Http1::write_error`].
     pub fn refuse(&mut self, error: ProtocolError) {

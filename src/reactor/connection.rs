@@ -87,7 +87,7 @@ pub(super) struct Connection<S = Stream> {
     lists: u8,
 }
 
-/// A list of the loop, in which a connection waits for a turn that no event will bring. It may stand in both:
+/// A list of the loop, in which a connection waits for a turn that no event will bring. It may stand in several:
 /// an event can let it go on before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
@@ -95,6 +95,8 @@ pub(super) enum List {
     Ready = 1,
     /// The connection waits for memory, or for the gateway.
     Starved = 2,
+    /// A finished response of the connection waits for others, and comes before whatever else happens to it.
+    Corked = 4,
 }
 
 /// The size of a connection: ten thousand are 700 KiB, 72 bytes each, of which mio's socket takes 8. (It
@@ -377,6 +379,7 @@ impl<S: Transport> Connection<S> {
             Ok((Stop::Clear(wants), _)) if self.is_clear() => self.settle(id, wants, shared),
             Ok((Stop::Corked, _)) => {
                 shared.cork(id);
+                self.enter(List::Corked);
                 Ok(Verdict::Corked)
             }
             Ok((Stop::Clear(_) | Stop::Owing, flushed)) => self.settle_backlog(id, cause, flushed, shared),
@@ -505,6 +508,7 @@ impl<S: Transport> Connection<S> {
         response: &mut OutputQueue,
         shared: &mut Shared<'_>,
     ) -> Verdict {
+        self.leave(List::Corked);
         let Socket { stream, readiness, .. } = &self.socket;
         let flushed = flush(stream, readiness, response, false, TURN_BYTES);
         let verdict = flushed.and_then(|_| {

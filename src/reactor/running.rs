@@ -168,8 +168,8 @@ impl<'g, L: Listening> Running<'g, L> {
         if token == WAKER {
             // It has ended the wait, and that is all that it is for.
         } else if let Some(id) = self.connections.find(token) {
-            if self.shared.is_delivery_due() {
-                self.deliver();
+            if !self.shared.corked_responses.is_empty() {
+                self.deliver_before(id);
             }
             let is_alive = self.connections.get(id).is_some_and(|connection| connection.note(signs));
             if is_alive {
@@ -404,6 +404,15 @@ impl<'g, L: Listening> Running<'g, L> {
             self.shared.put_back(away);
         } else {
             self.follow(id, verdict);
+        }
+    }
+
+    /// Sends the finished responses if they have waited for as long as they may, or one is of the connection that has its
+    /// turn now: kqueue has two events for it, and the second may say that the client has ended its side.
+    fn deliver_before(&mut self, id: ConnectionId) {
+        let is_corked = |connection: &mut Connection<L::Stream>| connection.stands_in(List::Corked);
+        if self.shared.is_delivery_due() || self.connections.get(id).is_some_and(is_corked) {
+            self.deliver();
         }
     }
 
