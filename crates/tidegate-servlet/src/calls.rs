@@ -10,7 +10,7 @@ use crate::connector::Connector;
 use crate::exchanges;
 use crate::handoff::{Direction, Given, Job, Reading};
 use crate::head::{Head, Reader};
-use crate::request::{KIND_EVENT, KIND_TASK};
+use crate::request::{KIND_EVENT, KIND_TASK, write_trailers};
 
 /// No more jobs come: the thread ends.
 pub(crate) const CLOSED: i32 = i32::MIN;
@@ -161,6 +161,11 @@ pub(crate) fn read(id: i64, length: usize, write: impl FnOnce(&[u8]) -> bool) ->
         Reading::End => END,
         Reading::Bytes(_) | Reading::Broken => BROKEN,
     }
+}
+
+/// Returns the trailer fields of content that came by itself, as [`write_trailers`] has them.
+pub(crate) fn trailers(id: i64) -> Vec<u8> {
+    exchanges::find(id).map_or_else(Vec::new, |handoff| handoff.with_trailers(write_trailers))
 }
 
 /// Asks to be told when a direction (1: reading, 2: writing) is ready. Returns whether it is.

@@ -58,3 +58,34 @@ pub(crate) fn remove(id: i64) -> Option<Arc<Handoff>> {
 fn index_of(id: i64) -> usize {
     (id & 0xffff_ffff) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    use tidegate::gateway::Wakeup;
+
+    use crate::jobs::Jobs;
+    use crate::request::{Content, Request};
+
+    #[test]
+    fn number_that_is_out_of_date_finds_nobody() {
+        let new = || {
+            let request = Request { block: vec![0; 16], content: Content::Nothing, reservation: None };
+            let (wakeup, queue) = (Wakeup::new(Waker::noop().clone()), Arc::new(Jobs::new(1, 1)));
+            Arc::new(Handoff::new(request, None, wakeup, queue, 1024))
+        };
+        let (first, second) = (new(), new());
+        let id = insert(first.clone());
+        assert!(id > 0 && find(id).is_some_and(|found| Arc::ptr_eq(&found, &first)));
+        assert!(remove(id).is_some());
+        let next = insert(second.clone());
+        assert_ne!(next, id);
+        assert!(find(id).is_none() && remove(id).is_none(), "it is over");
+        assert!(remove(next).is_some_and(|found| Arc::ptr_eq(&found, &second)));
+        for stranger in [0, -1, i64::MAX, i64::MIN] {
+            assert!(find(stranger).is_none() && remove(stranger).is_none());
+        }
+    }
+}

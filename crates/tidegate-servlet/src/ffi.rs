@@ -318,6 +318,17 @@ natives! {
         })
     }
 
+    /// Writes the trailer fields of a request into an array. Returns their bytes; 0 if there are none, or more than that.
+    fn Java_tidegate_Native_trailers(env, id: jlong, into: jbyteArray) -> jint {
+        guard(0, || {
+            let trailers = calls::trailers(id);
+            match env.array(into).write(0, &trailers) {
+                true => jint::try_from(trailers.len()).unwrap_or(0),
+                false => 0,
+            }
+        })
+    }
+
     /// Asks to be told when a direction is ready. Returns 1 if it is.
     fn Java_tidegate_Native_await(_env, id: jlong, direction: jint, is_thread: jint) -> jint {
         guard(1, || jint::from(calls::await_readiness(id, direction, is_thread != 0)))

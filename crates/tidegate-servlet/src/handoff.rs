@@ -14,6 +14,7 @@ use tidegate::gateway::{
     Body, BodyStream, FileRange, GatewayError, Later, Piece, Reservation, StartResponse, Tunnel, Upgrade,
     Wakeup,
 };
+use tidegate::message::Fields;
 use tidegate::now::Moment;
 
 use crate::ffi::signal;
@@ -362,6 +363,14 @@ impl Handoff {
             Ok(None) if state.client == ClientState::Gone => Reading::Broken,
             Ok(None) => Reading::Pending,
             Err(_) => Reading::Broken,
+        }
+    }
+
+    /// Shows the trailer fields of content that has come to its end.
+    pub fn with_trailers<R>(&self, look: impl FnOnce(Fields<'_>) -> R) -> R {
+        match &self.lock().content {
+            Content::Incoming(incoming, ..) => look(incoming.trailers()),
+            Content::Nothing | Content::Memory(..) | Content::Spooled(_) => look(Fields::EMPTY),
         }
     }
 

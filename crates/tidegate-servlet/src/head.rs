@@ -100,3 +100,59 @@ impl Head {
 
 /// The error of a block that ends too early, which only a bug of ours can cause.
 const TORN: &str = "the connector has written a torn head";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(code: u32, reason: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+        let mut block = code.to_be_bytes().to_vec();
+        let mut put = |text: &str| {
+            block.extend_from_slice(&(text.len() as u32).to_be_bytes());
+            block.extend_from_slice(text.as_bytes());
+        };
+        put(reason);
+        let count = fields.len() as u32;
+        block.extend_from_slice(&count.to_be_bytes());
+        for (name, value) in fields {
+            for text in [name, value] {
+                block.extend_from_slice(&(text.len() as u32).to_be_bytes());
+                block.extend_from_slice(text.as_bytes());
+            }
+        }
+        block
+    }
+
+    #[test]
+    fn head_is_read_as_java_writes_it() {
+        let head =
+            Head::read(&block(200, "", &[("Content-Type", "text/plain"), ("Content-Length", "5")])).unwrap();
+        assert_eq!(head.declared_length(), Some(5));
+        assert_eq!(head.fields().lines(), b"Content-Type: text/plain\r\n");
+    }
+
+    #[test]
+    fn what_must_not_be_sent_is_refused_with_its_reason() {
+        for (code, reason, field, said) in [
+            (99, "", ("A", "b"), "99 is no final status code"),
+            (65_736, "", ("A", "b"), "65736 is no final status code"),
+            (200, "O\rK", ("A", "b"), "reason phrase"),
+            (200, "", ("A", "b\r\nC: d"), "control character"),
+            (200, "", ("Transfer-Encoding", "chunked"), "Transfer-Encoding"),
+            (200, "", ("A b", "c"), "A b"),
+            (200, "", ("Content-Length", "-1"), "Content-Length"),
+        ] {
+            let error = Head::read(&block(code, reason, &[field])).unwrap_err();
+            assert!(error.contains(said), "{error:?} does not say {said:?}");
+        }
+    }
+
+    #[test]
+    fn torn_block_is_an_error_wherever_it_ends() {
+        let whole = block(200, "Fine", &[("A", "b"), ("C", "d")]);
+        for end in 0..whole.len() {
+            assert!(Head::read(&whole[..end]).is_err(), "{end} of {} bytes", whole.len());
+        }
+        assert!(Head::read(&whole).is_ok());
+    }
+}

@@ -264,3 +264,172 @@ impl<J, A: Clone> Jobs<J, A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    /// Does all jobs with `threads` threads, one at a time as behind the interpreter's lock, each of
+    /// which lets go of it in the middle.
+    fn work_through(jobs: u32, threads: usize) -> Vec<u32> {
+        let queue = Arc::new(Jobs::<_, ()>::new(1_000_000, 0));
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let crew: Vec<_> = (0..threads)
+            .map(|_| {
+                let (queue, done) = (queue.clone(), done.clone());
+                thread::spawn(move || {
+                    let mut is_waking_worker = false;
+                    loop {
+                        match queue.try_take(is_waking_worker).job {
+                            Some(job) => done.lock().unwrap().push(job),
+                            None if !queue.wait() => return,
+                            None => {
+                                is_waking_worker = true;
+                                continue;
+                            }
+                        }
+                        is_waking_worker = false;
+                        thread::yield_now();
+                    }
+                })
+            })
+            .collect();
+        for job in 0..jobs {
+            queue.push(job);
+            queue.announce();
+        }
+        queue.close();
+        crew.into_iter().for_each(|thread| thread.join().unwrap());
+        let mut done = std::mem::take(&mut *done.lock().unwrap());
+        done.sort_unstable();
+        done
+    }
+
+    #[test]
+    fn every_job_is_done_once_however_many_threads_there_are() {
+        for threads in [1, 2, 7] {
+            assert_eq!(work_through(10_000, threads), (0..10_000).collect::<Vec<_>>(), "{threads} threads");
+        }
+    }
+
+    /// A thread that was woken for a job finds that another has taken it, and waits again. It must be woken
+    /// for the next one.
+    #[test]
+    fn thread_whose_job_was_taken_is_sent_again() {
+        let queue = Arc::new(Jobs::<_, ()>::new(10, 0));
+        let (sender, taken) = mpsc::channel();
+        let crew = queue.clone();
+        let thread = thread::spawn(move || {
+            while crew.wait() {
+                if let Some(job) = crew.try_take(true).job {
+                    sender.send(job).unwrap();
+                }
+            }
+        });
+        for round in 0..2_000 {
+            queue.push(round);
+            queue.announce();
+            if queue.try_take(false).job.is_none() {
+                taken.recv_timeout(Duration::from_secs(10)).unwrap();
+            }
+            // Sometimes the thread is asleep by now, sometimes on its way.
+            (0..round % 50).for_each(|_| thread::yield_now());
+            queue.push(round);
+            queue.announce();
+            taken.recv_timeout(Duration::from_secs(10)).unwrap();
+        }
+        queue.close();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn full_queue_says_so_until_a_job_is_taken() {
+        let queue = Arc::new(Jobs::<_, ()>::new(2, 0));
+        queue.push('a');
+        assert!(!queue.is_full());
+        queue.push('b');
+        assert!(queue.is_full());
+        assert_eq!(queue.try_take(false).job, Some('a'));
+        assert!(!queue.is_full());
+    }
+
+    #[test]
+    fn job_that_nobody_waits_for_leaves_the_queue_at_once() {
+        let queue = Arc::new(Jobs::<_, ()>::new(2, 0));
+        let (first, second) = (queue.push('a'), queue.push('b'));
+        assert!(queue.is_full());
+        first.give_up();
+        assert!(!queue.is_full());
+        assert_eq!(queue.try_take(false).job, Some('b'));
+        // Once it is taken, there is nothing to give up.
+        second.give_up();
+        let third = queue.push('c');
+        second.step_back();
+        third.step_back();
+        third.give_up();
+        assert_eq!(queue.try_take(false).job, None);
+    }
+
+    #[test]
+    fn living_come_first_and_fill_the_queue_alone() {
+        let queue = Arc::new(Jobs::<_, ()>::new(2, 0));
+        let places = ['a', 'b', 'c'].map(|job| queue.push(job));
+        places[1].step_back();
+        places[0].step_back();
+        assert!(!queue.is_full());
+        queue.push('d');
+        assert!(queue.is_full());
+        let order = std::iter::from_fn(|| queue.try_take(false).job).collect::<String>();
+        assert_eq!(order, "cdba");
+    }
+
+    #[test]
+    fn thread_is_started_by_whoever_leaves_none_idle() {
+        let queue = Arc::new(Jobs::<_, ()>::new(10, 3));
+        queue.enter();
+        "abcd".chars().for_each(|job| _ = queue.push(job));
+        assert!(queue.try_take(false).needs_thread, "it is at work from now on");
+        assert!(!queue.try_take(false).needs_thread, "one is on its way");
+        assert!(queue.try_take(true).needs_thread, "it has come, and nobody is idle again");
+        assert!(!queue.try_take(true).needs_thread, "there are three");
+        queue.leave();
+        queue.push('e');
+        assert!(queue.try_take(false).needs_thread, "one could not be started");
+    }
+
+    /// An answer that is uncollected either has the loop woken soon, or the loop wakes by itself, whatever
+    /// the order of events.
+    #[test]
+    fn answer_waits_only_while_jobs_do_and_the_loop_looks_by_itself() {
+        let queue = Arc::new(Jobs::new(10, 0));
+        let collect = || {
+            let mut collected = Vec::new();
+            queue.collect(&mut collected);
+            collected
+        };
+        let next =
+            |uncollected: Option<u32>, job: Option<char>| Next { uncollected, job, needs_thread: false };
+        "abcd".chars().for_each(|job| _ = queue.push(job));
+        assert_eq!(queue.patience(), None, "no thread has come yet");
+        assert_eq!(queue.try_take(false), next(None, Some('a')));
+        assert!(queue.finish(1), "the loop may sleep for ever");
+        assert_eq!(queue.try_take(false), next(Some(1), Some('b')), "and so for who takes the next");
+        assert_eq!(queue.patience(), Some(Duration::ZERO), "what came before it sleeps is collected");
+        assert_eq!(collect(), [1]);
+        assert_eq!(queue.patience(), Some(UNCOLLECTED_MAX), "a thread is at work, and finds more");
+        assert!(!queue.finish(2), "the loop looks soon");
+        assert_eq!(queue.try_take(false), next(None, Some('c')), "the loop is left asleep");
+        assert_eq!(collect(), [2]);
+        (0..QUIET_WAITS_MAX).for_each(|_| assert_eq!(queue.patience(), Some(UNCOLLECTED_MAX)));
+        assert_eq!(queue.patience(), None, "nobody has taken anything for a while");
+        assert!(queue.finish(3), "it does not look by itself");
+        assert_eq!(queue.try_take(false), next(Some(3), Some('d')));
+        assert!(queue.finish(4));
+        assert_eq!(queue.try_take(false), next(Some(4), None), "nothing is left to be done before");
+        assert_eq!((collect(), queue.patience()), (vec![3, 4], None));
+        assert_eq!(queue.try_take(false), next(None, None));
+    }
+}

@@ -106,6 +106,13 @@ fn write_block(environ: &Environ<'_>, flags: u8, content: &[u8]) -> Vec<u8> {
     block
 }
 
+/// Writes down the trailer fields of content that came by itself.
+pub(crate) fn write_trailers(fields: Fields<'_>) -> Vec<u8> {
+    let mut block = Vec::new();
+    push_fields(&mut block, fields);
+    block
+}
+
 fn push_fields(block: &mut Vec<u8>, fields: Fields<'_>) {
     push_number(block, fields.len());
     for (name, value) in fields.iter() {

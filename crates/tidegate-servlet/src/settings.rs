@@ -82,3 +82,24 @@ fn number<T: FromStr>(value: &str) -> Result<T, String> {
 fn milliseconds(value: &str) -> Result<Duration, String> {
     number(value).map(Duration::from_millis)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_line_by_line_and_wrong_ones_named() {
+        let settings =
+            Settings::parse("address=127.0.0.1:0\nthreads=loop\nrequestTimeout=0\nconnectionTimeout=1500\n")
+                .unwrap();
+        assert_eq!((settings.threads, settings.timeout), (Threads::Loop, None));
+        assert_eq!(settings.limits.head_timeout, Duration::from_millis(1500));
+        assert_eq!(Settings::parse("threads=200").unwrap().threads, Threads::Pool(200));
+        for (lines, said) in
+            [("threads=many", "threads"), ("depth=3", "no such setting"), ("address", "no setting")]
+        {
+            let error = Settings::parse(lines).unwrap_err();
+            assert!(error.contains(said), "{error:?} does not say {said:?}");
+        }
+    }
+}

@@ -36,6 +36,7 @@ final class Channel extends SocketWrapperBase<Object> {
     /** Bits of a request. */
     private static final int HTTP_11 = 1;
     private static final int CONTENT = 2;
+    private static final int AS_IT_COMES = 4;
     private static final int HTTPS = 8;
     private static final int QUERY = 16;
 
@@ -140,6 +141,11 @@ final class Channel extends SocketWrapperBase<Object> {
     /** Whether the request has content that is not in the block. */
     boolean hasContentElsewhere() {
         return (block[9] & CONTENT) != 0;
+    }
+
+    /** Whether the content is still coming. */
+    boolean isContentComing() {
+        return (block[9] & AS_IT_COMES) != 0;
     }
 
     boolean isHttps() {

@@ -45,6 +45,9 @@ final class Exchange extends AbstractProcessor {
     /** Content of a request that is read at a time. 8 KiB: as much as Catalina reads. */
     private static final int IN_BYTES = 8 * 1024;
 
+    /** The most bytes of trailer fields. The server refuses sections of more than 8 KiB, and a field has 8 bytes more here. */
+    private static final int TRAILER_BYTES_MAX = 32 * 1024;
+
     /** How far a response is. */
     private enum Stage {
         /** Nothing is known. */
@@ -291,7 +294,15 @@ final class Exchange extends AbstractProcessor {
         int read = channel.readSome(isBlocking, in, 0, in.length);
         inAt = 0;
         inEnd = Math.max(read, 0);
-        hasEnded = read == Native.END;
+        if (read == Native.END) {
+            hasEnded = true;
+            if (channel.isContentComing()) {
+                byte[] trailers = new byte[TRAILER_BYTES_MAX];
+                if (Native.trailers(channel.id(), trailers) > 0) {
+                    readFields(trailers, 0, request.getMimeTrailerFields());
+                }
+            }
+        }
         return read > 0;
     }
 

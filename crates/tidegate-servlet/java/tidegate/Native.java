@@ -107,6 +107,8 @@ final class Native {
 
     static native int read(long exchange, byte[] into, int from, int length);
 
+    static native int trailers(long exchange, byte[] into);
+
     static native int await(long exchange, int direction, int isThread);
 
     static native void tell(long exchange, int what);
