@@ -49,6 +49,8 @@ pub struct Account {
     pub declined: Vec<usize>,
     /// Requests whose content is read as it comes.
     pub passed: Vec<usize>,
+    /// The requests among them whose answer begins before their content has ended.
+    pub early: Vec<usize>,
     /// Requests whose answer was begun while the server shut down.
     pub last_ones: Vec<usize>,
     /// Exchanges in the journal, by the number of the request.
@@ -140,6 +142,10 @@ impl Gateway for Application {
         };
         if promise.account(|account| account.passed.contains(&number)) {
             let content = environ.take_incoming();
+            if promise.item().is_early() {
+                promise.account(|account| account.early.push(number));
+                return promise.answer_early(content, start_response);
+            }
             return Ok(start_response.later(None, Reader { promise: promise.begin(), content, read: 0 }));
         }
         promise.item().answer(&promise, start_response)
@@ -302,6 +308,29 @@ impl Promise {
         }
     }
 
+    /// Begins to answer while the content is still coming.
+    fn answer_early(
+        &self,
+        content: IncomingContent,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        let promise = self.begin();
+        let stream = Stream { promise, at: 0, drawn: 0, admitted: usize::MAX, waiting: None, is_over: false };
+        self.head(start_response, None)?.stream(Early { stream, content: Some(content), read: 0 })
+    }
+
+    /// Compares content that has come with what was sent, of which `read` bytes had come before.
+    fn check_content(&self, read: usize, bytes: &[u8]) {
+        let Kind::Good { body, .. } = self.item().kind else { unreachable!("only good requests are read") };
+        let expected = content(self.connection, self.number, false, body);
+        if expected.get(read..).is_none_or(|rest| !rest.starts_with(bytes))
+            || (bytes.is_empty() && read < body)
+        {
+            let what = format!("{}/{}: other content, after {read} bytes", self.connection, self.number);
+            self.ledger.borrow_mut().violations.push(what);
+        }
+    }
+
     fn write(&self, lengths: &[usize], ending: Ending, mut writer: Writer<'_>) -> Result<Body, GatewayError> {
         let mut rest = self.content(lengths.iter().sum());
         for length in lengths {
@@ -413,30 +442,59 @@ struct Reader {
 impl Later for Reader {
     fn resume(mut self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
         let promise = self.promise.0.clone();
-        let Kind::Good { body, .. } = promise.item().kind else {
-            unreachable!("only good requests are read")
-        };
-        let expected = content(promise.connection, promise.number, false, body);
         loop {
             match self.content.next_piece()? {
                 Piece::Data(bytes) => {
-                    if expected.get(self.read..).is_none_or(|rest| !rest.starts_with(bytes)) {
-                        let what = format!("{}/{}: other content", promise.connection, promise.number);
-                        promise.ledger.borrow_mut().violations.push(what);
-                    }
+                    promise.check_content(self.read, bytes);
                     self.read += bytes.len();
                 }
                 Piece::Pending { until } => return Ok(start_response.later_boxed(until, self)),
                 Piece::End => break,
             }
         }
-        if self.read != body {
-            let what = format!("{}/{}: {} bytes of content", promise.connection, promise.number, self.read);
-            promise.ledger.borrow_mut().violations.push(what);
-        }
+        promise.check_content(self.read, &[]);
         drop(self);
         promise.account(|account| account.calls += 1);
         promise.item().answer(&promise, start_response)
+    }
+}
+
+/// Gives the first piece of an answer while content is still coming, and the rest once all of it has.
+struct Early {
+    stream: Stream,
+    content: Option<IncomingContent>,
+    read: usize,
+}
+
+impl BodyStream for Early {
+    fn client_has_finished(&mut self) {
+        self.stream.client_has_finished();
+    }
+
+    fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+        self.stream.trailers()
+    }
+
+    fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
+        let promise = self.stream.promise.0.clone();
+        while let Some(content) = &mut self.content {
+            match content.next_piece()? {
+                Piece::Data(bytes) => {
+                    promise.check_content(self.read, bytes);
+                    self.read += bytes.len();
+                    // If the server did not read because too much has waited, it is woken by this.
+                    promise.account(|account| account.wakes += 1);
+                }
+                Piece::Pending { .. } if self.stream.at == 0 => break,
+                Piece::Pending { until } => return Ok(Piece::Pending { until }),
+                Piece::End => {
+                    promise.check_content(self.read, &[]);
+                    promise.account(|account| account.calls += 1);
+                    self.content = None;
+                }
+            }
+        }
+        self.stream.next_piece(now)
     }
 }
 
@@ -718,6 +776,16 @@ impl Item {
             _ => Passage::Unseen,
         };
         start_response.through(PassBy(passage), |start_response| promise.answer(answer, start_response))
+    }
+
+    /// Whether its answer begins before its content has ended, if that is read as it comes: where it can.
+    fn is_early(&self) -> bool {
+        match &self.kind {
+            Kind::Good { answer: Answer::Stream(steps, Declared::No, _), status: 200 | 404, .. } => {
+                matches!(steps[..], [Step::Data(_), _, ..])
+            }
+            Kind::Good { .. } | Kind::Bad(_) => false,
+        }
     }
 
     fn late(&self) -> (&[Wait], &Answer) {

@@ -60,6 +60,8 @@ pub struct Model {
     arrival: Option<(Flow, usize)>,
     /// The flow of the output, and the bytes of it that were written.
     departure: Option<(Flow, usize)>,
+    /// Since when an answer comes before the content that is still to come.
+    paused: Option<Moment>,
     /// When a byte last moved in a tunnel, and how many had moved then.
     tunneled: Option<(Moment, usize)>,
 }
@@ -153,6 +155,9 @@ impl Model {
         if let Some(tunnel) = account.present_tunnel() {
             return self.check_tunnel(tunnel, scene, violate);
         }
+        if account.early.contains(&account.calls) {
+            self.pause(scene);
+        }
         match served.state.wants {
             Wants::Read => match self.place(script, account.calls) {
                 Some(place) => self.check_deadline(place, scene, violate),
@@ -175,6 +180,20 @@ impl Model {
                 }
             }
             Wants::Turn | Wants::Write | Wants::ReadOrWrite | Wants::Close(_) => {}
+        }
+    }
+
+    /// Excuses the client for the time in which the answer that it has not read comes before its content.
+    fn pause(&mut self, scene: &Scene<'_>) {
+        let Scene { served, script, account, now, .. } = *scene;
+        if let (Some(since), Some((arrival, _))) = (self.paused, &mut self.arrival) {
+            let time = now.since(since);
+            arrival.last_byte = arrival.last_byte + time;
+            arrival.paid_until = arrival.paid_until + time;
+        }
+        self.paused = (served.state.wants != Wants::Read).then_some(now);
+        if let (Some(_), Some(place)) = (self.paused, self.place(script, account.calls)) {
+            self.track(place, scene);
         }
     }
 
@@ -458,7 +477,9 @@ pub fn judge_account(account: &Account, script: &Script, wants_exchanges: bool) 
     if account.alive > 0 {
         return Err(format!("{} streams and late answers are left", account.alive));
     }
-    for number in (0..account.calls).filter(|_| wants_exchanges) {
+    let is_early = |number: &usize| account.early.contains(number);
+    let begun = (0..account.calls).chain(Some(account.calls).filter(is_early));
+    for number in begun.filter(|_| wants_exchanges) {
         let mut records = account.records.iter().filter(|(other, _)| *other == number);
         let (Some((_, outcome)), None) = (records.next(), records.next()) else {
             return Err(format!("request {number} does not stand in the journal once"));
@@ -573,6 +594,8 @@ pub fn judge_wire(
         if let (Some(tunnel), Some(plan)) = (&account.tunnel, script.items.get(number).and_then(Item::tunnel))
         {
             judge_tunnel((connection, number), plan, tunnel, script, response, served)?;
+        } else if number == account.calls && account.early.contains(&number) {
+            judge_early(connection, number, &script.items[number], response, served, is_last)?;
         } else if number < account.calls {
             judge_answer(connection, number, &script.items[number], response, served, is_last)?;
             let is_last_one =
@@ -618,6 +641,30 @@ fn judge_lingering(
         Err("it does not linger, and the client may be sending".to_string())
     } else {
         Ok(())
+    }
+}
+
+/// An answer that has begun before its content, which has not come to its end.
+fn judge_early(
+    connection: usize,
+    number: usize,
+    item: &Item,
+    response: &Response,
+    served: &Served,
+    is_last: bool,
+) -> Result<(), String> {
+    let socket = served.socket();
+    let is_open = response.framing == Framing::UntilClose;
+    let looks_whole = if is_open { socket.end == Some(End::Fin) } else { !response.is_cut };
+    let is_its_own = response.field("X-Answer") == Some(&format!("{connection}/{number}"));
+    let is_right = content(connection, number, true, response.content.len()) == response.content;
+    let is_lost = served.is_abandoned || socket.is_broken || socket.is_destroyed;
+    match is_its_own && is_right && is_last && !looks_whole {
+        false => Err(format!("early answer {number} is not what has come of it: {response:?}")),
+        true if !is_lost && socket.read_by_server >= item.end => {
+            Err(format!("early answer {number} was cut for no reason"))
+        }
+        true => Ok(()),
     }
 }
 
