@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! BenchOptions ─▶ Plan ─▶ Request ─▶ Rig ─▶ Measurement ─┬─▶ table | JSON ─▶ stdout
-//!                  │                  │ (a loop over      └─▶ plot ─▶ file
+//!                  │                  │ (a loop over      └─▶ chart ─▶ file
 //!                  └─ Target          │  clients)
 //!                     (URL, address)  ├─ Schedule: when requests are due
 //!                                     ├─ ResponseReader: where answers end
@@ -34,8 +34,8 @@ mod json;
 mod observed;
 mod options;
 mod output;
-mod plot;
 mod progress;
+mod report;
 mod request;
 mod response;
 mod result;
@@ -60,7 +60,7 @@ pub use self::options::BenchOptions;
 pub use self::units::{Size, Span};
 
 use self::contender::Contender;
-use self::options::{Form, Load, Plan};
+use self::options::{Form, Load, Plan, Server};
 use self::output::Output;
 use self::progress::Progress;
 use self::result::Side;
@@ -101,7 +101,7 @@ fn run_once(mut plan: Plan, make_room_for: impl FnOnce(usize) -> usize) -> Resul
     // The first may have been measured once more than the second.
     sides.iter_mut().for_each(|side| side.rounds.truncate(rounds));
     if let Some(plot) = plot {
-        plot.write(&draw(&sides, &plan.load))?;
+        plot.write(&draw(&sides, &plan.servers, &plan.load))?;
     }
     print(&sides, &plan)?;
     failed.map_or(Ok(()), Err)
@@ -169,9 +169,13 @@ fn heed_interruption() -> io::Result<Arc<AtomicBool>> {
     Ok(interrupted)
 }
 
-fn draw(sides: &[Side], load: &Load) -> String {
-    let curves: Vec<_> = sides.iter().map(|side| (side.target.to_string(), side.latency())).collect();
-    plot::draw(&curves, &table::describe(load))
+fn draw(sides: &[Side], servers: &[Server], load: &Load) -> String {
+    let urls: Vec<String> = sides.iter().map(|side| side.target.to_string()).collect();
+    let title = format!("Latency of {}", urls.join(" and "));
+    let curves = sides.iter().zip(servers).enumerate();
+    let curves: Vec<_> =
+        curves.map(|(look, (side, server))| (server.name.clone(), side.latency(), look)).collect();
+    report::charts::percentiles(&title, &table::describe(load), &curves).file()
 }
 
 fn print(sides: &[Side], plan: &Plan) -> Result<(), String> {

@@ -86,9 +86,12 @@ pub struct BenchOptions {
     /// Print the result of a sweep as comma-separated values
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// Draw the distribution of latencies into an SVG file
+    /// Draw the distribution of latencies into an SVG file; of a sweep each curve, into FILE-throughput.svg and so on
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Write a page about a sweep, with its curves, the machine, and how to read them
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Another server to compare with: all are measured in turns; may be repeated with --sweep
     #[arg(long, value_name = "URL")]
     against: Vec<String>,
@@ -112,6 +115,9 @@ impl BenchOptions {
             }
             _ if self.is_sweep() => Ok(()),
             _ if self.csv => refuse("--csv prints the points of a sweep: it needs --sweep or --sweep-idle"),
+            _ if self.report.is_some() => {
+                refuse("--report is about a sweep: it needs --sweep or --sweep-idle")
+            }
             _ if self.rounds.is_some() && self.against.is_empty() => {
                 refuse("--rounds needs another server, --against URL, or a --sweep")
             }
@@ -168,6 +174,7 @@ pub(super) struct Plan {
     pub idle: Option<Points>,
     pub form: Form,
     pub plot: Option<PathBuf>,
+    pub report: Option<PathBuf>,
     method: String,
     fields: Vec<String>,
     content: Vec<u8>,
@@ -250,6 +257,7 @@ impl Plan {
                 (false, false) => Form::Table,
             },
             plot: options.plot.clone(),
+            report: options.report.clone(),
             method: method.to_string(),
             fields: options.header.clone(),
             content,

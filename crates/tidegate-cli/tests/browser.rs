@@ -1,4 +1,4 @@
-//! Tests the welcome application and the WebSocket example in a browser: Debian's Chromium, headless, driven over WebDriver
+//! Tests the welcome application, the WebSocket example and the report of a sweep in a browser: Debian's Chromium, headless, driven over WebDriver
 //! (<https://www.w3.org/TR/webdriver2/>) by plain HTTP and JSON.
 
 mod support;
@@ -240,4 +240,77 @@ fn browser_hears_the_echo_of_a_websocket() {
     ));
     browser.wait_for("outcome !== 'none'");
     assert_eq!(browser.evaluate("outcome"), "closed");
+}
+
+/// Charts whose names, ticks or titles cover each other, or leave their chart.
+const COLLISIONS: &str = "[...document.querySelectorAll('svg.chart')].flatMap(chart => { \
+    const edge = chart.getBoundingClientRect(); \
+    const texts = [...chart.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]); \
+    return texts.filter(([name, a], index) => \
+        a.left < edge.left - 1 || a.right > edge.right + 1 || a.top < edge.top - 1 || a.bottom > edge.bottom + 1 || \
+        texts.slice(index + 1).some(([_, b]) => \
+            a.left < b.right - 2 && b.left < a.right - 2 && a.top < b.bottom - 4 && b.top < a.bottom - 4)) \
+        .map(([name]) => chart.getAttribute('aria-label') + ': ' + name); })";
+
+#[test]
+fn browser_shows_the_report_of_a_sweep() {
+    let (program, folder) = (Program::start(&[]), TempFolder::new());
+    let (path, url) = (folder.path().join("report.html"), program.url("/"));
+    let named =
+        ["one", "two", "three <b>", "a server whose name is very long"].map(|name| format!("{name}={url}"));
+    let against = named[1..].iter().flat_map(|name| ["--against", name]);
+    let arguments = ["bench", &named[0], "--sweep=1..20", "--sweep-idle=10,120", "-d60ms", "--warm-up=0"];
+    let arguments: Vec<&str> = arguments.into_iter().chain(against).collect();
+    let report = ["--rounds=2", "--report", path.to_str().unwrap()];
+    let ended = support::process::run(&[&arguments[..], &report].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+
+    let browser = Browser::start();
+    browser.open(&format!("file://{}", path.display()));
+    browser
+        .wait_for("document.readyState === 'complete' && document.querySelectorAll('svg.chart').length > 12");
+    let text = browser.evaluate("document.body.innerText");
+    let text = text.as_str().unwrap();
+    for part in [
+        "one, two, three <b> and a server whose name is very long from few",
+        "--sweep=1..20",
+        "descriptors of a process",
+        "What the rig could not do",
+        "coordinated omission",
+        "HdrHistogram",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    // Everything is in the page, and every link leads to something in it.
+    assert_eq!(browser.evaluate("performance.getEntriesByType('resource').length"), 0);
+    let dangling = "[...document.querySelectorAll('a')].filter(a => !document.querySelector(a.hash)).length";
+    assert_eq!(browser.evaluate(dangling), 0);
+    assert_eq!(browser.evaluate(COLLISIONS), json!([]));
+    // Each server has a dash of its own, so that colours are not needed.
+    let dashes = "new Set([...document.querySelector('svg.chart').querySelectorAll('.line')]\
+                  .map(line => getComputedStyle(line).strokeDasharray)).size";
+    assert_eq!(browser.evaluate(dashes), 4);
+    let rows = "document.querySelectorAll('table.all')[0].rows.length";
+    assert_eq!(browser.evaluate(rows), 1 + 4 * 5);
+    // An open loop sees the stall of the example, and a closed one does not.
+    let p90 = |row: u32| {
+        browser.evaluate(&format!("document.querySelector('.stall').rows[{row}].cells[3].innerText"))
+    };
+    assert_ne!(p90(1), p90(2));
+    check_colours(&browser, &path);
+}
+
+/// The page is dark where its reader wants it so.
+fn check_colours(browser: &Browser, path: &Path) {
+    let paper = "getComputedStyle(document.body).backgroundColor";
+    let mut papers = Vec::new();
+    for scheme in ["light", "dark"] {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let parameters = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        browser.post("/goog/cdp/execute", parameters);
+        browser.open(&format!("file://{}", path.display()));
+        browser.wait_for("document.readyState === 'complete'");
+        papers.push(browser.evaluate(paper));
+    }
+    assert_ne!(papers[0], papers[1]);
 }

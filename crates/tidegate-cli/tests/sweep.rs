@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use support::loopback::{PATIENCE, Running, serve};
 use support::process::{Ended, Lines, run, tidegate};
+use support::temp_folder::TempFolder;
 use tidegate::limits::Limits;
 
 const QUICK: [&str; 4] = ["--duration=150ms", "--warm-up=20ms", "--rounds=2", "--timeout=5s"];
@@ -213,6 +214,7 @@ fn sweeps_that_make_no_sense_are_refused() {
         (&["http://a/", "--sweep-idle", "5", "-c0", "--rate=5"], &["--rate needs"]),
         (&["http://a/", "--sweep-idle", "1048576"], &["a million"]),
         (&["http://a/", "--csv"], &["--csv", "--sweep"]),
+        (&["http://a/", "--report", "a.html"], &["--report", "--sweep"]),
         (&["http://a/", "--sweep", "5", "--csv", "--json"], &["--csv", "--json"]),
         (&["http://a/", "--sweep", "5", "--rounds", "0"], &["--rounds 0"]),
         (&["http://a/", "--against", "http://b/", "--against", "http://c/"], &["--against", "--sweep"]),
@@ -226,4 +228,24 @@ fn sweeps_that_make_no_sense_are_refused() {
             assert!(ended.stderr.contains(word), "{arguments:?}: no {word:?} in {}", ended.stderr);
         }
     }
+}
+
+#[test]
+fn each_curve_is_drawn_into_a_file_of_its_own() {
+    let (server, folder) = (Counting::start(), TempFolder::new());
+    let path = folder.path().join("curve.svg");
+    let arguments = ["--sweep=2,4", "--sweep-idle=3", "--plot", path.to_str().unwrap()];
+    let (code, _, stderr) = sweep(&[&[&*server.url], &arguments[..]].concat());
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    for name in ["throughput", "p50", "p99", "p999", "percentiles", "idle-throughput", "idle-percentiles"] {
+        let svg = std::fs::read_to_string(folder.path().join(format!("curve-{name}.svg"))).unwrap();
+        assert!(
+            svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\"") && svg.contains("<polyline"),
+            "{name}"
+        );
+        assert!(svg.contains("prefers-color-scheme: dark") && !svg.contains("NaN"), "{name}: {svg}");
+    }
+    let ended = run(&["bench", &server.url, "--sweep=2", "--report", "/no/such/folder/a.html"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("/no/such/folder/a.html"), "{}", ended.stderr);
 }

@@ -13,6 +13,7 @@ mod json;
 pub(crate) mod points;
 mod table;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,10 @@ use self::curve::{Chapter, Curve, Point, Start};
 use crate::contender::Contender;
 use crate::figures::thousands;
 use crate::options::{Axis, Form, Load, Plan};
-use crate::output;
+use crate::output::{self, Output};
 use crate::progress::{Progress, Whole};
+use crate::report;
+use crate::report::stall::Example;
 
 /// The share of a round that must be measured for its figures to count, if it was cut short.
 const WHOLE_ROUND: f64 = 0.9;
@@ -46,9 +49,13 @@ pub(crate) struct Sweep {
 pub(crate) fn run(plan: &Plan, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
     let wanted = plan.loads().map(|(_, load)| load.total()).max().unwrap_or(0);
     let room = make_room_for(wanted);
+    let mut pictures = Pictures::create(plan)?;
+    let report = plan.report.as_deref().map(Output::create).transpose()?;
     let interrupted = crate::heed_interruption().map_err(|error| error.to_string())?;
     let mut progress = Progress::on_stderr();
     let contenders = crate::contenders(plan)?;
+    // First of all, so that an interruption does not cost it.
+    let example = report.is_some().then(|| Example::measure(&interrupted, &mut progress));
     let mut run = Run {
         plan,
         interrupted: &interrupted,
@@ -65,12 +72,52 @@ pub(crate) fn run(plan: &Plan, make_room_for: impl FnOnce(usize) -> usize) -> Re
         let reason = gone.into_iter().next().or_else(|| sweep.shortfalls.first().cloned());
         return Err(reason.unwrap_or_else(|| crate::NOTHING.to_string()));
     }
+    pictures.write(&sweep, plan)?;
+    if let Some((report, example)) = report.zip(example) {
+        report.write(&report::page(&sweep, plan, &example))?;
+    }
     output::print(&match plan.form {
         Form::Table => table::print(&sweep, plan),
         Form::Json => json::print(&sweep, plan),
         Form::Csv => csv::print(&sweep),
     })?;
     if gone.is_empty() { Ok(()) } else { Err(gone.join("; ")) }
+}
+
+/// The files of `--plot`, one for each chart: `curve.svg` stands for `curve-throughput.svg`, `curve-p99.svg` and so on.
+struct Pictures {
+    /// The path of each without its end.
+    stem: Option<PathBuf>,
+}
+
+impl Pictures {
+    /// Makes sure that files can be written there.
+    fn create(plan: &Plan) -> Result<Pictures, String> {
+        let stem = plan.plot.as_deref().map(|path| path.with_extension(""));
+        let pictures = Pictures { stem };
+        if let Some(path) = pictures.path("throughput") {
+            Output::create(&path)?;
+        }
+        Ok(pictures)
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let stem = self.stem.as_ref()?;
+        let file = stem.file_name().unwrap_or_default().to_string_lossy();
+        Some(stem.with_file_name(format!("{file}-{name}.svg")))
+    }
+
+    fn write(&mut self, sweep: &Sweep, plan: &Plan) -> Result<(), String> {
+        if self.stem.is_none() {
+            return Ok(());
+        }
+        for drawn in sweep.chapters.iter().flat_map(|chapter| report::pictures(chapter, plan)) {
+            if let Some(path) = self.path(&drawn.name) {
+                Output::create(&path)?.write(&drawn.file)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Sweep {
