@@ -237,19 +237,23 @@ fn tidegate_of_nobody(folder: &TempFolder) -> Command {
 }
 
 #[test]
-fn folder_that_cannot_be_read_is_warned_of_and_one_that_cannot_be_entered_refused() {
+fn folder_that_cannot_be_read_is_served_without_listings_and_one_that_cannot_be_entered_refused() {
     let folder = TempFolder::new();
     let file = folder.write("public/hello.txt", "Hello, tide!");
     let public = file.parent().unwrap();
     fs::set_permissions(public, fs::Permissions::from_mode(0o311)).unwrap();
     let mut command = tidegate_of_nobody(&folder);
-    let mut program = Program::start_command(&mut command, 0);
-    let warning = program.stderr.next();
-    assert!(warning.contains("public cannot be read") && warning.contains("denied"), "{warning}");
-    program.hear_announcements(1);
+    let refused = run_command(&mut command);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("denied") && refused.stderr.contains("--listing off"),
+        "{}",
+        refused.stderr
+    );
+    let program = Program::start_command(command.args(["--listing", "off"]), 1);
     assert_eq!(program.get("/hello.txt").text(), "Hello, tide!");
     for method in ["GET", "HEAD"] {
-        assert_eq!(program.ask(method, "/", &[], b"").code, 403);
+        assert_eq!(program.ask(method, "/", &[], b"").code, 404);
     }
     fs::set_permissions(public, fs::Permissions::from_mode(0o600)).unwrap();
     drop(program);

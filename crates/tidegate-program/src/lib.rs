@@ -15,6 +15,7 @@
 mod console;
 mod descriptors;
 mod environment;
+mod folder;
 mod heap;
 mod options;
 mod signals;
@@ -36,14 +37,14 @@ pub use self::heap::{give_back, keep_what_is_free, share_one_heap};
 pub use self::options::{Extension, NoExtension, Options, Others, Refusal, parse, parse_with};
 
 use tidegate::access_log::{CombinedLog, JsonLog, LineQueue};
-use tidegate::adapters::StaticFiles;
 use tidegate::gateway::Gateway;
 use tidegate::limits::Limits;
 use tidegate::server::AccessLog;
 use tidegate::{ListenAddress, Server};
 
+use self::folder::{FolderOptions, Site};
 use self::options::{AccessLogFormat, Command};
-use self::signals::ShutdownSignals;
+use self::signals::ProgramSignals;
 
 /// The name of the access log in messages.
 pub const ACCESS_LOG: &str = "the access log";
@@ -70,7 +71,7 @@ pub fn run(options: &Options) -> u8 {
     let _finish = FinishLog;
     let done = match options.command() {
         Some(Command::Bench(options)) => tidegate_bench::run(options, make_room_for),
-        Some(Command::Static { folder, .. }) => serve(options, Some(folder)),
+        Some(Command::Static { folder, options: of_folder, .. }) => serve(options, Some((folder, of_folder))),
         None => serve(options, None),
     };
     match done {
@@ -92,31 +93,24 @@ impl Drop for FinishLog {
 }
 
 /// Serves a folder or the welcome application until it is shut down. An error is one sentence.
-fn serve(options: &Options, folder: Option<&Path>) -> Result<(), String> {
-    let what = match folder {
-        None => "the welcome application".to_string(),
-        // Tried once, so that what is wrong with the folder is said before anything is served.
-        Some(folder) => {
-            warn_of_no_listings(folder, &open_folder(folder)?);
-            folder.display().to_string()
-        }
-    };
-    let gateway = |_: usize| -> io::Result<Box<dyn Gateway>> {
-        match folder {
-            None => Ok(Box::new(welcome::Welcome)),
-            Some(folder) => {
-                open_folder(folder).map(|files| Box::new(files) as Box<dyn Gateway>).map_err(io::Error::other)
-            }
-        }
+fn serve(options: &Options, folder: Option<(&Path, &FolderOptions)>) -> Result<(), String> {
+    let what =
+        folder.map_or("the welcome application".to_string(), |(folder, _)| folder.display().to_string());
+    // Tried once, so that what is wrong with the folder is said before anything is served.
+    let site = folder.map(|(folder, options)| Site::new(folder, options)).transpose()?;
+    let gateway = |_: usize| match &site {
+        None => Ok(Box::new(welcome::Welcome) as Box<dyn Gateway>),
+        Some(site) => site.gateway(),
     };
     let mut limits = options.limits().clone();
     limits.connections_max = make_room_for(limits.connections_max);
     // From here on a signal is an event, even if it comes before the server does.
-    let signals = ShutdownSignals::install().map_err(|error| error.to_string())?;
+    let signals = ProgramSignals::install().map_err(|error| error.to_string())?;
     let server = server(options, limits).map_err(|error| error.to_string())?;
     let server = options.addresses().iter().cloned().fold(server, Server::listen);
     let server = server.reactors(options.reactors()).bind().map_err(with_way_out)?;
-    signals.forward_to(server.handle()).map_err(|error| error.to_string())?;
+    let reopening = site.as_ref().map(Site::reopening).unwrap_or_default();
+    signals.forward_to(server.handle(), move || reopening.ask()).map_err(|error| error.to_string())?;
     announce(&server.addresses(), &what);
     server.run_each(gateway).map_err(|error| error.to_string())
 }
@@ -137,21 +131,6 @@ fn with_way_out(error: io::Error) -> String {
         _ => "",
     };
     format!("{error}{way_out}")
-}
-
-fn open_folder(folder: &Path) -> Result<StaticFiles, String> {
-    StaticFiles::new(folder).map_err(|error| format!("cannot serve the folder {}: {error}", folder.display()))
-}
-
-/// Warns that a folder can be entered but not read. That is no reason not to serve it: some files are meant
-/// only for those who know their names.
-fn warn_of_no_listings(folder: &Path, files: &StaticFiles) {
-    if let Err(error) = files.check_listing() {
-        let folder = folder.display();
-        say(&format!(
-            "tidegate: the folder {folder} cannot be read, so its files will not be listed: {error}"
-        ));
-    }
 }
 
 /// Makes a server with these limits and the access log of the options, without an address yet.

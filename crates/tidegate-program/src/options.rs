@@ -23,6 +23,7 @@ use tidegate_bench::{BenchOptions, Size, Span};
 use super::EXIT_USAGE;
 use super::console::log_to_stderr;
 use super::environment::{self, Lookup};
+use super::folder::FolderOptions;
 
 /// The hint where to find the package that serves Python applications.
 const PYTHON_PACKAGE: &str =
@@ -307,8 +308,7 @@ Examples:
 Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.
 Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; PORT is --listen :PORT. \
 The command line wins, then TIDEGATE_...
-SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops at once. So do other signals, SIGHUP \
-among them.
+SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops at once. SIGHUP opens the folder again.
 Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong command line.";
 
 /// An event-loop HTTP/1.1 server.
@@ -335,7 +335,7 @@ pub(super) enum Command {
     ///
     /// GET and HEAD, with index.html, listings, ranges and conditional requests. Nothing leads out
     /// of the folder; names with a leading dot are hidden, but for /.well-known. The folder is opened at the
-    /// start: another one that takes its name later is served after a restart.
+    /// start: another one that takes its name later is served after SIGHUP. The command can be left out: tidegate DIR.
     Static {
         /// The folder
         #[arg(value_name = "DIR")]
@@ -343,6 +343,9 @@ pub(super) enum Command {
         /// The addresses given after the command.
         #[command(flatten)]
         addresses: Addresses,
+        /// The options of a folder.
+        #[command(flatten)]
+        options: Box<FolderOptions>,
     },
     /// Measure a server: requests a second, latencies, errors, and what it costs the server
     ///

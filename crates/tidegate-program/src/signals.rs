@@ -1,34 +1,37 @@
-//! Shutdown by signal: the first SIGINT or SIGTERM drains, a second one stops.
+//! Signals: the first SIGINT or SIGTERM drains, a second one stops, and SIGHUP takes up what was exchanged.
 
 use std::io;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tidegate::server::ServerHandle;
 
 use super::console::say;
 
-/// The two signals, caught and waiting to be handled.
-pub struct ShutdownSignals(Signals);
+/// The signals, caught and waiting to be handled.
+pub struct ProgramSignals(Signals);
 
-impl ShutdownSignals {
+impl ProgramSignals {
     /// Catches the signals, which from now on no longer end the process by themselves.
     ///
     /// # Errors
     /// Returns the error of the system when it refuses a handler.
-    pub fn install() -> io::Result<ShutdownSignals> {
-        Signals::new([SIGINT, SIGTERM]).map(ShutdownSignals)
+    pub fn install() -> io::Result<ProgramSignals> {
+        Signals::new([SIGHUP, SIGINT, SIGTERM]).map(ProgramSignals)
     }
 
-    /// Passes the signals on to a server, for as long as the process lives.
+    /// Passes the signals on to a server, for as long as the process lives. SIGHUP calls `reopen`.
     ///
     /// # Errors
     /// Returns the error of the system when it grants no thread to wait in.
-    pub fn forward_to(mut self, server: ServerHandle) -> io::Result<()> {
+    pub fn forward_to(mut self, server: ServerHandle, reopen: impl Fn() + Send + 'static) -> io::Result<()> {
         let listen = move || {
-            for (count, _signal) in self.0.forever().enumerate() {
-                if count == 0 {
+            let mut is_draining = false;
+            for signal in self.0.forever() {
+                if signal == SIGHUP {
+                    reopen();
+                } else if !std::mem::replace(&mut is_draining, true) {
                     say("tidegate finishes what it is serving (Ctrl-C again stops at once)");
                     server.drain();
                 } else {

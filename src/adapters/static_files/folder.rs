@@ -2,7 +2,8 @@
 //!
 //! Every path that is opened here goes from the folder downwards, whatever links lie on its way.
 //! With the `sockets` feature Linux itself sees to it: `openat2` resolves the path below a
-//! descriptor of the folder and refuses to leave it, so there is no moment between check and use.
+//! descriptor of the folder and refuses to leave it, so there is no moment between check and use. Links are followed
+//! before, since what they lead to may be hidden; the path that comes of it has none any more, and is opened in that way.
 //! Elsewhere, and where the kernel has no such call, the path is resolved first and compared with
 //! the folder's; that is as safe as long as nobody who wishes the server ill can move links about
 //! in the folder while it is being served.
@@ -16,8 +17,10 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::path::is_listed;
+use super::path::{is_listed, is_shown};
+use super::rules::Links;
 
 /// Names that are looked at for each that may be shown, since hidden ones take time, too. 10: a few ms in
 /// all.
@@ -27,6 +30,9 @@ const LOOKS_PER_NAME: usize = 10;
 pub struct Folder {
     /// The path, absolute and without links.
     path: PathBuf,
+    links: Links,
+    /// Whether the operator was told of a link that is not followed. Once is enough to find the others.
+    is_told_of_links: AtomicBool,
     /// The descriptor that `openat2` starts from; none where it is of no use.
     #[cfg(all(feature = "sockets", target_os = "linux"))]
     descriptor: Option<rustix::fd::OwnedFd>,
@@ -48,7 +54,7 @@ impl Folder {
     /// # Errors
     /// Returns the error of the system; [`io::ErrorKind::NotADirectory`] for anything but a folder, and
     /// [`io::ErrorKind::PermissionDenied`] for one that must not be entered, in which nothing could be found.
-    pub fn open(path: &Path) -> io::Result<Folder> {
+    pub fn open(path: &Path, links: Links) -> io::Result<Folder> {
         let path = fs::canonicalize(path)?;
         if !fs::metadata(&path)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -56,7 +62,12 @@ impl Folder {
         fs::metadata(path.join("."))?;
         Ok(Folder {
             #[cfg(all(feature = "sockets", target_os = "linux"))]
-            descriptor: beneath::descriptor(&path)?,
+            descriptor: match links {
+                Links::Inside => beneath::descriptor(&path)?,
+                Links::Anywhere => None,
+            },
+            links,
+            is_told_of_links: AtomicBool::new(false),
             path,
         })
     }
@@ -138,7 +149,13 @@ impl Folder {
     #[cfg(all(feature = "sockets", target_os = "linux"))]
     fn beneath<T>(&self, relative: &Path, attempt: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         match attempt(relative) {
-            Err(error) if beneath::may_stay_inside(&error) => attempt(&self.resolve(relative)?),
+            Err(error) if beneath::may_stay_inside(&error) => {
+                match attempt(&self.resolve(relative)?) {
+                    // Another link was put there meanwhile.
+                    Err(error) if beneath::may_stay_inside(&error) => Err(io::ErrorKind::NotFound.into()),
+                    result => result,
+                }
+            }
             result => result,
         }
     }
@@ -152,9 +169,21 @@ impl Folder {
             let is_refused = error.kind() == io::ErrorKind::PermissionDenied;
             if is_link && !is_refused { io::ErrorKind::NotFound.into() } else { error }
         })?;
-        match resolved.strip_prefix(&self.path) {
-            Ok(inside) => Ok(inside.to_path_buf()),
-            Err(_) => Err(io::ErrorKind::NotFound.into()),
+        match (resolved.strip_prefix(&self.path), self.links) {
+            // What is hidden is hidden from links, too.
+            (Ok(inside), _) if is_shown(inside) => Ok(inside.to_path_buf()),
+            (Ok(_), _) => Err(io::ErrorKind::NotFound.into()),
+            (Err(_), Links::Anywhere) => Ok(resolved),
+            (Err(_), Links::Inside) => {
+                if !self.is_told_of_links.swap(true, Ordering::Relaxed) {
+                    log::warn!(
+                        "{} leads out of the folder and is not followed, nor are other such links: with \
+                         --follow-links anywhere (Links::Anywhere) they are",
+                        path.display()
+                    );
+                }
+                Err(io::ErrorKind::NotFound.into())
+            }
         }
     }
 }
@@ -257,21 +286,19 @@ mod beneath {
         Ok(names.filter(|name| !matches!(name, Ok(name) if name == "." || name == "..")))
     }
 
-    /// Whether a path that was refused may still lead to a place inside: an absolute link is refused wherever
-    /// it leads, and one with `..` while somebody renames folders.
+    /// Whether a path that was refused may still lead to a place inside: links are refused wherever they lead, and
+    /// paths while somebody renames folders.
     pub fn may_stay_inside(error: &io::Error) -> bool {
-        matches!(Errno::from_io_error(error), Some(Errno::XDEV | Errno::AGAIN))
+        matches!(Errno::from_io_error(error), Some(Errno::XDEV | Errno::AGAIN | Errno::LOOP))
     }
 
     fn resolve(folder: &OwnedFd, relative: &Path, flags: OFlags) -> io::Result<File> {
         // The folder itself is the empty path here, and "." to the kernel.
         let path = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
         let flags = flags | OFlags::CLOEXEC;
-        let bounds = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let bounds = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         match openat2(folder.as_fd(), path, flags, Mode::empty(), bounds) {
             Ok(descriptor) => Ok(descriptor.into()),
-            // Links in a circle, or one of the kernel's own.
-            Err(Errno::LOOP) => Err(io::ErrorKind::NotFound.into()),
             // A socket, or a device without a driver: somebody has put it there just now.
             Err(Errno::NXIO | Errno::NODEV) => Err(io::ErrorKind::PermissionDenied.into()),
             Err(error) => Err(error.into()),

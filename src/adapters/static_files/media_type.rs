@@ -8,7 +8,7 @@
 //! Deliberately not here: looking into the file, and extensions of more than one part (`.tar.gz` is
 //! `.gz`).
 
-/// The table: `EXTENSION TYPE` in each line. Missing extensions have [`super::UNKNOWN_TYPE`].
+/// The table: `EXTENSION TYPE` in each line. Missing extensions have [`super::rules::UNKNOWN_TYPE`].
 const TABLE: &str = include_str!("media_types.txt");
 
 /// The offset of each line, computed by the compiler so that a search need not look for it.
@@ -55,7 +55,7 @@ pub(super) fn of_extension(extension: &str) -> Option<&'static str> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::UNKNOWN_TYPE;
+    use super::super::rules::UNKNOWN_TYPE;
     use super::*;
 
     /// Returns all extensions that one table or the other knows.

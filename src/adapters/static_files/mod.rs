@@ -3,15 +3,15 @@
 //! ```text
 //! path ──▶ a regular file ──▶ 200, 206 of a range, 304, 412, 416
 //!      ──▶ a folder ──▶ its index.html, else a listing; without the slash at its end, 301
-//!      ──▶ nothing, or hidden ──▶ 404
+//!      ──▶ nothing, or hidden ──▶ 404 with the folder's own page, or what [`Rules`] say
 //!      ──▶ not to be read, or no regular file ──▶ 403
 //!      ──▶ anything, when the folder itself has gone ──▶ 503
 //! ```
 //!
 //! What is served, and what is not:
 //!
-//! - Nothing leads out of the folder: no `..` in whatever encoding, and no symbolic link. Links
-//!   to places inside it are followed.
+//! - Nothing leads out of the folder: no `..` in whatever encoding, and no symbolic link, unless [`Links::Anywhere`]
+//!   allows it. Links to places inside it are followed.
 //! - Names with a leading dot are hidden: 404 when asked for, and absent from listings. The one
 //!   exception is `.well-known` at the top (RFC 8615).
 //! - Pipes, sockets and devices are never read, nor even opened.
@@ -23,7 +23,7 @@
 //!   it is `application/octet-stream`, and browsers are told not to guess.
 //! - Content of a request is not waited for, nor read: who sends some gets its answer at once, and the end of the
 //!   connection.
-//! - `index.html` aside, no name is special: no compression on the fly, no language negotiation.
+//! - `index.html` and `404.html` aside, no name is special: no compression on the fly, no language negotiation.
 //!
 //! ```no_run
 //! use tidegate::adapters::StaticFiles;
@@ -41,33 +41,33 @@ mod listing;
 mod media_type;
 mod path;
 mod range;
+mod refusal;
 mod renderer;
+mod rules;
 mod shown;
 mod validators;
 
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use self::folder::{Folder, Node};
 use self::range::Selection;
+use self::refusal::{Form, refuse};
 use self::renderer::{Renderer, Version};
+pub use self::rules::{Links, Moved, Rules};
+use self::rules::{Listings, Missing};
 use self::validators::{Evaluation, Validators};
-use crate::gateway::{
-    Admission, Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
-};
-use crate::message::{HttpDate, Method, StatusCode};
-
-const INDEX_NAME: &str = "index.html";
-const UNKNOWN_TYPE: &str = "application/octet-stream";
+use crate::gateway::{Admission, Body, Environ, FileRange, Gateway, GatewayError, StartResponse};
+use crate::message::{HttpDate, Method};
 
 /// A gateway to the files of one folder.
 pub struct StaticFiles {
@@ -75,7 +75,23 @@ pub struct StaticFiles {
     path: PathBuf,
     folder: Arc<Folder>,
     standing: Standing,
+    rules: Rules,
+    /// How often the folder was to be opened again, when it was last opened.
+    reopened: usize,
+    reopening: Reopening,
     renderer: Renderer,
+}
+
+/// A handle by which folders are opened again by their names, from another thread: to take up one that was put in their
+/// place.
+#[derive(Clone, Debug, Default)]
+pub struct Reopening(Arc<AtomicUsize>);
+
+impl Reopening {
+    /// Has each folder opened again, with the next request for something in it.
+    pub fn ask(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for StaticFiles {
@@ -99,8 +115,8 @@ enum Found {
     File(File, Metadata, PathBuf),
     /// A folder without an index, which can be read and is to be listed.
     Listing(PathBuf, Version),
-    /// The right path of a folder that was asked for without a slash at the end.
-    Moved(String),
+    /// Another place: the right path of a folder that was asked for without a slash at the end, or what rules say.
+    Moved(Moved),
 }
 
 impl StaticFiles {
@@ -110,10 +126,34 @@ impl StaticFiles {
     /// # Errors
     /// Returns the error of the system when the folder is missing, is no folder, or must not be entered.
     pub fn new(folder: impl AsRef<Path>) -> io::Result<StaticFiles> {
+        StaticFiles::with_rules(folder, Rules::default())
+    }
+
+    /// Serves this folder as [`StaticFiles::new`] does, by other rules.
+    ///
+    /// # Errors
+    /// Returns the same errors.
+    pub fn with_rules(folder: impl AsRef<Path>, rules: Rules) -> io::Result<StaticFiles> {
         // So that a later change of the working directory does not move it.
         let path = std::path::absolute(folder)?;
-        let folder = Arc::new(Folder::open(&path)?);
-        Ok(StaticFiles { path, folder, standing: Standing::There, renderer: Renderer::default() })
+        let folder = Arc::new(Folder::open(&path, rules.links)?);
+        Ok(StaticFiles {
+            path,
+            folder,
+            standing: Standing::There,
+            rules,
+            reopened: 0,
+            reopening: Reopening::default(),
+            renderer: Renderer::default(),
+        })
+    }
+
+    /// Opens the folder again when this handle asks for that.
+    #[must_use]
+    pub fn reopened_by(mut self, reopening: &Reopening) -> StaticFiles {
+        self.reopening = reopening.clone();
+        self.reopened = reopening.0.load(Ordering::Relaxed);
+        self
     }
 
     /// Checks that the folder can be listed. One that can only be entered serves the files whose names are
@@ -127,12 +167,13 @@ impl StaticFiles {
 
     /// Finds the target of a request, in the folder that is there.
     fn find(&mut self, environ: &Environ<'_>) -> io::Result<Found> {
+        self.follow_reopening();
         let found = self.find_in_folder(environ);
         match &found {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.folder.is_gone() => {}
             _ => return found,
         }
-        match Folder::open(&self.path) {
+        match Folder::open(&self.path, self.rules.links) {
             Ok(folder) => {
                 log::info!("the folder {} is there again", self.path.display());
                 (self.folder, self.standing) = (Arc::new(folder), Standing::There);
@@ -148,6 +189,24 @@ impl StaticFiles {
         }
     }
 
+    /// Opens the folder again if that was asked for. If it cannot be, the one that is open goes on.
+    fn follow_reopening(&mut self) {
+        let asked = self.reopening.0.load(Ordering::Relaxed);
+        if asked == self.reopened {
+            return;
+        }
+        self.reopened = asked;
+        match Folder::open(&self.path, self.rules.links) {
+            Ok(folder) => self.folder = Arc::new(folder),
+            Err(error) => {
+                log::error!(
+                    "the folder {} cannot be opened again, and the old one is served: {error}",
+                    self.path.display()
+                );
+            }
+        }
+    }
+
     fn find_in_folder(&self, environ: &Environ<'_>) -> io::Result<Found> {
         let decoded = environ.get("PATH_INFO").unwrap_or_default();
         let path = path::file_path(&decoded)
@@ -155,22 +214,37 @@ impl StaticFiles {
             .ok_or(io::ErrorKind::NotFound)?;
         // Below a mount point a path is empty where that is asked for itself: its folder is elsewhere, too.
         let is_folder_asked = environ.raw_path().ends_with('/');
-        match self.folder.find(&path)? {
-            Node::File(..) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
-            Node::File(file, metadata) => Ok(Found::File(file, metadata, path)),
-            Node::Folder(metadata) if is_folder_asked => self.find_index(path, &metadata),
-            Node::Folder(_) => Ok(Found::Moved(with_slash(environ))),
-            Node::Other => Err(io::ErrorKind::PermissionDenied.into()),
+        match self.folder.find(&path) {
+            Ok(Node::File(..)) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
+            Ok(Node::File(file, metadata)) => Ok(Found::File(file, metadata, path)),
+            Ok(Node::Folder(metadata)) if is_folder_asked => self.find_index(path, &metadata),
+            Ok(Node::Folder(_)) => Ok(Found::Moved(Moved { code: 301, location: with_slash(environ) })),
+            Ok(Node::Other) => Err(io::ErrorKind::PermissionDenied.into()),
+            Err(error) if status_of(&error) == Some(404) && !is_folder_asked => self.find_page(&path, error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds a page that was asked for without its extension.
+    fn find_page(&self, path: &Path, error: io::Error) -> io::Result<Found> {
+        let Some(page) = self.rules.page_of(path) else { return Err(error) };
+        match self.folder.find(&page)? {
+            Node::File(file, metadata) => Ok(Found::File(file, metadata, page)),
+            Node::Folder(_) | Node::Other => Err(error),
         }
     }
 
     fn find_index(&self, folder_path: PathBuf, metadata: &Metadata) -> io::Result<Found> {
-        let path = folder_path.join(INDEX_NAME);
-        match self.folder.find(&path) {
-            Ok(Node::File(file, metadata)) => return Ok(Found::File(file, metadata, path)),
-            Ok(Node::Folder(_) | Node::Other) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        for path in self.rules.indexes(&folder_path) {
+            match self.folder.find(&path) {
+                Ok(Node::File(file, metadata)) => return Ok(Found::File(file, metadata, path)),
+                Ok(Node::Folder(_) | Node::Other) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.rules.listings == Listings::Absent {
+            return Err(io::ErrorKind::NotFound.into());
         }
         // Whether it can be read is said to HEAD, too.
         self.folder.open_folder(&folder_path)?;
@@ -178,6 +252,43 @@ impl StaticFiles {
             Version { device: metadata.dev(), inode: metadata.ino(), modified: metadata.modified().ok() };
         Ok(Found::Listing(folder_path, version))
     }
+
+    /// Answers where no file is, as the rules want it: another place, the page for all paths, or 404 with a page of the
+    /// folder.
+    fn answer_missing(
+        &self,
+        environ: &Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        let form = Form::for_client(environ);
+        if let Some(moved) = self.rules.place_of(environ.raw_path()) {
+            return redirect(start_response, moved, form);
+        }
+        let page = |path: &Path| match self.folder.find(path) {
+            Ok(Node::File(file, metadata)) => Some((file, metadata)),
+            Ok(Node::Folder(_) | Node::Other) | Err(_) => None,
+        };
+        match &self.rules.missing {
+            Missing::Page(path)
+                if is_page(environ.raw_path())
+                    && let Some((file, metadata)) = page(path) =>
+            {
+                send_file(environ, start_response, &self.rules, file, &metadata, path)
+            }
+            // Neither validators nor ranges are about an error (RFC 9110 §8.8, §14.2).
+            Missing::NotFound(path) if let Some((file, metadata)) = page(path) => start_response
+                .status(404)
+                .field("Content-Type", self.rules.content_type(path).as_ref())
+                .field("X-Content-Type-Options", "nosniff")
+                .file(FileRange { file, offset: 0, length: metadata.len() }),
+            Missing::Page(_) | Missing::NotFound(_) => refuse(start_response.status(404), 404, form),
+        }
+    }
+}
+
+/// Whether a path looks like that of a page: its last segment has no extension.
+fn is_page(path: &str) -> bool {
+    !path.rsplit('/').next().unwrap_or_default().contains('.')
 }
 
 impl Gateway for StaticFiles {
@@ -187,11 +298,12 @@ impl Gateway for StaticFiles {
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError> {
         if !matches!(environ.method(), Method::GET | Method::HEAD) {
-            return refuse(start_response.status(405).field("Allow", "GET, HEAD"), 405);
+            let head = start_response.status(405).field("Allow", "GET, HEAD");
+            return refuse(head, 405, Form::for_client(environ));
         }
         match self.find(environ) {
             Ok(Found::File(file, metadata, path)) => {
-                send_file(environ, start_response, file, &metadata, &path)
+                send_file(environ, start_response, &self.rules, file, &metadata, &path)
             }
             // How long it would be is not known before it is rendered, and need not be said (RFC 9110 §9.3.2).
             Ok(Found::Listing(..)) if environ.method() == Method::HEAD => {
@@ -202,8 +314,9 @@ impl Gateway for StaticFiles {
                     self.renderer.ask(&self.folder, &path, version, environ.now(), environ.client().memory);
                 shown::answer(listing, environ, start_response)
             }
-            Ok(Found::Moved(location)) => refuse(start_response.status(301).field("Location", location), 301),
-            Err(error) => fail(start_response, error),
+            Ok(Found::Moved(moved)) => redirect(start_response, moved, Form::for_client(environ)),
+            Err(error) if status_of(&error) == Some(404) => self.answer_missing(environ, start_response),
+            Err(error) => fail(start_response, error, Form::for_client(environ)),
         }
     }
 
@@ -214,17 +327,22 @@ impl Gateway for StaticFiles {
 }
 
 /// Answers with the status for an error of the system.
-fn fail(start_response: StartResponse<'_>, error: io::Error) -> Result<Body, GatewayError> {
+fn fail(start_response: StartResponse<'_>, error: io::Error, form: Form) -> Result<Body, GatewayError> {
     match status_of(&error) {
-        Some(503) => refuse(start_response.status(503).field("Retry-After", "1"), 503),
-        Some(code) => refuse(start_response.status(code), code),
+        Some(503) => refuse(start_response.status(503).field("Retry-After", "1"), 503, form),
+        Some(code) => refuse(start_response.status(code), code, form),
         None => Err(error.into()),
     }
+}
+
+fn redirect(start_response: StartResponse<'_>, moved: Moved, form: Form) -> Result<Body, GatewayError> {
+    refuse(start_response.status(moved.code).field("Location", moved.location), moved.code, form)
 }
 
 fn send_file(
     environ: &Environ<'_>,
     start_response: StartResponse<'_>,
+    rules: &Rules,
     file: File,
     metadata: &Metadata,
     path: &Path,
@@ -253,25 +371,25 @@ fn send_file(
         .field("Last-Modified", HttpDate::from_unix(validators.modified).as_bytes())
         .field("ETag", &validators.etag)
         .field("Accept-Ranges", "bytes");
+    let form = Form::for_client(environ);
     match code {
-        304 => return head.finish(),
-        412 => return refuse(head, code),
-        416 => return refuse(head.field("Content-Range", format!("bytes */{length}")), code),
+        412 => return refuse(head, code, form),
+        416 => return refuse(head.field("Content-Range", format!("bytes */{length}")), code, form),
         206 => {
             let last = offset + part_length - 1;
             head = head.field("Content-Range", format!("bytes {offset}-{last}/{length}"));
         }
         _ => {}
     }
-    head.field("Content-Type", content_type(path).as_ref())
+    if let Some(cache_control) = rules.cache_control(path) {
+        head = head.field("Cache-Control", cache_control);
+    }
+    if code == 304 {
+        return head.finish();
+    }
+    head.field("Content-Type", rules.content_type(path).as_ref())
         .field("X-Content-Type-Options", "nosniff")
         .file(FileRange { file, offset, length: part_length })
-}
-
-/// Ends a response whose content is its status in words.
-fn refuse(head: ResponseHead<'_>, code: u16) -> Result<Body, GatewayError> {
-    let phrase = StatusCode::new(code).map_or("", StatusCode::reason_phrase);
-    head.field("Content-Type", "text/plain; charset=utf-8").send(format!("{code} {phrase}\n"))
 }
 
 /// The errors that the system, or this process, has no descriptor left. They have these numbers on every Unix.
@@ -302,14 +420,5 @@ fn with_slash(environ: &Environ<'_>) -> String {
     match environ.query() {
         "" => format!("/{path}/"),
         query => format!("/{path}/?{query}"),
-    }
-}
-
-fn content_type(path: &Path) -> Cow<'static, str> {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    match extension.and_then(media_type::of_extension) {
-        Some(text) if text.starts_with("text/") => format!("{text}; charset=utf-8").into(),
-        Some(other) => other.into(),
-        None => UNKNOWN_TYPE.into(),
     }
 }

@@ -39,6 +39,12 @@ pub fn has_encoded_separator(encoded: &str) -> bool {
         .any(|bytes| bytes.eq_ignore_ascii_case(b"%2f") || bytes.eq_ignore_ascii_case(b"%5c"))
 }
 
+/// Whether a path below the folder has no hidden part.
+pub fn is_shown(path: &Path) -> bool {
+    let mut parts = path.iter();
+    parts.next().is_none_or(|first| !is_hidden(first) || first == WELL_KNOWN) && !parts.any(is_hidden)
+}
+
 /// Whether a name in a folder is listed: neither hidden nor one that [`file_path`] has no path for.
 pub fn is_listed(name: &OsStr) -> bool {
     !is_hidden(name) && !name.as_encoded_bytes().contains(&b'\\')

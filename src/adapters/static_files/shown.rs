@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::renderer::{Listing, Page};
-use super::{fail, listing, refuse};
+use super::{Form, fail, listing, refuse};
 use crate::gateway::{
     Body, BodyStream, Environ, GatewayError, Later, Piece, ResponseHead, StartResponse, Wakeup,
 };
@@ -31,28 +31,33 @@ pub fn answer(
     environ: &Environ<'_>,
     start_response: StartResponse<'_>,
 ) -> Result<Body, GatewayError> {
+    let form = Form::for_client(environ);
     let Some(listing) = listing else {
-        return come_again(start_response);
+        return come_again(start_response, form);
     };
     if let Some(page) = listing.page() {
-        return show(page, start_response);
+        return show(page, start_response, form);
     }
     let until = start_response.now() + PATIENCE;
-    Ok(start_response.later(Some(until), Awaiting::new(listing, environ.wakeup(), until)))
+    Ok(start_response.later(Some(until), Awaiting::new(listing, environ.wakeup(), until, form)))
 }
 
-fn show(page: std::io::Result<Arc<Page>>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+fn show(
+    page: std::io::Result<Arc<Page>>,
+    start_response: StartResponse<'_>,
+    form: Form,
+) -> Result<Body, GatewayError> {
     match page {
         Ok(page) if page.len() <= PIECE_BYTES => head(start_response).send(&page[..]),
         Ok(page) => head(start_response)
             .field("Content-Length", page.len().to_string())
             .stream(Shown { page, offset: 0 }),
-        Err(error) => fail(start_response, error),
+        Err(error) => fail(start_response, error, form),
     }
 }
 
-fn come_again(start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
-    refuse(start_response.status(503).field("Retry-After", "1"), 503)
+fn come_again(start_response: StartResponse<'_>, form: Form) -> Result<Body, GatewayError> {
+    refuse(start_response.status(503).field("Retry-After", "1"), 503, form)
 }
 
 /// A client whose listing is not ready.
@@ -60,23 +65,25 @@ struct Awaiting {
     listing: Arc<Listing>,
     number: u64,
     until: Moment,
+    /// The form of an error, should it come to one.
+    form: Form,
 }
 
 impl Awaiting {
-    fn new(listing: Arc<Listing>, wakeup: Wakeup, until: Moment) -> Awaiting {
+    fn new(listing: Arc<Listing>, wakeup: Wakeup, until: Moment, form: Form) -> Awaiting {
         let number = listing.wake(wakeup);
-        Awaiting { listing, number, until }
+        Awaiting { listing, number, until, form }
     }
 }
 
 impl Later for Awaiting {
     fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
         match self.listing.page() {
-            Some(page) => show(page, start_response),
+            Some(page) => show(page, start_response, self.form),
             None if start_response.now() < self.until => {
                 Ok(start_response.later_boxed(Some(self.until), self))
             }
-            None => come_again(start_response),
+            None => come_again(start_response, self.form),
         }
     }
 }

@@ -1,0 +1,245 @@
+//! The options of `tidegate static`, over real sockets.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::process::{Answer, Ended, Program, eventually, run};
+use support::temp_folder::TempFolder;
+
+/// Serves a folder with these options.
+fn serve(folder: &TempFolder, options: &[&str]) -> Program {
+    let public = folder.path().join("public");
+    Program::start(&[&["static", public.to_str().unwrap()], options].concat())
+}
+
+fn check(answer: &Answer, code: u16, content: &str) {
+    assert_eq!((answer.code, answer.text().as_str()), (code, content), "{}", answer.head);
+}
+
+/// Asserts that a command line is refused with these words.
+fn check_refused(options: &[&str], code: i32, words: &[&str]) {
+    let Ended { code: found, stderr, .. } = run(&[&["static", "."], options].concat());
+    assert_eq!(found, Some(code), "{options:?}: {stderr}");
+    words.iter().for_each(|word| assert!(stderr.contains(word), "{options:?}: no {word} in {stderr}"));
+}
+
+#[test]
+fn fields_of_the_operator_are_in_every_answer() {
+    let folder = TempFolder::new();
+    folder.write("public/a.txt", "a");
+    let program = serve(&folder, &["--header", "X-Tide: high", "--header", "X-Content-Type-Options:none"]);
+    for target in ["/a.txt", "/missing"] {
+        assert_eq!(program.get(target).field("X-Tide"), Some("high"));
+    }
+    assert_eq!(program.get("/a.txt").head.matches("X-Content-Type-Options").count(), 1);
+    check_refused(&["--header", "nonsense"], 2, &["--header", "NAME:VALUE"]);
+    check_refused(&["--header", "Content-Length: 3"], 2, &["the server's own"]);
+}
+
+#[test]
+fn caching_is_said_by_pattern_and_never_of_what_is_missing() {
+    let folder = TempFolder::new();
+    for name in ["index.html", "app.3f2a9c1b.js", "assets/logo.png"] {
+        folder.write(&format!("public/{name}"), name);
+    }
+    let program =
+        serve(&folder, &["--cache-control", "*.html=no-cache", "--cache-control", "assets/**=max-age=60"]);
+    let cache_control = |target: &str| program.get(target).field("Cache-Control").map(String::from);
+    assert_eq!(cache_control("/").as_deref(), Some("no-cache"));
+    assert_eq!(cache_control("/assets/logo.png").as_deref(), Some("max-age=60"));
+    assert_eq!(cache_control("/app.3f2a9c1b.js").as_deref(), Some("public, max-age=31536000, immutable"));
+    assert_eq!(cache_control("/gone.3f2a9c1b.js"), None);
+    let tag = program.get("/").field("ETag").unwrap().to_string();
+    let known = program.ask("GET", "/", &[&format!("If-None-Match: {tag}")], b"");
+    assert_eq!((known.code, known.field("Cache-Control")), (304, Some("no-cache")));
+}
+
+#[test]
+fn page_for_what_is_missing_is_the_folders_or_the_one_named() {
+    let folder = TempFolder::new();
+    folder.write("public/404.html", "own");
+    folder.write("public/errors/gone.txt", "gone");
+    let missing = serve(&folder, &[]).get("/missing");
+    check(&missing, 404, "own");
+    assert_eq!(missing.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert_eq!(missing.field("ETag"), None);
+    let missing = serve(&folder, &["--not-found", "errors/gone.txt"]).get("/missing");
+    check(&missing, 404, "gone");
+    check_refused(&["--not-found", "../x"], 2, &["below the folder"]);
+}
+
+#[test]
+fn error_is_a_page_for_browsers_and_a_line_for_others() {
+    let folder = TempFolder::new();
+    folder.write("public/a.txt", "a");
+    let program = serve(&folder, &[]);
+    let page = program.ask("GET", "/missing", &["Accept: text/html,*/*;q=0.8"], b"");
+    assert!(page.code == 404 && page.text().contains("<title>404 Not Found</title>"), "{}", page.text());
+    assert_eq!(page.field("Vary"), Some("Accept"));
+    check(&program.get("/missing"), 404, "404 Not Found\n");
+    assert!(program.ask("POST", "/a.txt", &["Accept: text/html"], b"").text().contains("<h1>405"));
+}
+
+#[test]
+fn single_page_is_served_for_paths_that_look_like_pages() {
+    let folder = TempFolder::new();
+    folder.write("public/index.html", "app");
+    folder.write("public/a.txt", "a");
+    let program = serve(&folder, &["--spa"]);
+    for (target, code, content) in [
+        ("/users/7", 200, "app"),
+        ("/users/", 200, "app"),
+        ("/a.txt", 200, "a"),
+        ("/app.js", 404, "404 Not Found\n"),
+    ] {
+        check(&program.get(target), code, content);
+    }
+}
+
+#[test]
+fn folders_are_listed_only_where_that_is_wanted_and_their_pages_have_the_names_given() {
+    let folder = TempFolder::new();
+    folder.write("public/a/home.htm", "home");
+    folder.write("public/b/x", "x");
+    let program = serve(&folder, &["--listing", "off", "--index", "index.html", "--index", "home.htm"]);
+    check(&program.get("/a/"), 200, "home");
+    check(&program.get("/b/"), 404, "404 Not Found\n");
+    check(&program.get("/b/x"), 200, "x");
+}
+
+#[test]
+fn pages_need_no_extension_where_urls_are_clean() {
+    let folder = TempFolder::new();
+    folder.write("public/about.html", "about");
+    folder.write("public/both", "bare");
+    folder.write("public/both.html", "page");
+    let program = serve(&folder, &["--clean-urls"]);
+    check(&program.get("/about"), 200, "about");
+    check(&program.get("/about.html"), 200, "about");
+    check(&program.get("/both"), 200, "bare");
+    assert_eq!((program.get("/about/").code, program.get("/none").code), (404, 404));
+    assert_eq!(serve(&folder, &[]).get("/about").code, 404);
+}
+
+#[test]
+fn paths_without_a_file_are_redirected_by_the_file_of_redirects() {
+    let folder = TempFolder::new();
+    folder.write("public/here.txt", "here");
+    let rules = folder.write(
+        "redirects",
+        "# moved\n/old/* /new/:splat\n/here.txt /there 302\n/gone https://a.example/ 308\n",
+    );
+    let program = serve(&folder, &["--redirects", rules.to_str().unwrap()]);
+    for (target, code, location) in [
+        ("/old/a/b", 301, Some("/new/a/b")),
+        ("/gone", 308, Some("https://a.example/")),
+        ("/here.txt", 200, None),
+    ] {
+        let answer = program.get(target);
+        assert_eq!((answer.code, answer.field("Location")), (code, location), "{target}");
+    }
+    let wrong = folder.write("wrong", "/a\n");
+    check_refused(&["--redirects", wrong.to_str().unwrap()], 1, &["wrong, line 1"]);
+    check_refused(&["--redirects", "/no/such/file"], 1, &["/no/such/file"]);
+}
+
+#[test]
+fn other_origins_may_read_where_that_is_wanted() {
+    let folder = TempFolder::new();
+    folder.write("public/a.txt", "a");
+    let program = serve(&folder, &["--cors"]);
+    assert_eq!(program.get("/a.txt").field("Access-Control-Allow-Origin"), Some("*"));
+    let question = ["Origin: http://b.example", "Access-Control-Request-Method: GET"];
+    let answer = program.ask("OPTIONS", "/a.txt", &question, b"");
+    assert_eq!((answer.code, answer.field("Access-Control-Allow-Methods")), (204, Some("GET, HEAD")));
+    let one = serve(&folder, &["--cors=https://b.example"]).get("/a.txt");
+    assert_eq!(one.field("Access-Control-Allow-Origin"), Some("https://b.example"));
+    assert_eq!(serve(&folder, &[]).get("/a.txt").field("Access-Control-Allow-Origin"), None);
+}
+
+/// `htpasswd -nbB -C 4 ebb flow`, and `tide` with the password `high`.
+const USERS: &str = "\
+ebb:$2y$04$bkD7OyEnM36M2Oup7bw1JugM7Sz4G9sCLFB6pLpep6SJ1a7RPD5Ee
+tide:$2y$04$WTMnYYYd/ggRC2x8lTnPC.6HybJrfiTw70kPzQGeY6fOGHoh9z5wO
+";
+
+#[test]
+fn files_are_for_those_who_know_a_password() {
+    let folder = TempFolder::new();
+    folder.write("public/a.txt", "a");
+    let users = folder.write("users", USERS);
+    let program = serve(&folder, &["--auth", users.to_str().unwrap()]);
+    let ask = |field: &str| program.ask("GET", "/a.txt", &[field], b"");
+    let refused = program.get("/a.txt");
+    check(&refused, 401, "401 Unauthorized\n");
+    assert!(refused.field("WWW-Authenticate").unwrap().starts_with("Basic realm="));
+    // ebb:flow, twice: the second time it is known.
+    for _ in 0..2 {
+        check(&ask("Authorization: Basic ZWJiOmZsb3c="), 200, "a");
+    }
+    // ebb:high, nobody:flow, and no base64.
+    for wrong in ["ZWJiOmhpZ2g=", "bm9ib2R5OmZsb3c=", "!"] {
+        assert_eq!(ask(&format!("Authorization: Basic {wrong}")).code, 401, "{wrong}");
+    }
+    let plain = folder.write("plain", "ebb:flow\n");
+    check_refused(&["--auth", plain.to_str().unwrap()], 1, &["line 1", "bcrypt"]);
+}
+
+#[test]
+fn own_types_and_copies_to_keep() {
+    let folder = TempFolder::new();
+    folder.write("public/a.tide", "a");
+    let program = serve(&folder, &["--media-type", ".tide=text/x-tide"]);
+    let answer = program.get("/a.tide?download");
+    assert_eq!(answer.field("Content-Type"), Some("text/x-tide; charset=utf-8"));
+    assert_eq!(answer.field("Content-Disposition"), Some("attachment"));
+    assert_eq!(program.get("/a.tide?other").field("Content-Disposition"), None);
+}
+
+#[test]
+fn links_out_of_the_folder_are_named_once_and_followed_where_that_is_wanted() {
+    let folder = TempFolder::new();
+    folder.write("public/a.txt", "a");
+    folder.write("public/.hidden/secret", "secret");
+    let outside = folder.write("outside.js", "outside");
+    let public = folder.path().join("public");
+    symlink(&outside, public.join("out.js")).unwrap();
+    symlink(".hidden/secret", public.join("shown")).unwrap();
+    symlink("a.txt", public.join("inside")).unwrap();
+    let program = serve(&folder, &[]);
+    check(&program.get("/inside"), 200, "a");
+    for _ in 0..2 {
+        assert_eq!(program.get("/out.js").code, 404);
+    }
+    let warning = program.stderr.next_with("out.js");
+    assert!(warning.contains("--follow-links anywhere"), "{warning}");
+    assert_eq!(program.stderr.next_within(Duration::from_millis(50)), None);
+    assert_eq!(program.get("/shown").code, 404);
+    let program = serve(&folder, &["--follow-links", "anywhere"]);
+    check(&program.get("/out.js"), 200, "outside");
+    check(&program.get("/a.txt"), 200, "a");
+    assert_eq!(program.get("/shown").code, 404);
+}
+
+#[test]
+fn folder_that_was_exchanged_is_taken_up_on_sighup() {
+    let folder = TempFolder::new();
+    folder.write("one/a.txt", "one");
+    folder.write("two/a.txt", "two");
+    let public = folder.path().join("public");
+    symlink("one", &public).unwrap();
+    let program = serve(&folder, &[]);
+    check(&program.get("/a.txt"), 200, "one");
+    fs::remove_file(&public).unwrap();
+    symlink("two", &public).unwrap();
+    check(&program.get("/a.txt"), 200, "one");
+    program.signal(Signal::HUP);
+    eventually(|| match program.get("/a.txt").text().as_str() {
+        "two" => Ok(()),
+        other => Err(std::io::Error::other(other.to_string())),
+    });
+}

@@ -1,0 +1,139 @@
+//! The command `static`: a folder with what its options put around it.
+//!
+//! ```text
+//! request ─▶ name and password ─▶ cross-origin ─▶ fields for every answer ─▶ a copy to keep ─▶ the folder, by its rules
+//!            (--auth)             (--cors)        (--header)                 (?download)
+//! ```
+
+mod auth;
+mod cors;
+mod download;
+mod options;
+mod redirects;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tidegate::adapters::{Links, Reopening, Rules, StaticFiles};
+use tidegate::gateway::Gateway;
+use tidegate::gateway::middleware::WithFields;
+
+use self::auth::{Auth, Users};
+use self::cors::Cors;
+use self::download::Download;
+pub use self::options::FolderOptions;
+use self::options::{Followed, Shown};
+use self::redirects::Redirects;
+
+/// A folder as its options want it, from which each event loop makes a gateway of its own.
+pub struct Site<'a> {
+    folder: &'a Path,
+    options: &'a FolderOptions,
+    rules: Rules,
+    users: Option<Arc<Users>>,
+    reopening: Reopening,
+}
+
+impl<'a> Site<'a> {
+    /// Checks that everything is there: the folder, and the files that options name.
+    ///
+    /// # Errors
+    /// Returns a sentence about what is missing or wrong.
+    pub fn new(folder: &'a Path, options: &'a FolderOptions) -> Result<Site<'a>, String> {
+        let users =
+            options.auth.as_deref().map(|file| Ok::<_, String>(Arc::new(Users::parse(&read(file)?)?)));
+        let rules = rules(options)?;
+        let site =
+            Site { folder, options, rules, users: users.transpose()?, reopening: Reopening::default() };
+        let files = site.files().map_err(|error| cannot_serve(folder, &error))?;
+        if options.listing == Shown::On {
+            files.check_listing().map_err(|error| {
+                let reason = cannot_serve(folder, &error);
+                format!("{reason}; files whose names are known can be served with --listing off")
+            })?;
+        }
+        Ok(site)
+    }
+
+    /// A handle by which the folder is opened again by its name.
+    pub fn reopening(&self) -> Reopening {
+        self.reopening.clone()
+    }
+
+    /// Makes the gateway of one event loop.
+    ///
+    /// # Errors
+    /// Returns the error of the system when the folder cannot be opened.
+    pub fn gateway(&self) -> io::Result<Box<dyn Gateway>> {
+        let gateway: Box<dyn Gateway> = Box::new(Download(self.files()?));
+        let gateway = match &self.options.headers[..] {
+            [] => gateway,
+            fields => {
+                let set = |site: WithFields<_>, (name, value): &(String, String)| site.set(name, value);
+                Box::new(fields.iter().try_fold(WithFields::new(gateway), set).map_err(io::Error::other)?)
+            }
+        };
+        let gateway = match &self.options.cors {
+            None => gateway,
+            Some(origin) => Box::new(Cors::new(gateway, origin).map_err(io::Error::other)?),
+        };
+        Ok(match &self.users {
+            None => gateway,
+            Some(users) => Box::new(Auth::new(gateway, users.clone())),
+        })
+    }
+
+    fn files(&self) -> io::Result<StaticFiles> {
+        Ok(StaticFiles::with_rules(self.folder, self.rules.clone())?.reopened_by(&self.reopening))
+    }
+}
+
+fn cannot_serve(folder: &Path, error: &io::Error) -> String {
+    format!("cannot serve the folder {}: {error}", folder.display())
+}
+
+/// Reads a file that an option names.
+fn read(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
+}
+
+/// Makes the rules of the folder.
+fn rules(options: &FolderOptions) -> Result<Rules, String> {
+    let mut rules = Rules::default();
+    if !options.index.is_empty() {
+        rules = rules.index_names(options.index.iter().cloned());
+    }
+    if options.listing == Shown::Off {
+        rules = rules.without_listings();
+    }
+    if options.clean_urls {
+        rules = rules.clean_urls();
+    }
+    if options.spa {
+        rules = rules.single_page();
+    }
+    if let Some(file) = &options.not_found {
+        rules = rules.not_found(file);
+    }
+    if options.follow_links == Followed::Anywhere {
+        rules = rules.links(Links::Anywhere);
+    }
+    for (extension, media_type) in &options.media_types {
+        rules = rules.media_type(extension, media_type);
+    }
+    let globs = options.cache_control.clone();
+    if !globs.is_empty() {
+        rules = rules.caching(move |path| {
+            globs.iter().find(|(glob, _)| options::is_match(glob, path)).map(|(_, value)| value.clone())
+        });
+    }
+    if let Some(file) = &options.redirects {
+        let redirects = read(file).and_then(|text| {
+            Redirects::parse(&text).map_err(|reason| format!("{}, {reason}", file.display()))
+        })?;
+        rules = rules.moved(move |path| redirects.find(path));
+    }
+    Ok(rules)
+}
