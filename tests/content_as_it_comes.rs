@@ -433,3 +433,49 @@ fn thread_waits_no_longer_than_it_wants_and_whoever_is_not_a_thread_is_woken() {
     client.send("low");
     assert_eq!(client.read("POST").text(), "TimedOut false 3 bytes, None");
 }
+
+#[test]
+fn client_that_waits_for_100_is_asked_when_somebody_reads_if_the_application_wants_that() {
+    /// Decides on another thread, some time after the call.
+    struct Undecided;
+    impl Gateway for Undecided {
+        fn call(
+            &mut self,
+            environ: &mut Environ<'_>,
+            start_response: StartResponse<'_>,
+        ) -> Result<Body, GatewayError> {
+            let is_wanted = environ.path() == "/wanted";
+            let (responder, answer) = deferred(environ.wakeup());
+            let mut content = environ.take_incoming();
+            content.ask_when_read();
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(100));
+                responder.respond(match is_wanted {
+                    true => Response::new(200).content(count_on_thread(&mut content)),
+                    false => Response::new(403),
+                });
+            });
+            Ok(answer.wait(start_response))
+        }
+
+        fn admit(&self, _environ: &Environ<'_>) -> Admission {
+            Admission::AsItComes
+        }
+    }
+    let server = serve_gateway(Server::new().listen("127.0.0.1:0".parse().unwrap()), Undecided);
+    for (path, expected) in [("/wanted", "HTTP/1.1 100 "), ("/unwanted", "HTTP/1.1 403 ")] {
+        let mut client = TcpStream::connect(server.address()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let expecting = "Content-Length: 3\r\nExpect: 100-continue\r\nConnection: close\r\n";
+        client.write_all(format!("POST {path} HTTP/1.1\r\nHost: a\r\n{expecting}\r\n").as_bytes()).unwrap();
+        let mut heard = [0; 13];
+        client.read_exact(&mut heard).unwrap();
+        assert_eq!(text(heard.to_vec()), expected);
+        if path == "/wanted" {
+            client.write_all(b"low").unwrap();
+            let mut rest = String::new();
+            client.read_to_string(&mut rest).unwrap();
+            assert!(rest.ends_with("3 bytes, None"), "{rest}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::deadline::{of_body, of_head};
 use super::delivery::{Delivery, Step};
 use super::foreign::{Foreign, guard};
-use super::intake::{Collected, Intake, Passing, PeerSide, Taken};
+use super::intake::{Collected, Intake, Passing, PeerSide, Sender, Taken};
 use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
 use super::record::{Outcome, Record, RequestLine};
@@ -637,7 +637,8 @@ impl Exchange {
         out: &mut OutputQueue,
     ) {
         let wakeup = Wakeup::new(turn.client.wake_source.waker());
-        let (passing, incoming) = Passing::new(wakeup, turn.context.now.moment);
+        let sender = if is_asked_for { Sender::Waits } else { Sender::Sends };
+        let (passing, incoming) = Passing::new(wakeup, sender, turn.context.now.moment);
         let mut incoming = Some(incoming);
         let answer = self.invoke(head, RequestContent::incoming(&mut incoming), content_length, turn, out);
         // Who has not taken it by now never will.
@@ -647,14 +648,7 @@ impl Exchange {
                 self.leave_rest_unread();
                 self.end_response(turn, out);
             }
-            Some(Ok(kind)) => {
-                // Who holds the content back is asked for it, unless the answer has begun, or nobody wants it.
-                if is_asked_for && self.http.response() == ResponseState::Unstarted && !passing.is_unwanted()
-                {
-                    self.http.write_continue(out.buffer());
-                }
-                self.begin_delivery(head, kind, Some(Box::new(passing)), turn, out);
-            }
+            Some(Ok(kind)) => self.begin_delivery(head, kind, Some(Box::new(passing)), turn, out),
             Some(Err(error)) => self.fail(Some(RequestLine::of(head)), error, turn, out),
         }
     }
@@ -710,7 +704,14 @@ impl Exchange {
             return Progress::Blocked;
         };
         match pass_on(passing, rest, self.peer_side, &mut self.http, turn) {
-            Ok(0) => {}
+            // Who holds the content back is asked for it, unless the answer has begun, or nobody wants it.
+            Ok(0) => {
+                if self.http.response() == ResponseState::Unstarted
+                    && passing.as_mut().is_some_and(|passing| passing.must_ask())
+                {
+                    self.http.write_continue(out.buffer());
+                }
+            }
             Ok(used) => {
                 delivery.wake();
                 return Progress::Consumed(used);
@@ -725,7 +726,8 @@ impl Exchange {
             Ok(Step::Blocked) => {
                 let is_pending = delivery.pending().is_some();
                 if let Some(passing) = passing {
-                    let is_waiting = is_pending && passing.has_room(turn.output_bytes_high());
+                    let is_waiting =
+                        is_pending && !passing.is_held_back() && passing.has_room(turn.output_bytes_high());
                     passing.note_waiting(is_waiting, turn.context.now.moment);
                 }
                 return Progress::Blocked;

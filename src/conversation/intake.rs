@@ -133,13 +133,37 @@ pub(super) struct Passing {
     /// The time since which nothing is waited for, because the application or its answer comes first: that is no fault
     /// of the peer.
     paused: Option<Moment>,
+    sender: Sender,
+}
+
+/// The state of a client that sends content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// It sends.
+    Sends,
+    /// It waits to be asked (RFC 9110 §10.1.1).
+    Waits,
 }
 
 impl Passing {
     /// Begins at the moment when the head was complete. The other half is the application's.
-    pub fn new(wakeup: Wakeup, now: Moment) -> (Passing, IncomingContent) {
+    pub fn new(wakeup: Wakeup, sender: Sender, now: Moment) -> (Passing, IncomingContent) {
         let (feed, content) = Feed::new(wakeup);
-        (Passing { feed, trailers: Vec::new(), arrival: Flow::new(now), paused: None }, content)
+        (Passing { feed, trailers: Vec::new(), arrival: Flow::new(now), paused: None, sender }, content)
+    }
+
+    /// Whether a client that waits is to be asked now, which is so once.
+    pub fn must_ask(&mut self) -> bool {
+        let must_ask = self.sender == Sender::Waits && !self.feed.is_held_back() && !self.feed.is_unwanted();
+        if must_ask {
+            self.sender = Sender::Sends;
+        }
+        must_ask
+    }
+
+    /// Whether the client waits, since it was not asked.
+    pub fn is_held_back(&self) -> bool {
+        self.sender == Sender::Waits
     }
 
     /// Passes on what has come, if there is room, and returns how many bytes of input were used.
@@ -164,6 +188,8 @@ impl Passing {
             return Ok(0);
         }
         let Deframed { used, content, trailers } = decode_all(http, input)?;
+        // Who sends, asked or not, waits no more.
+        self.sender = Sender::Sends;
         let now = turn.context.now.moment;
         self.note_waiting(true, now);
         self.arrival.arrived(used as u64, now, &turn.context.limits);

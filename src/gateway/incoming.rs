@@ -84,6 +84,18 @@ struct Shared {
     /// Whether the server has stopped reading the socket because the buffer is full.
     is_blocked: bool,
     reader: Reader,
+    invitation: Invitation,
+}
+
+/// The moment at which a client that waits to be asked for its content (`Expect: 100-continue`) is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Invitation {
+    /// It is asked after the call, or does not wait.
+    AfterCall,
+    /// It is asked when the application has found nothing to read.
+    WhenRead,
+    /// The application has found nothing: it is asked now.
+    Due,
 }
 
 /// The one who waits for something to read, besides the connection. It is known, because to signal a condition costs a
@@ -128,7 +140,10 @@ impl IncomingContent {
                 let mut shared = channel.open();
                 if shared.buffer.is_empty() {
                     return match shared.stage {
-                        Stage::Coming => Ok(Piece::Pending { until: None }),
+                        Stage::Coming => {
+                            invite(shared, wakeup);
+                            Ok(Piece::Pending { until: None })
+                        }
                         Stage::Ended | Stage::Unwanted => {
                             self.trailers.append(&mut shared.trailers);
                             Ok(Piece::End)
@@ -158,7 +173,8 @@ impl IncomingContent {
     /// Returns [`TimedOut`](io::ErrorKind::TimedOut) when nothing has come in time; more may come later. Otherwise the
     /// errors of [`next_piece`](IncomingContent::next_piece), as soon as they are known.
     pub fn wait_for_piece(&mut self, timeout: Duration) -> io::Result<Piece<'_>> {
-        if let Source::Feed { channel, .. } = &self.source {
+        if let Source::Feed { channel, wakeup } = &self.source {
+            invite(channel.open(), wakeup);
             let waits = |shared: &mut Shared| {
                 let is_readable = shared.is_readable();
                 shared.reader = if is_readable { Reader::Away } else { Reader::Thread };
@@ -186,20 +202,37 @@ impl IncomingContent {
     /// for those who wait on neither the server's thread nor one of their own. Only the last one is kept. It is called
     /// on the server's thread, and so must not block.
     pub fn wake_when_readable(&mut self, waker: &Waker) {
-        if let Source::Feed { channel, .. } = &self.source {
+        if let Source::Feed { channel, wakeup } = &self.source {
             let mut shared = channel.open();
             if !shared.is_readable() {
                 shared.reader = Reader::Waker(waker.clone());
-                return;
+                return invite(shared, wakeup);
             }
         }
         waker.wake_by_ref();
+    }
+
+    /// Lets a client that waits to be asked for its content (`Expect: 100-continue`) wait until somebody tries to read, and
+    /// not only until the call returns: for those who may yet refuse it, elsewhere.
+    pub fn ask_when_read(&mut self) {
+        if let Source::Feed { channel, .. } = &self.source {
+            channel.open().invitation = Invitation::WhenRead;
+        }
     }
 
     /// The trailer fields that came after the content: see [`Environ::trailers`](super::Environ::trailers). They are there
     /// once the end was read.
     pub fn trailers(&self) -> Fields<'_> {
         Fields::new(&self.trailers)
+    }
+}
+
+/// Has the client asked for its content, if that was to wait for this.
+fn invite(mut shared: MutexGuard<'_, Shared>, wakeup: &Wakeup) {
+    if shared.invitation == Invitation::WhenRead && !shared.is_readable() {
+        shared.invitation = Invitation::Due;
+        drop(shared);
+        wakeup.wake();
     }
 }
 
@@ -236,6 +269,7 @@ impl Feed {
             stage: Stage::Coming,
             is_blocked: false,
             reader: Reader::Away,
+            invitation: Invitation::AfterCall,
         };
         let channel = Arc::new(Channel { shared: Mutex::new(shared), readable: Condvar::new() });
         let feed = Feed(channel.clone());
@@ -280,6 +314,11 @@ impl Feed {
     /// Whether the application does not want any more.
     pub(crate) fn is_unwanted(&self) -> bool {
         self.0.open().stage == Stage::Unwanted
+    }
+
+    /// Whether a client that waits to be asked for its content is to wait on.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.0.open().invitation == Invitation::WhenRead
     }
 
     /// Whether there is more to come, and room for it, of which `bytes_high` may wait. If there is only no room, the

@@ -57,7 +57,9 @@ impl Request {
         };
         let content = if is_incoming {
             flags |= FLAG_AS_IT_COMES;
-            Content::Incoming(environ.take_incoming(), Vec::new(), 0)
+            let mut incoming = environ.take_incoming();
+            incoming.ask_when_read();
+            Content::Incoming(incoming, Vec::new(), 0)
         } else if inline.is_empty() && !environ.content().is_empty() {
             match environ.content().detach() {
                 OwnedContent::Memory(bytes) => Content::Memory(bytes, 0),
