@@ -139,9 +139,9 @@ pub(super) struct Passing {
 /// The state of a client that sends content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sender {
-    /// It sends.
+    /// The client sends.
     Sends,
-    /// It waits to be asked (RFC 9110 §10.1.1).
+    /// The client waits to be asked (RFC 9110 §10.1.1).
     Waits,
 }
 

@@ -90,11 +90,11 @@ struct Shared {
 /// The moment at which a client that waits to be asked for its content (`Expect: 100-continue`) is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Invitation {
-    /// It is asked after the call, or does not wait.
+    /// The client is asked after the call, or does not wait.
     AfterCall,
-    /// It is asked when the application has found nothing to read.
+    /// The client is asked when the application has found nothing to read.
     WhenRead,
-    /// The application has found nothing: it is asked now.
+    /// The application has found nothing: the client is asked now.
     Due,
 }
 
