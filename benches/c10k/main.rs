@@ -14,6 +14,7 @@
 //! | `threads` | what an answer from another thread costs beyond one at once |
 //! | `files` | CPU time for files, and that of nginx where there is one |
 //! | `size` | the program |
+//! | `curve` | the curves from ten connections to a hundred thousand, beside nginx and a bare loop: only if it is asked for |
 //!
 //! Servers run in processes of their own, on ports that the system chooses, and clients in this one: real
 //! sockets of this machine. Where it is about time, two things take turns and medians over the rounds are
@@ -22,8 +23,10 @@
 //! descriptors in this process and in the server (`ulimit -Hn`); where that is not allowed, there are fewer, and
 //! it is said.
 
+mod bare;
 #[path = "../support/clients.rs"]
 mod clients;
+mod curve;
 #[path = "../support/example.rs"]
 mod example;
 mod fairness;
@@ -55,10 +58,13 @@ const MANY: usize = 10_000;
 /// Descriptors of a process that are no connection.
 const SPARE: u64 = 200;
 
+/// The subject that is measured only if it is asked for: it takes a quarter of an hour.
+const CURVE: &str = "curve";
+
 /// A part of the bench.
 type Subject = fn(connections: usize) -> Vec<Row>;
 
-const SUBJECTS: [(&str, Subject); 7] = [
+const SUBJECTS: [(&str, Subject); 8] = [
     ("memory", memory::measure),
     ("kept", throughput::measure),
     ("fairness", fairness::measure),
@@ -66,6 +72,7 @@ const SUBJECTS: [(&str, Subject); 7] = [
     ("threads", threads::measure),
     ("files", files::measure),
     ("size", size::measure),
+    (CURVE, curve::measure),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -74,6 +81,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         && first == server::SERVE
     {
         return Ok(server::serve(Duration::from_millis(millis.parse()?))?);
+    }
+    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [server::SERVE_PLAIN, descriptor, connections] => {
+            return Ok(server::serve_plain(descriptor, connections.parse()?)?);
+        }
+        [server::SERVE_BARE, descriptor, _] => return Ok(bare::serve(descriptor)?),
+        _ => {}
     }
     // Cargo says that this is a bench; nobody else has options to give.
     let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
@@ -90,12 +104,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut rows = Vec::new();
     for (name, measure) in SUBJECTS {
-        if wanted.is_empty() || wanted.iter().any(|other| *other == name) {
+        if (wanted.is_empty() && name != CURVE) || wanted.iter().any(|other| *other == name) {
             println!("{name} …");
             rows.extend(measure(connections));
         }
     }
-    table::print(&rows);
+    if !rows.is_empty() {
+        table::print(&rows);
+    }
     Ok(())
 }
 

@@ -23,6 +23,10 @@ use super::process::ServerProcess;
 
 /// The argument that makes this program a server.
 pub const SERVE: &str = "--serve";
+/// The arguments that make it a server without hooks, and the bare loop: a descriptor to listen on and a number of
+/// connections follow.
+pub const SERVE_PLAIN: &str = "--serve-plain";
+pub const SERVE_BARE: &str = "--serve-bare";
 /// The time for which `/spin` computes.
 const SPIN: Duration = Duration::from_micros(10);
 
@@ -45,6 +49,17 @@ pub fn serve(idle_timeout: Duration) -> io::Result<()> {
     let longest = Rc::<Cell<Longest>>::default();
     let stopwatch = Stopwatch { began: (Instant::now(), cpu()), longest: longest.clone() };
     server.run_with_hooks(Application::new(longest), stopwatch)
+}
+
+/// Serves a short text on a socket that was passed in, until it is killed.
+pub fn serve_plain(descriptor: &str, connections_max: usize) -> io::Result<()> {
+    let limits = Limits { connections_max, ..Limits::default() };
+    let address = format!("fd://{descriptor}").parse().map_err(io::Error::other)?;
+    let server = Server::new().listen(address).limits(limits).bind()?;
+    let application = |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        start_response.status(200).field("Content-Type", "text/plain").send("Hello, World!")
+    };
+    server.run(application)
 }
 
 /// The longest turn since the last question.

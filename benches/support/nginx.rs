@@ -26,19 +26,50 @@ pub fn start(
     of_server: &str,
     command: impl FnOnce(&str) -> Command,
 ) -> io::Result<ServerProcess> {
+    let head = "master_process off;";
+    start_with(folder, root, head, "", connections, of_server, command)
+}
+
+/// Starts nginx with several workers, which share the port. Each may have this many connections. They end only
+/// with [`ServerProcess::end`].
+///
+/// # Errors
+/// Returns an error when there is no nginx, or when it does not listen.
+#[allow(dead_code, reason = "only one bench has several")]
+pub fn start_workers(
+    folder: &Path,
+    root: &Path,
+    workers: usize,
+    connections: usize,
+    of_server: &str,
+) -> io::Result<ServerProcess> {
+    let head = format!("worker_processes {workers};");
+    let of_server = format!("keepalive_timeout 300s; {of_server}");
+    start_with(folder, root, &head, "reuseport", connections, &of_server, |program| Command::new(program))
+}
+
+fn start_with(
+    folder: &Path,
+    root: &Path,
+    head: &str,
+    of_listen: &str,
+    connections: usize,
+    of_server: &str,
+    command: impl FnOnce(&str) -> Command,
+) -> io::Result<ServerProcess> {
     let program =
         program().ok_or_else(|| io::Error::other("nginx is not installed: apt-get install nginx"))?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let (root, own) = (root.display(), folder.display());
     let configuration = format!(
-        "daemon off; master_process off; pid {own}/pid; error_log stderr crit;
+        "daemon off; {head} pid {own}/pid; error_log stderr crit;
          events {{ worker_connections {connections}; }}
          http {{
              access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
              default_type application/octet-stream;
              client_body_temp_path {own}/body; proxy_temp_path {own}/proxy;
              fastcgi_temp_path {own}/fastcgi; uwsgi_temp_path {own}/uwsgi; scgi_temp_path {own}/scgi;
-             server {{ listen {address} backlog=4096; root {root}; {of_server} }}
+             server {{ listen {address} backlog=4096 {of_listen}; root {root}; {of_server} }}
          }}"
     );
     let path = folder.join("nginx.conf");

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use mio::net::TcpStream;
@@ -13,6 +13,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use super::request::Request;
 use super::response::ResponseReader;
+use super::source;
 
 /// The receive buffer that a slow reader asks the system for, in bytes: about the least that it grants.
 const SLOW_RECEIVE_BYTES: usize = 4096;
@@ -91,9 +92,14 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Begins to connect to the server.
-    pub fn connect(address: SocketAddr, role: Role, now: Instant) -> io::Result<Client> {
-        let stream = TcpStream::connect(address)?;
+    /// Begins to connect to the server, from an address of this machine if one is chosen.
+    pub fn connect(
+        address: SocketAddr,
+        source: Option<IpAddr>,
+        role: Role,
+        now: Instant,
+    ) -> io::Result<Client> {
+        let stream = source::open(address, source)?;
         Ok(Client {
             stream,
             role,

@@ -17,8 +17,8 @@
 //!
 //! With `--sweep` all of that is one turn of many ([`sweep`]).
 //!
-//! One thread. It speaks no TLS and no HTTP/2, follows no redirection, and reads no content: it finds
-//! the end of each answer and drops it.
+//! One thread; where that is too few, several processes ([`parts`]). It speaks no TLS and no HTTP/2, follows no
+//! redirection, and reads no content: it finds the end of each answer and drops it.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,7 @@ mod json;
 mod observed;
 mod options;
 mod output;
+mod parts;
 mod progress;
 mod report;
 mod request;
@@ -41,6 +42,7 @@ mod response;
 mod result;
 mod rig;
 mod schedule;
+mod source;
 mod surroundings;
 mod sweep;
 mod table;
@@ -48,6 +50,7 @@ mod tally;
 mod target;
 mod turns;
 mod units;
+mod wire;
 
 use std::io;
 use std::sync::Arc;
@@ -60,8 +63,9 @@ pub use self::options::BenchOptions;
 pub use self::units::{Size, Span};
 
 use self::contender::Contender;
-use self::options::{Form, Load, Plan, Server};
+use self::options::{Form, Load, Plan, Processes, Server};
 use self::output::Output;
+use self::parts::{Part, Pipe};
 use self::progress::Progress;
 use self::result::Side;
 
@@ -81,12 +85,30 @@ pub fn check(options: &BenchOptions) -> Result<(), String> {
 /// case the figures up to then are printed all the same.
 pub fn run(options: &BenchOptions, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
     let plan = Plan::of(options)?;
-    if plan.is_sweep() { sweep::run(&plan, make_room_for) } else { run_once(plan, make_room_for) }
+    match plan.part() {
+        Some(part) => run_part(&plan, &part?, make_room_for),
+        None if plan.is_sweep() => sweep::run(&plan, make_room_for),
+        None => run_once(plan, make_room_for),
+    }
+}
+
+/// Measures as one of several processes of the rig.
+fn run_part(plan: &Plan, part: &Part, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
+    let interrupted = heed_interruption().map_err(|error| error.to_string())?;
+    let pipe = Pipe::listen(&interrupted);
+    let mut load = part.load.clone();
+    let measured = fit_descriptors(&mut load, make_room_for)
+        .and_then(|()| Contender::new(plan, part.server))
+        .and_then(|contender| contender.part(&load, &interrupted, &*pipe));
+    parts::report(measured);
+    Ok(())
 }
 
 /// Measures one load: one server, or two in turns.
 fn run_once(mut plan: Plan, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
-    fit_descriptors(&mut plan.load, make_room_for)?;
+    if plan.processes == Processes::Exactly(1) {
+        fit_descriptors(&mut plan.load, make_room_for)?;
+    }
     let plot = plan.plot.as_deref().map(Output::create).transpose()?;
     let interrupted = heed_interruption().map_err(|error| error.to_string())?;
     let mut progress = Progress::on_stderr();
@@ -111,7 +133,7 @@ fn run_once(mut plan: Plan, make_room_for: impl FnOnce(usize) -> usize) -> Resul
 const NOTHING: &str = "interrupted before anything was measured";
 
 fn contenders(plan: &Plan) -> Result<Vec<Contender>, String> {
-    plan.servers.iter().map(|server| Contender::new(plan, server)).collect()
+    (0..plan.servers.len()).map(|number| Contender::new(plan, number)).collect()
 }
 
 /// Runs all rounds in turns, and returns a sentence about the first that failed, if one did. That round is
@@ -135,7 +157,7 @@ fn measure(
                 let letter = if index == 0 { "A" } else { "B" };
                 progress.label = format!("{letter}, round {round} of {}: ", plan.rounds);
             }
-            if let Err(reason) = contender.measure(&plan.load, interrupted, progress) {
+            if let Err(reason) = contender.measure(plan, interrupted, progress) {
                 contender.side.is_gone = true;
                 failed.get_or_insert(progress.label.clone() + &reason);
             }

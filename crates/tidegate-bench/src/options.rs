@@ -1,11 +1,14 @@
 //! The options of `tidegate bench`, and the [`Plan`] that they amount to once they are checked.
 
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::parts::{self, PROCESSES_MAX, Part};
 use super::request::Request;
 use super::sweep::points::Points;
 use super::target::Target;
@@ -77,6 +80,18 @@ pub struct BenchOptions {
     /// Further connections that send a head, ten bytes a second
     #[arg(long, value_name = "COUNT", default_value = "0")]
     drip: usize,
+    /// An address of this machine to connect from, each with ports of its own; may be repeated
+    ///
+    /// Without it the system chooses, but beyond 20,000 connections to 127.0.0.1 they come from 127.0.0.2, 127.0.0.3 and
+    /// so on (Linux).
+    #[arg(long, value_name = "ADDRESS")]
+    source: Vec<IpAddr>,
+    /// Processes of the rig, or auto for as many as the limit of descriptors demands
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    processes: Processes,
+    /// The task of one of these processes
+    #[arg(long, value_name = "TASK", hide = true)]
+    part: Option<String>,
     /// How long an answer may take before its connection is given up
     #[arg(long, value_name = "TIME", default_value = "10s")]
     timeout: Span,
@@ -153,6 +168,44 @@ impl Server {
     }
 }
 
+/// The number of processes that the rig has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Processes {
+    /// The number that descriptors demand.
+    Auto,
+    Exactly(usize),
+}
+
+impl Processes {
+    /// The number of connections that they may hold together, if one may hold `room`.
+    pub fn room(self, room: usize) -> usize {
+        match self {
+            Processes::Auto => room.saturating_mul(PROCESSES_MAX),
+            Processes::Exactly(count) => room.saturating_mul(count),
+        }
+    }
+
+    /// How many it takes for a number of connections.
+    fn count(self, connections: usize) -> usize {
+        match self {
+            Processes::Auto => connections.div_ceil(parts::room_of_process()).max(1),
+            Processes::Exactly(count) => count,
+        }
+    }
+}
+
+impl FromStr for Processes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Processes, String> {
+        match text.parse() {
+            Ok(count @ 1..=PROCESSES_MAX) => Ok(Processes::Exactly(count)),
+            _ if text == "auto" => Ok(Processes::Auto),
+            _ => Err(format!("a number of processes is 1 to {PROCESSES_MAX}, or auto")),
+        }
+    }
+}
+
 /// The form in which figures are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -175,6 +228,8 @@ pub(super) struct Plan {
     pub form: Form,
     pub plot: Option<PathBuf>,
     pub report: Option<PathBuf>,
+    pub processes: Processes,
+    part: Option<String>,
     method: String,
     fields: Vec<String>,
     content: Vec<u8>,
@@ -194,6 +249,8 @@ pub(super) struct Load {
     pub pipeline: usize,
     pub closes: bool,
     pub timeout: Duration,
+    /// Addresses to connect from; none where the system chooses.
+    pub sources: Vec<IpAddr>,
 }
 
 impl Load {
@@ -222,6 +279,7 @@ impl Plan {
             pipeline: options.pipeline,
             closes: options.close,
             timeout: options.timeout.time(),
+            sources: options.source.clone(),
         };
         let (active, idle) = (options.sweep.clone(), options.sweep_idle.clone());
         match options.is_sweep() {
@@ -245,7 +303,7 @@ impl Plan {
             _ if options.against.is_empty() => 1,
             _ => options.rounds.unwrap_or(ROUNDS),
         };
-        Ok(Plan {
+        let plan = Plan {
             servers: servers(options)?,
             rounds,
             load,
@@ -258,10 +316,14 @@ impl Plan {
             },
             plot: options.plot.clone(),
             report: options.report.clone(),
+            processes: options.processes,
+            part: options.part.clone(),
             method: method.to_string(),
             fields: options.header.clone(),
             content,
-        })
+        };
+        plan.part().transpose()?;
+        Ok(plan)
     }
 
     /// Whether there is more than one point to measure.
@@ -273,6 +335,21 @@ impl Plan {
     /// idle ones.
     pub fn loads(&self) -> impl Iterator<Item = (Axis, Load)> {
         loads(&self.load, self.active.as_ref(), self.idle.as_ref())
+    }
+
+    /// The task of this process, if it is one of several that measure together.
+    pub fn part(&self) -> Option<Result<Part, String>> {
+        let part = Part::decode(self.part.as_ref()?, &self.load);
+        Some(
+            part.filter(|part| part.server < self.servers.len())
+                .ok_or_else(|| "--part is no task".to_string()),
+        )
+    }
+
+    /// Divides a load among as many processes as measure a server.
+    pub fn parts(&self, server: usize, address: SocketAddr, load: &Load) -> Vec<Part> {
+        let sources = parts::sources(&load.sources, address, load.total());
+        Part::divide(server, &Load { sources, ..load.clone() }, self.processes.count(load.total()))
     }
 
     /// Encodes the request that goes to a server.

@@ -74,6 +74,20 @@ impl Progress {
         }
     }
 
+    /// Shows nothing: of several processes of the rig, one speaks for all.
+    pub fn silent() -> Progress {
+        Progress { is_shown: false, label: String::new(), whole: None }
+    }
+
+    /// Shows how far several processes of the rig are.
+    pub fn show_parts(&self, all: usize, connected: usize, measuring: usize) {
+        if measuring > 0 {
+            self.show("measuring ", "", &format!("with {all} processes"));
+        } else {
+            self.show("connecting ", &bar(connected, all), &format!(" {connected} of {all} processes"));
+        }
+    }
+
     /// Takes the line away.
     pub fn clear(&self) {
         if self.is_shown {

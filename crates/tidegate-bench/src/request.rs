@@ -68,6 +68,7 @@ mod tests {
             pipeline,
             closes,
             timeout: time,
+            sources: Vec::new(),
         };
         let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
         Request::encode(&target, method, &fields, content, &load)

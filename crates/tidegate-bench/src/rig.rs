@@ -41,6 +41,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a closed loop waits for its last answers, and an open one goes on sending requests that are late.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How often a rig that is conducted asks whether it may go on.
+const CONDUCTOR_LOOK: Duration = Duration::from_millis(5);
+
 /// How long the server may take to end a connection that it has announced to end. 50 ms: more than a server
 /// that does so takes; one that does not would be measured by our patience.
 pub(super) const END_PATIENCE: Duration = Duration::from_millis(50);
@@ -60,6 +63,15 @@ pub(super) enum Phase {
     Draining,
     /// The measurement is over.
     Done,
+}
+
+/// A conductor lets several rigs measure at the same time.
+pub(super) trait Conductor {
+    /// Whether the rig may go on, now that its connections are open. It is asked until it may.
+    fn may_warm_up(&self) -> bool;
+
+    /// Hears that a phase has begun.
+    fn has_begun(&self, phase: Phase);
 }
 
 /// The result of one measurement.
@@ -94,6 +106,10 @@ pub(super) struct Rig<'r> {
     pub(super) interrupted: &'r AtomicBool,
     pub(super) progress: &'r Progress,
     pub(super) server: Option<&'r Process>,
+    /// None for a rig that measures alone.
+    pub(super) conductor: Option<&'r dyn Conductor>,
+    /// Connections that were begun so far.
+    pub(super) opened: usize,
     pub(super) poll: Poll,
     pub(super) alarm: Alarm,
     pub(super) clients: Slab<Client>,
@@ -183,7 +199,15 @@ impl<'r> Rig<'r> {
             interrupted,
             progress,
             server,
+            conductor: None,
+            opened: 0,
         })
+    }
+
+    /// Lets a conductor say when to begin.
+    pub fn conducted_by(mut self, conductor: &'r dyn Conductor) -> Rig<'r> {
+        self.conductor = Some(conductor);
+        self
     }
 
     /// Measures.
@@ -262,6 +286,9 @@ impl<'r> Rig<'r> {
         match self.phase {
             Phase::Connecting if is_interrupted => self.phase = Phase::Done,
             // An idle connection that takes its time is not waited for: it is counted as not held.
+            Phase::Connecting if (is_over || self.is_settled()) && !self.may_warm_up() => {
+                self.phase_until = now + CONDUCTOR_LOOK;
+            }
             Phase::Connecting if is_over || self.is_settled() => {
                 self.observe();
                 self.phase = Phase::WarmingUp;
@@ -277,6 +304,7 @@ impl<'r> Rig<'r> {
                 let begin = self.phase_until;
                 self.phase_until = begin + self.load.duration;
                 self.tally.begin(begin, self.phase_until);
+                self.tell();
             }
             Phase::Measuring if is_over => {
                 self.tally.end(now);
@@ -286,9 +314,20 @@ impl<'r> Rig<'r> {
                 self.observations.time = self.tally.time(now);
                 self.phase = Phase::Draining;
                 self.phase_until = now + DRAIN + self.load.timeout;
+                self.tell();
             }
             Phase::Draining if is_over || self.is_drained(now) => self.phase = Phase::Done,
             Phase::Connecting | Phase::WarmingUp | Phase::Measuring | Phase::Draining | Phase::Done => {}
+        }
+    }
+
+    fn may_warm_up(&self) -> bool {
+        self.conductor.is_none_or(Conductor::may_warm_up)
+    }
+
+    fn tell(&self) {
+        if let Some(conductor) = self.conductor {
+            conductor.has_begun(self.phase);
         }
     }
 

@@ -2,6 +2,7 @@
 //! again.
 
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -33,12 +34,19 @@ impl Rig<'_> {
         Ok(())
     }
 
+    /// Chooses the address of the next connection, in turns.
+    fn next_source(&mut self) -> Option<IpAddr> {
+        let sources = &self.load.sources;
+        self.opened += 1;
+        sources.get(self.opened.checked_rem(sources.len())?).copied()
+    }
+
     /// Opens a connection, for a request that is due if there is one.
     fn open(&mut self, role: Role, due: Option<Instant>) -> Result<(), String> {
-        let now = Instant::now();
+        let (now, source) = (Instant::now(), self.next_source());
         let entry = self.clients.vacant_entry();
         let token = Token(entry.key());
-        let client = Client::connect(self.address, role, now).and_then(|mut client| {
+        let client = Client::connect(self.address, source, role, now).and_then(|mut client| {
             self.poll.registry().register(
                 &mut client.stream,
                 token,
@@ -71,7 +79,7 @@ impl Rig<'_> {
         let address = self.address;
         if error.kind() == ErrorKind::AddrNotAvailable {
             self.tally.note(format!(
-                "no local port was left for a connection to {address} (net.ipv4.ip_local_port_range)"
+                "no local port was left for a connection to {address}: --source ADDRESS gives the rig more of them"
             ));
             if role == Role::Probe {
                 // Then it cannot be found out.

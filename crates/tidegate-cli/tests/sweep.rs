@@ -221,6 +221,9 @@ fn sweeps_that_make_no_sense_are_refused() {
         (&["http://a/", "--sweep", "5", "--against", "http://a"], &["two servers", "NAME=URL"]),
         (&["x=http://a/", "--sweep", "5", "--against", "x=http://b/"], &["two servers", "\"x\""]),
         (&["=http://a/"], &["no name"]),
+        (&["http://a/", "--processes", "0"], &["--processes", "auto"]),
+        (&["http://a/", "--source", "here"], &["--source"]),
+        (&["http://a/", "--part", "[]"], &["--part"]),
     ] {
         let ended = run(&[&["bench"], arguments].concat());
         assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{arguments:?}: {}", ended.stderr);
@@ -248,4 +251,123 @@ fn each_curve_is_drawn_into_a_file_of_its_own() {
     let ended = run(&["bench", &server.url, "--sweep=2", "--report", "/no/such/folder/a.html"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("/no/such/folder/a.html"), "{}", ended.stderr);
+}
+
+#[test]
+fn several_processes_hold_what_one_may_not() {
+    let server = Counting::start();
+    let program = format!("ulimit -n 100 && exec {} bench \"$@\"", support::process::path());
+    let mut shell = support::process::command("sh");
+    shell.args(["-c", &program, "sh", &server.url, "--json", "-c4", "--sweep-idle=20,120"]);
+    shell.args(["--processes=auto"]).args(QUICK);
+    let Ended { code, stdout, stderr } = support::process::run_command(&mut shell);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    let figures: Value = serde_json::from_str(&stdout).unwrap();
+    let points = points(&figures, 0, 0);
+    assert_eq!(numbers(points), [20, 120], "{figures}");
+    assert_eq!(points[1]["held"], serde_json::json!([124, 124]), "{figures}");
+    assert!(points[1]["figures"]["requests_per_second"]["least"].as_f64().unwrap() > 0.0, "{figures}");
+    assert_eq!(figures["shortfalls"], serde_json::json!([]));
+}
+
+/// The processes of the rig have counted together what the server has.
+#[test]
+fn figures_of_several_processes_are_their_sum() {
+    let server = Counting::start();
+    let arguments = ["bench", "--json", "-c6", "--processes=3", "--rate=300", "-d1s", "--warm-up=100ms"];
+    let Ended { code, stdout, stderr } = run(&[&arguments[..], &[&server.url]].concat());
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    let figures: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(figures["in_all"]["answered"], server.count.load(Ordering::SeqCst), "{figures}");
+    assert_eq!((&figures["answered"], &figures["held"]["active"]), (&300.into(), &6.into()), "{figures}");
+    assert_eq!(figures["load"]["connections"], 6);
+    #[cfg(target_os = "linux")]
+    assert!(figures["server"]["cpu_us_per_request"].as_f64().is_some_and(|micros| micros > 0.0), "{figures}");
+}
+
+#[test]
+fn connections_come_from_the_addresses_that_were_chosen() {
+    let seen = Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
+    let notes = seen.clone();
+    let server = serve(
+        move |environ, start_response| {
+            notes
+                .lock()
+                .unwrap()
+                .insert(environ.client().peer.address().map(|address| address.ip().to_string()));
+            start_response.status(200).send("")
+        },
+        Limits::default(),
+    );
+    let url = format!("http://{}/", server.address());
+    let sources: &[&str] =
+        if cfg!(target_os = "linux") { &["127.0.0.7", "127.0.0.8"] } else { &["127.0.0.1"] };
+    let arguments: Vec<&str> = sources.iter().flat_map(|source| ["--source", source]).collect();
+    let Ended { code, stdout, stderr } =
+        run(&[&["bench", &url, "-c4", "-d200ms", "--warm-up=0"], &arguments[..]].concat());
+    assert_eq!((code, &*stderr), (Some(0), ""), "{stdout}");
+    let seen: Vec<String> = seen.lock().unwrap().iter().flatten().cloned().collect();
+    assert_eq!(seen.len(), sources.len(), "{seen:?}");
+    assert!(seen.iter().zip(sources).all(|(seen, source)| seen.starts_with(source)), "{seen:?}");
+}
+
+#[test]
+fn interruption_of_several_processes_prints_what_they_have() {
+    let server = Counting::start();
+    let mut child = tidegate()
+        .args(["bench", &server.url, "--json", "-c4", "--processes=2", "-d1h", "--warm-up=0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = Lines::of(child.stdout.take().unwrap());
+    let start = Instant::now();
+    while server.count.load(Ordering::SeqCst) < 500 && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(10));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let stdout = stdout.rest();
+    assert!(child.wait().unwrap().success(), "{stdout}");
+    let figures: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(figures["in_all"]["answered"], server.count.load(Ordering::SeqCst), "{figures}");
+}
+
+/// A server that takes a known time for each answer is measured as such, in both manners.
+#[test]
+fn server_of_known_delay_has_that_latency() {
+    const DELAY: Duration = Duration::from_millis(80);
+    let server = slow_server(DELAY);
+    for manner in [&["-c3"][..], &["-c6", "--rate=20"]] {
+        let arguments = [&["bench", "--json", &server, "-d1500ms", "--warm-up=100ms"], manner].concat();
+        let Ended { code, stdout, stderr } = run(&arguments);
+        assert_eq!((code, &*stderr), (Some(0), ""), "{stdout}");
+        let figures: Value = serde_json::from_str(&stdout).unwrap();
+        let millis = figures["latency_us"]["p50"].as_f64().unwrap() / 1e3;
+        // A busy machine adds to it, but never takes from it.
+        assert!((80.0..120.0).contains(&millis), "{manner:?}: {millis} ms");
+        let rate = figures["requests_per_second"].as_f64().unwrap();
+        let most = if manner.len() == 1 { 3.0 / DELAY.as_secs_f64() } else { 20.0 };
+        assert!(rate <= most * 1.1 && rate >= most * 0.6, "{manner:?}: {rate} of {most}");
+    }
+}
+
+/// Starts a server with a thread for each connection, which sleeps before each answer; returns its URL.
+fn slow_server(delay: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(1..) = stream.read(&mut bytes) {
+                    thread::sleep(delay);
+                    if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    url
 }

@@ -78,6 +78,7 @@ fn measure(
         pipeline: 1,
         closes: false,
         timeout: DURATION,
+        sources: Vec::new(),
     };
     let request = Request::encode(&Target::parse(&format!("http://{address}/"))?, "GET", &[], &[], &load);
     let rig = Rig::new(&load, &request, address, interrupted, progress, None);

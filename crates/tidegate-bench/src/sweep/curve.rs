@@ -323,6 +323,7 @@ mod tests {
             pipeline: 1,
             closes: false,
             timeout: second,
+            sources: Vec::new(),
         };
         Point { rounds, ..Point::new(10, load) }
     }

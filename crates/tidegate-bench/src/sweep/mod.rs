@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 use self::curve::{Chapter, Curve, Point, Start};
 use crate::contender::Contender;
 use crate::figures::thousands;
-use crate::options::{Axis, Form, Load, Plan};
+use crate::options::{Axis, Form, Load, Plan, Processes};
 use crate::output::{self, Output};
+use crate::parts::room_of_process;
 use crate::progress::{Progress, Whole};
 use crate::report;
 use crate::report::stall::Example;
@@ -48,7 +49,10 @@ pub(crate) struct Sweep {
 /// the figures are printed all the same.
 pub(crate) fn run(plan: &Plan, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
     let wanted = plan.loads().map(|(_, load)| load.total()).max().unwrap_or(0);
-    let room = make_room_for(wanted);
+    let room = match plan.processes {
+        Processes::Exactly(1) => make_room_for(wanted),
+        several => several.room(room_of_process()),
+    };
     let mut pictures = Pictures::create(plan)?;
     let report = plan.report.as_deref().map(Output::create).transpose()?;
     let interrupted = crate::heed_interruption().map_err(|error| error.to_string())?;
@@ -137,7 +141,7 @@ impl Sweep {
         let beyond = plan.loads().filter(|(_, load)| load.total() > room);
         let shortfalls = beyond.map(|(axis, load)| {
             let (count, room) = (thousands(number(axis, &load) as u64), thousands(room as u64));
-            format!("{count} connections were left out: there is room for {room} (ulimit -Hn)")
+            format!("{count} connections were left out: there is room for {room} (ulimit -Hn); --processes auto takes more")
         });
         Sweep { chapters, shortfalls: shortfalls.collect(), notes: Vec::new(), rounds: plan.rounds }
     }
@@ -212,7 +216,7 @@ impl Run<'_> {
     fn turn(&mut self, index: usize, axis: Axis, load: &Load, progress: &Progress) {
         let contender = &self.contenders[index];
         let number = number(axis, load);
-        let measurement = match contender.turn(load, self.interrupted, progress) {
+        let measurement = match contender.turn(self.plan, load, self.interrupted, progress) {
             Ok(measurement) => measurement,
             Err(reason) => return self.lose(index, number, &reason),
         };
