@@ -3,11 +3,11 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use support::process::{Answer, Ended, Program, eventually, run};
+use support::process::{Answer, Ended, Program, eventually, run, tidegate};
 use support::temp_folder::TempFolder;
 
 /// Serves a folder with these options.
@@ -242,4 +242,64 @@ fn folder_that_was_exchanged_is_taken_up_on_sighup() {
         "two" => Ok(()),
         other => Err(std::io::Error::other(other.to_string())),
     });
+}
+
+#[test]
+fn access_log_in_a_file_is_opened_again_when_it_was_moved_away() {
+    let folder = TempFolder::new();
+    folder.write("public/a.txt", "a");
+    let (log, old) = (folder.path().join("access.log"), folder.path().join("old.log"));
+    let program = serve(&folder, &["--access-log-file", log.to_str().unwrap()]);
+    for signal in [Signal::USR1, Signal::HUP] {
+        assert_eq!(program.get("/a.txt").code, 200);
+        await_line(&log);
+        fs::rename(&log, &old).unwrap();
+        program.signal(signal);
+        // The signal is handled on a thread: until then lines go to the old file.
+        eventually(|| {
+            program.get("/a.txt");
+            fs::metadata(&log).map(drop)
+        });
+    }
+    let json = serve(&folder, &["--access-log", "json", "--access-log-file", log.to_str().unwrap()]);
+    fs::write(&log, "").unwrap();
+    json.get("/a.txt");
+    assert!(await_line(&log).starts_with('{'));
+    let missing = ["static", ".", "--access-log-file", "/no/such/folder/log"];
+    let Ended { code, stderr, .. } = run(&missing);
+    assert!(code == Some(1) && stderr.contains("/no/such/folder/log"), "{stderr}");
+}
+
+/// Waits until a log has a line, and returns what it has.
+fn await_line(log: &std::path::Path) -> String {
+    eventually(|| match fs::read_to_string(log)? {
+        text if text.ends_with('\n') => Ok(text),
+        text => Err(std::io::Error::other(text)),
+    })
+}
+
+#[test]
+fn unix_socket_has_the_mode_and_the_group_given() {
+    let folder = TempFolder::new();
+    folder.write("public/a.txt", "a");
+    let path = folder.path().join("socket");
+    let group = fs::metadata(folder.path()).unwrap().gid().to_string();
+    let public = folder.path().join("public");
+    let address = format!("unix:{}", path.display());
+    let mut command = tidegate();
+    command.args([
+        "static",
+        public.to_str().unwrap(),
+        "-l",
+        &address,
+        "--socket-mode",
+        "620",
+        "--socket-group",
+        &group,
+    ]);
+    let _program = Program::start_command(&mut command, 1);
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!((metadata.mode() & 0o777, metadata.gid().to_string()), (0o620, group));
+    check_refused(&["--socket-mode", "660"], 2, &["none is listened on"]);
+    check_refused(&["--socket-mode", "8", "-l", "unix:/tmp/x"], 2, &["octal"]);
 }

@@ -19,6 +19,7 @@ mod folder;
 mod heap;
 mod options;
 mod signals;
+mod sockets;
 mod welcome;
 
 use std::env;
@@ -35,8 +36,9 @@ pub use self::descriptors::make_room_for;
 pub use self::environment::Lookup;
 pub use self::heap::{give_back, keep_what_is_free, share_one_heap};
 pub use self::options::{Extension, NoExtension, Options, Others, Refusal, parse, parse_with};
+pub use self::sockets::give_away;
 
-use tidegate::access_log::{CombinedLog, JsonLog, LineQueue};
+use tidegate::access_log::{CombinedLog, JsonLog, LineQueue, LogFile, ReopenHandle};
 use tidegate::gateway::Gateway;
 use tidegate::limits::Limits;
 use tidegate::server::AccessLog;
@@ -44,7 +46,7 @@ use tidegate::{ListenAddress, Server};
 
 use self::folder::{FolderOptions, Site};
 use self::options::{AccessLogFormat, Command};
-use self::signals::ProgramSignals;
+use self::signals::{Again, ProgramSignals};
 
 /// The name of the access log in messages.
 pub const ACCESS_LOG: &str = "the access log";
@@ -106,11 +108,12 @@ fn serve(options: &Options, folder: Option<(&Path, &FolderOptions)>) -> Result<(
     limits.connections_max = make_room_for(limits.connections_max);
     // From here on a signal is an event, even if it comes before the server does.
     let signals = ProgramSignals::install().map_err(|error| error.to_string())?;
-    let server = server(options, limits).map_err(|error| error.to_string())?;
+    let (server, log) = server(options, limits).map_err(|error| error.to_string())?;
     let server = options.addresses().iter().cloned().fold(server, Server::listen);
     let server = server.reactors(options.reactors()).bind().map_err(with_way_out)?;
-    let reopening = site.as_ref().map(Site::reopening).unwrap_or_default();
-    signals.forward_to(server.handle(), move || reopening.ask()).map_err(|error| error.to_string())?;
+    sockets::give_away(options, &server.addresses())?;
+    let again = Again { folder: site.as_ref().map(Site::reopening), log };
+    signals.forward_to(server.handle(), again).map_err(|error| error.to_string())?;
     announce(&server.addresses(), &what);
     server.run_each(gateway).map_err(|error| error.to_string())
 }
@@ -134,25 +137,45 @@ fn with_way_out(error: io::Error) -> String {
 }
 
 /// Makes a server with these limits and the access log of the options, without an address yet.
-fn server(options: &Options, limits: Limits) -> io::Result<Server> {
+fn server(options: &Options, limits: Limits) -> io::Result<(Server, Option<ReopenHandle>)> {
     keep_what_is_free();
     let server = Server::new().limits(limits).at_low_tide(give_back);
     Ok(match access_log(options)? {
-        Some(log) => server.access_log(log),
-        None => server,
+        Some((log, handle)) => (server.access_log(log), handle),
+        None => (server, None),
     })
 }
 
-/// Makes the log of `--access-log`.
+/// An access log, and the handle that reopens its file if it has one.
+pub type OpenLog = (Box<dyn AccessLog + Send>, Option<ReopenHandle>);
+
+/// Makes the log of `--access-log` and `--access-log-file`.
 ///
 /// # Errors
-/// Returns the error when stdout is closed, or when the system grants no thread to write to it.
-pub fn access_log(options: &Options) -> io::Result<Option<Box<dyn AccessLog + Send>>> {
-    Ok(match options.access_log() {
-        AccessLogFormat::Off => None,
-        AccessLogFormat::Combined => Some(Box::new(CombinedLog::new(stdout_lines()?))),
-        AccessLogFormat::Json => Some(Box::new(JsonLog::new(stdout_lines()?))),
-    })
+/// Returns the error when stdout is closed, when the file cannot be written, or when the system grants no thread to write to
+/// it.
+pub fn access_log(options: &Options) -> io::Result<Option<OpenLog>> {
+    let format = options.access_log();
+    if format == AccessLogFormat::Off {
+        return Ok(None);
+    }
+    let (lines, handle) = match options.access_log_file() {
+        None => (stdout_lines()?, None),
+        Some(path) => {
+            let file = LogFile::open(path).map_err(|error| {
+                let path = path.display();
+                io::Error::new(error.kind(), format!("cannot write the access log to {path}: {error}"))
+            })?;
+            let handle = file.handle();
+            // It may be a FIFO, or on a disk that hangs.
+            (LineQueue::new(ACCESS_LOG, file)?, Some(handle))
+        }
+    };
+    let log: Box<dyn AccessLog + Send> = match format {
+        AccessLogFormat::Json => Box::new(JsonLog::new(lines)),
+        AccessLogFormat::Combined | AccessLogFormat::Off => Box::new(CombinedLog::new(lines)),
+    };
+    Ok(Some((log, handle)))
 }
 
 /// Opens stdout for an access log. The standard library's own would keep lines that it could not write.

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fmt::{self, Debug};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -239,6 +239,11 @@ impl Options {
         let others = Others { has_command: arguments.command.is_some(), reactors: settings.reactors };
         settle(others, &mut limits).map_err(&mut refuse)?;
         let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
+        let has_unix_socket = addresses.iter().any(|address| matches!(address, ListenAddress::Unix(_)));
+        if (settings.socket_mode.is_some() || settings.socket_group.is_some()) && !has_unix_socket {
+            let reason = "--socket-mode and --socket-group are about unix sockets, and none is listened on";
+            return Err(refuse(reason.to_string()));
+        }
         Ok(Options { command: arguments.command, settings, addresses, limits })
     }
 
@@ -257,9 +262,22 @@ impl Options {
         self.settings.reactors
     }
 
-    /// The format of the access log on stdout.
+    /// The format of the access log. Who names a file wants one.
     pub(super) fn access_log(&self) -> AccessLogFormat {
-        self.settings.access_log
+        match self.settings.access_log {
+            AccessLogFormat::Off if self.settings.access_log_file.is_some() => AccessLogFormat::Combined,
+            format => format,
+        }
+    }
+
+    /// The file of the access log; none for stdout.
+    pub(super) fn access_log_file(&self) -> Option<&Path> {
+        self.settings.access_log_file.as_deref()
+    }
+
+    /// The permissions and the group that unix sockets get.
+    pub(super) fn sockets(&self) -> (Option<u32>, Option<&str>) {
+        (self.settings.socket_mode, self.settings.socket_group.as_deref())
     }
 
     /// The addresses to listen on: one at least.
@@ -308,7 +326,8 @@ Examples:
 Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.
 Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; PORT is --listen :PORT. \
 The command line wins, then TIDEGATE_...
-SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops at once. SIGHUP opens the folder again.
+SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops at once. SIGHUP opens folder and \
+logs again, SIGUSR1 the logs.
 Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong command line.";
 
 /// An event-loop HTTP/1.1 server.
@@ -399,16 +418,31 @@ struct ServingOptions {
     #[arg(long, value_name = "COUNT", global = true, default_value = "1", value_parser = parse_reactors)]
     reactors: usize,
 
-    /// Log every exchange on stdout
+    /// Log every exchange, on stdout or in a file
     ///
     /// Off by default: a server in the background should be quiet. A reader of stdout that stalls costs
     /// lines, whose number is logged when it reads again; nobody waits for it.
     #[arg(long, value_name = "FORMAT", global = true, default_value = "off")]
     access_log: AccessLogFormat,
+    /// File for the access log, in the format combined unless --access-log says json; SIGUSR1 and SIGHUP open it again
+    #[arg(long, value_name = "FILE", global = true)]
+    access_log_file: Option<PathBuf>,
+
+    /// Permissions of unix sockets, 660 for instance [default: what the umask leaves]
+    #[arg(long, value_name = "MODE", global = true, value_parser = parse_mode)]
+    socket_mode: Option<u32>,
+    /// Group of unix sockets: a name of /etc/group, or a number
+    #[arg(long, value_name = "GROUP", global = true)]
+    socket_group: Option<String>,
 
     /// The limits.
     #[command(flatten)]
     limits: LimitOptions,
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "three octal digits, such as 660".to_string())
 }
 
 fn parse_reactors(text: &str) -> Result<usize, String> {

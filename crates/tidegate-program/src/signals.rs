@@ -1,13 +1,23 @@
-//! Signals: the first SIGINT or SIGTERM drains, a second one stops, and SIGHUP takes up what was exchanged.
+//! Signals: the first SIGINT or SIGTERM drains, a second one stops, and SIGHUP takes up what was
+//! exchanged, and SIGUSR1 log files that were moved away.
 
 use std::io;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
+use tidegate::access_log::ReopenHandle;
+use tidegate::adapters::Reopening;
 use tidegate::server::ServerHandle;
 
 use super::console::say;
+
+/// All that can be opened again while the server runs.
+#[derive(Default)]
+pub struct Again {
+    pub folder: Option<Reopening>,
+    pub log: Option<ReopenHandle>,
+}
 
 /// The signals, caught and waiting to be handled.
 pub struct ProgramSignals(Signals);
@@ -18,19 +28,21 @@ impl ProgramSignals {
     /// # Errors
     /// Returns the error of the system when it refuses a handler.
     pub fn install() -> io::Result<ProgramSignals> {
-        Signals::new([SIGHUP, SIGINT, SIGTERM]).map(ProgramSignals)
+        Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1]).map(ProgramSignals)
     }
 
-    /// Passes the signals on to a server, for as long as the process lives. SIGHUP calls `reopen`.
+    /// Passes the signals on to a server, for as long as the process lives. SIGHUP has all of
+    /// `again` opened again, and SIGUSR1 its log.
     ///
     /// # Errors
     /// Returns the error of the system when it grants no thread to wait in.
-    pub fn forward_to(mut self, server: ServerHandle, reopen: impl Fn() + Send + 'static) -> io::Result<()> {
+    pub fn forward_to(mut self, server: ServerHandle, again: Again) -> io::Result<()> {
         let listen = move || {
             let mut is_draining = false;
             for signal in self.0.forever() {
-                if signal == SIGHUP {
-                    reopen();
+                if matches!(signal, SIGHUP | SIGUSR1) {
+                    again.log.iter().for_each(ReopenHandle::reopen);
+                    again.folder.iter().filter(|_| signal == SIGHUP).for_each(Reopening::ask);
                 } else if !std::mem::replace(&mut is_draining, true) {
                     say("tidegate finishes what it is serving (Ctrl-C again stops at once)");
                     server.drain();

@@ -50,7 +50,10 @@ pub fn access_log(options: &PythonOptions) -> io::Result<AskedLog> {
     let wsgi = &options.wsgi;
     let form = wsgi.access_logformat.clone();
     match wsgi.access_logfile.as_deref() {
-        None => Ok(AskedLog { log: tidegate_program::access_log(&options.program)?, reopen: None }),
+        None => {
+            let (log, reopen) = tidegate_program::access_log(&options.program)?.unzip();
+            Ok(AskedLog { log, reopen: reopen.flatten() })
+        }
         Some("-") => {
             Ok(AskedLog { log: Some(in_form(form, tidegate_program::stdout_lines()?)), reopen: None })
         }

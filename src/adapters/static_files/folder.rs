@@ -22,9 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::path::{is_listed, is_shown};
 use super::rules::Links;
 
-/// Names that are looked at for each that may be shown, since hidden ones take time, too. 10: a few ms in
-/// all.
-const LOOKS_PER_NAME: usize = 10;
+/// Names that are read for each that may be shown, since hidden ones take time, too. 2: they are few where there are many.
+const LOOKS_PER_NAME: usize = 2;
 
 /// An open folder.
 pub struct Folder {
@@ -36,6 +35,15 @@ pub struct Folder {
     /// The descriptor that `openat2` starts from; none where it is of no use.
     #[cfg(all(feature = "sockets", target_os = "linux"))]
     descriptor: Option<rustix::fd::OwnedFd>,
+}
+
+/// The kind of an entry, as its folder tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Folder,
+    File,
+    /// A link, or the file system does not say.
+    Unknown,
 }
 
 /// The file, folder or device that a path leads to.
@@ -135,14 +143,19 @@ impl Folder {
     ///
     /// # Errors
     /// Returns the same errors as [`Folder::find`].
-    pub fn names(&self, relative: &Path, count_max: usize) -> io::Result<(Vec<OsString>, bool)> {
+    pub fn names(&self, relative: &Path, count_max: usize) -> io::Result<(Vec<(OsString, Kind)>, bool)> {
         #[cfg(all(feature = "sockets", target_os = "linux"))]
         if let Some(descriptor) = &self.descriptor {
             let folder = self.beneath(relative, |path| beneath::open_folder(descriptor, path))?;
             return first(beneath::names(&folder)?, count_max);
         }
         let entries = fs::read_dir(self.path.join(self.resolve(relative)?))?;
-        first(entries.map(|entry| Ok(entry?.file_name())), count_max)
+        let kind = |entry: &fs::DirEntry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => Kind::Folder,
+            Ok(kind) if kind.is_file() => Kind::File,
+            Ok(_) | Err(_) => Kind::Unknown,
+        };
+        first(entries.map(|entry| entry.map(|entry| (entry.file_name(), kind(&entry)))), count_max)
     }
 
     /// Tries a path as it is, and if that may refuse too much, with all links followed.
@@ -190,17 +203,17 @@ impl Folder {
 
 /// Takes `count_max` names, and returns whether there were more.
 fn first(
-    mut names: impl Iterator<Item = io::Result<OsString>>,
+    mut names: impl Iterator<Item = io::Result<(OsString, Kind)>>,
     count_max: usize,
-) -> io::Result<(Vec<OsString>, bool)> {
+) -> io::Result<(Vec<(OsString, Kind)>, bool)> {
     let mut listed = Vec::new();
     for name in names.by_ref().take(count_max * LOOKS_PER_NAME) {
-        let name = name?;
+        let (name, kind) = name?;
         if is_listed(&name) {
             if listed.len() == count_max {
                 return Ok((listed, true));
             }
-            listed.push(name);
+            listed.push((name, kind));
         }
     }
     Ok((listed, names.next().is_some()))
@@ -233,8 +246,10 @@ mod beneath {
     use std::path::Path;
 
     use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-    use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, fstat, open as open_plain, openat2};
+    use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, open as open_plain, openat2};
     use rustix::io::Errno;
+
+    use super::Kind;
 
     /// Opens a descriptor of the folder; none if the kernel is older than 5.6, or if a sandbox forbids the
     /// call.
@@ -279,11 +294,18 @@ mod beneath {
     }
 
     /// The names in an open folder.
-    pub fn names(folder: &File) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
-        let names = Dir::read_from(folder)?
-            .map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_os_string()));
+    pub fn names(folder: &File) -> io::Result<impl Iterator<Item = io::Result<(OsString, Kind)>>> {
+        let names = Dir::read_from(folder)?.map(|entry| {
+            let entry = entry?;
+            let kind = match entry.file_type() {
+                FileType::Directory => Kind::Folder,
+                FileType::RegularFile => Kind::File,
+                _ => Kind::Unknown,
+            };
+            Ok((OsStr::from_bytes(entry.file_name().to_bytes()).to_os_string(), kind))
+        });
         // The two entries for the folder itself and the one above it are no names in it.
-        Ok(names.filter(|name| !matches!(name, Ok(name) if name == "." || name == "..")))
+        Ok(names.filter(|name| !matches!(name, Ok((name, _)) if name == "." || name == "..")))
     }
 
     /// Whether a path that was refused may still lead to a place inside: links are refused wherever they lead, and

@@ -1,24 +1,30 @@
-//! The page that shows what is in a folder.
+//! The page that shows what is in a folder, for people and for programs.
 //!
 //! Names are foreign text: they are escaped where they are shown, and percent-encoded where they are linked
 //! to. Names with a leading dot are left out, and so is whatever a client could not open.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::folder::Folder;
+use super::folder::{Folder, Kind};
 use super::path::name_bytes;
+use super::view::{Direction, Form, Sort, View};
 use crate::adapters::html::{Escaped, UriSegment};
 use crate::message::Calendar;
 
-/// Most entries that are shown of one folder. 5,000: a page of about a megabyte, as long as anybody would read;
-/// each entry costs a few system calls, all of them some twenty milliseconds of the thread that renders.
-const ENTRIES_MAX: usize = 5_000;
+/// Most entries of one folder that are looked at. 100,000: to sort their names takes a thread a tenth of a second, and to
+/// look at each of them half a second.
+const ENTRIES_MAX: usize = 100_000;
+/// Entries on a page. 1,000: 150 KB, and a few milliseconds of the thread that renders.
+const PAGE_ENTRIES: usize = 1_000;
 
 const STYLE: &str = include_str!("listing.css");
+/// The two pictures that stand before names.
+const ICONS: &str = "<svg class=\"icons\"><symbol id=\"d\" viewBox=\"0 0 16 16\"><path d=\"M1 3h5l2 2h7v8H1z\"/></symbol>\
+    <symbol id=\"f\" viewBox=\"0 0 16 16\"><path d=\"M3.5 1.5h6l3 3v10h-9z\"/></symbol></svg>\n";
 
 /// The policy of the page: it may be styled by itself, and load and do nothing else.
 pub const CONTENT_SECURITY_POLICY: &str =
@@ -32,22 +38,95 @@ struct Entry {
     modified: Option<SystemTime>,
 }
 
-/// Renders the folder at a relative path.
+/// The entries of a page, and where it stands among the others.
+struct Page<'a> {
+    relative: &'a Path,
+    view: View,
+    entries: Vec<Entry>,
+    pages: usize,
+    /// Whether the folder has more entries than are looked at.
+    is_cut: bool,
+}
+
+/// Renders a view of the folder at a relative path.
 ///
 /// # Errors
 /// Returns the error of the system when the folder cannot be read. An entry that cannot be looked at is left
 /// out.
-pub fn page(folder: &Folder, relative: &Path) -> io::Result<String> {
+pub fn page(folder: &Folder, relative: &Path, view: View) -> io::Result<String> {
     let (names, is_cut) = folder.names(relative, ENTRIES_MAX)?;
-    let mut entries: Vec<_> =
-        names.into_iter().filter_map(|name| Entry::look(folder, relative, name)).collect();
-    entries.sort_by_cached_key(|entry| {
-        (!entry.is_folder, entry.name.to_string_lossy().to_lowercase(), entry.name.clone())
-    });
-    let mut html = String::with_capacity(2_048 + entries.len() * 192);
+    let pages = names.len().div_ceil(PAGE_ENTRIES).max(1);
+    let view = view.of_page(view.page.min(pages - 1));
+    let start = view.page * PAGE_ENTRIES;
+    let look = |(name, _)| Entry::look(folder, relative, name);
+    let entries = match view.sort {
+        // Only those that are shown need to be looked at.
+        Sort::Name => {
+            let names = sorted_by_name(folder, relative, view, names);
+            names.into_iter().skip(start).take(PAGE_ENTRIES).filter_map(look).collect()
+        }
+        Sort::Size | Sort::Date => {
+            let mut entries: Vec<_> = names.into_iter().filter_map(look).collect();
+            entries.sort_by(|one, other| {
+                let ordering = match view.sort {
+                    Sort::Size => one.bytes.cmp(&other.bytes),
+                    Sort::Name | Sort::Date => one.modified.cmp(&other.modified),
+                };
+                let is_file = one.is_folder.cmp(&other.is_folder).reverse();
+                is_file.then(view.directed(ordering)).then_with(|| one.name.cmp(&other.name))
+            });
+            entries.into_iter().skip(start).take(PAGE_ENTRIES).collect()
+        }
+    };
+    let page = Page { relative, view, entries, pages, is_cut };
+    let mut text = String::with_capacity(4_096 + page.entries.len() * 192);
     // Writing to a String does not fail.
-    let _ = render(&mut html, relative, &entries, is_cut);
-    Ok(html)
+    let _ = match view.form {
+        Form::Html => page.write_html(&mut text),
+        Form::Json => page.write_json(&mut text),
+    };
+    Ok(text)
+}
+
+/// Sorts names as people do, folders first.
+fn sorted_by_name(
+    folder: &Folder,
+    relative: &Path,
+    view: View,
+    names: Vec<(OsString, Kind)>,
+) -> Vec<(OsString, Kind)> {
+    let is_folder = |name: &OsStr, kind| match kind {
+        Kind::Folder => true,
+        Kind::File => false,
+        Kind::Unknown => folder.look(&relative.join(name)).is_ok_and(|metadata| metadata.is_dir()),
+    };
+    let keyed =
+        names.into_iter().map(|(name, kind)| (!is_folder(&name, kind), natural_key(&name), name, kind));
+    let mut keyed: Vec<_> = keyed.collect();
+    keyed.sort_unstable_by(|one, other| {
+        one.0.cmp(&other.0).then_with(|| view.directed(one.1.cmp(&other.1).then_with(|| one.2.cmp(&other.2))))
+    });
+    keyed.into_iter().map(|(_, _, name, kind)| (name, kind)).collect()
+}
+
+/// Returns a text that sorts as people would sort the name: without regard to case, and numbers by their value. A number
+/// is preceded by how many digits it has.
+fn natural_key(name: &OsStr) -> String {
+    let name = name.to_string_lossy().to_lowercase();
+    let mut key = String::with_capacity(name.len() + 4);
+    let mut rest = name.as_str();
+    while let Some(start) = rest.find(|character: char| character.is_ascii_digit()) {
+        let (before, tail) = rest.split_at(start);
+        let end = tail.find(|character: char| !character.is_ascii_digit()).unwrap_or(tail.len());
+        let (number, after) = tail.split_at(end);
+        let digits = number.trim_start_matches('0');
+        key.push_str(before);
+        key.push('0');
+        key.push(char::from(u8::try_from(digits.len()).unwrap_or(u8::MAX)));
+        key.push_str(digits);
+        rest = after;
+    }
+    key + rest
 }
 
 impl Entry {
@@ -57,55 +136,161 @@ impl Entry {
         is_served.then(|| Entry {
             name,
             is_folder: metadata.is_dir(),
-            bytes: metadata.len(),
+            bytes: if metadata.is_dir() { 0 } else { metadata.len() },
             modified: metadata.modified().ok(),
         })
     }
+
+    fn write_html(&self, html: &mut String) -> fmt::Result {
+        let (href, text) = (UriSegment(name_bytes(&self.name)), self.name.to_string_lossy());
+        let (slash, icon) = if self.is_folder { ("/", 'd') } else { ("", 'f') };
+        let text = Escaped(&text);
+        write!(
+            html,
+            "<tr><td><svg><use href=\"#{icon}\"/></svg><a href=\"{href}{slash}\">{text}{slash}</a>"
+        )?;
+        match self.is_folder {
+            true => html.push_str("<td class=\"size\">"),
+            false => {
+                let bytes = self.bytes;
+                write!(html, "<td class=\"size\" title=\"{bytes} bytes\">{}", HumanSize(bytes))?;
+            }
+        }
+        html.push_str("<td class=\"date\">");
+        if let Some(modified) = self.modified {
+            write!(html, "{}", Minute(modified))?;
+        }
+        html.push('\n');
+        Ok(())
+    }
+
+    fn write_json(&self, json: &mut String) -> fmt::Result {
+        let kind = if self.is_folder { "folder" } else { "file" };
+        write!(json, "{{\"name\":{},\"type\":\"{kind}\"", JsonString(&self.name.to_string_lossy()))?;
+        if !self.is_folder {
+            write!(json, ",\"size\":{}", self.bytes)?;
+        }
+        if let Some(modified) = self.modified {
+            write!(json, ",\"modified\":{}", since_1970(modified).as_secs())?;
+        }
+        json.push('}');
+        Ok(())
+    }
 }
 
-fn render(html: &mut String, relative: &Path, entries: &[Entry], is_cut: bool) -> fmt::Result {
-    let is_top = relative.as_os_str().is_empty();
-    let place = relative.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
-    let title = if is_top { "/".to_string() } else { format!("/{place}/") };
-    let title = Escaped(&title);
-    write!(
-        html,
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>Index of {title}</title>\n<style>\n{STYLE}</style>\n<h1>Index of {title}</h1>\n\
-         <table>\n<thead><tr><th>Name<th class=\"size\">Size<th class=\"date\">Modified (UTC)\
-         </thead>\n<tbody>\n"
-    )?;
-    if !is_top {
-        html.push_str("<tr><td><a href=\"../\">../</a><td class=\"size\"><td class=\"date\">\n");
+impl Page<'_> {
+    fn write_html(&self, html: &mut String) -> fmt::Result {
+        let path = self.path();
+        let title = Escaped(&path);
+        write!(
+            html,
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width\">\n\
+             <title>Index of {title}</title>\n<style>\n{STYLE}</style>\n{ICONS}<main>\n<h1>Index of "
+        )?;
+        self.write_way(html)?;
+        html.push_str("</h1>\n<table>\n<thead><tr>");
+        for (sort, name, class) in [
+            (Sort::Name, "Name", "name"),
+            (Sort::Size, "Size", "size"),
+            (Sort::Date, "Modified (UTC)", "date"),
+        ] {
+            let sorted = match self.view.direction {
+                _ if self.view.sort != sort => "none",
+                Direction::Up => "ascending",
+                Direction::Down => "descending",
+            };
+            let view = self.view.sorted_by(sort);
+            write!(html, "<th class=\"{class}\" aria-sort=\"{sorted}\"><a href=\"{view}\">{name}</a>")?;
+        }
+        html.push_str("</thead>\n<tbody>\n");
+        if !self.relative.as_os_str().is_empty() {
+            html.push_str("<tr><td><svg><use href=\"#d\"/></svg><a href=\"../\">../</a><td class=\"size\"><td class=\"date\">\n");
+        }
+        for entry in &self.entries {
+            entry.write_html(html)?;
+        }
+        html.push_str("</tbody>\n</table>\n");
+        if self.entries.is_empty() {
+            html.push_str("<p>Nothing here.</p>\n");
+        }
+        self.write_pages(html)?;
+        html.push_str("</main>\n</html>\n");
+        Ok(())
     }
-    for entry in entries {
-        render_entry(html, entry)?;
+
+    /// Writes the folders on the way from the top, each with a link.
+    fn write_way(&self, html: &mut String) -> fmt::Result {
+        let parts: Vec<_> = self.relative.iter().collect();
+        for (depth, name) in [OsStr::new("")].into_iter().chain(parts.iter().copied()).enumerate() {
+            let name = name.to_string_lossy();
+            match parts.len() - depth {
+                0 => write!(html, "{}/", Escaped(&name))?,
+                up => write!(html, "<a href=\"{}\">{}/</a>", "../".repeat(up), Escaped(&name))?,
+            }
+        }
+        Ok(())
     }
-    html.push_str("</tbody>\n</table>\n");
-    if is_cut {
-        writeln!(html, "<p>There is more; {ENTRIES_MAX} entries are shown.</p>")?;
-    } else if entries.is_empty() {
-        html.push_str("<p>Nothing here.</p>\n");
+
+    /// Writes where this page stands, and links to those around it.
+    fn write_pages(&self, html: &mut String) -> fmt::Result {
+        let (page, pages) = (self.view.page, self.pages);
+        if pages > 1 {
+            html.push_str("<nav aria-label=\"Pages\">");
+            if page > 0 {
+                write!(html, "<a rel=\"prev\" href=\"{}\">Previous</a> ", self.view.of_page(page - 1))?;
+            }
+            write!(html, "Page {} of {pages}", page + 1)?;
+            if page + 1 < pages {
+                write!(html, " <a rel=\"next\" href=\"{}\">Next</a>", self.view.of_page(page + 1))?;
+            }
+            html.push_str("</nav>\n");
+        }
+        if self.is_cut {
+            writeln!(html, "<p>There is more than can be listed: {ENTRIES_MAX} entries.</p>")?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn write_json(&self, json: &mut String) -> fmt::Result {
+        let (path, page, pages) = (self.path(), self.view.page + 1, self.pages);
+        let (path, is_cut) = (JsonString(&path), self.is_cut);
+        write!(json, "{{\"path\":{path},\"page\":{page},\"pages\":{pages},\"cut\":{is_cut},\"entries\":[")?;
+        for (at, entry) in self.entries.iter().enumerate() {
+            json.push_str(if at == 0 { "\n" } else { ",\n" });
+            entry.write_json(json)?;
+        }
+        json.push_str("\n]}\n");
+        Ok(())
+    }
+
+    fn path(&self) -> String {
+        match self.relative.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/") {
+            top if top.is_empty() => "/".to_string(),
+            place => format!("/{place}/"),
+        }
+    }
 }
 
-fn render_entry(html: &mut String, entry: &Entry) -> fmt::Result {
-    let (href, text) = (UriSegment(name_bytes(&entry.name)), entry.name.to_string_lossy());
-    let slash = if entry.is_folder { "/" } else { "" };
-    write!(html, "<tr><td><a href=\"{href}{slash}\">{}{slash}</a><td class=\"size\"", Escaped(&text))?;
-    if entry.is_folder {
-        html.push('>');
-    } else {
-        write!(html, " title=\"{} bytes\">{}", entry.bytes, HumanSize(entry.bytes))?;
+/// A text as JSON has it (RFC 8259 §7).
+struct JsonString<'a>(&'a str);
+
+impl fmt::Display for JsonString<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for character in self.0.chars() {
+            match character {
+                '"' | '\\' => write!(f, "\\{character}")?,
+                control if u32::from(control) < 0x20 => write!(f, "\\u{:04x}", u32::from(control))?,
+                other => f.write_char(other)?,
+            }
+        }
+        f.write_char('"')
     }
-    html.push_str("<td class=\"date\">");
-    if let Some(modified) = entry.modified {
-        write!(html, "{}", Minute(modified))?;
-    }
-    html.push('\n');
-    Ok(())
+}
+
+fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO)
 }
 
 /// A length that people can read at a glance.
@@ -134,8 +319,8 @@ struct Minute(SystemTime);
 
 impl fmt::Display for Minute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since_1970 = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let Calendar { year, month, day, hour, minute, .. } = Calendar::from_unix(since_1970.as_secs());
+        let Calendar { year, month, day, hour, minute, .. } =
+            Calendar::from_unix(since_1970(self.0).as_secs());
         write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
     }
 }
@@ -146,6 +331,20 @@ mod tests {
 
     fn check(bytes: u64, expected: &str) {
         assert_eq!(HumanSize(bytes).to_string(), expected);
+    }
+
+    #[test]
+    fn names_are_sorted_as_people_do() {
+        let sorted = ["a", "File-2", "file-10", "file-10b", "file-010c", "file-x", "z1.2", "z1.10", "z02"];
+        let mut names = sorted;
+        names.reverse();
+        names.sort_by_key(|name| natural_key(OsStr::new(name)));
+        assert_eq!(names, sorted);
+    }
+
+    #[test]
+    fn text_of_json_is_escaped() {
+        assert_eq!(JsonString("a\"b\\c\n\u{e9}").to_string(), "\"a\\\"b\\\\c\\u000a\u{e9}\"");
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //!   exception is `.well-known` at the top (RFC 8615).
 //! - Pipes, sockets and devices are never read, nor even opened.
 //! - Listings are rendered by a thread of their own and kept for a second, so that nobody waits for those of
-//!   others. One shows 5,000 entries at most.
+//!   others. They are sorted by name, size or date, in pages of 1,000 entries; programs that ask for it get JSON.
 //! - Every file has a strong ETag and a Last-Modified; preconditions (RFC 9110 §13) and one range
 //!   of bytes (§14) are obeyed.
 //! - A type comes from the name's extension; text is said to be UTF-8. Without a known extension
@@ -46,6 +46,7 @@ mod renderer;
 mod rules;
 mod shown;
 mod validators;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -66,6 +67,7 @@ use self::renderer::{Renderer, Version};
 pub use self::rules::{Links, Moved, Rules};
 use self::rules::{Listings, Missing};
 use self::validators::{Evaluation, Validators};
+use self::view::View;
 use crate::gateway::{Admission, Body, Environ, FileRange, Gateway, GatewayError, StartResponse};
 use crate::message::{HttpDate, Method};
 
@@ -307,11 +309,16 @@ impl Gateway for StaticFiles {
             }
             // How long it would be is not known before it is rendered, and need not be said (RFC 9110 §9.3.2).
             Ok(Found::Listing(..)) if environ.method() == Method::HEAD => {
-                shown::head(start_response).finish()
+                shown::head(start_response, View::of(environ).form).finish()
             }
             Ok(Found::Listing(path, version)) => {
-                let listing =
-                    self.renderer.ask(&self.folder, &path, version, environ.now(), environ.client().memory);
+                let listing = self.renderer.ask(
+                    &self.folder,
+                    (&path, View::of(environ)),
+                    version,
+                    environ.now(),
+                    environ.client().memory,
+                );
                 shown::answer(listing, environ, start_response)
             }
             Ok(Found::Moved(moved)) => redirect(start_response, moved, Form::for_client(environ)),

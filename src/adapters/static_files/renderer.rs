@@ -3,10 +3,6 @@
 //! Reading a folder takes as long as the disk likes, and looking at thousands of entries takes milliseconds,
 //! which an event loop does not have. The thread begins with the first listing and ends when none was asked
 //! for during some seconds; the listings that it kept go with it.
-//!
-//! To read a folder takes as long as the disk likes, and to look at thousands of entries takes
-//! milliseconds, for which an event loop has no time. The thread begins with the first listing and ends
-//! when none was asked for during some seconds; what was kept goes with it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use super::folder::Folder;
 use super::listing;
+use super::view::{self, View};
 use crate::gateway::{MemoryAccount, Reservation, Wakeup};
 use crate::now::Moment;
 
@@ -28,7 +25,7 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 /// How long the thread waits for the next listing before it ends. 5 s: a client that goes from folder to
 /// folder finds the same thread, and an idle server has none.
 const IDLE_FOR: Duration = Duration::from_secs(5);
-/// Most bytes of pages that are kept; the oldest go first. 4 MiB: four folders of as many entries as are shown.
+/// Most bytes of pages that are kept; the oldest go first. 4 MiB: some thirty of the longest.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 /// Most listings that are waited for at a time; a request for one more gets 503 and may be repeated. 1,024:
 /// with folders of the longest kind the last is ready after a good ten seconds.
@@ -46,6 +43,7 @@ pub struct Version {
 pub struct Listing {
     folder: Arc<Folder>,
     path: PathBuf,
+    view: View,
     version: Version,
     asked: Moment,
     memory: Option<MemoryAccount>,
@@ -83,6 +81,11 @@ enum Rendering {
 }
 
 impl Listing {
+    /// Returns the form of the page.
+    pub fn form(&self) -> view::Form {
+        self.view.form
+    }
+
     /// Returns the page, or why there is none; nothing as long as it is not ready.
     pub fn page(&self) -> Option<io::Result<Arc<Page>>> {
         match &mut *lock(&self.rendering) {
@@ -127,7 +130,7 @@ impl Listing {
                 *rendering = Rendering::Begun(std::mem::take(waiting));
             }
         }
-        let rendering = match listing::page(&self.folder, &self.path) {
+        let rendering = match listing::page(&self.folder, &self.path, self.view) {
             Ok(html) => Rendering::Page(html.into_bytes().into(), Weak::new()),
             Err(error) => Rendering::Failed(error.kind(), error.to_string()),
         };
@@ -150,13 +153,13 @@ impl Listing {
         }
     }
 
-    fn is_of(&self, path: &Path, version: &Version) -> bool {
-        self.version == *version && self.path == *path
+    fn is_of(&self, path: &Path, view: View, version: &Version) -> bool {
+        self.version == *version && self.view == view && self.path == *path
     }
 
     /// Whether the listing will show the folder at this path as it is now, or later.
-    fn will_be_of(&self, path: &Path) -> bool {
-        self.path == *path && matches!(&*lock(&self.rendering), Rendering::Awaited(_))
+    fn will_be_of(&self, path: &Path, view: View) -> bool {
+        self.view == view && self.path == *path && matches!(&*lock(&self.rendering), Rendering::Awaited(_))
     }
 }
 
@@ -192,12 +195,12 @@ enum Worker {
 }
 
 impl Renderer {
-    /// Returns the listing of this version of a folder, ready or to be waited for. None if too many are
+    /// Returns the listing of a view of this version of a folder, ready or to be waited for. None if too many are
     /// waited for already, or if the system has no thread left.
     pub fn ask(
         &self,
         folder: &Arc<Folder>,
-        path: &Path,
+        (path, view): (&Path, View),
         version: Version,
         now: Moment,
         memory: Option<&MemoryAccount>,
@@ -205,8 +208,8 @@ impl Renderer {
         let mut state = lock(&self.desk.state);
         let mut kept = state.kept.iter().filter(|listing| now.since(listing.asked) < KEPT_FOR).cloned();
         let mut awaited = state.awaited.iter().filter_map(Weak::upgrade);
-        let is_it = |listing: &Arc<Listing>| listing.is_of(path, &version);
-        let is_or_will_be = |listing: &Arc<Listing>| is_it(listing) || listing.will_be_of(path);
+        let is_it = |listing: &Arc<Listing>| listing.is_of(path, view, &version);
+        let is_or_will_be = |listing: &Arc<Listing>| is_it(listing) || listing.will_be_of(path, view);
         if let Some(known) = kept.find(is_it).or_else(|| awaited.find(is_or_will_be)) {
             return Some(known);
         }
@@ -219,6 +222,7 @@ impl Renderer {
         let listing = Arc::new(Listing {
             folder: folder.clone(),
             path: path.to_path_buf(),
+            view,
             version,
             asked: now,
             memory: memory.cloned(),
@@ -286,7 +290,7 @@ impl Desk {
     fn keep(&self, listing: Arc<Listing>) {
         let mut state = lock(&self.state);
         state.awaited.retain(|other| other.strong_count() > 0 && other.as_ptr() != Arc::as_ptr(&listing));
-        state.kept.retain(|other| other.path != listing.path);
+        state.kept.retain(|other| other.path != listing.path || other.view != listing.view);
         state.kept.push_back(listing);
         let mut bytes: usize = state.kept.iter().map(|listing| listing.bytes()).sum();
         while bytes > KEPT_BYTES_MAX

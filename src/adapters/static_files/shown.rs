@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::renderer::{Listing, Page};
-use super::{Form, fail, listing, refuse};
+use super::{Form, fail, listing, refuse, view};
 use crate::gateway::{
     Body, BodyStream, Environ, GatewayError, Later, Piece, ResponseHead, StartResponse, Wakeup,
 };
@@ -17,10 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// The head of every listing.
-pub fn head(start_response: StartResponse<'_>) -> ResponseHead<'_> {
+pub fn head(start_response: StartResponse<'_>, form: view::Form) -> ResponseHead<'_> {
+    let content_type = match form {
+        view::Form::Html => "text/html; charset=utf-8",
+        view::Form::Json => "application/json",
+    };
     start_response
         .status(200)
-        .field("Content-Type", "text/html; charset=utf-8")
+        .field("Content-Type", content_type)
+        .field("Vary", "Accept")
         .field("Content-Security-Policy", listing::CONTENT_SECURITY_POLICY)
         .field("X-Content-Type-Options", "nosniff")
 }
@@ -36,7 +41,7 @@ pub fn answer(
         return come_again(start_response, form);
     };
     if let Some(page) = listing.page() {
-        return show(page, start_response, form);
+        return show(page, listing.form(), start_response, form);
     }
     let until = start_response.now() + PATIENCE;
     Ok(start_response.later(Some(until), Awaiting::new(listing, environ.wakeup(), until, form)))
@@ -44,12 +49,13 @@ pub fn answer(
 
 fn show(
     page: std::io::Result<Arc<Page>>,
+    of_listing: view::Form,
     start_response: StartResponse<'_>,
     form: Form,
 ) -> Result<Body, GatewayError> {
     match page {
-        Ok(page) if page.len() <= PIECE_BYTES => head(start_response).send(&page[..]),
-        Ok(page) => head(start_response)
+        Ok(page) if page.len() <= PIECE_BYTES => head(start_response, of_listing).send(&page[..]),
+        Ok(page) => head(start_response, of_listing)
             .field("Content-Length", page.len().to_string())
             .stream(Shown { page, offset: 0 }),
         Err(error) => fail(start_response, error, form),
@@ -79,7 +85,7 @@ impl Awaiting {
 impl Later for Awaiting {
     fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
         match self.listing.page() {
-            Some(page) => show(page, start_response, self.form),
+            Some(page) => show(page, self.listing.form(), start_response, self.form),
             None if start_response.now() < self.until => {
                 Ok(start_response.later_boxed(Some(self.until), self))
             }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::StaticFiles;
 use super::renderer::{Listing, Version};
+use super::view::View;
 use crate::adapters::recording::{Recorded, ask_at};
 use crate::gateway::MemoryAccount;
 use crate::now::Moment;
@@ -242,21 +243,83 @@ fn listing_is_sorted_escaped_and_linked() {
     assert!(html.contains("<a href=\"javascript%3Aalert%281%29\">"));
     assert!(html.contains("2.0 KiB") && html.contains("1994-11-06 08:49"));
     assert!(!html.contains("../"));
-    let order = ["bare/", "indexed/", "data.bin", "empty", "hello.txt", "photo.JPG", "Zebra.txt"];
-    let places: Vec<_> = order.iter().map(|name| html.find(&format!("\"{name}\"")).unwrap()).collect();
-    assert!(places.is_sorted(), "{places:?}");
+    check_order(&html, &["bare/", "indexed/", "data.bin", "empty", "hello.txt", "photo.JPG", "Zebra.txt"]);
     assert!(site.get("/bare/").text().contains("href=\"../\""));
 }
 
+/// Asserts that a listing shows these names in this order.
+fn check_order(html: &str, names: &[&str]) {
+    let place = |name: &&str| {
+        html.find(&format!("<a href=\"{name}\"")).unwrap_or_else(|| panic!("no {name}: {html}"))
+    };
+    let places: Vec<_> = names.iter().map(place).collect();
+    assert!(places.is_sorted(), "{names:?}: {html}");
+}
+
 #[test]
-fn long_listing_is_cut() {
+fn listing_is_sorted_as_the_query_wants_and_leads_to_other_orders() {
+    let mut site = Site::new();
+    for (name, bytes) in [("file-10", 1), ("file-2", 3), ("file-1", 2)] {
+        fs::write(site.path(&format!("bare/{name}")), vec![b'x'; bytes]).unwrap();
+        let file = fs::File::open(site.path(&format!("bare/{name}"))).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(1_000 * bytes as u64)).unwrap();
+    }
+    fs::create_dir(site.path("bare/sub")).unwrap();
+    let by_name = site.get("/bare/").text();
+    check_order(&by_name, &["../", "sub/", "file-1", "file-2", "file-10"]);
+    assert!(
+        by_name.contains("href=\"?sort=size\"") && by_name.contains("href=\"?sort=name&amp;order=desc\"")
+    );
+    check_order(&site.get("/bare/?sort=name&order=desc").text(), &["file-10", "file-2", "file-1"]);
+    check_order(&site.get("/bare/?sort=size").text(), &["sub/", "file-10", "file-1", "file-2"]);
+    check_order(&site.get("/bare/?sort=date").text(), &["sub/", "file-2", "file-1", "file-10"]);
+    check_order(&site.get("/bare/?sort=date&order=desc").text(), &["sub/", "file-10", "file-1", "file-2"]);
+}
+
+#[test]
+fn listing_leads_back_to_each_folder_on_its_way() {
+    let mut site = Site::new();
+    fs::create_dir_all(site.path("a/b <c>/d")).unwrap();
+    let html = site.get("/a/b%20%3Cc%3E/d/").text();
+    let way = "<a href=\"../../../\">/</a><a href=\"../../\">a/</a><a href=\"../\">b &lt;c&gt;/</a>d/</h1>";
+    assert!(html.contains(way), "{html}");
+}
+
+#[test]
+fn program_that_asks_for_json_gets_it() {
+    let mut site = Site::new();
+    fs::write(site.path("bare/a \"b\""), "12345").unwrap();
+    fs::create_dir(site.path("bare/sub")).unwrap();
+    let answer = site.ask("GET", "/bare/", &[("Accept", "application/json")]);
+    assert_eq!(answer.field("Content-Type"), Some("application/json"));
+    assert_eq!(answer.field("Vary"), Some("Accept"));
+    let value: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+    assert_eq!(
+        (&value["path"], &value["pages"], &value["cut"]),
+        (&"/bare/".into(), &1.into(), &false.into())
+    );
+    assert_eq!(
+        (&value["entries"][0]["name"], &value["entries"][0]["type"]),
+        (&"sub".into(), &"folder".into())
+    );
+    assert_eq!((&value["entries"][1]["name"], &value["entries"][1]["size"]), (&"a \"b\"".into(), &5.into()));
+}
+
+#[test]
+fn long_listing_has_pages() {
     let mut site = Site::new();
     for number in 0..5_010 {
         fs::write(site.path(&format!("bare/{number}")), "").unwrap();
     }
     let html = site.get("/bare/").text();
-    assert!(html.contains("There is more"));
-    assert!(html.matches("<tr>").count() <= 5_002);
+    assert!(html.contains("Page 1 of 6 <a rel=\"next\" href=\"?sort=name&amp;page=2\">"));
+    assert_eq!(html.matches("<tr>").count(), 1_002);
+    check_order(&html, &["0", "9", "10", "999"]);
+    let last = site.get("/bare/?page=6").text();
+    assert_eq!(last.matches("<tr>").count(), 12);
+    check_order(&last, &["5000", "5009"]);
+    // There is none after it.
+    assert_eq!(site.get("/bare/?page=999").text(), last);
 }
 
 #[test]
@@ -269,7 +332,7 @@ fn hidden_names_take_no_place_in_a_listing() {
     fs::write(site.path("bare/a\\b"), "").unwrap();
     fs::write(site.path("bare/shown"), "").unwrap();
     let html = site.get("/bare/").text();
-    assert!(html.contains(">shown<") && !html.contains("There is more") && !html.contains("a%5C"), "{html}");
+    assert!(html.contains(">shown<") && !html.contains("Page 1") && !html.contains("a%5C"), "{html}");
 }
 
 #[test]
@@ -375,7 +438,9 @@ fn page_of_a_listing_counts_once_and_as_long_as_it_is_read() {
     let account = MemoryAccount::default();
     let version = Version { device: 0, inode: 1, modified: None };
     let (renderer, folder) = (&site.files.renderer, &site.files.folder);
-    let listing = renderer.ask(folder, Path::new("."), version, Moment::START, Some(&account)).unwrap();
+    let listing = renderer
+        .ask(folder, (Path::new("."), View::default()), version, Moment::START, Some(&account))
+        .unwrap();
     let ready = |listing: &Listing| loop {
         match listing.page() {
             Some(page) => return page.unwrap(),
