@@ -51,6 +51,7 @@ pub(crate) fn bind(lines: &str) -> io::Result<usize> {
         timeout: settings.timeout,
         threads: settings.threads,
         response_bytes_high: settings.response_bytes_high,
+        collected_bytes_max: settings.collected_bytes_max,
     };
     let connector = Connector {
         queue,

@@ -18,6 +18,8 @@ pub(crate) struct Catalina {
     pub threads: Threads,
     /// Bytes of one response that wait for its client before the thread that makes them has to wait.
     pub response_bytes_high: usize,
+    /// The most bytes of content that are collected before a servlet is called.
+    pub collected_bytes_max: u64,
 }
 
 impl Gateway for Catalina {
@@ -47,9 +49,12 @@ impl Gateway for Catalina {
     fn admit(&self, environ: &Environ<'_>) -> Admission {
         // A servlet may refuse content by its head, and who says this wants to know before it is sent. All other content is
         // complete before a thread is taken.
-        match environ.field("Expect") {
-            Some(_) if self.threads != Threads::Loop => Admission::AsItComes,
-            Some(_) | None => Admission::Collect,
+        let collected_bytes_max = self.collected_bytes_max;
+        let is_long =
+            environ.content_length().map_or(collected_bytes_max == 0, |length| length > collected_bytes_max);
+        match self.threads {
+            Threads::Pool(_) if is_long || environ.field("Expect").is_some() => Admission::AsItComes,
+            Threads::Pool(_) | Threads::Loop => Admission::Collect,
         }
     }
 }

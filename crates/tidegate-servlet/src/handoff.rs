@@ -530,7 +530,10 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.lock();
-        let has_broken = state.end.is_none() && state.pace == Pace::Async;
+        // Who writes finds out by that; who has not begun may wait for long.
+        let has_broken = state.end.is_none()
+            && state.pace == Pace::Async
+            && (matches!(state.answer, Answer::Unknown) || state.inflow != Inflow::None);
         state.client = ClientState::Gone;
         let block = state.block.take();
         state.outbox.clear();

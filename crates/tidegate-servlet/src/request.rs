@@ -97,7 +97,9 @@ fn write_block(environ: &Environ<'_>, flags: u8, content: &[u8]) -> Vec<u8> {
     block.push(flags);
     block.extend_from_slice(&environ.client().connection_id.to_be_bytes());
     push_text(&mut block, environ.method().as_str().as_bytes());
-    push_text(&mut block, target.raw_path().as_bytes());
+    // `OPTIONS *` has no path, and Tomcat looks for the asterisk.
+    let path = if target.raw_path().is_empty() { environ.raw_target() } else { target.raw_path() };
+    push_text(&mut block, path.as_bytes());
     push_text(&mut block, target.query().unwrap_or_default().as_bytes());
     push_text(&mut block, environ.host().unwrap_or_default().as_bytes());
     push_address(&mut block, environ.client().peer.address());

@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub threads: Threads,
     pub timeout: Option<Duration>,
     pub response_bytes_high: usize,
+    pub collected_bytes_max: u64,
     pub limits: Limits,
     pub info: ServerInfo,
 }
@@ -34,6 +35,7 @@ impl Settings {
             threads: Threads::Pool(1),
             timeout: None,
             response_bytes_high: RESPONSE_BYTES_HIGH,
+            collected_bytes_max: u64::MAX,
             limits: Limits::default(),
             info: ServerInfo { multithread: true, ..ServerInfo::default() },
         };
@@ -54,6 +56,7 @@ impl Settings {
             "scheme" if value == "https" => self.info.url_scheme = "https",
             "scheme" => {}
             "server" => self.info.software = value.to_string().into(),
+            "maxCollectedSize" => self.collected_bytes_max = number(value)?,
             "responseMemory" => self.response_bytes_high = number(value)?,
             "maxConnections" => limits.connections_max = number(value)?,
             "connectionTimeout" => limits.head_timeout = milliseconds(value)?,

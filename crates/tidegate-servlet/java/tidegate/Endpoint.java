@@ -52,6 +52,8 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     private final AtomicInteger started = new AtomicInteger();
     private final Set<Worker> workers = ConcurrentHashMap.newKeySet();
     private ScheduledFuture<?> watch;
+    /** Whether what is bound has served, which it can do once. */
+    private boolean hasRun;
     /** Makes virtual threads; null where none are used. */
     private ThreadFactory virtualThreads;
     /** Channels that virtual threads have used; there are no more than such threads. */
@@ -147,7 +149,8 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         set("threads", isInline ? "loop" : Integer.toString(threads));
         set("requestTimeout", Math.max(requestTimeout, 0));
         set("drainTimeout", drainTimeout);
-        int port = getPortWithOffset();
+        // Bound again it keeps the port that it was given.
+        int port = connector < 0 ? getPortWithOffset() : Native.port(connector);
         InetAddress address = getAddress();
         if (address == null) {
             try {
@@ -173,6 +176,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         if (connector >= 0) {
             Native.command(connector, Native.UNBIND);
             connector = -1;
+            hasRun = false;
         }
     }
 
@@ -181,6 +185,11 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         if (isRunning()) {
             return;
         }
+        if (hasRun) {
+            // Its sockets were closed when it stopped.
+            bind();
+        }
+        hasRun = true;
         running = true;
         paused = false;
         setExecutor(this::execute);

@@ -235,6 +235,8 @@ final class Exchange extends AbstractProcessor {
 
     @Override
     public void recycle() {
+        // Where something has failed, Catalina's own objects may not be ready for another request.
+        getAdapter().checkRecycled(request, response);
         super.recycle();
         request.recycle();
         response.recycle();
@@ -461,8 +463,7 @@ final class Exchange extends AbstractProcessor {
         int size = fields.size();
         for (int i = 0; i < size; i++) {
             MessageBytes name = fields.getName(i);
-            if (isUpgrade && (name.equalsIgnoreCase("Upgrade") || name.equalsIgnoreCase("Connection"))) {
-                // These are the server's.
+            if (isServers(name, fields.getValue(i), isUpgrade)) {
                 continue;
             }
             put(name);
@@ -470,6 +471,17 @@ final class Exchange extends AbstractProcessor {
             count++;
         }
         return count;
+    }
+
+    /**
+     * Whether a field is the server's, and passed over in silence, as Tomcat's own connector does it: libraries for
+     * server-sent events set {@code Connection: keep-alive}. What would break the framing is not among these.
+     */
+    private static boolean isServers(MessageBytes name, MessageBytes value, boolean isUpgrade) {
+        if (isUpgrade && name.equalsIgnoreCase("Upgrade") || name.equalsIgnoreCase("Keep-Alive")) {
+            return true;
+        }
+        return name.equalsIgnoreCase("Connection") && (isUpgrade || !value.equalsIgnoreCase("close"));
     }
 
     private void put(MessageBytes text) {

@@ -234,6 +234,14 @@ public class TidegateProtocol extends AbstractProtocol<Object> {
         own.set("maxRequestSize", bytes < 0 ? Long.MAX_VALUE : bytes);
     }
 
+    /**
+     * Sets the most bytes of content that are collected before a servlet is called. Longer content, and content in chunks if
+     * this is 0, is read by the servlet as it comes, which holds a thread for as long as the client takes. -1: all is collected.
+     */
+    public void setMaxCollectedSize(long bytes) {
+        own.set("maxCollectedSize", bytes < 0 ? Long.MAX_VALUE : bytes);
+    }
+
     /** Sets the most bytes of content of one request that are kept in memory. */
     public void setBodyMemory(long bytes) {
         own.set("bodyMemory", bytes);
