@@ -303,3 +303,51 @@ fn unix_socket_has_the_mode_and_the_group_given() {
     check_refused(&["--socket-mode", "660"], 2, &["none is listened on"]);
     check_refused(&["--socket-mode", "8", "-l", "unix:/tmp/x"], 2, &["octal"]);
 }
+
+#[test]
+fn codings_that_lie_beside_a_file_are_sent_to_those_who_take_them() {
+    let folder = TempFolder::new();
+    folder.write("public/a.js", "as it is");
+    folder.write("public/a.js.br", "0123456789");
+    folder.write("public/a.js.gz", "gzip");
+    // A frame that needs a window of 128 MiB.
+    fs::write(folder.path().join("public/a.js.zst"), b"\x28\xb5\x2f\xfd\x04\x88").unwrap();
+    let program = serve(&folder, &["--precompressed", "--cache-control", "*.js=no-cache"]);
+    let ask = |fields: &[&str]| program.ask("GET", "/a.js", fields, b"");
+    let mut tags = Vec::new();
+    for (accept, content, coding) in [
+        ("Accept-Encoding: gzip, deflate, br, zstd", "0123456789", Some("br")),
+        ("Accept-Encoding: gzip, br;q=0.5", "gzip", Some("gzip")),
+        ("Accept-Encoding: br;q=0, identity", "as it is", None),
+    ] {
+        let answer = ask(&[accept]);
+        check(&answer, 200, content);
+        assert_eq!(answer.field("Content-Encoding"), coding, "{accept}");
+        assert_eq!(answer.field("Content-Type"), Some("text/javascript; charset=utf-8"));
+        assert_eq!(
+            (answer.field("Vary"), answer.field("Cache-Control")),
+            (Some("Accept-Encoding"), Some("no-cache"))
+        );
+        tags.push(answer.field("ETag").unwrap().to_string());
+    }
+    assert!(tags[0] != tags[1] && tags[1] != tags[2], "{tags:?}");
+    let brotli = "Accept-Encoding: br";
+    let part = ask(&[brotli, "Range: bytes=2-5"]);
+    check(&part, 206, "2345");
+    assert_eq!(
+        (part.field("Content-Encoding"), part.field("Content-Range")),
+        (Some("br"), Some("bytes 2-5/10"))
+    );
+    assert_eq!(ask(&[brotli, &format!("If-None-Match: {}", tags[0])]).code, 304);
+    assert_eq!(ask(&[brotli, &format!("If-None-Match: {}", tags[2])]).code, 200);
+    // An edit of the file makes its codings those of another content.
+    let later = std::time::SystemTime::now() + Duration::from_secs(10);
+    fs::File::options()
+        .append(true)
+        .open(folder.path().join("public/a.js"))
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    check(&ask(&[brotli]), 200, "as it is");
+    assert_eq!(serve(&folder, &[]).ask("GET", "/a.js", &["Accept-Encoding: br"], b"").field("Vary"), None);
+}

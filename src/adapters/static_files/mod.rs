@@ -23,7 +23,8 @@
 //!   it is `application/octet-stream`, and browsers are told not to guess.
 //! - Content of a request is not waited for, nor read: who sends some gets its answer at once, and the end of the
 //!   connection.
-//! - `index.html` and `404.html` aside, no name is special: no compression on the fly, no language negotiation.
+//! - `index.html` and `404.html` aside, no name is special, unless [`Rules`] want codings that lie beside
+//!   their files (`app.js.br`). No compression on the fly, no language negotiation.
 //!
 //! ```no_run
 //! use tidegate::adapters::StaticFiles;
@@ -36,6 +37,7 @@
 //! # }
 //! ```
 
+mod coding;
 mod folder;
 mod listing;
 mod media_type;
@@ -60,12 +62,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
+use self::coding::Coding;
 use self::folder::{Folder, Node};
 use self::range::Selection;
 use self::refusal::{Form, refuse};
 use self::renderer::{Renderer, Version};
 pub use self::rules::{Links, Moved, Rules};
-use self::rules::{Listings, Missing};
+use self::rules::{Listings, Missing, Siblings};
 use self::validators::{Evaluation, Validators};
 use self::view::View;
 use crate::gateway::{Admission, Body, Environ, FileRange, Gateway, GatewayError, StartResponse};
@@ -109,6 +112,15 @@ enum Standing {
     There,
     /// The folder was removed, and the operator knows.
     Gone,
+}
+
+/// A file in the form in which it is sent.
+struct Representation {
+    file: File,
+    metadata: Metadata,
+    /// The path of the file as it was asked for, whatever its coding.
+    path: PathBuf,
+    coding: Option<Coding>,
 }
 
 /// The result of looking for the target of a request.
@@ -236,6 +248,30 @@ impl StaticFiles {
         }
     }
 
+    /// Chooses the form of a file that the client likes best: one of its codings that lies beside it, or the file itself. A
+    /// coding that is older than the file is of another content.
+    fn represent(
+        &self,
+        environ: &Environ<'_>,
+        file: File,
+        metadata: Metadata,
+        path: PathBuf,
+    ) -> Representation {
+        let codings = match self.rules.siblings {
+            Siblings::Ignored => Vec::new(),
+            Siblings::Chosen => coding::accepted(environ.fields()),
+        };
+        for coding in codings {
+            if let Ok(Node::File(coded, of_coded)) = self.folder.find(&coding.path_of(&path))
+                && of_coded.modified().ok() >= metadata.modified().ok()
+                && coding.is_for_all(&coded).unwrap_or(false)
+            {
+                return Representation { file: coded, metadata: of_coded, path, coding: Some(coding) };
+            }
+        }
+        Representation { file, metadata, path, coding: None }
+    }
+
     fn find_index(&self, folder_path: PathBuf, metadata: &Metadata) -> io::Result<Found> {
         for path in self.rules.indexes(&folder_path) {
             match self.folder.find(&path) {
@@ -275,7 +311,8 @@ impl StaticFiles {
                 if is_page(environ.raw_path())
                     && let Some((file, metadata)) = page(path) =>
             {
-                send_file(environ, start_response, &self.rules, file, &metadata, path)
+                let chosen = self.represent(environ, file, metadata, path.clone());
+                send_file(environ, start_response, &self.rules, chosen)
             }
             // Neither validators nor ranges are about an error (RFC 9110 §8.8, §14.2).
             Missing::NotFound(path) if let Some((file, metadata)) = page(path) => start_response
@@ -305,7 +342,8 @@ impl Gateway for StaticFiles {
         }
         match self.find(environ) {
             Ok(Found::File(file, metadata, path)) => {
-                send_file(environ, start_response, &self.rules, file, &metadata, &path)
+                let chosen = self.represent(environ, file, metadata, path);
+                send_file(environ, start_response, &self.rules, chosen)
             }
             // How long it would be is not known before it is rendered, and need not be said (RFC 9110 §9.3.2).
             Ok(Found::Listing(..)) if environ.method() == Method::HEAD => {
@@ -350,13 +388,15 @@ fn send_file(
     environ: &Environ<'_>,
     start_response: StartResponse<'_>,
     rules: &Rules,
-    file: File,
-    metadata: &Metadata,
-    path: &Path,
+    Representation { file, metadata, path, coding }: Representation,
 ) -> Result<Body, GatewayError> {
     let (length, fields) = (metadata.len(), environ.fields());
     let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    let validators = Validators::new(modified, length, SystemTime::now());
+    let mut validators = Validators::new(modified, length, SystemTime::now());
+    if let Some(coding) = coding {
+        // Before the quotation mark: each coding has a tag of its own (RFC 9110 §8.8.3.3).
+        validators.etag.insert_str(validators.etag.len() - 1, &format!("-{}", coding.name()));
+    }
     let verdict = validators.evaluate(fields);
     // Only GET knows ranges, and two Range fields are none (RFC 9110 §14.2, §5.3).
     let mut ranges = fields.all("Range");
@@ -388,13 +428,19 @@ fn send_file(
         }
         _ => {}
     }
-    if let Some(cache_control) = rules.cache_control(path) {
+    if rules.siblings == Siblings::Chosen {
+        head = head.field("Vary", "Accept-Encoding");
+    }
+    if let Some(cache_control) = rules.cache_control(&path) {
         head = head.field("Cache-Control", cache_control);
     }
     if code == 304 {
         return head.finish();
     }
-    head.field("Content-Type", rules.content_type(path).as_ref())
+    if let Some(coding) = coding {
+        head = head.field("Content-Encoding", coding.name());
+    }
+    head.field("Content-Type", rules.content_type(&path).as_ref())
         .field("X-Content-Type-Options", "nosniff")
         .file(FileRange { file, offset, length: part_length })
 }

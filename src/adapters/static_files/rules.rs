@@ -45,6 +45,7 @@ pub struct Rules {
     index_names: Vec<String>,
     pub(super) listings: Listings,
     pages: Pages,
+    pub(super) siblings: Siblings,
     pub(super) missing: Missing,
     media_types: Vec<(String, String)>,
     caching: Arc<Caching>,
@@ -91,6 +92,13 @@ enum Pages {
     AlsoWithoutExtension,
 }
 
+/// Whether codings of a file that lie beside it are sent instead of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Siblings {
+    Ignored,
+    Chosen,
+}
+
 /// The answer where no file is.
 #[derive(Clone)]
 pub(super) enum Missing {
@@ -106,6 +114,7 @@ impl Default for Rules {
             index_names: vec![INDEX_NAME.to_string()],
             listings: Listings::Shown,
             pages: Pages::AsNamed,
+            siblings: Siblings::Ignored,
             missing: Missing::NotFound(NOT_FOUND_NAME.into()),
             media_types: Vec::new(),
             caching: Arc::new(|path| is_hashed(path).then(|| IMMUTABLE.to_string())),
@@ -140,6 +149,14 @@ impl Rules {
     #[must_use]
     pub fn clean_urls(mut self) -> Rules {
         self.pages = Pages::AlsoWithoutExtension;
+        self
+    }
+
+    /// Sends `app.js.zst`, `app.js.br` or `app.js.gz` for `app.js`, if it is there, not older, and the client takes that
+    /// coding. One of zstd that needs a window of more than 8 MiB is for no browser, and passed over.
+    #[must_use]
+    pub fn precompressed(mut self) -> Rules {
+        self.siblings = Siblings::Chosen;
         self
     }
 

@@ -111,6 +111,9 @@ fn rules(options: &FolderOptions) -> Result<Rules, String> {
     if options.clean_urls {
         rules = rules.clean_urls();
     }
+    if options.precompressed {
+        rules = rules.precompressed();
+    }
     if options.spa {
         rules = rules.single_page();
     }

@@ -19,6 +19,11 @@ pub struct FolderOptions {
     /// Serve about.html for /about, too
     #[arg(long)]
     pub clean_urls: bool,
+    /// Send app.js.zst, app.js.br or app.js.gz for app.js, where it is there and the client takes that coding
+    ///
+    /// One that is older than its file is passed over, and so is one of zstd that needs a window of more than 8 MiB.
+    #[arg(long)]
+    pub precompressed: bool,
     /// File of the folder to send with a 404 [default: 404.html, if it is there]
     #[arg(long, value_name = "FILE", value_parser = parse_relative)]
     pub not_found: Option<PathBuf>,
