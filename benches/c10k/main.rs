@@ -14,6 +14,7 @@
 //! | `threads` | what an answer from another thread costs beyond one at once |
 //! | `files` | CPU time for files, and that of nginx where there is one |
 //! | `size` | the program |
+//! | `agreement` | whether `tidegate bench` finds what wrk, h2load and oha find |
 //! | `curve` | the curves from ten connections to a hundred thousand, beside nginx and a bare loop: only if it is asked for |
 //!
 //! Servers run in processes of their own, on ports that the system chooses, and clients in this one: real
@@ -23,6 +24,7 @@
 //! descriptors in this process and in the server (`ulimit -Hn`); where that is not allowed, there are fewer, and
 //! it is said.
 
+mod agreement;
 mod bare;
 #[path = "../support/clients.rs"]
 mod clients;
@@ -64,7 +66,7 @@ const CURVE: &str = "curve";
 /// A part of the bench.
 type Subject = fn(connections: usize) -> Vec<Row>;
 
-const SUBJECTS: [(&str, Subject); 8] = [
+const SUBJECTS: [(&str, Subject); 9] = [
     ("memory", memory::measure),
     ("kept", throughput::measure),
     ("fairness", fairness::measure),
@@ -72,6 +74,7 @@ const SUBJECTS: [(&str, Subject); 8] = [
     ("threads", threads::measure),
     ("files", files::measure),
     ("size", size::measure),
+    ("agreement", agreement::measure),
     (CURVE, curve::measure),
 ];
 

@@ -53,7 +53,8 @@ pub fn serve(idle_timeout: Duration) -> io::Result<()> {
 
 /// Serves a short text on a socket that was passed in, until it is killed.
 pub fn serve_plain(descriptor: &str, connections_max: usize) -> io::Result<()> {
-    let limits = Limits { connections_max, ..Limits::default() };
+    // However long it takes to open all of them, none has idled for too long.
+    let limits = Limits { connections_max, idle_timeout: Duration::from_secs(300), ..Limits::default() };
     let address = format!("fd://{descriptor}").parse().map_err(io::Error::other)?;
     let server = Server::new().listen(address).limits(limits).bind()?;
     let application = |_: &mut Environ<'_>, start_response: StartResponse<'_>| {

@@ -348,8 +348,9 @@ impl Plan {
 
     /// Divides a load among as many processes as measure a server.
     pub fn parts(&self, server: usize, address: SocketAddr, load: &Load) -> Vec<Part> {
-        let sources = parts::sources(&load.sources, address, load.total());
-        Part::divide(server, &Load { sources, ..load.clone() }, self.processes.count(load.total()))
+        let processes = self.processes.count(load.total());
+        let sources = parts::sources(&load.sources, address, load.total(), processes);
+        Part::divide(server, &Load { sources, ..load.clone() }, processes)
     }
 
     /// Encodes the request that goes to a server.

@@ -36,8 +36,11 @@ use super::wire;
 pub(super) const PROCESSES_MAX: usize = 64;
 /// Descriptors of a process that are no connections.
 const SPARE: u64 = 64;
-/// Most connections from one address: the system has some 28,000 ports for it, and other programs need a few.
-const CONNECTIONS_OF_ADDRESS: usize = 20_000;
+/// Connections from which on the rig has addresses of its own: the system has some 28,000 ports for one.
+const CONNECTIONS_WITHOUT_ADDRESS: usize = 20_000;
+/// Connections from each of these. 5,000: with more than half of its ports taken the system looks for a free one longer
+/// and longer, up to milliseconds for each connection.
+const CONNECTIONS_OF_ADDRESS: usize = 5_000;
 /// How often the parent looks whether it was interrupted.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -48,12 +51,21 @@ pub(super) fn room_of_process() -> usize {
 }
 
 /// The addresses that connections are made from: those given, or as many of 127.0.0.0/8 as it takes, or none where
-/// the system chooses.
-pub(super) fn sources(given: &[IpAddr], address: SocketAddr, connections: usize) -> Vec<IpAddr> {
+/// the system chooses. Each process gets equally many.
+pub(super) fn sources(
+    given: &[IpAddr],
+    address: SocketAddr,
+    connections: usize,
+    processes: usize,
+) -> Vec<IpAddr> {
     let is_loopback = matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback());
-    let count = connections.div_ceil(CONNECTIONS_OF_ADDRESS);
+    let count = connections.div_ceil(processes).div_ceil(CONNECTIONS_OF_ADDRESS) * processes;
     // Elsewhere 127.0.0.1 is the only one of them that is set up.
-    if !given.is_empty() || !is_loopback || count < 2 || !cfg!(target_os = "linux") {
+    if !given.is_empty()
+        || !is_loopback
+        || connections <= CONNECTIONS_WITHOUT_ADDRESS
+        || !cfg!(target_os = "linux")
+    {
         return given.to_vec();
     }
     (0..count as u32).map(|index| IpAddr::V4(Ipv4Addr::from_bits(0x7f00_0002 + index))).collect()
@@ -370,12 +382,12 @@ mod tests {
     #[test]
     fn addresses_are_as_many_as_ports_demand() {
         let (here, there) = ("127.0.0.1:80".parse().unwrap(), "192.0.2.1:80".parse().unwrap());
-        assert!(sources(&[], here, 20_000).is_empty() && sources(&[], there, 100_000).is_empty());
+        assert!(sources(&[], here, 20_000, 1).is_empty() && sources(&[], there, 100_000, 6).is_empty());
         if cfg!(target_os = "linux") {
-            let all = sources(&[], here, 100_000);
-            assert_eq!((all.len(), all[0], all[4]), (5, [127, 0, 0, 2].into(), [127, 0, 0, 6].into()));
+            let all = sources(&[], here, 100_000, 6);
+            assert_eq!((all.len(), all[0], all[23]), (24, [127, 0, 0, 2].into(), [127, 0, 0, 25].into()));
         }
         let given = ["192.0.2.7".parse().unwrap()];
-        assert_eq!(sources(&given, there, 100_000), given);
+        assert_eq!(sources(&given, there, 100_000, 6), given);
     }
 }

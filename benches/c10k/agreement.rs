@@ -1,0 +1,161 @@
+//! Measures one server with several load generators in turns: `tidegate bench`, wrk, h2load and oha, as far as they are
+//! installed.
+//!
+//! They share the machine with the server, and one that takes more of it leaves less: so their figures of throughput
+//! need only meet within their spread. At a fixed rate that is far from the limit all must agree.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::example;
+use super::process::ServerProcess;
+use super::table::{Goal, Row, median};
+use super::workbench;
+
+const CLOSED: Goal = Goal::at_most("requests/s of the rig, beyond the range of other tools", 10.0, 0.0, "%");
+const OPEN: Goal = Goal::at_most("rate of the rig, off that of other tools at 4,000/s", 3.0, 1.0, "%");
+const ROUNDS: usize = 5;
+const CONNECTIONS: &str = "-c64";
+/// Requests a second at a fixed rate, of all connections and of each.
+const RATE: &str = "4000";
+const RATE_OF_EACH: &str = "62.5";
+
+/// Requests a second, and the median latency in microseconds if the tool tells it.
+type Figures = (f64, Option<f64>);
+
+/// A load generator: its name, its command line without the URL, and how its report is read.
+struct Tool {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    read: fn(&str) -> Option<Figures>,
+}
+
+const RIG: &[&str] = &["bench", "--json", CONNECTIONS, "--duration=2s", "--warm-up=300ms"];
+
+const CLOSED_LOOP: [Tool; 4] = [
+    Tool { name: "rig", arguments: RIG, read: of_rig },
+    Tool { name: "wrk", arguments: &["-t1", CONNECTIONS, "-d2s", "--latency"], read: of_wrk },
+    Tool { name: "h2load", arguments: &["--h1", CONNECTIONS, "-D2", "--warm-up-time=1"], read: of_h2load },
+    Tool { name: "oha", arguments: &["--no-tui", "--json", CONNECTIONS, "-z2s"], read: of_oha },
+];
+
+const OPEN_LOOP: [Tool; 3] = [
+    Tool {
+        name: "rig",
+        arguments: &["bench", "--json", CONNECTIONS, "--duration=2s", "--warm-up=300ms", "--rate", RATE],
+        read: of_rig,
+    },
+    Tool {
+        name: "h2load",
+        arguments: &["--h1", CONNECTIONS, "-D2", "--warm-up-time=1", "--rps", RATE_OF_EACH],
+        read: of_h2load,
+    },
+    Tool {
+        name: "oha",
+        arguments: &["--no-tui", "--json", CONNECTIONS, "-z2s", "-q", RATE, "--latency-correction"],
+        read: of_oha,
+    },
+];
+
+pub fn measure(_connections: usize) -> Vec<Row> {
+    let closed =
+        compare(&CLOSED_LOOP).and_then(|all| beyond(&all).map(|(off, note)| CLOSED.measured(off).note(note)));
+    let open = compare(&OPEN_LOOP).and_then(|all| off(&all).map(|(off, note)| OPEN.measured(off).note(note)));
+    vec![closed.unwrap_or_else(|error| CLOSED.failed(error)), open.unwrap_or_else(|error| OPEN.failed(error))]
+}
+
+/// Lets tools take turns, and returns what each has found, those without that are not installed.
+fn compare(tools: &[Tool]) -> io::Result<Vec<(&'static str, Vec<Figures>)>> {
+    let server: ServerProcess = workbench()?;
+    let mut all: Vec<_> = tools.iter().map(|tool| (tool.name, Vec::new())).collect();
+    for _ in 0..ROUNDS {
+        for (tool, (_, figures)) in tools.iter().zip(&mut all) {
+            figures.extend(run(tool, server.address)?);
+        }
+    }
+    all.retain(|(_, figures)| !figures.is_empty());
+    if all.len() < 2 {
+        return Err(io::Error::other("there is no other tool: apt-get install wrk nghttp2-client"));
+    }
+    Ok(all)
+}
+
+/// Runs a tool once; none if it is not installed.
+fn run(tool: &Tool, address: SocketAddr) -> io::Result<Option<Figures>> {
+    let mut command = match tool.name {
+        "rig" => Command::new(example::program()?),
+        other => Command::new(other),
+    };
+    let output = match command.args(tool.arguments).arg(format!("http://{address}/plaintext")).output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        output => output?,
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let figures = (tool.read)(&text);
+    figures.map(Some).ok_or_else(|| io::Error::other(format!("{} has said {text:?}", tool.name)))
+}
+
+fn of_rig(text: &str) -> Option<Figures> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    Some((value["requests_per_second"].as_f64()?, value["latency_us"]["p50"].as_f64()))
+}
+
+/// Reads `Requests/sec:  12345.67`, and `50%  123.00us`.
+fn of_wrk(text: &str) -> Option<Figures> {
+    let after = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::trim);
+    Some((after("Requests/sec:")?.parse().ok()?, after("50%").and_then(micros)))
+}
+
+/// Reads `finished in 2.00s, 12345.67 req/s, 1.23MB/s`; medians it has none.
+fn of_h2load(text: &str) -> Option<Figures> {
+    let line = text.lines().find_map(|line| line.strip_prefix("finished in "))?;
+    let (_, rest) = line.split_once(", ")?;
+    Some((rest.split_once(" req/s")?.0.parse().ok()?, None))
+}
+
+fn of_oha(text: &str) -> Option<Figures> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let median = value["latencyPercentiles"]["p50"].as_f64().map(|seconds| seconds * 1e6);
+    Some((value["summary"]["requestsPerSec"].as_f64()?, median))
+}
+
+/// Reads a time with its unit, in microseconds.
+fn micros(text: &str) -> Option<f64> {
+    let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
+    units.iter().find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor))
+}
+
+/// How far the rig's median lies outside of what the rounds of all other tools span, in per cent of the nearer end.
+fn beyond(all: &[(&str, Vec<Figures>)]) -> io::Result<(f64, String)> {
+    let others = all[1..].iter().flat_map(|(_, figures)| figures).map(|(rate, _)| *rate);
+    let (least, most) = others
+        .fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), rate| (least.min(rate), most.max(rate)));
+    let rig = median(all[0].1.iter().map(|(rate, _)| *rate).collect());
+    let outside = (rig / most - 1.0).max(1.0 - rig / least).max(0.0);
+    Ok((outside * 100.0, told(all)))
+}
+
+/// How far the rig's median is off those of the others, at most, in per cent.
+fn off(all: &[(&str, Vec<Figures>)]) -> io::Result<(f64, String)> {
+    let medians: Vec<f64> =
+        all.iter().map(|(_, figures)| median(figures.iter().map(|(rate, _)| *rate).collect())).collect();
+    let most = medians[1..].iter().map(|other| (medians[0] / other - 1.0).abs()).fold(0.0, f64::max);
+    Ok((most * 100.0, told(all)))
+}
+
+/// Each tool with the median and the span of its rounds.
+fn told(all: &[(&str, Vec<Figures>)]) -> String {
+    let each = all.iter().map(|(name, figures)| {
+        let rates: Vec<f64> = figures.iter().map(|(rate, _)| *rate).collect();
+        let (least, most) =
+            (rates.iter().copied().fold(f64::INFINITY, f64::min), rates.iter().copied().fold(0.0, f64::max));
+        let latency: Vec<f64> = figures.iter().filter_map(|(_, latency)| *latency).collect();
+        let latency =
+            if latency.is_empty() { String::new() } else { format!(", p50 {:.0} µs", median(latency)) };
+        format!("{name} {:.0} ({least:.0} to {most:.0}){latency}", median(rates))
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
