@@ -738,7 +738,8 @@ impl World<'_> {
         let accounts = &mut self.ledger.borrow_mut().accounts;
         records
             .for_each(|(connection, number, outcome)| accounts[connection].records.push((number, outcome)));
-        if *stage == Stage::Wake && self.running.woken.is_empty() {
+        // A turn may have woken somebody, too, who reads content and so makes room.
+        if *stage == Stage::Wake && self.running.woken.is_empty() && !self.queue.is_notified() {
             accounts.iter_mut().for_each(|account| account.wakes = 0);
         }
     }
