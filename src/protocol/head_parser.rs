@@ -153,8 +153,8 @@ fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), Pro
     if head.first().is_some_and(|&byte| byte != b'\r' && !is_field_name(&[byte])) {
         return match head {
             _ if head.starts_with(PROXY_SIGNATURE) => Err(ProtocolError::ProxyHeader),
-            // So far it looks like one.
-            _ if PROXY_SIGNATURE.starts_with(head) => Ok(()),
+            // So far it looks like one, the two empty lines before it included.
+            _ if blank >= 4 && PROXY_SIGNATURE.starts_with(head) => Ok(()),
             _ => Err(ProtocolError::MalformedHead),
         };
     }
