@@ -44,8 +44,8 @@
 //!
 //! The program `tidegate`, the load rig and the adapter of Python applications are packages of their own, in `crates/`.
 //!
-//! Read them in this order to learn how an event-loop server works; each opens with what it is for. Where nothing is waited for, nothing is a state; where something is,
-//! it has a deadline.
+//! Read them in this order to learn how an event-loop server works; each opens with what it is for. The states are
+//! those in which something is waited for, and each of them has a deadline.
 //!
 //! # In a loop of one's own
 //!
@@ -90,7 +90,4 @@ mod reactor;
 pub mod server;
 
 pub use gateway::{Body, Environ, Gateway, GatewayError, StartResponse};
-pub use server::{
-    AccessLog, BoundServer, ExchangeRecord, InvalidAddress, ListenAddress, Server, ServerHandle, Wanted,
-    serve,
-};
+pub use server::{BoundServer, InvalidAddress, ListenAddress, Server, ServerHandle, serve};

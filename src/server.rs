@@ -29,7 +29,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
+use crate::conversation::{AccessLog, ExchangeRecord, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, ServerInfo, StartResponse};
 use crate::limits::{InvalidLimit, Limits};
 use crate::reactor::{BoundLoop, Settings};

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use support::loopback::{Answer, PATIENCE, Running, serve_gateway, serve_with};
 use support::temp_folder::TempFolder;
+use tidegate::access_log::AccessLog;
 use tidegate::access_log::{FormattedLog, JsonLog, LogFile, LogFormat};
 use tidegate::gateway::Admission;
 use tidegate::limits::Limits;
-use tidegate::{AccessLog, Environ, Gateway, GatewayError, Server, StartResponse};
+use tidegate::{Environ, Gateway, GatewayError, Server, StartResponse};
 
 /// The writer of a log in these tests.
 struct Channel(Sender<String>);

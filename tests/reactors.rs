@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use support::loopback::{Answer, Client, PATIENCE, wait_until};
-use tidegate::server::{ExchangeRecord, Listener};
-use tidegate::{AccessLog, Environ, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
+use tidegate::access_log::{AccessLog, ExchangeRecord};
+use tidegate::server::Listener;
+use tidegate::{Environ, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
 
 /// The number of reactors, which may exceed that of processors: they are threads.
 const REACTORS: usize = 4;

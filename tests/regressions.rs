@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 
 use support::loopback::{Answer, Client, End, Running, serve, serve_on, serve_with_hooks, wait_until};
 use support::response::{Framing, read_all};
+use tidegate::access_log::{AccessLog, ExchangeRecord, RequestLine, Wanted};
 use tidegate::conversation::{
-    Budget, ByHand, Conversation, Disk, ExchangeRecord, Farewell, Journal, Memory, OutputQueue, RequestLine,
-    ServerContext, Shutdown, Turn, Wants,
+    Budget, ByHand, Conversation, Disk, Farewell, Journal, Memory, OutputQueue, ServerContext, Shutdown,
+    Turn, Wants,
 };
 use tidegate::gateway::{
     self, BodyStream, DeferredAnswer, Later, LoopHooks, NoWake, Piece, Responder, Response, ServerInfo,
@@ -28,9 +29,7 @@ use tidegate::gateway::{
 };
 use tidegate::limits::Limits;
 use tidegate::now::{Moment, Now};
-use tidegate::{
-    AccessLog, Body, Environ, Gateway, GatewayError, ListenAddress, Server, StartResponse, Wanted,
-};
+use tidegate::{Body, Environ, Gateway, GatewayError, ListenAddress, Server, StartResponse};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const FAILED: &str = "500 length close: the application failed";

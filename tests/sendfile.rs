@@ -18,10 +18,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use support::loopback::{Answer, Client, End, PATIENCE, Running, noise, serve, serve_on};
+use tidegate::access_log::{AccessLog, ExchangeRecord, Outcome};
 use tidegate::gateway::FileRange;
 use tidegate::limits::Limits;
-use tidegate::server::AccessLog;
-use tidegate::{Environ, ExchangeRecord, ListenAddress, Server, ServerHandle, StartResponse};
+use tidegate::{Environ, ListenAddress, Server, ServerHandle, StartResponse};
 
 const GET: &str = "GET /file HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -238,7 +238,7 @@ struct Records(Sender<(u64, bool)>);
 
 impl AccessLog for Records {
     fn record(&mut self, record: &ExchangeRecord<'_>) {
-        let is_complete = record.outcome == tidegate::conversation::Outcome::Complete;
+        let is_complete = record.outcome == Outcome::Complete;
         let _ = self.0.send((record.content_bytes, is_complete));
     }
 

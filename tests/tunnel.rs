@@ -11,12 +11,13 @@ use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use support::loopback::{End, serve_gateway, wait_until};
-use tidegate::conversation::{ByHand, ExchangeRecord, Farewell, Wants};
+use tidegate::access_log::{AccessLog, ExchangeRecord};
+use tidegate::conversation::{ByHand, Farewell, Wants};
 use tidegate::gateway::middleware::WithFields;
 use tidegate::gateway::{BodyStream, Piece, Tunnel};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
-use tidegate::{AccessLog, Body, Environ, Gateway, GatewayError, Server, StartResponse};
+use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
 
 /// Sends back each byte; `!` is an error, `~` the end.
 #[derive(Default)]

@@ -4,9 +4,8 @@ use std::io::{self, Write};
 
 use super::escaped::HexEscaped;
 use super::{Lines, REFERER, USER_AGENT};
-use crate::conversation::{ExchangeRecord, RequestLine};
+use crate::conversation::{AccessLog, ExchangeRecord, RequestLine};
 use crate::message::Calendar;
-use crate::server::AccessLog;
 
 /// Writes the Combined Log Format.
 ///

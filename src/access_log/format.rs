@@ -16,8 +16,8 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::conversation::Wanted;
 use crate::message::is_field_name;
-use crate::server::Wanted;
 
 /// A parsed format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +168,49 @@ impl FromStr for LogFormat {
     }
 }
 
+impl fmt::Display for LogFormat {
+    /// Spells the format so that it parses back to the same one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Wanted { request_fields, response_fields, variables, .. } = &self.wanted;
+        for part in &self.parts {
+            let atom = match part {
+                Part::Text(text) => {
+                    f.write_str(&text.replace('%', "%%"))?;
+                    continue;
+                }
+                Part::RequestField(place) => {
+                    write!(f, "%({{{}}}i)s", request_fields[*place])?;
+                    continue;
+                }
+                Part::ResponseField(place) => {
+                    write!(f, "%({{{}}}o)s", response_fields[*place])?;
+                    continue;
+                }
+                Part::Variable(place) => {
+                    write!(f, "%({{{}}}e)s", variables[*place])?;
+                    continue;
+                }
+                Part::Peer => 'h',
+                Part::User(_) => 'u',
+                Part::Time => 't',
+                Part::Request => 'r',
+                Part::Method => 'm',
+                Part::Version => 'H',
+                Part::Status => 's',
+                Part::ContentBytes => 'B',
+                Part::ContentBytesOrDash => 'b',
+                Part::Seconds => 'T',
+                Part::Milliseconds => 'M',
+                Part::Microseconds => 'D',
+                Part::DecimalSeconds => 'L',
+                Part::Process => 'p',
+            };
+            write!(f, "%({atom})s")?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for InvalidLogFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -230,6 +273,17 @@ mod tests {
         );
         assert!("".parse::<LogFormat>().unwrap().parts.is_empty());
         assert_eq!("%(h)s %(s)s".parse::<LogFormat>().unwrap().wanted, Wanted::nothing());
+    }
+
+    #[test]
+    fn format_is_displayed_as_it_is_parsed() {
+        let every_part = "%(h)s %(l)s %(u)s %(t)s %(r)s %(m)s %(U)s %(q)s %(H)s %(s)s %(B)s %(b)s %(f)s %(a)s \
+                          %(T)s %(M)s %(D)s %(L)s %(p)s %({x-a}i)s %({Server}o)s %({wsgi.url_scheme}e)s 100%%";
+        for text in [every_part, LogFormat::DEFAULT, ""] {
+            let format: LogFormat = text.parse().unwrap();
+            assert_eq!(format.to_string().parse(), Ok(format));
+        }
+        assert_eq!("%(s)s %({X-A}i)s %%".parse::<LogFormat>().unwrap().to_string(), "%(s)s %({X-A}i)s %%");
     }
 
     #[test]

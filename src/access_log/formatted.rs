@@ -7,8 +7,7 @@ use super::Lines;
 use super::combined::{write_peer, write_request, write_status, write_time};
 use super::escaped::{HexEscaped, escape_blanks};
 use super::format::{LogFormat, Part};
-use crate::conversation::ExchangeRecord;
-use crate::server::{AccessLog, Wanted};
+use crate::conversation::{AccessLog, ExchangeRecord, Wanted};
 
 /// Writes lines in a [format](LogFormat) with gunicorn's atoms.
 ///

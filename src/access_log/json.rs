@@ -4,9 +4,8 @@ use std::io::{self, Write};
 
 use super::escaped::JsonString;
 use super::{Lines, REFERER, USER_AGENT};
-use crate::conversation::{ExchangeRecord, Outcome};
+use crate::conversation::{AccessLog, ExchangeRecord, Outcome};
 use crate::message::Calendar;
-use crate::server::AccessLog;
 
 /// Writes one JSON object a line, always valid UTF-8.
 ///

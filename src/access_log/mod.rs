@@ -15,9 +15,7 @@
 //! belongs a [`LineQueue`]: it costs lines where the loop would wait, and tries again where a writer has failed.
 //!
 //! ```
-//! use tidegate::AccessLog;
-//! use tidegate::access_log::CombinedLog;
-//! use tidegate::conversation::{ExchangeRecord, Outcome, RequestLine};
+//! use tidegate::access_log::{AccessLog, CombinedLog, ExchangeRecord, Outcome, RequestLine};
 //! use tidegate::message::Version;
 //! use tidegate::now::{Moment, Now};
 //!
@@ -53,6 +51,7 @@ mod line_queue;
 #[cfg(test)]
 mod tests;
 
+pub use crate::conversation::record::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 pub use combined::CombinedLog;
 pub use file::{LogFile, ReopenHandle};
 pub use format::{InvalidLogFormat, LogFormat};
@@ -65,7 +64,7 @@ use std::io::{self, Write};
 /// Bytes of lines beyond which they are written before the turn is over. 64 KiB: the capacity of a pipe.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
-/// The places of the two fields in [`Wanted::default`](crate::server::Wanted::default).
+/// The places of the two fields in [`Wanted::default`].
 const REFERER: usize = 0;
 const USER_AGENT: usize = 1;
 

@@ -1,10 +1,9 @@
 //! Tests what the formats make of exchanges, harmless ones and hostile ones.
 
 use super::*;
-use crate::conversation::{ExchangeRecord, Outcome, RequestLine};
+use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine};
 use crate::message::Version;
 use crate::now::{Moment, Now};
-use crate::server::AccessLog;
 use std::time::Duration;
 
 /// The values of wanted fields that were found.

@@ -32,7 +32,7 @@ mod foreign;
 mod intake;
 mod outlet;
 mod output_queue;
-mod record;
+pub(crate) mod record;
 mod sink;
 mod tunnel;
 mod turn;
@@ -42,7 +42,8 @@ pub use busy::Busy;
 pub use by_hand::ByHand;
 pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use output_queue::OutputQueue;
-pub use record::{AccessLog, ExchangeRecord, Journal, NoJournal, Outcome, RequestLine, Wanted};
+pub(crate) use record::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
+pub use record::{Journal, NoJournal};
 pub use turn::{Budget, Disk, Memory, NoWatch, NoWire, ServerContext, Shutdown, Turn, Watch, Wire};
 pub use wants::{Farewell, Wants};
 

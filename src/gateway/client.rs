@@ -7,6 +7,9 @@ use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use super::{MemoryAccount, WakeSource};
 
 /// The facts about a server that every application is told.
+///
+/// Make one with `ServerInfo { url_scheme: "https", ..ServerInfo::default() }`.
+// It will grow and yet is not `#[non_exhaustive]`, which would forbid `..ServerInfo::default()` outside of this crate.
 #[derive(Clone, Debug)]
 pub struct ServerInfo {
     /// The value of `SERVER_SOFTWARE` and of the `Server` field.

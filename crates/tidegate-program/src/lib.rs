@@ -38,10 +38,9 @@ pub use self::heap::{give_back, keep_what_is_free, share_one_heap};
 pub use self::options::{Extension, NoExtension, Options, Others, Refusal, parse, parse_with};
 pub use self::sockets::give_away;
 
-use tidegate::access_log::{CombinedLog, JsonLog, LineQueue, LogFile, ReopenHandle};
+use tidegate::access_log::{AccessLog, CombinedLog, JsonLog, LineQueue, LogFile, ReopenHandle};
 use tidegate::gateway::Gateway;
 use tidegate::limits::Limits;
-use tidegate::server::AccessLog;
 use tidegate::{ListenAddress, Server};
 
 use self::folder::{FolderOptions, Site};

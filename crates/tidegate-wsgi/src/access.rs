@@ -3,10 +3,10 @@
 use std::io;
 use std::str::FromStr;
 
+use tidegate::access_log::AccessLog;
 use tidegate::access_log::{
     CombinedLog, FormattedLog, InvalidLogFormat, JsonLog, LineQueue, LogFile, LogFormat, ReopenHandle,
 };
-use tidegate::server::AccessLog;
 
 use super::options::PythonOptions;
 
