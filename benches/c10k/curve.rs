@@ -15,9 +15,10 @@ use std::process::Command;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
 
+use super::SPARE;
 use super::example;
 use super::nginx;
-use super::process::ServerProcess;
+use super::process::{ServerProcess, allow_descriptors};
 use super::server;
 use super::table::Row;
 
@@ -35,6 +36,8 @@ const BACKLOG: i32 = 4096;
 const LOCATION: &str = "location = /plaintext { default_type text/plain; return 200 \"Hello, World!\"; }";
 
 pub fn measure(_connections: usize) -> Vec<Row> {
+    // Servers and rig have the limit from here.
+    allow_descriptors(CONNECTIONS as u64 + SPARE);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (reports, pictures) = (folder.join("target/c10k"), folder.join("benches/c10k/curves"));
     let made = fs::create_dir_all(&reports).and_then(|()| fs::create_dir_all(&pictures));
