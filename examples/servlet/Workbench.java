@@ -91,7 +91,12 @@ public final class Workbench extends HttpServlet {
                 throw new IllegalStateException("the application fails midway");
             }
             default -> {
-                response.setHeader(word(request, "name"), word(request, "value"));
+                String name = word(request, "name");
+                if (name.isEmpty()) {
+                    // Catalina passes over it, and the server never hears of it.
+                    throw new IllegalArgumentException("a field without a name");
+                }
+                response.setHeader(name, word(request, "value"));
                 text(response, 200, "");
             }
         }

@@ -596,7 +596,10 @@ impl Later for Awaited {
             (Answer::Unknown | Answer::Passed, Some(End::Complete)) | (Answer::Passed, None) => {
                 Err(GatewayError::new("the application has ended without an answer"))
             }
-            (_, Some(End::Failed(error))) => Err(GatewayError::new(error.clone())),
+            // What has begun is sent, as it would have been if the failure had come later, and then broken off.
+            (Answer::Whole(..) | Answer::File(..) | Answer::Upgrade(_), Some(End::Failed(error))) => {
+                Err(GatewayError::new(error.clone()))
+            }
             (Answer::Whole(head, content), _) => {
                 drop(state);
                 send_whole(&head, content, start_response)

@@ -1,0 +1,117 @@
+//! Tests servlets: Debian's examples and an application of our own, in an embedded Tomcat with tidegate as its connector.
+//!
+//! ```text
+//! cargo test -p tidegate-servlet --test servlet
+//! ```
+//!
+//! Needs a JDK and Tomcat, and names the command that installs them where they are missing. The same questions are put to
+//! Tomcat's own connector: `servlet/differences.rs` lists in what the two differ, and why.
+
+#[path = "servlet/asynchronous.rs"]
+mod asynchronous;
+#[path = "servlet/browser.rs"]
+mod browser;
+#[path = "servlet/content.rs"]
+mod content;
+#[path = "servlet/differences.rs"]
+mod differences;
+#[path = "servlet/environment.rs"]
+mod environment;
+#[path = "servlet/examples.rs"]
+mod examples;
+#[path = "servlet/launcher.rs"]
+mod launcher;
+#[path = "servlet/life.rs"]
+mod life;
+#[path = "servlet/misuse.rs"]
+mod misuse;
+#[path = "servlet/probe.rs"]
+mod probe;
+#[path = "servlet/requests.rs"]
+mod requests;
+#[path = "servlet/responses.rs"]
+mod responses;
+#[path = "servlet/served.rs"]
+mod served;
+#[path = "servlet/sockets.rs"]
+mod sockets;
+mod support;
+
+use probe::{Probe, expect};
+use served::{Connector, Served};
+use support::contract::{Edition, check_column};
+
+/// Probes of what tidegate does not do yet, which are not asked.
+const NOT_YET: &[&str] = &[
+    "async client that leaves",
+    "async read as it comes",
+    "async reader whose client leaves",
+    "client that leaves in the middle of its content",
+];
+
+/// All that is asked of both connectors.
+fn probes() -> Vec<Probe> {
+    core().chain(examples::probes()).collect()
+}
+
+/// Questions to our own application.
+fn core() -> impl Iterator<Item = Probe> {
+    requests::probes()
+        .chain(content::probes())
+        .chain(responses::probes())
+        .chain(misuse::probes())
+        .chain(asynchronous::probes())
+        .chain(sockets::probes())
+        .filter(|probe| !NOT_YET.contains(&probe.name))
+}
+
+#[test]
+fn both_connectors_answer_alike_but_for_what_is_listed() {
+    let (tomcat, tidegate) = std::thread::scope(|scope| {
+        let tomcat = scope.spawn(|| Served::start(Connector::Tomcat));
+        let tidegate = Served::start(Connector::Tidegate);
+        (tomcat.join().unwrap(), tidegate)
+    });
+    probe::play(&tomcat, &tidegate, &probes());
+}
+
+/// The Java half is where native code could do harm: the JVM looks at each of its calls, and says what is wrong.
+#[test]
+fn java_has_nothing_to_say_of_the_native_calls() {
+    let served = Served::start_with(Connector::Tidegate, &["-Xcheck:jni"], &["threads=8"]);
+    expect(&served, core());
+    served.get("/examples/jsp/jsp2/el/basic-arithmetic.jsp");
+    let said = served.end();
+    let warnings: Vec<_> =
+        said.lines().filter(|line| JNI_WARNINGS.iter().any(|word| line.contains(word))).collect();
+    assert!(warnings.is_empty(), "{warnings:#?}");
+}
+
+/// Words of a JVM that has found native code wrong.
+const JNI_WARNINGS: &[&str] =
+    &["WARNING in native method", "FATAL ERROR in native", "JNI call made", "WARNING: JNI"];
+
+/// The thread of the loop calls servlets itself, which is for those that never wait.
+#[test]
+fn servlets_on_the_thread_of_the_loop_answer_the_same() {
+    let served = Served::start_with(Connector::Tidegate, &[], &["threads=1"]);
+    expect(
+        &served,
+        requests::probes()
+            .chain(responses::probes())
+            .chain(misuse::probes())
+            .filter(|probe| !NOT_YET.contains(&probe.name)),
+    );
+}
+
+#[test]
+fn workbench_keeps_its_contract() {
+    let served = Served::start(Connector::Tidegate);
+    check_column("Servlet", &Edition { address: served.address(), serves_beside_sleepers: true });
+}
+
+#[test]
+fn browser_speaks_over_the_web_sockets_of_the_examples() {
+    let served = Served::start(Connector::Tidegate);
+    browser::play(&served);
+}

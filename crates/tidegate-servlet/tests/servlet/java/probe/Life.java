@@ -1,0 +1,75 @@
+package probe;
+
+import jakarta.servlet.annotation.WebServlet;
+import jakarta.servlet.http.HttpServletRequest;
+import jakarta.servlet.http.HttpServletResponse;
+import java.io.IOException;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
+/** Takes its time, or the process with it. */
+@WebServlet("/life/*")
+public class Life extends Page {
+    private static final CountDownLatch GATE = new CountDownLatch(1);
+    private static final int LOADED = (int) (System.nanoTime() & 0xffffff);
+
+    @Override
+    void answer(HttpServletRequest request, HttpServletResponse response) throws Exception {
+        String id = request.getParameter("id");
+        switch (request.getPathInfo()) {
+            case "/loaded" -> response.getWriter().print(LOADED);
+            case "/sleep" -> {
+                System.out.println("asleep " + id);
+                Thread.sleep(number(request, "millis"));
+                response.getWriter().print("slept");
+            }
+            case "/wait" -> {
+                System.out.println("waiting " + id);
+                GATE.await(60, TimeUnit.SECONDS);
+                response.getWriter().print("let go");
+            }
+            case "/open" -> {
+                GATE.countDown();
+                response.getWriter().print("open");
+            }
+            case "/stuck" -> {
+                System.out.println("stuck " + id);
+                stuck();
+            }
+            case "/stream" -> {
+                System.out.println("streaming " + id);
+                try {
+                    Respond.write(response.getOutputStream(), number(request, "bytes"));
+                    Heard.note(id, "whole");
+                } catch (IOException error) {
+                    Heard.note(id, "broken");
+                    throw error;
+                }
+            }
+            case "/drip" -> {
+                response.getOutputStream().print("begin");
+                response.flushBuffer();
+                System.out.println("dripping " + id);
+                Thread.sleep(number(request, "millis"));
+                response.getOutputStream().print(" end");
+            }
+            case "/read" -> {
+                System.out.println("reading " + id);
+                try {
+                    response.getWriter().print(sum(request.getInputStream().readAllBytes()));
+                } catch (IOException error) {
+                    Heard.note(id, "broken");
+                    throw error;
+                }
+            }
+            case "/exit" -> System.exit(number(request, "code"));
+            case "/halt" -> Runtime.getRuntime().halt(number(request, "code"));
+            case "/threads" -> response.getWriter().print(Thread.currentThread().getName());
+            default -> response.sendError(404);
+        }
+    }
+
+    private static void stuck() throws InterruptedException {
+        Thread.sleep(600_000);
+    }
+}

@@ -1,0 +1,163 @@
+//! How long requests, servlets and the process live.
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::probe::complete;
+use super::served::{Connector, Served};
+use super::support::loopback::{Client, PATIENCE};
+
+const MEBIBYTE: u64 = 1 << 20;
+
+fn begin(served: &Served, target: &str) -> Client {
+    let mut client = served.connect();
+    client.send(complete(&format!("GET {target}")));
+    client
+}
+
+#[test]
+fn servlets_that_are_stuck_and_clients_that_are_slow_hold_nobody_up() {
+    let served = Served::start_with(Connector::Tidegate, &[], &["threads=4", "requestTimeout=3000"]);
+    slow_readers_hold_no_thread(&served);
+    slow_senders_hold_no_thread(&served);
+    clients_that_leave_are_noticed(&served);
+    stuck_servlet_is_answered_and_named(&served);
+    served.program.signal(Signal::QUIT);
+    served.program.stdout.next_with("Full thread dump");
+    assert_eq!(served.get("/plaintext").text(), "Hello, World!", "after a thread dump");
+}
+
+/// Twice as many as there are threads do not read, and others are served; what they are owed is not held in memory.
+fn slow_readers_hold_no_thread(served: &Served) {
+    served.get("/probe/respond/many?bytes=50000000");
+    let before = served.resident_bytes();
+    let mut slow: Vec<_> = (0..8).map(|_| begin(served, "/probe/async/write?bytes=20000000")).collect();
+    slow.iter_mut().for_each(|client| client.read_until("xxx"));
+    let start = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(served.get("/plaintext").text(), "Hello, World!");
+    }
+    assert!(start.elapsed() < PATIENCE / 3, "{:?}", start.elapsed());
+    let more = served.resident_bytes().saturating_sub(before);
+    assert!(more < 64 * MEBIBYTE, "{more} bytes for clients that do not read");
+    for client in &mut slow {
+        assert_eq!(client.read("GET").content.len(), 20_000_000);
+    }
+}
+
+fn slow_senders_hold_no_thread(served: &Served) {
+    let slow: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = served.connect();
+            client.send(complete("POST /probe/content/sum\nContent-Length: 1000"));
+            client.send("some");
+            client
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(served.get("/plaintext").text(), "Hello, World!");
+    }
+    for mut client in slow {
+        client.send(vec![b'x'; 996]);
+        assert!(client.read("POST").text().starts_with("1000:"));
+    }
+}
+
+fn clients_that_leave_are_noticed(served: &Served) {
+    let mut client = begin(served, "/probe/life/stream?bytes=100000000&id=leaves");
+    client.read_until("xxx");
+    client.leave_unread();
+    served.wait_for_note("leaves", "broken");
+}
+
+fn stuck_servlet_is_answered_and_named(served: &Served) {
+    let mut client = begin(served, "/probe/life/stuck?id=1");
+    assert_eq!(served.get("/plaintext").text(), "Hello, World!", "beside a stuck servlet");
+    assert_eq!(client.read("GET").code, 504);
+    let line = served.program.stderr.next_with("/probe/life/stuck");
+    assert!(line.contains("stuck") || line.contains("not returned"), "{line}");
+    served.program.stderr.next_with("probe.Life.stuck");
+}
+
+#[test]
+fn context_is_reloaded_under_load_and_signals_let_finish_what_is_in_flight() {
+    let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=4"]);
+    let first = served.get("/probe/life/loaded").text();
+    reload_under_load(&mut served);
+    assert_ne!(served.get("/probe/life/loaded").text(), first, "the old classes");
+    sigterm_lets_finish_what_is_in_flight(served);
+}
+
+/// Others never notice that an application is loaded anew; those who ask for it wait, or are told to come again.
+fn reload_under_load(served: &mut Served) {
+    let is_over = AtomicBool::new(false);
+    let address = served.address();
+    thread::scope(|scope| {
+        let ask = |target: &'static str, codes: &'static [u16]| {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                let mut count = 0;
+                while !is_over.load(Ordering::Relaxed) || count == 0 {
+                    let response = Client::connect(address).get(target);
+                    assert!(codes.contains(&response.code), "{target}: {response}");
+                    count += 1;
+                }
+            })
+        };
+        let threads = [
+            ask("/plaintext", &[200]),
+            ask("/probe/respond/short", &[200, 404, 503]),
+            ask("/probe/async/complete", &[200, 404, 500, 503]),
+        ];
+        thread::sleep(Duration::from_millis(50));
+        served.command("reload /probe");
+        is_over.store(true, Ordering::Relaxed);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn tomcat_that_stops_lets_finish_what_is_in_flight() {
+    let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=4"]);
+    let mut waiting = begin(&served, "/probe/life/sleep?millis=600&id=stop");
+    served.program.stdout.next_with("asleep stop");
+    let mut idle = served.connect();
+    idle.get("/plaintext");
+    served.start_command("stop");
+    let response = waiting.read("GET");
+    assert_eq!((response.code, response.text().as_str()), (200, "slept"));
+    served.program.stdout.next_with("done: stop");
+    idle.read_end();
+    assert!(TcpStream::connect(served.address()).is_err(), "it still listens");
+    served.start_command("start");
+    let port = served.program.stdout.next_with("port ").trim_start_matches("port ").to_string();
+    served.program.addresses[0] = format!("http://127.0.0.1:{port}/");
+    assert_eq!(served.get("/plaintext").text(), "Hello, World!", "after another start");
+}
+
+fn sigterm_lets_finish_what_is_in_flight(mut served: Served) {
+    let mut waiting = begin(&served, "/probe/life/sleep?millis=600&id=term");
+    let mut dripping = begin(&served, "/probe/life/drip?millis=600&id=term");
+    served.program.stdout.next_with("asleep term");
+    served.program.signal(Signal::TERM);
+    assert_eq!(waiting.read("GET").text(), "slept");
+    let response = dripping.read("GET");
+    assert_eq!((response.text().as_str(), response.is_cut), ("begin end", false));
+    // The JVM's own way to say that a signal ended it.
+    assert_eq!(served.program.wait().code(), Some(143));
+}
+
+#[test]
+fn servlet_that_ends_the_process_ends_it() {
+    let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=4"]);
+    let mut client = begin(&served, "/probe/life/exit?code=3");
+    assert_eq!(served.program.wait().code(), Some(3));
+    client.read_to_end();
+    let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=1"]);
+    begin(&served, "/probe/life/halt?code=4");
+    assert_eq!(served.program.wait().code(), Some(4));
+}
