@@ -885,7 +885,7 @@ fn temporary_file(content: &[u8]) -> File {
 }
 
 fn file_range(content: &[u8], offset: u64, length: u64) -> FileRange {
-    FileRange { file: temporary_file(content), offset, length }
+    FileRange { file: temporary_file(content).into(), offset, length }
 }
 
 #[test]
@@ -911,7 +911,7 @@ fn long_file_arrives_whole_behind_and_before_other_responses() {
         ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| match &*environ.path() {
             "/file" => {
                 let file = file.try_clone()?;
-                start_response.status(200).file(FileRange { file, offset: 1, length: 299_999 })
+                start_response.status(200).file(FileRange { file: file.into(), offset: 1, length: 299_999 })
             }
             _ => start_response.status(200).send("between"),
         });
@@ -930,7 +930,7 @@ fn file_that_shrinks_midway_cuts_its_response() {
     let shared = file.try_clone().unwrap();
     let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
         let file = shared.try_clone()?;
-        start_response.status(200).file(FileRange { file, offset: 0, length: 300_000 })
+        start_response.status(200).file(FileRange { file: file.into(), offset: 0, length: 300_000 })
     });
     hand.receive(GET.repeat(2).as_bytes());
     assert!(hand.owed() >= hand.context.limits.output_bytes_high);

@@ -51,7 +51,7 @@ fn every_way(environ: &mut Environ<'_>, mut start_response: StartResponse<'_>) -
         }
         "/file" => {
             let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))?;
-            start_response.status(200).file(FileRange { file, offset: 0, length: 11 })
+            start_response.status(200).file(FileRange { file: file.into(), offset: 0, length: 11 })
         }
         "/later" => {
             let (responder, answer) = deferred(environ.wakeup());

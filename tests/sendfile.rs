@@ -61,7 +61,7 @@ fn parts_of(
     move |environ, start_response| match &*environ.path() {
         "/file" => {
             let file = shared.try_clone()?;
-            start_response.status(200).file(FileRange { file, offset, length })
+            start_response.status(200).file(FileRange { file: file.into(), offset, length })
         }
         path => start_response.status(200).send(path),
     }

@@ -348,7 +348,7 @@ mod tests {
         let mut queue = OutputQueue::default();
         queue.buffer().extend_from_slice(b"head");
         let file = File::open("/dev/null").unwrap();
-        queue.push_file(FileRange { file, offset: 100, length: 30_000 });
+        queue.push_file(FileRange { file: file.into(), offset: 100, length: 30_000 });
         queue
     }
 
@@ -383,7 +383,7 @@ mod tests {
     fn file_too_long_for_a_number_is_still_owed() {
         let mut queue = OutputQueue::default();
         let file = File::open("/dev/null").unwrap();
-        queue.push_file(FileRange { file, offset: 0, length: u64::MAX });
+        queue.push_file(FileRange { file: file.into(), offset: 0, length: u64::MAX });
         queue.consume(1_000);
         assert!(queue.owed() > 1 << 30);
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::{GatewayError, StartResponse};
 use crate::message::InvalidResponse;
@@ -150,10 +151,10 @@ impl<I: Iterator<Item: AsRef<[u8]>>> BodyStream for Pieces<I> {
 
 /// A part of an open file. Its length is fixed when the response starts: if the file shrinks meanwhile, the
 /// client can tell.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FileRange {
-    /// The file. It is read at positions; its own position is left alone.
-    pub file: File,
+    /// The file, which can be shared between responses. It is read at positions; its own position is left alone.
+    pub file: Arc<File>,
     /// The offset of the first byte.
     pub offset: u64,
     /// The number of bytes.
@@ -167,7 +168,7 @@ impl FileRange {
     /// Returns the error of the system when the length cannot be read.
     pub fn whole(file: File) -> io::Result<FileRange> {
         let length = file.metadata()?.len();
-        Ok(FileRange { file, offset: 0, length })
+        Ok(FileRange { file: Arc::new(file), offset: 0, length })
     }
 
     /// Turns the range into a stream, for those who have to look at the content. As a file it is sent without
@@ -182,6 +183,13 @@ impl FileRange {
 pub struct FileStream {
     range: FileRange,
     piece: Vec<u8>,
+}
+
+impl FileStream {
+    /// Whether all of the range was read.
+    pub fn is_over(&self) -> bool {
+        self.range.length == 0
+    }
 }
 
 /// Bytes of a file that are read at a time. 64 KiB: the most that a socket takes at once.

@@ -17,20 +17,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// drop(reservation);
 /// assert_eq!(account.bytes(), 0);
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct MemoryAccount(Arc<AtomicUsize>);
+#[derive(Clone, Debug)]
+pub struct MemoryAccount {
+    reserved: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
+
+impl Default for MemoryAccount {
+    fn default() -> MemoryAccount {
+        MemoryAccount::with_limit(usize::MAX)
+    }
+}
 
 impl MemoryAccount {
+    /// Makes an account of a server that may hold this many bytes, connections and all.
+    pub fn with_limit(bytes_max: usize) -> MemoryAccount {
+        MemoryAccount { reserved: Arc::default(), bytes_max }
+    }
+
+    /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max) of the server, of which caches take a part. Nothing
+    /// is refused beyond it.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// Counts `bytes` bytes until the reservation is dropped, on whatever thread.
     pub fn reserve(&self, bytes: usize) -> Reservation {
         // Nothing is published by the counter: it is only added up.
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.reserved.fetch_add(bytes, Ordering::Relaxed);
         Reservation { account: self.clone(), bytes }
     }
 
     /// The number of bytes that are reserved now.
     pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.reserved.load(Ordering::Relaxed)
     }
 }
 
@@ -50,6 +70,6 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.account.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.account.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

@@ -1,9 +1,19 @@
-//! Dates of HTTP (RFC 9110 §5.6.7): IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`.
+//! Dates of HTTP (RFC 9110 §5.6.7): one form is written, three are read.
+//!
+//! ```text
+//! Sun, 06 Nov 1994 08:49:37 GMT      IMF-fixdate: what everybody writes today
+//! Sunday, 06-Nov-94 08:49:37 GMT     RFC 850, with two digits for the year
+//! Sun Nov  6 08:49:37 1994           asctime() of C
+//! ```
 
 use std::fmt;
 use std::str;
 
 const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const LONG_WEEKDAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+/// Years that a date with two digits for the year may lie ahead; beyond them a century less is meant.
+const YEARS_AHEAD_MAX: u64 = 50;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const SECONDS_A_DAY: u64 = 86_400;
@@ -80,7 +90,7 @@ impl Calendar {
 ///
 /// let date = HttpDate::from_unix(784_111_777);
 /// assert_eq!(date.to_string(), "Sun, 06 Nov 1994 08:49:37 GMT");
-/// assert_eq!(HttpDate::parse(b"Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+/// assert_eq!(HttpDate::parse(b"Sun Nov  6 08:49:37 1994", 0), Some(784_111_777));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpDate([u8; 29]);
@@ -110,30 +120,86 @@ impl HttpDate {
         &self.0
     }
 
-    /// Parses an IMF-fixdate, the only form that is still generated, into seconds since 1970. The two
-    /// obsolete forms count as no date, which costs a conditional request its saving.
-    pub fn parse(text: &[u8]) -> Option<u64> {
-        let text = str::from_utf8(text).ok().filter(|text| text.len() == 29 && text.is_ascii())?;
-        let number = |from: usize, to: usize| -> Option<u16> {
-            let digits = &text[from..to];
-            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
-        };
-        let month = MONTHS.iter().position(|name| *name == &text[8..11])? as u8 + 1;
-        let date = Calendar {
-            year: number(12, 16).filter(|year| *year >= 1970)?,
-            month,
-            day: number(5, 7)? as u8,
-            hour: number(17, 19)? as u8,
-            minute: number(20, 22)? as u8,
-            second: number(23, 25)? as u8,
-            weekday: 0,
-        };
-        // Formatting it again must give the same text: that settles separators, ranges, the
-        // length of the month and the day of the week at once.
-        let possible = (1..=31).contains(&date.day) && date.hour < 24 && date.minute < 60 && date.second < 60;
-        let seconds = possible.then(|| date.to_unix())?;
-        (HttpDate::from_unix(seconds).as_bytes() == text.as_bytes()).then_some(seconds)
+    /// Parses a date of any of the three forms into seconds since 1970. `now`, in the same seconds, is asked for a date
+    /// with two digits for the year: it means the year that lies at most fifty years ahead.
+    ///
+    /// A second of 60, which a leap second has, is the one before it.
+    pub fn parse(text: &[u8], now: u64) -> Option<u64> {
+        let text = str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
+        match text.as_bytes().get(3)? {
+            b',' => parse_imf_fixdate(text),
+            b' ' => parse_asctime(text),
+            _ => parse_rfc_850(text, now),
+        }
     }
+}
+
+/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn parse_imf_fixdate(text: &str) -> Option<u64> {
+    let (weekday, rest) = text.split_once(", ")?;
+    let date = rest.strip_suffix(" GMT").filter(|date| date.len() == 20)?;
+    let month = date.get(2..7)?.strip_prefix(' ')?.strip_suffix(' ')?;
+    seconds(number(&date[..2])?, month, number(date.get(7..11)?)?, date.get(11..)?.strip_prefix(' ')?)
+        .filter(|seconds| WEEKDAYS[weekday_of(*seconds)] == weekday)
+}
+
+/// Reads `Sun Nov  6 08:49:37 1994`.
+fn parse_asctime(text: &str) -> Option<u64> {
+    // A day of one digit has a blank before it.
+    let (weekday, rest) = text.split_once(' ').filter(|_| text.len() == 24)?;
+    let day = rest.get(3..6)?.strip_prefix(' ')?;
+    let day = number(day.strip_prefix(' ').unwrap_or(day))?;
+    let (time, year) = rest.get(6..)?.strip_prefix(' ')?.split_once(' ')?;
+    seconds(day, &rest[..3], number(year).filter(|_| year.len() == 4)?, time)
+        .filter(|seconds| WEEKDAYS[weekday_of(*seconds)] == weekday)
+}
+
+/// Reads `Sunday, 06-Nov-94 08:49:37 GMT`.
+fn parse_rfc_850(text: &str, now: u64) -> Option<u64> {
+    let (weekday, rest) = text.split_once(", ")?;
+    let date = rest.strip_suffix(" GMT").filter(|date| date.len() == 18)?;
+    let month = date.get(2..7)?.strip_prefix('-')?.strip_suffix('-')?;
+    let day = number(&date[..2])?;
+    let (year, time) = (number(date.get(7..9)?)?, date.get(9..)?.strip_prefix(' ')?);
+    let latest = u64::from(Calendar::from_unix(now).year) + YEARS_AHEAD_MAX;
+    let year = latest - (latest - year) % 100;
+    seconds(day, month, year, time).filter(|seconds| LONG_WEEKDAYS[weekday_of(*seconds)] == weekday)
+}
+
+fn weekday_of(unix_seconds: u64) -> usize {
+    usize::from(Calendar::from_unix(unix_seconds).weekday)
+}
+
+/// Reads digits, and nothing else.
+fn number(digits: &str) -> Option<u64> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// Returns the seconds since 1970 of a day and a time such as `08:49:37`, if there is such a day.
+fn seconds(day: u64, month: &str, year: u64, time: &str) -> Option<u64> {
+    let mut parts = time.split(':').map(|part| number(part).filter(|_| part.len() == 2));
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    let is_possible = parts.next().is_none()
+        && (1970..=9999).contains(&year)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    if !is_possible {
+        return None;
+    }
+    let date = Calendar {
+        year: year as u16,
+        month: MONTHS.iter().position(|name| *name == month)? as u8 + 1,
+        day: day as u8,
+        hour: hour as u8,
+        minute: minute as u8,
+        second: second.min(59) as u8,
+        weekday: 0,
+    };
+    // A day that its month does not have becomes one of the next.
+    let seconds = date.to_unix();
+    (Calendar::from_unix(seconds).month == date.month).then_some(seconds)
 }
 
 impl fmt::Display for HttpDate {
@@ -146,9 +212,16 @@ impl fmt::Display for HttpDate {
 mod tests {
     use super::*;
 
+    /// 2026-11-30.
+    const NOW: u64 = 1_796_000_000;
+
     fn check(unix_seconds: u64, expected: &str) {
         assert_eq!(HttpDate::from_unix(unix_seconds).to_string(), expected);
-        assert_eq!(HttpDate::parse(expected.as_bytes()), Some(unix_seconds), "{expected}");
+        check_read(expected, Some(unix_seconds));
+    }
+
+    fn check_read(text: &str, expected: Option<u64>) {
+        assert_eq!(HttpDate::parse(text.as_bytes(), NOW), expected, "{text}");
     }
 
     #[test]
@@ -165,8 +238,28 @@ mod tests {
     fn every_day_of_five_centuries_survives_the_round_trip() {
         for day in 0..182_500 {
             let seconds = day * SECONDS_A_DAY + day % SECONDS_A_DAY;
-            assert_eq!(HttpDate::parse(HttpDate::from_unix(seconds).as_bytes()), Some(seconds));
+            assert_eq!(HttpDate::parse(HttpDate::from_unix(seconds).as_bytes(), NOW), Some(seconds));
         }
+    }
+
+    #[test]
+    fn obsolete_forms_are_read() {
+        check_read("Sunday, 06-Nov-94 08:49:37 GMT", Some(784_111_777));
+        check_read("Sun Nov  6 08:49:37 1994", Some(784_111_777));
+        check_read("Wed Nov 16 08:49:37 1994", Some(784_975_777));
+        // The second before a leap second, and the leap second.
+        check_read("Wed, 31 Dec 2008 23:59:60 GMT", Some(1_230_767_999));
+    }
+
+    #[test]
+    fn year_of_two_digits_lies_at_most_fifty_years_ahead() {
+        check_read("Wednesday, 01-Jan-76 00:00:00 GMT", Some(3_345_062_400));
+        check_read("Saturday, 01-Jan-77 00:00:00 GMT", Some(220_924_800));
+        check_read("Saturday, 01-Jan-00 00:00:00 GMT", Some(946_684_800));
+        // 2069 seen from 1970 would lie too far ahead, and 1969 has no place in the count of seconds.
+        assert_eq!(HttpDate::parse(b"Tuesday, 01-Jan-69 00:00:00 GMT", 0), None);
+        // Far from now a century begins, too.
+        assert_eq!(HttpDate::parse(b"Wednesday, 01-Jan-10 00:00:00 GMT", 4_070_908_800), Some(4_417_977_600));
     }
 
     #[test]
@@ -177,12 +270,22 @@ mod tests {
             "Mon, 06 Nov 1994 08:49:37 GMT",
             "Sun, 31 Feb 1994 08:49:37 GMT",
             "Sun, 06 Nov 1994 24:49:37 GMT",
-            "Sunday, 06-Nov-94 08:49:37 GMT",
             "Sun, +6 Nov 1994 08:49:37 GMT",
-            "Sun, 06 Nov 1994 08:49:60 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
             "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37:00 GMT",
+            "Sun, 06 Nov 1994 8:49:037 GMT",
+            "Monday, 06-Nov-94 08:49:37 GMT",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "Sunday, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 6-Nov-94 08:49:37 GMT",
+            "Sun Nov 06 08:49:37 94",
+            "Mon Nov  6 08:49:37 1994",
+            "Sun Nov  6 08:49:37 1994 GMT",
+            "Sun Nov 6 08:49:37 1994",
+            "Sun Nov  6 08:49:37  994",
         ] {
-            assert_eq!(HttpDate::parse(text.as_bytes()), None, "{text}");
+            check_read(text, None);
         }
     }
 }

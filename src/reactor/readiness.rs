@@ -258,7 +258,7 @@ mod tests {
     fn queue(file: File, length: u64) -> OutputQueue {
         let mut out = OutputQueue::default();
         out.buffer().extend_from_slice(b"head");
-        out.push_file(FileRange { file, offset: 1_000, length });
+        out.push_file(FileRange { file: file.into(), offset: 1_000, length });
         out
     }
 

@@ -119,6 +119,7 @@ impl<'g> Shared<'g> {
     ) -> Shared<'g> {
         let Settings { limits, server, hold_max, at_low_tide } = settings;
         let Means { selector, journal, disk, locals, queue, clock } = means;
+        let detached = MemoryAccount::with_limit(limits.memory_bytes_max);
         Shared {
             gateway,
             hooks,
@@ -127,7 +128,7 @@ impl<'g> Shared<'g> {
             budget: Budget::TURN,
             journal,
             connection_bytes: 0,
-            detached: MemoryAccount::default(),
+            detached,
             corked_responses: CorkedResponses::new(hold_max),
             at_low_tide,
             clock,

@@ -286,8 +286,11 @@ impl Promise {
             }
             Answer::File { length, .. } => {
                 let place = self.connection as u64 * OF_CONNECTION + self.number as u64 * OF_REQUEST;
-                let range =
-                    FileRange { file: File::open("/dev/null")?, offset: place, length: *length as u64 };
+                let range = FileRange {
+                    file: File::open("/dev/null")?.into(),
+                    offset: place,
+                    length: *length as u64,
+                };
                 self.head(start_response, None)?.file(range)
             }
             Answer::Later(_, _) => {

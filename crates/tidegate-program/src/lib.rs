@@ -98,7 +98,7 @@ fn serve(options: &Options, folder: Option<(&Path, &FolderOptions)>) -> Result<(
     let what =
         folder.map_or("the welcome application".to_string(), |(folder, _)| folder.display().to_string());
     // Tried once, so that what is wrong with the folder is said before anything is served.
-    let site = folder.map(|(folder, options)| Site::new(folder, options)).transpose()?;
+    let site = folder.map(|(folder, rules)| Site::new(folder, rules, options.reactors())).transpose()?;
     let gateway = |_: usize| match &site {
         None => Ok(Box::new(welcome::Welcome) as Box<dyn Gateway>),
         Some(site) => site.gateway(),

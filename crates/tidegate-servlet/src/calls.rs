@@ -114,7 +114,7 @@ pub(crate) fn send_file(id: i64, head: &[u8], path: &Path, offset: u64, length: 
     let Some(handoff) = exchanges::find(id) else { return Given::Gone as i32 };
     let opened = Head::read(head).and_then(|head| {
         let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok((head, FileRange { file, offset, length }))
+        Ok((head, FileRange { file: file.into(), offset, length }))
     });
     match opened {
         Ok((head, range)) => handoff.answer_with_file(head, range) as i32,

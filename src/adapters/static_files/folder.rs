@@ -219,6 +219,16 @@ fn first(
     Ok((listed, names.next().is_some()))
 }
 
+/// The number of descriptors that the process may have; none if there is no limit, or if nobody says.
+pub fn descriptors_allowed() -> Option<usize> {
+    #[cfg(all(feature = "sockets", unix))]
+    return rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .map(|allowed| usize::try_from(allowed).unwrap_or(usize::MAX));
+    #[cfg(not(all(feature = "sockets", unix)))]
+    None
+}
+
 fn into_node(file: File) -> io::Result<Node> {
     match file.metadata()? {
         metadata if metadata.is_file() => Ok(Node::File(file, metadata)),

@@ -17,14 +17,18 @@
 //! - Pipes, sockets and devices are never read, nor even opened.
 //! - Listings are rendered by a thread of their own and kept for a second, so that nobody waits for those of
 //!   others. They are sorted by name, size or date, in pages of 1,000 entries; programs that ask for it get JSON.
-//! - Every file has a strong ETag and a Last-Modified; preconditions (RFC 9110 §13) and one range
-//!   of bytes (§14) are obeyed.
+//! - Every file has a strong ETag and a Last-Modified; preconditions (RFC 9110 §13) and ranges
+//!   of bytes (§14) are obeyed, 32 in one request at most. The tag changes with the length, both times (of modification,
+//!   and of the last change of anything, which nobody can set) and the inode: two machines have different tags for the
+//!   same file.
+//! - What was opened is kept, and sent as it was for a second ([`FileCache`]): a short file with its content, a long one
+//!   as a descriptor. Tag, head and content are of one version at all times.
 //! - A type comes from the name's extension; text is said to be UTF-8. Without a known extension
 //!   it is `application/octet-stream`, and browsers are told not to guess.
 //! - Content of a request is not waited for, nor read: who sends some gets its answer at once, and the end of the
 //!   connection.
 //! - `index.html` and `404.html` aside, no name is special, unless [`Rules`] want codings that lie beside
-//!   their files (`app.js.br`). No compression on the fly, no language negotiation.
+//!   their files (`app.js.br`); these are opened for each request. No compression on the fly, no language negotiation.
 //!
 //! ```no_run
 //! use tidegate::adapters::StaticFiles;
@@ -38,9 +42,12 @@
 //! ```
 
 mod coding;
+mod file_cache;
 mod folder;
 mod listing;
 mod media_type;
+mod multipart;
+mod opened;
 mod path;
 mod range;
 mod refusal;
@@ -60,19 +67,27 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
 
 use self::coding::Coding;
+pub use self::file_cache::FileCache;
+use self::file_cache::{Finding, OpenedFiles};
 use self::folder::{Folder, Node};
-use self::range::Selection;
+use self::multipart::Multipart;
+use self::opened::{OpenedFile, Place};
+use self::range::{Part, Selection};
 use self::refusal::{Form, refuse};
 use self::renderer::{Renderer, Version};
 pub use self::rules::{Links, Moved, Rules};
 use self::rules::{Listings, Missing, Siblings};
 use self::validators::{Evaluation, Validators};
 use self::view::View;
-use crate::gateway::{Admission, Body, Environ, FileRange, Gateway, GatewayError, StartResponse};
-use crate::message::{HttpDate, Method};
+use crate::gateway::{
+    Admission, Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
+};
+use crate::message::{FieldBlock, Fields, HttpDate, Method};
+
+/// Longest content that the server copies behind its head anyway, and so is not shared with it: 16 KiB.
+const COPIED_BYTES_MAX: u64 = 16 * 1024;
 
 /// A gateway to the files of one folder.
 pub struct StaticFiles {
@@ -84,6 +99,7 @@ pub struct StaticFiles {
     /// How often the folder was to be opened again, when it was last opened.
     reopened: usize,
     reopening: Reopening,
+    opened: OpenedFiles,
     renderer: Renderer,
 }
 
@@ -114,19 +130,12 @@ enum Standing {
     Gone,
 }
 
-/// A file in the form in which it is sent.
-struct Representation {
-    file: File,
-    metadata: Metadata,
-    /// The path of the file as it was asked for, whatever its coding.
-    path: PathBuf,
-    coding: Option<Coding>,
-}
-
 /// The result of looking for the target of a request.
 enum Found {
-    /// A regular file, at this path below the folder.
-    File(File, Metadata, PathBuf),
+    /// A file that is kept under this key.
+    Kept(Vec<u8>),
+    /// A regular file that is not.
+    File(Box<OpenedFile>),
     /// A folder without an index, which can be read and is to be listed.
     Listing(PathBuf, Version),
     /// Another place: the right path of a folder that was asked for without a slash at the end, or what rules say.
@@ -158,8 +167,16 @@ impl StaticFiles {
             rules,
             reopened: 0,
             reopening: Reopening::default(),
+            opened: OpenedFiles::new(FileCache::default()),
             renderer: Renderer::default(),
         })
+    }
+
+    /// Keeps files that were opened within other bounds.
+    #[must_use]
+    pub fn file_cache(mut self, bounds: FileCache) -> StaticFiles {
+        self.opened = OpenedFiles::new(bounds);
+        self
     }
 
     /// Opens the folder again when this handle asks for that.
@@ -181,8 +198,11 @@ impl StaticFiles {
 
     /// Finds the target of a request, in the folder that is there.
     fn find(&mut self, environ: &Environ<'_>) -> io::Result<Found> {
-        self.follow_reopening();
-        let found = self.find_in_folder(environ);
+        let mut found = self.find_in_folder(environ);
+        if matches!(&found, Err(error) if is_without_descriptors(error)) {
+            self.opened.release_descriptors();
+            found = self.find_in_folder(environ);
+        }
         match &found {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.folder.is_gone() => {}
             _ => return found,
@@ -211,7 +231,10 @@ impl StaticFiles {
         }
         self.reopened = asked;
         match Folder::open(&self.path, self.rules.links) {
-            Ok(folder) => self.folder = Arc::new(folder),
+            Ok(folder) => {
+                self.folder = Arc::new(folder);
+                self.opened.forget_all();
+            }
             Err(error) => {
                 log::error!(
                     "the folder {} cannot be opened again, and the old one is served: {error}",
@@ -221,29 +244,41 @@ impl StaticFiles {
         }
     }
 
-    fn find_in_folder(&self, environ: &Environ<'_>) -> io::Result<Found> {
+    fn find_in_folder(&mut self, environ: &Environ<'_>) -> io::Result<Found> {
         let decoded = environ.get("PATH_INFO").unwrap_or_default();
         let path = path::file_path(&decoded)
             .filter(|_| !path::has_encoded_separator(environ.raw_path()))
             .ok_or(io::ErrorKind::NotFound)?;
         // Below a mount point a path is empty where that is asked for itself: its folder is elsewhere, too.
         let is_folder_asked = environ.raw_path().ends_with('/');
+        let key = key_of(&path, is_folder_asked);
+        if self.opened.renew(&key, &self.folder, environ.now()) {
+            return Ok(Found::Kept(key));
+        }
         match self.folder.find(&path) {
             Ok(Node::File(..)) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
-            Ok(Node::File(file, metadata)) => Ok(Found::File(file, metadata, path)),
-            Ok(Node::Folder(metadata)) if is_folder_asked => self.find_index(path, &metadata),
+            Ok(Node::File(file, metadata)) => self.take(environ, key, path, Finding::First, file, metadata),
+            Ok(Node::Folder(metadata)) if is_folder_asked => self.find_index(environ, key, path, &metadata),
             Ok(Node::Folder(_)) => Ok(Found::Moved(Moved { code: 301, location: with_slash(environ) })),
             Ok(Node::Other) => Err(io::ErrorKind::PermissionDenied.into()),
-            Err(error) if status_of(&error) == Some(404) && !is_folder_asked => self.find_page(&path, error),
+            Err(error) if status_of(&error) == Some(404) && !is_folder_asked => {
+                self.find_page(environ, key, &path, error)
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Finds a page that was asked for without its extension.
-    fn find_page(&self, path: &Path, error: io::Error) -> io::Result<Found> {
+    fn find_page(
+        &mut self,
+        environ: &Environ<'_>,
+        key: Vec<u8>,
+        path: &Path,
+        error: io::Error,
+    ) -> io::Result<Found> {
         let Some(page) = self.rules.page_of(path) else { return Err(error) };
         match self.folder.find(&page)? {
-            Node::File(file, metadata) => Ok(Found::File(file, metadata, page)),
+            Node::File(file, metadata) => self.take(environ, key, page, Finding::Later, file, metadata),
             Node::Folder(_) | Node::Other => Err(error),
         }
     }
@@ -255,31 +290,42 @@ impl StaticFiles {
         environ: &Environ<'_>,
         file: File,
         metadata: Metadata,
-        path: PathBuf,
-    ) -> Representation {
+        path: &Path,
+    ) -> (File, Metadata, Option<Coding>) {
         let codings = match self.rules.siblings {
             Siblings::Ignored => Vec::new(),
             Siblings::Chosen => coding::accepted(environ.fields()),
         };
         for coding in codings {
-            if let Ok(Node::File(coded, of_coded)) = self.folder.find(&coding.path_of(&path))
+            if let Ok(Node::File(coded, of_coded)) = self.folder.find(&coding.path_of(path))
                 && of_coded.modified().ok() >= metadata.modified().ok()
                 && coding.is_for_all(&coded).unwrap_or(false)
             {
-                return Representation { file: coded, metadata: of_coded, path, coding: Some(coding) };
+                return (coded, of_coded, Some(coding));
             }
         }
-        Representation { file, metadata, path, coding: None }
+        (file, metadata, None)
     }
 
-    fn find_index(&self, folder_path: PathBuf, metadata: &Metadata) -> io::Result<Found> {
-        for path in self.rules.indexes(&folder_path) {
+    fn find_index(
+        &mut self,
+        environ: &Environ<'_>,
+        key: Vec<u8>,
+        folder_path: PathBuf,
+        metadata: &Metadata,
+    ) -> io::Result<Found> {
+        let mut finding = Finding::First;
+        let indexes: Vec<PathBuf> = self.rules.indexes(&folder_path).collect();
+        for path in indexes {
             match self.folder.find(&path) {
-                Ok(Node::File(file, metadata)) => return Ok(Found::File(file, metadata, path)),
+                Ok(Node::File(file, metadata)) => {
+                    return self.take(environ, key, path, finding, file, metadata);
+                }
                 Ok(Node::Folder(_) | Node::Other) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
+            finding = Finding::Later;
         }
         if self.rules.listings == Listings::Absent {
             return Err(io::ErrorKind::NotFound.into());
@@ -289,6 +335,41 @@ impl StaticFiles {
         let version =
             Version { device: metadata.dev(), inode: metadata.ino(), modified: metadata.modified().ok() };
         Ok(Found::Listing(folder_path, version))
+    }
+
+    /// Takes in a file that was opened, and keeps it for the next who asks.
+    fn take(
+        &mut self,
+        environ: &Environ<'_>,
+        key: Vec<u8>,
+        path: PathBuf,
+        finding: Finding,
+        file: File,
+        metadata: Metadata,
+    ) -> io::Result<Found> {
+        let account = environ.client().memory;
+        let opened = self.open(environ, &path, file, metadata)?;
+        if self.rules.siblings == Siblings::Chosen {
+            // Which one it is depends on more than the path.
+            return Ok(Found::File(Box::new(opened)));
+        }
+        match self.opened.keep(&key, path, finding, opened, environ.now(), account) {
+            Ok(()) => Ok(Found::Kept(key)),
+            Err(opened) => Ok(Found::File(opened)),
+        }
+    }
+
+    fn open(
+        &self,
+        environ: &Environ<'_>,
+        path: &Path,
+        file: File,
+        metadata: Metadata,
+    ) -> io::Result<OpenedFile> {
+        let content_bytes_max = self.opened.content_bytes_max(environ.client().memory);
+        let (file, metadata, coding) = self.represent(environ, file, metadata, path);
+        let describe = |validators: &Validators| head_of(&self.rules, path, coding, validators);
+        OpenedFile::new(file, metadata, content_bytes_max, describe)
     }
 
     /// Answers where no file is, as the rules want it: another place, the page for all paths, or 404 with a page of the
@@ -311,15 +392,14 @@ impl StaticFiles {
                 if is_page(environ.raw_path())
                     && let Some((file, metadata)) = page(path) =>
             {
-                let chosen = self.represent(environ, file, metadata, path.clone());
-                send_file(environ, start_response, &self.rules, chosen)
+                send_file(environ, start_response, &self.open(environ, path, file, metadata)?)
             }
             // Neither validators nor ranges are about an error (RFC 9110 §8.8, §14.2).
             Missing::NotFound(path) if let Some((file, metadata)) = page(path) => start_response
                 .status(404)
                 .field("Content-Type", self.rules.content_type(path).as_ref())
                 .field("X-Content-Type-Options", "nosniff")
-                .file(FileRange { file, offset: 0, length: metadata.len() }),
+                .file(FileRange { file: file.into(), offset: 0, length: metadata.len() }),
             Missing::Page(_) | Missing::NotFound(_) => refuse(start_response.status(404), 404, form),
         }
     }
@@ -340,11 +420,19 @@ impl Gateway for StaticFiles {
             let head = start_response.status(405).field("Allow", "GET, HEAD");
             return refuse(head, 405, Form::for_client(environ));
         }
+        self.follow_reopening();
+        // Most ask for a path as it is kept.
+        if environ.target().has_plain_path()
+            && let Some(opened) = self.opened.fresh(environ.raw_path().as_bytes(), environ.now())
+        {
+            return send_file(environ, start_response, opened);
+        }
         match self.find(environ) {
-            Ok(Found::File(file, metadata, path)) => {
-                let chosen = self.represent(environ, file, metadata, path);
-                send_file(environ, start_response, &self.rules, chosen)
-            }
+            Ok(Found::Kept(key)) => match self.opened.get(&key) {
+                Some(opened) => send_file(environ, start_response, opened),
+                None => self.answer_missing(environ, start_response),
+            },
+            Ok(Found::File(opened)) => send_file(environ, start_response, &opened),
             // How long it would be is not known before it is rendered, and need not be said (RFC 9110 §9.3.2).
             Ok(Found::Listing(..)) if environ.method() == Method::HEAD => {
                 shown::head(start_response, View::of(environ).form).finish()
@@ -384,19 +472,74 @@ fn redirect(start_response: StartResponse<'_>, moved: Moved, form: Form) -> Resu
     refuse(start_response.status(moved.code).field("Location", moved.location), moved.code, form)
 }
 
+/// Returns the key of the file at a path, or of the index of the folder there: the path as most clients send it.
+fn key_of(path: &Path, is_folder: bool) -> Vec<u8> {
+    let path = path.as_os_str().as_encoded_bytes();
+    let mut key = Vec::with_capacity(path.len() + 2);
+    key.push(b'/');
+    key.extend_from_slice(path);
+    if is_folder && !path.is_empty() {
+        key.push(b'/');
+    }
+    key
+}
+
+const CONTENT_TYPE: &str = "Content-Type";
+const CACHE_CONTROL: &str = "Cache-Control";
+const VARY: &str = "Vary";
+
+/// Returns the fields of a response with all of a file.
+fn head_of(rules: &Rules, path: &Path, coding: Option<Coding>, validators: &Validators) -> FieldBlock {
+    let mut fields = FieldBlock::default();
+    let mut push = |name: &str, value: &[u8]| {
+        if let Err(error) = fields.push(name, value) {
+            log::error!("{name} of {} is no field, and left out: {error}", path.display());
+        }
+    };
+    push("Last-Modified", HttpDate::from_unix(validators.modified).as_bytes());
+    push("ETag", validators.etag.as_bytes());
+    push("Accept-Ranges", b"bytes");
+    if rules.siblings == Siblings::Chosen {
+        push(VARY, b"Accept-Encoding");
+    }
+    if let Some(coding) = coding {
+        push("Content-Encoding", coding.name().as_bytes());
+    }
+    if let Some(cache_control) = rules.cache_control(path) {
+        push(CACHE_CONTROL, cache_control.as_bytes());
+    }
+    push(CONTENT_TYPE, rules.content_type(path).as_bytes());
+    push("X-Content-Type-Options", b"nosniff");
+    fields
+}
+
+/// Whether a request may want anything but the whole file: it has a Range, or a precondition.
+fn has_conditions(fields: Fields<'_>) -> bool {
+    let is_condition = |name: &str| match name.as_bytes() {
+        [b'i' | b'I', b'f' | b'F', b'-', ..] => true,
+        [b'r' | b'R', ..] => name.eq_ignore_ascii_case("Range"),
+        _ => false,
+    };
+    fields.iter().any(|(name, _)| is_condition(name))
+}
+
 fn send_file(
     environ: &Environ<'_>,
     start_response: StartResponse<'_>,
-    rules: &Rules,
-    Representation { file, metadata, path, coding }: Representation,
+    opened: &OpenedFile,
 ) -> Result<Body, GatewayError> {
-    let (length, fields) = (metadata.len(), environ.fields());
-    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    let mut validators = Validators::new(modified, length, SystemTime::now());
-    if let Some(coding) = coding {
-        // Before the quotation mark: each coding has a tag of its own (RFC 9110 §8.8.3.3).
-        validators.etag.insert_str(validators.etag.len() - 1, &format!("-{}", coding.name()));
+    if has_conditions(environ.fields()) {
+        return send_conditionally(environ, start_response, opened);
     }
+    send_part(start_response.status(200).fields(&opened.fields), opened, 0, opened.identity.length)
+}
+
+fn send_conditionally(
+    environ: &Environ<'_>,
+    start_response: StartResponse<'_>,
+    opened: &OpenedFile,
+) -> Result<Body, GatewayError> {
+    let (validators, length, fields) = (&opened.validators, opened.identity.length, environ.fields());
     let verdict = validators.evaluate(fields);
     // Only GET knows ranges, and two Range fields are none (RFC 9110 §14.2, §5.3).
     let mut ranges = fields.all("Range");
@@ -406,48 +549,88 @@ fn send_file(
         }
         _ => Selection::Whole,
     };
-    let (code, offset, part_length) = match (verdict, selection) {
-        (Evaluation::NotModified, _) => (304, 0, 0),
-        (Evaluation::Failed, _) => (412, 0, 0),
-        (Evaluation::Proceed, Selection::Whole) => (200, 0, length),
-        (Evaluation::Proceed, Selection::Part { first, last }) => (206, first, last - first + 1),
-        (Evaluation::Proceed, Selection::Unsatisfiable) => (416, 0, 0),
-    };
-    let mut head = start_response
+    let form = Form::for_client(environ);
+    match (verdict, selection) {
+        (Evaluation::NotModified, _) => {
+            let caching = opened.fields.iter().filter(|(name, _)| [CACHE_CONTROL, VARY].contains(name));
+            let head = about(start_response, 304, validators);
+            caching.fold(head, |head, (name, value)| head.field(name, value)).finish()
+        }
+        (Evaluation::Failed, _) => refuse(about(start_response, 412, validators), 412, form),
+        (Evaluation::Proceed, Selection::Whole) => {
+            send_part(start_response.status(200).fields(&opened.fields), opened, 0, length)
+        }
+        (Evaluation::Proceed, Selection::Part(part)) => {
+            let Part { first, last } = part;
+            let head = start_response.status(206).fields(&opened.fields);
+            let head = head.field("Content-Range", format!("bytes {first}-{last}/{length}"));
+            send_part(head, opened, first, part.length())
+        }
+        (Evaluation::Proceed, Selection::Parts(parts)) => send_parts(start_response, opened, &parts),
+        (Evaluation::Proceed, Selection::Unsatisfiable) => {
+            let head = about(start_response, 416, validators);
+            refuse(head.field("Content-Range", format!("bytes */{length}")), 416, form)
+        }
+    }
+}
+
+/// Begins a response about a version of a file that is not sent.
+fn about<'a>(start_response: StartResponse<'a>, code: u16, validators: &Validators) -> ResponseHead<'a> {
+    start_response
         .status(code)
         .field("Last-Modified", HttpDate::from_unix(validators.modified).as_bytes())
         .field("ETag", &validators.etag)
-        .field("Accept-Ranges", "bytes");
-    let form = Form::for_client(environ);
-    match code {
-        412 => return refuse(head, code, form),
-        416 => return refuse(head.field("Content-Range", format!("bytes */{length}")), code, form),
-        206 => {
-            let last = offset + part_length - 1;
-            head = head.field("Content-Range", format!("bytes {offset}-{last}/{length}"));
+        .field("Accept-Ranges", "bytes")
+}
+
+/// Sends several parts of a file.
+fn send_parts(
+    start_response: StartResponse<'_>,
+    opened: &OpenedFile,
+    parts: &[Part],
+) -> Result<Body, GatewayError> {
+    let is_type = |name: &str| name == CONTENT_TYPE;
+    let own_type = opened.fields.iter().find(|(name, _)| is_type(name)).map_or(&b""[..], |(_, value)| value);
+    let multipart = Multipart::new(parts, opened.identity.length, own_type);
+    let of_all = opened.fields.iter().filter(|(name, _)| !is_type(name));
+    let head = of_all.fold(start_response.status(206), |head, (name, value)| head.field(name, value));
+    let head = head.field(CONTENT_TYPE, multipart.content_type());
+    match &opened.place {
+        Place::Memory(content) => head.send(multipart.of_memory(content)),
+        Place::Disk(file) => head
+            .field("Content-Length", multipart.length().to_string())
+            .stream(multipart.of_file(file.clone())),
+    }
+}
+
+/// Sends a part of a file, or all of it.
+fn send_part(
+    head: ResponseHead<'_>,
+    opened: &OpenedFile,
+    offset: u64,
+    length: u64,
+) -> Result<Body, GatewayError> {
+    match &opened.place {
+        Place::Disk(file) => head.file(FileRange { file: file.clone(), offset, length }),
+        // A whole file that is too long to be copied is lent.
+        Place::Memory(content) if content.len() as u64 == length && length > COPIED_BYTES_MAX => {
+            head.send(content.clone())
         }
-        _ => {}
+        Place::Memory(content) => {
+            let part = offset as usize..(offset + length) as usize;
+            head.send(content.get(part).unwrap_or_default())
+        }
     }
-    if rules.siblings == Siblings::Chosen {
-        head = head.field("Vary", "Accept-Encoding");
-    }
-    if let Some(cache_control) = rules.cache_control(&path) {
-        head = head.field("Cache-Control", cache_control);
-    }
-    if code == 304 {
-        return head.finish();
-    }
-    if let Some(coding) = coding {
-        head = head.field("Content-Encoding", coding.name());
-    }
-    head.field("Content-Type", rules.content_type(&path).as_ref())
-        .field("X-Content-Type-Options", "nosniff")
-        .file(FileRange { file, offset, length: part_length })
 }
 
 /// The errors that the system, or this process, has no descriptor left. They have these numbers on every Unix.
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+
+/// Whether no descriptor is left.
+fn is_without_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
 
 /// Returns the status for an error of the system; none for an error that an operator has to mend, which is a
 /// 500.
@@ -461,7 +644,7 @@ fn status_of(error: &io::Error) -> Option<u16> {
         io::ErrorKind::PermissionDenied => Some(403),
         io::ErrorKind::StaleNetworkFileHandle => Some(503),
         // No descriptor is left: others have them, and will give them back.
-        _ if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) => Some(503),
+        _ if is_without_descriptors(error) => Some(503),
         _ => None,
     }
 }

@@ -342,11 +342,38 @@ fn ranges_select_part_of_the_file() {
     site.check_range(&[("Range", "bytes=-3")], 206, Some("bytes 7-9/10"), "789");
     site.check_range(&[("Range", "bytes=7-")], 206, Some("bytes 7-9/10"), "789");
     site.check_range(&[("Range", "bytes=10-")], 416, Some("bytes */10"), "");
-    site.check_range(&[("Range", "bytes=0-1,3-4")], 200, None, "0123456789");
+    // So close together that they are sent as one.
+    site.check_range(&[("Range", "bytes=0-1,3-4")], 206, Some("bytes 0-4/10"), "01234");
     site.check_range(&[("Range", "lines=1")], 200, None, "0123456789");
     site.check_range(&[("Range", "bytes=0-1"), ("Range", "bytes=0-1")], 200, None, "0123456789");
     let answer = site.ask("HEAD", "/data.bin", &[("Range", "bytes=2-5")]);
     assert_eq!((answer.code, answer.length), (200, Some(10)));
+}
+
+#[test]
+fn several_ranges_are_parts_with_a_head_each_from_memory_and_from_the_disk() {
+    let mut site = Site::new();
+    for length in [1_000, 200_000] {
+        let content: Vec<u8> = (0..length).map(|number| b'a' + (number % 23) as u8).collect();
+        fs::write(site.path("parts.txt"), &content).unwrap();
+        site.now = site.now + Duration::from_secs(1);
+        let answer = site.ask("GET", "/parts.txt", &[("Range", "bytes=-5, 0-4, 300-499")]);
+        assert_eq!((answer.code, answer.field("Content-Range")), (206, None));
+        let boundary =
+            answer.field("Content-Type").unwrap().strip_prefix("multipart/byteranges; boundary=").unwrap();
+        assert_eq!(answer.fields.iter().filter(|(name, _)| name == "Content-Type").count(), 1);
+        let mut expected = Vec::new();
+        for (first, last) in [(length - 5, length - 1), (0, 4), (300, 499)] {
+            let range = format!("Content-Range: bytes {first}-{last}/{length}\r\n\r\n");
+            let head = format!("\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n{range}");
+            expected.extend_from_slice(head.as_bytes());
+            expected.extend_from_slice(&content[first..=last]);
+        }
+        expected.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        assert!(answer.content == expected, "{}", answer.content.escape_ascii());
+        let declared = answer.field("Content-Length").map(|length| length.parse().unwrap());
+        assert_eq!(answer.length.or(declared), Some(expected.len() as u64));
+    }
 }
 
 #[test]
@@ -384,8 +411,13 @@ fn known_version_is_not_sent_again() {
 fn changed_file_has_another_tag() {
     let mut site = Site::new();
     let before = site.get("/data.bin").field("ETag").unwrap().to_string();
-    fs::write(site.path("data.bin"), "01234567890").unwrap();
-    assert_ne!(site.get("/data.bin").field("ETag"), Some(before.as_str()));
+    fs::write(site.path("data.bin"), "abcdefghij").unwrap();
+    // For a moment it is what it was, tag and content.
+    let answer = site.get("/data.bin");
+    assert_eq!((answer.field("ETag"), answer.text().as_str()), (Some(before.as_str()), "0123456789"));
+    site.now = site.now + Duration::from_secs(1);
+    let answer = site.get("/data.bin");
+    assert!(answer.field("ETag") != Some(before.as_str()) && answer.text() == "abcdefghij");
 }
 
 #[test]
@@ -393,6 +425,7 @@ fn vanished_file_is_not_found() {
     let mut site = Site::new();
     site.check("/data.bin", 200, "0123456789");
     fs::remove_file(site.path("data.bin")).unwrap();
+    site.now = site.now + Duration::from_secs(1);
     site.check("/data.bin", 404, "");
 }
 

@@ -6,17 +6,80 @@
 //! If-Range, with Range                   does not hold ──▶ the whole file
 //! ```
 
+use std::fs::Metadata;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 use crate::message::{Fields, HttpDate};
 
+/// Time for which a change may not show, after another one, where the file system counts nanoseconds. 20 ms: twice the
+/// longest tick of the clock of Linux, from which it takes them.
+const TICK: Duration = Duration::from_millis(20);
+/// Time for which a change may not show where the file system seems to count seconds. 2 s: the tick of FAT.
+const COARSE_TICK: Duration = Duration::from_secs(2);
+
+/// The facts by which the system tells one file from another, and one version of it from another.
+///
+/// The time of modification can be set, and is by those who unpack archives or want reproducible builds. The time of the
+/// last change of anything (`ctime`) cannot, and a file that takes another's place has another inode.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    pub device: u64,
+    pub inode: u64,
+    pub length: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Identity {
+    pub fn of(metadata: &Metadata) -> Identity {
+        Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Returns whether a change of the file after `now` will show, since its last one was long enough ago.
+    pub fn certainty(&self, now: SystemTime) -> Certainty {
+        let now = i128::try_from(since_1970(now).as_nanos()).unwrap_or(i128::MAX);
+        let is_settled = |(seconds, nanos): (i64, i64)| {
+            let tick = if nanos == 0 { COARSE_TICK } else { TICK };
+            let age = now - (i128::from(seconds) * 1_000_000_000 + i128::from(nanos));
+            age.unsigned_abs() > tick.as_nanos()
+        };
+        match is_settled(self.modified) && is_settled(self.changed) {
+            true => Certainty::Certain,
+            false => Certainty::Uncertain,
+        }
+    }
+}
+
+fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
 /// The validators of a file: they tell one version of it from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validators {
-    /// A strong entity tag, made of the time of modification, to the nanosecond, and the length.
+    /// A strong entity tag, made of all that changes with the file: see [`Identity`]. It is a digest, since inodes are
+    /// nobody's business.
     pub etag: String,
     /// Whole seconds since 1970-01-01T00:00:00Z.
     pub modified: u64,
+}
+
+/// Whether the times of a file tell each of its versions from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// A change from now on will show.
+    Certain,
+    /// The file has just changed, and may change again within the same tick of the file system's clock.
+    Uncertain,
 }
 
 /// The result of evaluating a request's preconditions.
@@ -31,14 +94,22 @@ pub enum Evaluation {
 }
 
 impl Validators {
-    /// Makes the validators of a file with this time and length. A time that lies ahead of `now` is reported
-    /// as `now`: a server must not claim to know of a modification in the future (§8.8.2.1).
-    pub fn new(modified: SystemTime, length: u64, now: SystemTime) -> Validators {
-        let since_1970 =
-            |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    /// Makes the validators of a file. Where another version could have the same identity, the tag is one of this very
+    /// moment, and holds only for what was opened in it.
+    ///
+    /// A time that lies ahead of `now` is reported as `now`: a server must not claim to know of a modification in the
+    /// future (§8.8.2.1).
+    pub fn new(identity: &Identity, certainty: Certainty, now: SystemTime) -> Validators {
+        let mut digest = DefaultHasher::new();
+        // Devices are numbered anew when a machine starts.
+        (identity.inode, identity.length, identity.modified, identity.changed).hash(&mut digest);
+        if certainty == Certainty::Uncertain {
+            since_1970(now).hash(&mut digest);
+        }
+        let modified = u64::try_from(identity.modified.0).unwrap_or(0);
         Validators {
-            etag: format!("\"{:x}-{length:x}\"", since_1970(modified).as_nanos()),
-            modified: since_1970(modified.min(now)).as_secs(),
+            etag: format!("\"{:016x}-{:x}\"", digest.finish(), identity.length),
+            modified: modified.min(since_1970(now).as_secs()),
         }
     }
 
@@ -59,8 +130,9 @@ impl Validators {
         if is_current { Evaluation::NotModified } else { Evaluation::Proceed }
     }
 
-    /// Whether a Range may be obeyed: there is no If-Range, or it names this version (§13.1.5). A date never does: a
-    /// file may change twice in a second, and then the client would put two versions together (§8.8.2.2).
+    /// Whether a Range may be obeyed: there is no If-Range, or it names this version (§13.1.5). A date never does,
+    /// in whatever form: a file may change twice in a second, and then the client would put two versions together
+    /// (§8.8.2.2).
     pub fn allows_range(&self, fields: Fields<'_>) -> bool {
         fields.all("If-Range").all(|tag| tag == self.etag.as_bytes())
     }
@@ -70,7 +142,8 @@ impl Validators {
     fn is_modified_since(&self, fields: Fields<'_>, name: &str) -> Option<bool> {
         let mut dates = fields.all(name);
         let (date, None) = (dates.next()?, dates.next()) else { return None };
-        HttpDate::parse(date).map(|date| self.modified > date)
+        let now = since_1970(SystemTime::now()).as_secs();
+        HttpDate::parse(date, now).map(|date| self.modified > date)
     }
 
     /// Whether a list of entity tags contains this version's, or is `*`.
@@ -113,9 +186,17 @@ mod tests {
     const DAY_BEFORE: &str = "Sat, 05 Nov 1994 08:49:37 GMT";
     const DAY_AFTER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
+    fn identity() -> Identity {
+        let modified = (784_111_777, 5);
+        Identity { device: 1, inode: 2, length: 0x1f, modified, changed: (784_111_778, 6) }
+    }
+
+    fn of(identity: &Identity) -> Validators {
+        Validators::new(identity, Certainty::Certain, SystemTime::now())
+    }
+
     fn validators() -> Validators {
-        let modified = SystemTime::UNIX_EPOCH + Duration::new(784_111_777, 5);
-        Validators::new(modified, 0x1f, SystemTime::now())
+        of(&identity())
     }
 
     fn lines(fields: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
@@ -157,6 +238,15 @@ mod tests {
         check(&[("If-Modified-Since", DAY_AFTER)], Evaluation::NotModified);
         check(&[("If-Modified-Since", DAY_BEFORE)], Evaluation::Proceed);
         check(&[("If-Modified-Since", "yesterday")], Evaluation::Proceed);
+        for date in ["Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            check(&[("If-Modified-Since", date)], Evaluation::NotModified);
+            check(&[("If-Unmodified-Since", date)], Evaluation::Proceed);
+            check_range(date, false);
+        }
+        for date in ["Saturday, 05-Nov-94 08:49:37 GMT", "Sat Nov  5 08:49:37 1994"] {
+            check(&[("If-Modified-Since", date)], Evaluation::Proceed);
+            check(&[("If-Unmodified-Since", date)], Evaluation::Failed);
+        }
         check(&[("If-Modified-Since", DAY), ("If-Modified-Since", DAY)], Evaluation::Proceed);
     }
 
@@ -187,9 +277,42 @@ mod tests {
     #[test]
     fn a_modification_in_the_future_is_reported_as_of_now() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        let later = now + Duration::from_secs(500);
-        assert_eq!(Validators::new(later, 1, now).modified, 1_000);
-        let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(Validators::new(before_1970, 1, now).modified, 0);
+        let at = |seconds| {
+            let identity = Identity { modified: (seconds, 0), ..identity() };
+            Validators::new(&identity, Certainty::Certain, now).modified
+        };
+        assert_eq!((at(1_500), at(999), at(-1)), (1_000, 999, 0));
+    }
+
+    #[test]
+    fn tag_changes_with_all_that_tells_versions_apart() {
+        let others = [
+            Identity { inode: 3, ..identity() },
+            Identity { length: 0x20, ..identity() },
+            Identity { modified: (784_111_777, 6), ..identity() },
+            // An edit of equal length, after which the time of modification was set back.
+            Identity { changed: (784_111_778, 7), ..identity() },
+        ];
+        for other in others {
+            assert_ne!(of(&other).etag, validators().etag, "{other:?}");
+        }
+        // The same disk after the machine has started again.
+        assert_eq!(of(&Identity { device: 9, ..identity() }).etag, validators().etag);
+    }
+
+    #[test]
+    fn file_that_has_just_changed_may_change_again_unseen() {
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(784_111_778, 6);
+        let after = |millis| identity().certainty(changed + Duration::from_millis(millis));
+        assert_eq!((after(0), after(19), after(21)), {
+            (Certainty::Uncertain, Certainty::Uncertain, Certainty::Certain)
+        });
+        // A clock that was set back, or of another machine.
+        let before = changed - Duration::from_secs(60);
+        assert_eq!(identity().certainty(before), Certainty::Certain);
+        let seconds = Identity { changed: (784_111_778, 0), ..identity() };
+        assert_eq!(seconds.certainty(changed + Duration::from_millis(1_900)), Certainty::Uncertain);
+        let tag = |now| Validators::new(&identity(), Certainty::Uncertain, now).etag;
+        assert_ne!(tag(changed), tag(changed + Duration::from_nanos(1)));
     }
 }

@@ -32,21 +32,23 @@ pub struct Site<'a> {
     folder: &'a Path,
     options: &'a FolderOptions,
     rules: Rules,
+    /// The number of event loops, which share what may be kept.
+    reactors: usize,
     users: Option<Arc<Users>>,
     reopening: Reopening,
 }
 
 impl<'a> Site<'a> {
-    /// Checks that everything is there: the folder, and the files that options name.
+    /// Checks that everything is there: the folder, and the files that options name. It is for this number of event loops.
     ///
     /// # Errors
     /// Returns a sentence about what is missing or wrong.
-    pub fn new(folder: &'a Path, options: &'a FolderOptions) -> Result<Site<'a>, String> {
+    pub fn new(folder: &'a Path, options: &'a FolderOptions, reactors: usize) -> Result<Site<'a>, String> {
         let users =
             options.auth.as_deref().map(|file| Ok::<_, String>(Arc::new(Users::parse(&read(file)?)?)));
         let rules = rules(options)?;
-        let site =
-            Site { folder, options, rules, users: users.transpose()?, reopening: Reopening::default() };
+        let users = users.transpose()?;
+        let site = Site { folder, options, rules, reactors, users, reopening: Reopening::default() };
         let files = site.files().map_err(|error| cannot_serve(folder, &error))?;
         if options.listing == Shown::On {
             files.check_listing().map_err(|error| {
@@ -86,7 +88,10 @@ impl<'a> Site<'a> {
     }
 
     fn files(&self) -> io::Result<StaticFiles> {
-        Ok(StaticFiles::with_rules(self.folder, self.rules.clone())?.reopened_by(&self.reopening))
+        let files = StaticFiles::with_rules(self.folder, self.rules.clone())?;
+        // By now the limit of descriptors is what it will be.
+        let cache = self.options.file_cache.bounds().divided(self.reactors);
+        Ok(files.file_cache(cache).reopened_by(&self.reopening))
     }
 }
 

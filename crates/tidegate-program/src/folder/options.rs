@@ -1,10 +1,14 @@
 //! The options of a folder.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use glob::{MatchOptions, Pattern};
+use tidegate::adapters::FileCache;
 use tidegate::message::{is_field_name, is_field_value};
+use tidegate_bench::Span;
 
 /// The options of the command `static`.
 #[derive(Args, Debug)]
@@ -60,9 +64,37 @@ pub struct FolderOptions {
     /// proxy that speaks TLS before it.
     #[arg(long, value_name = "FILE")]
     pub auth: Option<PathBuf>,
+    /// How long a file is sent as it was when it was last looked at
+    ///
+    /// Short files are kept in memory meanwhile, long ones open, within a quarter of --memory-max and an eighth of the
+    /// descriptors. With off, each request opens its file.
+    #[arg(long, value_name = "TIME|off", default_value = "1s")]
+    pub file_cache: Validity,
     /// Symbolic links to follow
     #[arg(long, value_name = "WHERE", default_value = "inside")]
     pub follow_links: Followed,
+}
+
+/// A time for which something holds, or `off` for not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity(Duration);
+
+impl Validity {
+    /// The bounds of a cache whose files hold for this long.
+    pub fn bounds(self) -> FileCache {
+        FileCache { valid_for: self.0, ..FileCache::default() }
+    }
+}
+
+impl FromStr for Validity {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Validity, &'static str> {
+        match text {
+            "off" => Ok(Validity(Duration::ZERO)),
+            _ => Span::from_str(text).map(|span| Validity(span.time())),
+        }
+    }
 }
 
 /// Whether something is shown.

@@ -76,7 +76,7 @@ impl FileWrapper {
             return Ok(None);
         }
         let length = metadata.len().saturating_sub(position);
-        Ok(Some(FileRange { file: opened, offset: position, length }))
+        Ok(Some(FileRange { file: opened.into(), offset: position, length }))
     }
 }
 
