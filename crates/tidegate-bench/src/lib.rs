@@ -15,9 +15,9 @@
 //!                                     └─ Process: the server from outside
 //! ```
 //!
-//! With `--sweep` all of that is one turn of many ([`sweep`]).
+//! With `--sweep` all of that is one turn of many (`sweep`).
 //!
-//! One thread; where that is too few, several processes ([`parts`]). It speaks no TLS and no HTTP/2, follows no
+//! One thread; where that is too few, several processes (`parts`). It speaks no TLS and no HTTP/2, follows no
 //! redirection, and reads no content: it finds the end of each answer and drops it.
 
 #![forbid(unsafe_code)]
