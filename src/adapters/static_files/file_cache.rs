@@ -98,9 +98,9 @@ fn descriptors_share() -> usize {
 /// How a file was found for the path that it is kept under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It stood at the first place that was looked at.
+    /// The file stood at the first place that was looked at.
     First,
-    /// It stood at a later one. A file may come to stand at one before, so it is looked for anew each time.
+    /// The file stood at a later one. Another may come to stand before it, so it is looked for anew each time.
     Later,
 }
 
