@@ -6,7 +6,7 @@
 //! cargo bench --bench allocations -- --save    makes them the budget
 //! ```
 //!
-//! The application is the workbench again, here in a thread of this process. Buffers have grown to what they need
+//! The application is the workbench again, or a folder, here in a thread of this process. Buffers have grown to what they need
 //! before it is counted, so what remains is what each request costs.
 
 mod support;
@@ -21,11 +21,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use support::Failure;
 use support::budget::{Figure, Figures};
-use support::load::{BROWSER, Clients, Load, SMALL};
-use tidegate::{ListenAddress, Server};
+use support::load::{BROWSER, Clients, FILE, Load, SMALL};
+use tidegate::adapters::{FileCache, StaticFiles};
+use tidegate::{Gateway, ListenAddress, Server};
 
 /// Requests before counting begins, and while it lasts.
 const REQUESTS: usize = 4_096;
@@ -36,7 +38,8 @@ const MISSING: &str = "GET /missing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 /// than none.
 const HEADER: &str = "GET /header?name=A&value=b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
-const LOADS: [Load; 6] = [
+const LOADS: [Load; 7] = [
+    Load { name: "file", connections: 16, depth: 1, request: FILE, content_bytes: 0, code: 200 },
     Load { name: "keep_alive", connections: 16, depth: 1, request: SMALL, content_bytes: 0, code: 200 },
     Load { name: "pipelined", connections: 64, depth: 16, request: SMALL, content_bytes: 0, code: 200 },
     Load { name: "browser", connections: 16, depth: 1, request: BROWSER, content_bytes: 0, code: 200 },
@@ -56,19 +59,32 @@ thread_local! {
 }
 
 fn main() -> Result<ExitCode, Failure> {
+    let figures = LOADS.iter().map(count_served).collect::<Result<_, _>>()?;
+    Figures { counted: "allocations", decimals: 4, vary_with_compiler: false, figures }.settle()
+}
+
+/// Counts a load at a server of its own.
+fn count_served(load: &Load) -> Result<Figure, Failure> {
     let server = Server::new().listen(ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).bind()?;
     let [ListenAddress::Tcp(address)] = server.addresses()[..] else {
         return Err("one TCP address was asked for".into());
     };
     let handle = server.handle();
+    let gateway: Box<dyn Gateway + Send> = match load.request {
+        FILE => {
+            let patient = FileCache { valid_for: Duration::from_secs(3_600), ..FileCache::default() };
+            Box::new(StaticFiles::new(support::folder()?)?.file_cache(patient))
+        }
+        _ => Box::new(workbench::Workbench::default()),
+    };
     let thread = thread::spawn(move || {
         IS_COUNTED.set(true);
-        server.run(workbench::Workbench::default())
+        server.run(gateway)
     });
-    let figures = LOADS.iter().map(|load| count(address, load)).collect::<Result<_, _>>()?;
+    let figure = count(address, load);
     handle.stop();
     thread.join().map_err(|_| "the server has panicked")??;
-    Figures { counted: "allocations", decimals: 4, vary_with_compiler: false, figures }.settle()
+    figure
 }
 
 fn count(address: SocketAddr, load: &Load) -> Result<Figure, Failure> {

@@ -21,13 +21,14 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use support::budget::Figures;
-use support::load::{BROWSER, Clients, Load, SMALL, UPLOAD};
+use support::load::{BROWSER, Clients, FILE, Load, SMALL, UPLOAD};
 use support::{Counts, Failure, per_request, start_under};
 
 /// Requests of the two runs.
 const LENGTHS: [usize; 2] = [6_400, 25_600];
 
-const LOADS: [Load; 4] = [
+const LOADS: [Load; 5] = [
+    Load { name: "file", connections: 16, depth: 1, request: FILE, content_bytes: 0, code: 200 },
     Load { name: "keep_alive", connections: 16, depth: 1, request: SMALL, content_bytes: 0, code: 200 },
     // Few, so that a turn of the loop stays well below the time that it may last: under callgrind everything takes
     // fifty times as long, and what comes later than that would be answered one by one.
@@ -49,7 +50,7 @@ fn count(load: &Load, requests: usize) -> Result<Counts, Failure> {
     let mut command = Command::new("valgrind");
     // Quiet: else it says the command line, in which there is an address, too.
     command.args(["-q", "--tool=callgrind"]).arg(format!("--callgrind-out-file={}", output.display()));
-    let server = start_under(&mut command)?;
+    let server = start_under(&mut command, load)?;
     let mut clients = Clients::connect(server.address, load)?;
     for _ in 0..clients.rounds(requests) {
         // How many connections a turn of the loop finds readable changes what each costs: it is all of them.

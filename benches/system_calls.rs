@@ -19,13 +19,14 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use support::budget::Figures;
-use support::load::{Clients, LAST, Load, SMALL, receive_last, send_anew};
+use support::load::{Clients, FILE, LAST, Load, SMALL, receive_last, send_anew};
 use support::{Counts, Failure, per_request, start_under};
 
 /// Requests of the two runs.
 const LENGTHS: [usize; 2] = [800, 3_200];
 
-const LOADS: [Load; 3] = [
+const LOADS: [Load; 4] = [
+    Load { name: "file", connections: 1, depth: 1, request: FILE, content_bytes: 0, code: 200 },
     Load { name: "keep_alive", connections: 1, depth: 1, request: SMALL, content_bytes: 0, code: 200 },
     Load { name: "pipelined", connections: 1, depth: 16, request: SMALL, content_bytes: 0, code: 200 },
     Load {
@@ -50,7 +51,7 @@ fn count(load: &Load, requests: usize) -> Result<Counts, Failure> {
     let mut command = Command::new("strace");
     // With -D strace is the child, and the process that is started and ended here the server.
     command.args(["-D", "-f", "-c", "-o"]).arg(&output);
-    let server = start_under(&mut command)?;
+    let server = start_under(&mut command, load)?;
     if load.request == LAST {
         for _ in 0..requests / load.connections {
             server.halt()?;

@@ -9,6 +9,11 @@ use std::net::{SocketAddr, TcpStream};
 /// A request with one field.
 pub const SMALL: &str = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
+/// A request for a file of [`FILE_BYTES`], which the program serves.
+pub const FILE: &str = "GET /file.txt HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+/// The length of that file: a small one.
+pub const FILE_BYTES: usize = 4_096;
+
 /// A browser's request: 760 bytes, 14 fields.
 pub const BROWSER: &str = "GET /plaintext HTTP/1.1\r\n\
     Host: 127.0.0.1:8000\r\n\

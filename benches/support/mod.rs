@@ -16,11 +16,15 @@ pub mod process;
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use budget::Figure;
-use load::Load;
+use load::{FILE, FILE_BYTES, Load};
 use process::ServerProcess;
 
 /// The reason why there is no figure.
@@ -29,14 +33,29 @@ pub type Failure = Box<dyn Error>;
 /// Counts by name.
 pub type Counts = BTreeMap<String, u64>;
 
-/// Starts the workbench under a tool.
-pub fn start_under(tool: &mut Command) -> Result<ServerProcess, Failure> {
+/// Starts the server of a load under a tool: the workbench, or the program with a folder.
+pub fn start_under(tool: &mut Command, load: &Load) -> Result<ServerProcess, Failure> {
     let name = tool.get_program().to_string_lossy().into_owned();
-    let command = tool.arg(example::workbench()?).args(["--listen", "127.0.0.1:0"]);
+    let command = match load.request {
+        // What is kept is looked at again now and then, which is not counted here: it depends on how much is asked for.
+        FILE => tool.arg(example::program()?).arg("static").arg(folder()?).args(["--file-cache", "1h"]),
+        _ => tool.arg(example::workbench()?),
+    };
+    let command = command.args(["--listen", "127.0.0.1:0"]);
     ServerProcess::start(command).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("{name} is not installed: apt-get install {name}").into(),
         _ => error.into(),
     })
+}
+
+/// Makes a folder with the file of [`FILE`], and returns its path.
+pub fn folder() -> Result<PathBuf, Failure> {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("folder");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("file.txt"), vec![b'x'; FILE_BYTES])?;
+    // One that has just changed may be opened anew.
+    thread::sleep(Duration::from_millis(50));
+    Ok(folder)
 }
 
 /// Counts what one request of a load costs: the difference of two runs that differ in length only, so that
