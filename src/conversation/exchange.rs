@@ -706,10 +706,14 @@ impl Exchange {
         match pass_on(passing, rest, self.peer_side, &mut self.http, turn) {
             // Who holds the content back is asked for it, unless the answer has begun, or nobody wants it.
             Ok(0) => {
-                if self.http.response() == ResponseState::Unstarted
-                    && passing.as_mut().is_some_and(|passing| passing.must_ask())
-                {
-                    self.http.write_continue(out.buffer());
+                if let Some(passing) = passing {
+                    match self.http.response() {
+                        ResponseState::Unstarted if passing.must_ask() => {
+                            self.http.write_continue(out.buffer());
+                        }
+                        ResponseState::Unstarted => {}
+                        _ => passing.ask_no_more(),
+                    }
                 }
             }
             Ok(used) => {

@@ -161,6 +161,12 @@ impl Passing {
         must_ask
     }
 
+    /// Notes that the client will not be asked: the answer has begun, and tells it that its content is read, or is not.
+    /// From now on its time counts.
+    pub fn ask_no_more(&mut self) {
+        self.sender = Sender::Sends;
+    }
+
     /// Whether the client waits, since it was not asked.
     pub fn is_held_back(&self) -> bool {
         self.sender == Sender::Waits
