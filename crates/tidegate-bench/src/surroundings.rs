@@ -4,8 +4,6 @@
 use std::fs;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 /// The length of a tick in `/proc/stat`: a hundredth of a second wherever Linux runs (USER_HZ).
 const TICK: Duration = Duration::from_millis(10);
 /// The fields of `/proc/stat` in which a processor works, or another machine has taken it: user, nice, system, irq,
@@ -29,13 +27,25 @@ pub(super) struct Surroundings {
 impl Surroundings {
     pub fn observe() -> Surroundings {
         let read = |path: &str| fs::read_to_string(path).ok();
-        let own = clock_gettime(ClockId::ProcessCPUTime);
         Surroundings {
             busy: read("/proc/stat").and_then(|stat| busy_of(&stat)),
             kernel: read("/proc/slabinfo").and_then(|slabs| kernel_of(&slabs)),
-            own: Duration::new(own.tv_sec as u64, own.tv_nsec as u32),
+            own: own_time(),
         }
     }
+}
+
+/// Reads the time for which this process has worked.
+#[cfg(target_os = "linux")]
+fn own_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Returns no time: elsewhere it would be compared with what is not known, and not every system has such a clock.
+#[cfg(not(target_os = "linux"))]
+fn own_time() -> Duration {
+    Duration::ZERO
 }
 
 /// Reads the busy time of all processors from the first line, `cpu  USER NICE SYSTEM IDLE …`.
