@@ -165,7 +165,8 @@ impl Drop for Program {
 
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    // Longer than a server may take that lets finish what is in flight.
+    while start.elapsed() < 2 * PATIENCE {
         if let Some(status) = child.try_wait().unwrap() {
             return Some(status);
         }
