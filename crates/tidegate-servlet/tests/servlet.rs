@@ -107,7 +107,8 @@ fn servlets_on_the_thread_of_the_loop_answer_the_same() {
 #[test]
 fn workbench_keeps_its_contract() {
     let served = Served::start(Connector::Tidegate);
-    check_column("Servlet", &Edition { address: served.address(), serves_beside_sleepers: true });
+    let edition = Edition { address: served.address(), serves_beside_sleepers: true, resets: true };
+    check_column("Servlet", &edition);
 }
 
 #[test]

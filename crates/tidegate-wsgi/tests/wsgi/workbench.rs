@@ -8,7 +8,8 @@ pub fn play(mode: Mode) {
     let served = Served::start_with("workbench:application", mode, |command| {
         command.current_dir(environment::root().join("examples/wsgi"));
     });
-    let edition = Edition { address: served.address(), serves_beside_sleepers: mode == Mode::Threads };
+    let serves_beside_sleepers = mode == Mode::Threads;
+    let edition = Edition { address: served.address(), serves_beside_sleepers, resets: true };
     check_column("WSGI", &edition);
     assert_eq!(served.get("/plaintext").to_string(), "200 length: Hello, World!");
 }
