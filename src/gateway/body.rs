@@ -230,7 +230,7 @@ impl BodyStream for FileStream {
 /// for a piece, even if a moment has come for which it has asked: it is asked as soon as there is room. A client that takes
 /// nothing at all is cut after [`write_timeout`](crate::limits::Limits::write_timeout).
 ///
-/// What it [holds](BodyStream::held_bytes) while it waits for the client counts: where memory is scarce, the tunnels that
+/// The memory that it [holds](BodyStream::held_bytes) while it waits for the client counts: where memory is scarce, the tunnels that
 /// hold most are cut.
 ///
 /// A server that shuts down waits for it as for any answer, for

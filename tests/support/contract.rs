@@ -42,7 +42,7 @@ const ROUTES: &[Route] = &[
     ("/header", header),
 ];
 
-/// What each route does that is against the contract, after the route; nothing if it keeps it.
+/// The breaches of the contract, each after its route; none for a route that keeps it.
 pub fn play(edition: &Edition) -> Vec<(&'static str, Option<String>)> {
     let outcome = |check: fn(&Edition)| {
         let panic = catch_unwind(AssertUnwindSafe(|| check(edition))).err()?;

@@ -8,8 +8,8 @@ use tidegate::server::{BoundServer, ListenAddress, Server, ServerHandle};
 
 use crate::gateway::{Catalina, Hooks, Threads};
 use crate::handoff::Queue;
-use crate::jobs::Jobs;
 use crate::settings::Settings;
+use tidegate_jobs::Jobs;
 
 /// Requests that wait for a thread, above which no more are read. 1,024: it bounds the memory that they hold, and a pool that
 /// is so far behind gains nothing from more.

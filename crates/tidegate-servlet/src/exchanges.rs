@@ -66,8 +66,8 @@ mod tests {
 
     use tidegate::gateway::Wakeup;
 
-    use crate::jobs::Jobs;
     use crate::request::{Content, Request};
+    use tidegate_jobs::Jobs;
 
     #[test]
     fn number_that_is_out_of_date_finds_nobody() {

@@ -19,8 +19,8 @@ use tidegate::now::Moment;
 
 use crate::ffi::signal;
 use crate::head::Head;
-use crate::jobs::{Jobs, Place};
 use crate::request::{Content, Request, name_block};
+use tidegate_jobs::{Jobs, Place};
 
 /// Bytes from the client that wait for the owner of a tunnel, above which no more are read; and bytes for the client, below
 /// which a thread that had to wait goes on. 64 KiB: the most that a socket takes at once.

@@ -86,7 +86,6 @@ mod ffi;
 mod gateway;
 mod handoff;
 mod head;
-mod jobs;
 mod logger;
 mod request;
 mod settings;

@@ -18,8 +18,8 @@ use tidegate::gateway::{
 use tidegate::now::Moment;
 
 use super::head::Head;
-use super::jobs::{Glance, Jobs, Place};
 use super::sending::{send_file, send_nothing, send_whole};
+use tidegate_jobs::{Glance, Jobs, Place};
 
 /// Bytes of content that wait for the client, above which the thread that makes more waits, too. 64 KiB: the
 /// most that a socket takes at once.

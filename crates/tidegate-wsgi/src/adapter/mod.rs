@@ -74,7 +74,6 @@ mod head;
 mod inline;
 mod input;
 mod interpreter;
-mod jobs;
 mod names;
 mod outlet;
 mod pool;

@@ -27,9 +27,9 @@ use super::ffi::lend;
 use super::handoff::{Awaited, Gone, Handoff, Patience, Room, Waiting};
 use super::head::Head;
 use super::interpreter::{Interpreter, failure};
-use super::jobs::Jobs;
 use super::outlet::Outlet;
 use super::reply::{Opening, Reply, joined};
+use tidegate_jobs::Jobs;
 
 /// Requests that wait for a thread, above which no more are read. 1,024: it bounds the memory that they hold,
 /// and a pool that is so far behind gains nothing from more.
@@ -47,7 +47,7 @@ impl Pool {
     /// Makes a pool without threads. An application may take `timeout` for an answer; after that its client
     /// gets 504 (Gateway Timeout).
     pub fn new(timeout: Option<Duration>) -> Pool {
-        Pool { jobs: Arc::new(Jobs::new(JOBS_MAX)), desks: Arc::default(), timeout, reader_wait_max: None }
+        Pool { jobs: Arc::new(Jobs::new(JOBS_MAX, 0)), desks: Arc::default(), timeout, reader_wait_max: None }
     }
 
     /// Limits how long a generated answer may wait for its client to read, all its waits together, before it

@@ -1,30 +1,35 @@
-//! The queue between the event loop and the threads that call servlets. It decides who is woken for a job, and who for an
-//! answer.
+//! The queue between an event loop and the threads of a pool. It decides who is woken for a job, and who for an answer.
 //!
 //! At most one thread is woken at a time: the *waking worker*. When it has a job, and there are more, it wakes the next. So
 //! short calls keep one thread busy, which takes job after job without anybody being woken; calls that wait have a thread
-//! each.
+//! each. Where only one thread runs at a time, as behind the lock of an interpreter, waking one for each job would only
+//! make them stand in line.
 //!
-//! The same holds for answers: as long as the loop looks by itself ([`Jobs::patience`]), nobody wakes it for one. It is woken
-//! when no job is left, or when it sleeps for longer.
+//! The same holds for answers: to wake the loop for each would take the processor from the thread that has the next one half
+//! made. As long as jobs wait, a thread goes on with the next. The loop is woken when none is left, and looks itself every
+//! millisecond ([`Jobs::patience`]), so that an answer is not late because the next call is slow.
 //!
-//! A request has its [`Place`] in the queue for as long as somebody waits for its answer. A client that has left gives it
-//! up; one that sends nothing more may have left, or may wait, so its request steps back behind those of the living.
+//! A job has its [`Place`] in the queue for as long as somebody waits for its answer. A client that has been answered or has
+//! left gives the place up, and its job leaves the queue at once: a queue full of jobs that nobody waits for would stop all
+//! others. A client that sends nothing more may have left, or may wait, and nothing tells which. So its job steps back behind
+//! those of clients that are certainly there.
+//!
+//! It knows neither the server nor an interpreter: what a job and an answer are is for its users to say.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a finished answer may wait for others while a thread goes on with the next job. 1 ms: the least that epoll can
-/// wait, and some hundred answers.
+/// wait, and some fifteen answers of Flask's, or a hundred of a servlet's.
 const UNCOLLECTED_MAX: Duration = Duration::from_millis(1);
 
 /// Waits of the loop in a row in which no job was taken, after which it no longer looks by itself. 32: a turn that only reads
-/// requests is one of them, too.
+/// requests is one of them, too, and as few as one would have the loop woken for each answer again.
 const QUIET_WAITS_MAX: u32 = 32;
 
 /// Jobs that wait for a thread, and answers that the loop has not collected.
-pub(crate) struct Jobs<J, A> {
+pub struct Jobs<J, A> {
     state: Mutex<State<J, A>>,
     available: Condvar,
     waiting_max: usize,
@@ -61,16 +66,17 @@ enum WakingWorker {
 
 /// The next step of a thread.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Next<J, A> {
+pub struct Next<J, A> {
     /// One of the uncollected answers, if the loop must be woken now: it then collects all of them.
     pub uncollected: Option<A>,
+    /// The job that was taken; none if none waits.
     pub job: Option<J>,
     /// Whether no thread is idle now, and there may be another: whoever has taken the job starts it.
     pub needs_thread: bool,
 }
 
 /// The place of a job in the queue, for as long as it waits there.
-pub(crate) struct Place<J, A> {
+pub struct Place<J, A> {
     jobs: Arc<Jobs<J, A>>,
     ticket: Ticket,
 }
@@ -89,6 +95,20 @@ impl<J, A: Clone> Place<J, A> {
         if let Some(job) = state.remove(self.ticket) {
             state.doubtful.push_back((self.ticket, job));
         }
+    }
+}
+
+/// The jobs that waited for a thread at some moment, to be compared with a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    first: Option<Ticket>,
+    next: Ticket,
+}
+
+impl Glance {
+    /// Whether some job has waited from then until this moment.
+    pub fn has_somebody_waited_since(self, then: Glance) -> bool {
+        self.first.is_some_and(|first| first < then.next)
     }
 }
 
@@ -120,7 +140,8 @@ impl<J, A> State<J, A> {
 }
 
 impl<J, A: Clone> Jobs<J, A> {
-    /// Makes a queue that is full when `waiting_max` jobs wait whose clients are there, for at most `threads_max` threads.
+    /// Makes a queue that is full when `waiting_max` jobs wait whose clients are there. Up to `threads_max` threads are
+    /// started as they are [needed](Next::needs_thread); 0 for a pool whose threads are all there from the beginning.
     pub fn new(waiting_max: usize, threads_max: usize) -> Jobs<J, A> {
         let state = State {
             waiting: VecDeque::new(),
@@ -141,7 +162,7 @@ impl<J, A: Clone> Jobs<J, A> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a request at the end. No thread is woken for it before the next [`Jobs::announce`].
+    /// Puts a job at the end. No thread is woken for it before the next [`Jobs::announce`].
     pub fn push(self: &Arc<Self>, job: J) -> Place<J, A> {
         let ticket = self.lock().push(job);
         Place { jobs: self.clone(), ticket }
@@ -152,6 +173,17 @@ impl<J, A: Clone> Jobs<J, A> {
         let mut state = self.lock();
         state.push(job);
         self.wake_worker(state);
+    }
+
+    /// Notes which jobs wait now, of clients that are there.
+    pub fn glance(&self) -> Glance {
+        let state = self.lock();
+        Glance { first: state.waiting.front().map(|(ticket, _)| *ticket), next: state.next_ticket }
+    }
+
+    /// Whether no more jobs come.
+    pub fn is_closed(&self) -> bool {
+        self.lock().is_closed
     }
 
     /// Wakes a thread for the jobs that were pushed, once for all jobs of a turn of the event loop: a thread
@@ -183,7 +215,8 @@ impl<J, A: Clone> Jobs<J, A> {
     }
 
     /// How long the loop may sleep as far as the queue is concerned; asked before each wait. The loop looks
-    /// for answers itself while threads take jobs and there are more.
+    /// for answers itself while threads take jobs and there are more. If all threads are stuck it does not,
+    /// since that would cost 2 % of a processor.
     pub fn patience(&self) -> Option<Duration> {
         let mut state = self.lock();
         if !state.uncollected.is_empty() {
@@ -194,8 +227,8 @@ impl<J, A: Clone> Jobs<J, A> {
         state.is_watched.then_some(UNCOLLECTED_MAX)
     }
 
-    /// Leaves an answer for the loop to collect. Returns whether the loop must be woken for it: whoever has answered may
-    /// not come back for another job soon.
+    /// Leaves an answer for the loop to collect. Returns whether the loop must be woken for it now; whoever goes on with
+    /// [`Jobs::try_take`] at once need not look at that.
     pub fn finish(&self, answer: A) -> bool {
         let mut state = self.lock();
         state.uncollected.push(answer);
@@ -207,7 +240,8 @@ impl<J, A: Clone> Jobs<J, A> {
         std::mem::swap(&mut self.lock().uncollected, into);
     }
 
-    /// Takes the next job without waiting for one.
+    /// Takes the next job without waiting for one. Nobody waits for anything else with this queue's lock held, so whoever
+    /// calls it may hold the lock of an interpreter.
     pub fn try_take(&self, is_waking_worker: bool) -> Next<J, A> {
         let mut state = self.lock();
         if is_waking_worker {
@@ -234,7 +268,8 @@ impl<J, A: Clone> Jobs<J, A> {
         Next { uncollected, job, needs_thread }
     }
 
-    /// Waits for a job, and returns false when none will come any more.
+    /// Waits for a job, and returns false when none will come any more. The caller must not hold the lock of an
+    /// interpreter.
     pub fn wait(&self) -> bool {
         let mut state = self.lock();
         while state.is_idle() && !state.is_closed {
