@@ -98,19 +98,19 @@ impl<'a> Sink<'a> {
     /// Checks that the body that the application returned matches what it did.
     fn accept(&self, body: Body) -> Result<BodyKind, Misuse> {
         let kind = body.into_kind();
-        match (&kind, &self.written) {
-            (BodyKind::Later { .. }, Written::Nothing) => Ok(kind),
-            (BodyKind::Tunnel(_), Written::WholeHead { .. }) => Ok(kind),
-            (BodyKind::Complete | BodyKind::Stream(_), Written::WholeHead { .. } | Written::Content) => {
-                Ok(kind)
-            }
-            (BodyKind::File(range), Written::WholeHead { .. }) if self.declares(range.length) => Ok(kind),
-            // A body kept from another call: the only way to come here.
-            _ => {
-                drop(Foreign::new(kind));
-                Err(Misuse::NotStarted)
-            }
+        let has_head = matches!(self.written, Written::WholeHead { .. });
+        let is_of_this_call = match &kind {
+            BodyKind::Later { .. } => matches!(self.written, Written::Nothing),
+            BodyKind::Tunnel(_) => has_head,
+            BodyKind::Complete | BodyKind::Stream(_) => has_head || matches!(self.written, Written::Content),
+            BodyKind::File(range) => has_head && self.declares(range.length),
+        };
+        if is_of_this_call {
+            return Ok(kind);
         }
+        // A body kept from another call: the only way to come here.
+        drop(Foreign::new(kind));
+        Err(Misuse::NotStarted)
     }
 
     /// Whether the head that has ended declares this length, or that there will be no content at all.
