@@ -479,3 +479,55 @@ fn client_that_waits_for_100_is_asked_when_somebody_reads_if_the_application_wan
         }
     }
 }
+
+#[test]
+fn reader_that_knows_the_length_and_stops_there_ends_no_connection() {
+    let server = serve_gateway(
+        Server::new().listen("127.0.0.1:0".parse().unwrap()),
+        OnThread(|content: &mut IncomingContent| {
+            let mut read = 0;
+            while read < 3 {
+                match content.wait_for_piece(PATIENCE).unwrap() {
+                    Piece::Data(bytes) => read += bytes.len(),
+                    other => panic!("{other:?}"),
+                }
+            }
+            // The end is not asked for: it is known.
+            String::from("3 bytes")
+        }),
+    );
+    let mut client = server.connect();
+    for _ in 0..200 {
+        client.send(post("/", 3, ""));
+        client.send("low");
+        let response = client.read("POST");
+        assert_eq!((response.text(), response.says_close()), ("3 bytes".into(), false));
+    }
+}
+
+#[test]
+fn waker_that_panics_ends_nothing() {
+    struct Grenade;
+    impl Wake for Grenade {
+        fn wake(self: std::sync::Arc<Self>) {
+            panic!("on purpose");
+        }
+    }
+    let server = serve_gateway(
+        Server::new().listen("127.0.0.1:0".parse().unwrap()),
+        OnThread(|content: &mut IncomingContent| {
+            content.wake_when_readable(&Waker::from(std::sync::Arc::new(Grenade)));
+            while !content.is_readable() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            count_on_thread(content)
+        }),
+    );
+    let mut client = server.connect();
+    for _ in 0..2 {
+        client.send(post("/", 3, ""));
+        thread::sleep(Duration::from_millis(50));
+        client.send("low");
+        assert_eq!(client.read("POST").text(), "3 bytes, None");
+    }
+}

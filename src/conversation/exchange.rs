@@ -645,19 +645,11 @@ impl Exchange {
         drop(incoming);
         match answer {
             None => {
-                self.leave_rest_unread();
+                self.http.decline_content();
                 self.end_response(turn, out);
             }
             Some(Ok(kind)) => self.begin_delivery(head, kind, Some(Box::new(passing)), turn, out),
             Some(Err(error)) => self.fail(Some(RequestLine::of(head)), error, turn, out),
-        }
-    }
-
-    /// Stops reading content once the application has answered; if content is still to come, the connection
-    /// ends.
-    fn leave_rest_unread(&mut self) {
-        if let RequestState::Body(_) = self.http.request() {
-            self.http.decline_content();
         }
     }
 
@@ -691,7 +683,7 @@ impl Exchange {
         match Delivery::of(kind, outlet, turn) {
             Some(delivery) => self.stage = Stage::Delivery { delivery, passing, is_told_of_end: false },
             None => {
-                self.leave_rest_unread();
+                self.http.decline_content();
                 self.end_response(turn, out);
             }
         }
@@ -706,14 +698,8 @@ impl Exchange {
         match pass_on(passing, rest, self.peer_side, &mut self.http, turn) {
             // Who holds the content back is asked for it, unless the answer has begun, or nobody wants it.
             Ok(0) => {
-                if let Some(passing) = passing {
-                    match self.http.response() {
-                        ResponseState::Unstarted if passing.must_ask() => {
-                            self.http.write_continue(out.buffer());
-                        }
-                        ResponseState::Unstarted => {}
-                        _ => passing.ask_no_more(),
-                    }
+                if passing.as_ref().is_some_and(|passing| passing.must_ask(self.http.response())) {
+                    self.http.write_continue(out.buffer());
                 }
             }
             Ok(used) => {
@@ -730,8 +716,9 @@ impl Exchange {
             Ok(Step::Blocked) => {
                 let is_pending = delivery.pending().is_some();
                 if let Some(passing) = passing {
-                    let is_waiting =
-                        is_pending && !passing.is_held_back() && passing.has_room(turn.output_bytes_high());
+                    // In this order: content that is full must be known to be waited for, whatever else is.
+                    let has_room = passing.claim_room(turn.output_bytes_high());
+                    let is_waiting = has_room && is_pending && !passing.is_held_back(self.http.response());
                     passing.note_waiting(is_waiting, turn.context.now.moment);
                 }
                 return Progress::Blocked;
@@ -741,12 +728,12 @@ impl Exchange {
             Ok(Step::Again) => {}
             Ok(Step::Complete) => {
                 self.stage = Stage::Intake(Intake::Head);
-                self.leave_rest_unread();
+                self.http.decline_content();
                 self.end_response(turn, out);
             }
             Err(error) => {
                 self.stage = Stage::Intake(Intake::Head);
-                self.leave_rest_unread();
+                self.http.decline_content();
                 self.fail(None, error, turn, out);
             }
         }

@@ -9,7 +9,7 @@ use crate::gateway::{Feed, GatewayError, IncomingContent, OwnedContent, Wakeup};
 use crate::limits::Limits;
 use crate::message::Fields;
 use crate::now::Moment;
-use crate::protocol::{Http1, ProtocolError, RequestState, Trailers};
+use crate::protocol::{Http1, ProtocolError, RequestState, ResponseState, Trailers};
 
 /// The message for the operator when content is refused for want of room.
 const NO_ROOM: &str = "no room is left for temporary files: spool_bytes_max is reached";
@@ -139,9 +139,9 @@ pub(super) struct Passing {
 /// The state of a client that sends content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sender {
-    /// The client sends.
+    /// The client sends its content.
     Sends,
-    /// The client waits to be asked (RFC 9110 §10.1.1).
+    /// The client has said that it waits to be asked (RFC 9110 §10.1.1), and nothing has come.
     Waits,
 }
 
@@ -152,24 +152,15 @@ impl Passing {
         (Passing { feed, trailers: Vec::new(), arrival: Flow::new(now), paused: None, sender }, content)
     }
 
-    /// Whether a client that waits is to be asked now, which is so once.
-    pub fn must_ask(&mut self) -> bool {
-        let must_ask = self.sender == Sender::Waits && !self.feed.is_held_back() && !self.feed.is_unwanted();
-        if must_ask {
-            self.sender = Sender::Sends;
-        }
-        must_ask
+    /// Whether the client waits to be asked: it has said so, nothing has come of its content, and nothing of the answer, which
+    /// tells it as much.
+    pub fn is_held_back(&self, response: ResponseState) -> bool {
+        self.sender == Sender::Waits && response == ResponseState::Unstarted
     }
 
-    /// Notes that the client will not be asked: the answer has begun, and tells it that its content is read, or is not.
-    /// From now on its time counts.
-    pub fn ask_no_more(&mut self) {
-        self.sender = Sender::Sends;
-    }
-
-    /// Whether the client waits, since it was not asked.
-    pub fn is_held_back(&self) -> bool {
-        self.sender == Sender::Waits
+    /// Whether a client that waits to be asked is to be asked now.
+    pub fn must_ask(&self, response: ResponseState) -> bool {
+        self.is_held_back(response) && !self.feed.waits_for_reader() && !self.feed.is_unwanted()
     }
 
     /// Passes on what has come, if there is room, and returns how many bytes of input were used.
@@ -190,7 +181,7 @@ impl Passing {
         if input.is_empty() && peer_side == PeerSide::Ended {
             return Err(ProtocolError::IncompleteRequest);
         }
-        if input.is_empty() || !self.has_room(turn.output_bytes_high()) {
+        if input.is_empty() || !self.claim_room(turn.output_bytes_high()) {
             return Ok(0);
         }
         let Deframed { used, content, trailers } = decode_all(http, input)?;
@@ -200,10 +191,9 @@ impl Passing {
         self.note_waiting(true, now);
         self.arrival.arrived(used as u64, now, &turn.context.limits);
         self.trailers.extend_from_slice(trailers);
-        self.feed.push(&content);
-        if http.request() == RequestState::Complete {
-            self.feed.end(Fields::new(&Trailers::parse(&self.trailers)).to_owned());
-        }
+        let is_complete = http.request() == RequestState::Complete;
+        let trailers = is_complete.then(|| Fields::new(&Trailers::parse(&self.trailers)).to_owned());
+        self.feed.push(&content, trailers);
         Ok(used)
     }
 
@@ -215,6 +205,12 @@ impl Passing {
     /// Whether more is to come, and there is room for it, of which `bytes_high` may wait for the application.
     pub fn has_room(&self, bytes_high: usize) -> bool {
         self.feed.has_room(bytes_high)
+    }
+
+    /// Answers as [`has_room`](Passing::has_room) does. If there is none, the application wakes the connection once it has
+    /// read.
+    pub fn claim_room(&self, bytes_high: usize) -> bool {
+        self.feed.claim_room(bytes_high)
     }
 
     /// Notes whether nothing but more content is waited for from now on: other time does not count.

@@ -211,10 +211,15 @@ impl<'a> Environ<'a> {
     /// Takes the content in pieces: as it comes, where it was [admitted](super::Gateway::admit) for that, or from
     /// where it lies if it has come already. Either way the connection is woken once there is something to read.
     pub fn take_incoming(&mut self) -> IncomingContent {
-        if !self.content.is_incoming() {
-            self.wakeup().wake();
+        if self.content.is_incoming() {
+            return self.content.take_incoming();
         }
-        self.content.take_incoming()
+        self.wakeup().wake();
+        let mut content = self.content.take_incoming();
+        if let Some(account) = self.client.memory {
+            content.count_in(account);
+        }
+        content
     }
 
     /// The trailer fields of the request (RFC 9110 §6.5): what the client has said behind its content, in chunks, because

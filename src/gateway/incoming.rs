@@ -12,11 +12,12 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::{OwnedContent, Piece, Wakeup};
+use super::{MemoryAccount, OwnedContent, Piece, Reservation, Wakeup};
 use crate::message::Fields;
 
 /// Bytes of a temporary file that are read at a time. 64 KiB: the most that a socket takes at once.
@@ -52,6 +53,8 @@ pub struct IncomingContent {
     current: Vec<u8>,
     /// The trailer fields, as far as they are known.
     trailers: OwnedFields,
+    /// The account of memory, in which content that came whole counts until it is dropped.
+    reservation: Option<Reservation>,
 }
 
 /// The source of the pieces.
@@ -125,7 +128,14 @@ enum Stage {
 impl IncomingContent {
     /// Makes content of what has come whole, with the trailer fields that came after it.
     pub(super) fn at_hand(content: OwnedContent, trailers: OwnedFields) -> IncomingContent {
-        IncomingContent { source: Source::AtHand(content), current: Vec::new(), trailers }
+        IncomingContent { source: Source::AtHand(content), current: Vec::new(), trailers, reservation: None }
+    }
+
+    /// Counts the memory of content that came whole in this account, until it is dropped.
+    pub(super) fn count_in(&mut self, account: &MemoryAccount) {
+        if let Source::AtHand(OwnedContent::Memory(bytes)) = &self.source {
+            self.reservation = Some(account.reserve(bytes.capacity()));
+        }
     }
 
     /// Takes the next piece. `Pending` names no moment: the connection is woken when there is more.
@@ -203,9 +213,11 @@ impl IncomingContent {
     /// on the server's thread, and so must not block.
     pub fn wake_when_readable(&mut self, waker: &Waker) {
         if let Source::Feed { channel, wakeup } = &self.source {
+            // To clone a waker and to drop the last one may run any code: not with the lock in hand.
+            let mut reader = Reader::Waker(waker.clone());
             let mut shared = channel.open();
             if !shared.is_readable() {
-                shared.reader = Reader::Waker(waker.clone());
+                mem::swap(&mut shared.reader, &mut reader);
                 return invite(shared, wakeup);
             }
         }
@@ -224,6 +236,14 @@ impl IncomingContent {
     /// once the end was read.
     pub fn trailers(&self) -> Fields<'_> {
         Fields::new(&self.trailers)
+    }
+}
+
+/// Uses a waker of the application's on the thread of the server, where its panic must end nothing.
+fn wake(waker: Waker) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        // To drop what was thrown is the application's code, too.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
     }
 }
 
@@ -274,17 +294,18 @@ impl Feed {
         let channel = Arc::new(Channel { shared: Mutex::new(shared), readable: Condvar::new() });
         let feed = Feed(channel.clone());
         let source = Source::Feed { channel, wakeup };
-        (feed, IncomingContent { source, current: Vec::new(), trailers: Vec::new() })
+        (feed, IncomingContent { source, current: Vec::new(), trailers: Vec::new(), reservation: None })
     }
 
-    /// Appends content that has come.
-    pub(crate) fn push(&self, bytes: &[u8]) {
-        self.change(|shared| shared.buffer.extend_from_slice(bytes));
-    }
-
-    /// Notes that all content has come, and these trailer fields.
-    pub(crate) fn end(&self, trailers: OwnedFields) {
-        self.change(|shared| (shared.stage, shared.trailers) = (Stage::Ended, trailers));
+    /// Appends content that has come. With the last of it come the trailer fields, and that it is the last is known at once:
+    /// whoever has read all may drop its half.
+    pub(crate) fn push(&self, bytes: &[u8], trailers_at_end: Option<OwnedFields>) {
+        self.change(|shared| {
+            shared.buffer.extend_from_slice(bytes);
+            if let Some(trailers) = trailers_at_end {
+                (shared.stage, shared.trailers) = (Stage::Ended, trailers);
+            }
+        });
     }
 
     /// Notes that the rest will not come.
@@ -307,7 +328,7 @@ impl Feed {
         match reader {
             Reader::Away => {}
             Reader::Thread => self.0.readable.notify_one(),
-            Reader::Waker(waker) => waker.wake(),
+            Reader::Waker(waker) => wake(waker),
         }
     }
 
@@ -316,18 +337,23 @@ impl Feed {
         self.0.open().stage == Stage::Unwanted
     }
 
-    /// Whether a client that waits to be asked for its content is to wait on.
-    pub(crate) fn is_held_back(&self) -> bool {
+    /// Whether a client that waits to be asked for its content is to wait until the application reads.
+    pub(crate) fn waits_for_reader(&self) -> bool {
         self.0.open().invitation == Invitation::WhenRead
     }
 
-    /// Whether there is more to come, and room for it, of which `bytes_high` may wait. If there is only no room, the
-    /// application will wake the connection once it has read.
+    /// Whether there is more to come, and room for it, of which `bytes_high` may wait.
     pub(crate) fn has_room(&self, bytes_high: usize) -> bool {
+        self.0.open().has_room(bytes_high)
+    }
+
+    /// Answers as [`has_room`](Feed::has_room) does. If there is more to come and no room, the application will wake the
+    /// connection once it has read.
+    pub(crate) fn claim_room(&self, bytes_high: usize) -> bool {
         let mut shared = self.0.open();
-        let (is_coming, is_full) = (shared.stage == Stage::Coming, shared.buffer.len() >= bytes_high);
-        shared.is_blocked = is_coming && is_full;
-        is_coming && !is_full
+        let has_room = shared.has_room(bytes_high);
+        shared.is_blocked = !has_room && shared.stage == Stage::Coming;
+        has_room
     }
 
     /// The memory that it takes in both halves, in bytes.
@@ -345,6 +371,10 @@ impl Channel {
 }
 
 impl Shared {
+    fn has_room(&self, bytes_high: usize) -> bool {
+        self.stage == Stage::Coming && self.buffer.len() < bytes_high
+    }
+
     fn is_readable(&self) -> bool {
         !self.buffer.is_empty() || self.stage != Stage::Coming
     }

@@ -172,11 +172,13 @@ impl Http1 {
         }
     }
 
-    /// Leaves the content that is still to come unread, and all that follows it. This outweighs any other
+    /// Leaves the content that is still to come unread, if any is, and all that follows it. This outweighs any other
     /// reason to close, since the client may still be sending.
     pub fn decline_content(&mut self) {
-        self.on_request(RequestEvent::ContentDeclined);
-        self.persistence = Persistence::Close(CloseReason::ContentUnread);
+        if let RequestState::Body(_) = self.request {
+            self.on_request(RequestEvent::ContentDeclined);
+            self.persistence = Persistence::Close(CloseReason::ContentUnread);
+        }
     }
 
     /// Whether content of the request has not come to its end, or was left unread.
