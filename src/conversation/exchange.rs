@@ -811,7 +811,7 @@ impl Exchange {
         self.record.close(Outcome::Complete, turn.client.peer, turn.context.now, turn.journal);
     }
 
-    /// Refuses a request whose complete head contains an error.
+    /// Refuses a request for an error in its head, or because the rest of the head cannot come.
     #[inline(never)]
     fn refuse_head(
         &mut self,

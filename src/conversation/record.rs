@@ -140,6 +140,7 @@ pub trait AccessLog {
     fn wanted(&self) -> Wanted {
         Wanted::default()
     }
+
     /// Records an exchange that has ended.
     fn record(&mut self, record: &ExchangeRecord<'_>);
     /// Writes what was recorded: the turn of the loop is over.
@@ -254,6 +255,7 @@ impl Record {
         }
         (self.status, self.content_bytes) = (0, 0);
     }
+
     fn report(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
         let details = self.details.as_deref();
         if journal.wanted().is_some() {

@@ -65,6 +65,7 @@ impl<'a> Sink<'a> {
         }
         Some(self.conclude_unusual(result))
     }
+
     fn conclude_unusual(&mut self, result: Result<Body, GatewayError>) -> Result<BodyKind, GatewayError> {
         let concluded = result.and_then(|body| Ok(self.accept(body)?));
         if concluded.is_err() {
@@ -73,6 +74,7 @@ impl<'a> Sink<'a> {
         }
         concluded
     }
+
     fn begin_other(&mut self, code: u16, reason: Option<&[u8]>) {
         let (out, own_fields) = (self.outlet.out.buffer(), &self.context.own_fields);
         let start = out.len();

@@ -126,6 +126,7 @@ impl ServerContext {
     fn is_late(&self, had: u32) -> bool {
         had.is_power_of_two() && self.has_lasted()
     }
+
     fn has_lasted(&self) -> bool {
         self.watch.moment().since(self.now.moment) >= TURN_TIME
     }

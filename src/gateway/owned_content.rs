@@ -103,6 +103,7 @@ impl OwnedContent {
     pub(crate) fn spill(&mut self, spool: &mut dyn Spool) -> io::Result<()> {
         self.append_to_file(&[], spool)
     }
+
     fn append_to_file(&mut self, bytes: &[u8], spool: &mut dyn Spool) -> io::Result<()> {
         if let OwnedContent::Memory(memory) = self {
             let mut file = spool.create()?;

@@ -128,6 +128,7 @@ impl Http1 {
         }
         parsed
     }
+
     fn await_content(&mut self, framing: RequestFraming, body_bytes_max: u64) -> Result<(), ProtocolError> {
         match BodyDecoder::new(framing, body_bytes_max) {
             Ok(decoder) => {

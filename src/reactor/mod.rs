@@ -20,7 +20,7 @@
 //! says so again only after a call has found nothing left (`WouldBlock`), or something new has
 //! come. So whoever stops before that must remember that there is more: nobody else will. Every
 //! event is a hint: a socket that is said to be readable may have nothing, and every call must be
-//! ready for `WouldBlock`, which is no error. On connections it is met in two functions only, one that
+//! ready for `WouldBlock`, which is no error. On connections it is handled in two functions only, one that
 //! reads and one that writes, and becomes a bit of the connection's readiness. On epoll and kqueue a read
 //! that brings less than it had room for has found nothing left, too, unless the peer has ended;
 //! that saves one system call in four. Writing is tried at once, and asked for only when the socket

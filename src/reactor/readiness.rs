@@ -1,6 +1,6 @@
 //! Reads and writes an edge-triggered socket, and keeps what is known of its readiness.
 //!
-//! The only two functions of the reactor that meet `WouldBlock` on a connection are here: [`fill`]
+//! The only two functions of the reactor that handle `WouldBlock` on a connection are here: [`fill`]
 //! and [`flush`]. It is no error to them, but a bit that goes out until an event lights it again.
 
 use std::cell::Cell;
@@ -119,7 +119,7 @@ pub(super) fn flush(
 }
 
 /// Goes on after a first attempt. It is a function of its own, since that keeps the usual way short. No other
-/// function learns of `WouldBlock` on writing.
+/// function handles `WouldBlock` on writing.
 #[inline(never)]
 fn flush_rest(
     mut first: Option<io::Result<Taken>>,
