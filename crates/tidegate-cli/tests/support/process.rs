@@ -165,8 +165,7 @@ impl Drop for Program {
 
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let start = Instant::now();
-    // Longer than a server may take that lets finish what is in flight.
-    while start.elapsed() < 2 * PATIENCE {
+    while start.elapsed() < PATIENCE {
         if let Some(status) = child.try_wait().unwrap() {
             return Some(status);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::probe::complete;
-use super::served::{Connector, Served};
+use super::served::{Connector, ENDED_BY_TERM, Served};
 use super::support::loopback::{Client, PATIENCE};
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -147,8 +147,7 @@ fn sigterm_lets_finish_what_is_in_flight(mut served: Served) {
     assert_eq!(waiting.read("GET").text(), "slept");
     let response = dripping.read("GET");
     assert_eq!((response.text().as_str(), response.is_cut), ("begin end", false));
-    // The JVM's own way to say that a signal ended it.
-    assert_eq!(served.program.wait().code(), Some(143));
+    assert_eq!(served.program.wait().code(), Some(ENDED_BY_TERM));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::environment;
 use super::support::loopback::{Client, wait_until};
 use super::support::process::{self, Program};
@@ -15,6 +17,9 @@ use super::support::temp_folder::TempFolder;
 /// Flags of every Java in the tests: a small heap, and no compiler that first learns for a minute.
 pub const FLAGS: [&str; 4] =
     ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"];
+
+/// The code with which a JVM ends that SIGTERM has stopped: 128 and the signal's number.
+pub const ENDED_BY_TERM: i32 = 143;
 
 /// The connector that serves an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,10 +96,10 @@ impl Served {
         writeln!(self.commands, "{command}").unwrap();
     }
 
-    /// Ends the program as Ctrl-C does, and returns all that it has said.
+    /// Ends the program as a service manager does, and returns all that it has said.
     pub fn end(mut self) -> String {
-        self.program.interrupt();
-        self.program.wait();
+        self.program.signal(Signal::TERM);
+        assert_eq!(self.program.wait().code(), Some(ENDED_BY_TERM));
         self.program.stdout.rest() + &self.program.stderr.rest()
     }
 
