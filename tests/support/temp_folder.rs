@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// A folder for one test, gone when it is dropped.
 pub struct TempFolder(PathBuf);
@@ -26,6 +28,12 @@ impl TempFolder {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
+    }
+
+    /// Waits until the files count as unchanged: for 20 ms after a change the server takes a file to be changing still, and
+    /// gives it another tag each time it opens it.
+    pub fn settle(&self) {
+        thread::sleep(Duration::from_millis(40));
     }
 }
 

@@ -216,6 +216,7 @@ fn conditional_and_range_requests_are_answered_by_the_standard_as_the_table_comp
     let path = folder.write("files/file.txt", vec![b'a'; 1_000]);
     let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
     fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+    folder.settle();
     let mut peers = vec![Peer::tidegate(folder.path())];
     for name in ["nginx", "lighttpd", "h2o"] {
         match Peer::start(name, folder.path()) {

@@ -112,8 +112,8 @@ fn tag_and_content_agree_while_a_file_is_written_to() {
 fn file_that_is_kept_as_a_descriptor_is_never_sent_as_it_was() {
     let folder = TempFolder::new();
     let path = folder.write("file", vec![b'a'; 100_000]);
+    folder.settle();
     let program = serve(folder.path(), &["--file-cache", "1h"]);
-    thread::sleep(Duration::from_millis(30));
     let before = program.get("/file");
     assert_eq!((before.code, before.content.len()), (200, 100_000));
     fs::File::options().write(true).open(&path).unwrap().set_len(70_000).unwrap();
@@ -186,7 +186,7 @@ fn descriptors_are_few_where_few_are_allowed() {
     for number in 0..60 {
         folder.write(&format!("{number}"), vec![b'x'; 100_000]);
     }
-    thread::sleep(Duration::from_millis(30));
+    folder.settle();
     let script = format!(
         "ulimit -n 64; exec {} static {} --file-cache 1h --listen 127.0.0.1:0",
         process::path(),

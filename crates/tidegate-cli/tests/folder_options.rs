@@ -12,6 +12,7 @@ use support::temp_folder::TempFolder;
 
 /// Serves a folder with these options.
 fn serve(folder: &TempFolder, options: &[&str]) -> Program {
+    folder.settle();
     let public = folder.path().join("public");
     Program::start(&[&["static", public.to_str().unwrap()], options].concat())
 }
@@ -312,8 +313,6 @@ fn codings_that_lie_beside_a_file_are_sent_to_those_who_take_them() {
     folder.write("public/a.js.gz", "gzip");
     // A frame that needs a window of 128 MiB.
     fs::write(folder.path().join("public/a.js.zst"), b"\x28\xb5\x2f\xfd\x04\x88").unwrap();
-    // The tag of what has just changed holds for the moment alone.
-    std::thread::sleep(std::time::Duration::from_millis(40));
     let program = serve(&folder, &["--precompressed", "--cache-control", "*.js=no-cache"]);
     let ask = |fields: &[&str]| program.ask("GET", "/a.js", fields, b"");
     let mut tags = Vec::new();

@@ -40,6 +40,7 @@ impl Site {
         folder.write("public/.hidden", "hidden");
         folder.write("public/bare/<i>.txt", "odd");
         folder.write("public/indexed/index.html", "<p>index");
+        folder.settle();
         let program = Program::start(&["static", folder.path().join("public").to_str().unwrap()]);
         Site { folder, program }
     }
