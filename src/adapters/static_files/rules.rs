@@ -24,7 +24,8 @@ const HASHED_EXTENSIONS: [&str; 16] = [
 /// Fewest hexadecimal digits of a hash in a name. 8: what the usual tools put there.
 const HASH_DIGITS_MIN: usize = 8;
 /// The `Cache-Control` of a file whose name changes with its content: it can be kept for a year, without asking (RFC 8246).
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// Not `public`: a cache that many share would then keep what only those may read who know a password (RFC 9111 §3.5).
+const IMMUTABLE: &str = "max-age=31536000, immutable";
 
 /// Rules for the files of a folder. The default ones are those of a plain site.
 ///

@@ -49,7 +49,7 @@ pub struct FolderOptions {
     ///
     /// In a pattern, * stands for anything but a slash and ** for any folders; one without a slash is about names
     /// in every folder. By default a script, style, image or font that has eight hexadecimal digits or more in its name is
-    /// "public, max-age=31536000, immutable". Only files have the field, and no error such as a 404.
+    /// "max-age=31536000, immutable". Only files have the field, and no error such as a 404.
     #[arg(long, value_name = "GLOB=VALUE", value_parser = parse_cache_control)]
     pub cache_control: Vec<(Pattern, String)>,
     /// Media type of an extension, ".ext=text/plain; charset=latin1" for instance; may be repeated
