@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -105,6 +106,27 @@ fn tag_and_content_agree_while_a_file_is_written_to() {
             }
         });
         versions(&answers);
+        for answer in answers.iter().filter(|answer| answer.code == 200) {
+            let tag = answer.field("ETag").unwrap();
+            let length = format!("-{:x}\"", answer.content.len());
+            assert!(tag.ends_with(&length), "{tag} for {} bytes", answer.content.len());
+        }
+    }
+}
+
+/// A file of sysfs says that it is as long as a page of memory, and ends long before.
+#[cfg(target_os = "linux")]
+#[test]
+fn file_that_is_shorter_than_it_says_is_no_empty_answer() {
+    let program = serve(Path::new("/sys/devices/system/cpu"), &["--file-cache", "1h"]);
+    for _ in 0..2 {
+        let mut stream = program.connect();
+        stream.write_all(b"GET /online HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        // The connection may be reset.
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(!answer.contains("Content-Length: 0\r\n"), "{answer}");
     }
 }
 

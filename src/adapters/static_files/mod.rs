@@ -618,7 +618,7 @@ fn send_part(
         }
         Place::Memory(content) => {
             let part = offset as usize..(offset + length) as usize;
-            head.send(content.get(part).unwrap_or_default())
+            head.send(content.get(part).ok_or(io::ErrorKind::UnexpectedEof).map_err(io::Error::from)?)
         }
     }
 }

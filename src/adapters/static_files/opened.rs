@@ -53,10 +53,11 @@ impl OpenedFile {
             let identity = Identity::of(&metadata);
             let is_short = identity.length <= content_bytes_max && reads < READS_MAX;
             let content = if is_short { Some(read(&file, identity.length)?) } else { None };
-            if content.is_some() {
+            if let Some(content) = &content {
                 metadata = file.metadata()?;
                 reads += 1;
-                if Identity::of(&metadata) != identity {
+                // Fewer bytes than the length: it was truncated and filled again meanwhile, or the system makes it up.
+                if Identity::of(&metadata) != identity || content.len() as u64 != identity.length {
                     continue;
                 }
             }
