@@ -249,10 +249,12 @@ impl StaticFiles {
         let path = path::file_path(&decoded)
             .filter(|_| !path::has_encoded_separator(environ.raw_path()))
             .ok_or(io::ErrorKind::NotFound)?;
-        // Below a mount point a path is empty where that is asked for itself: its folder is elsewhere, too.
+        // Below a mount point a path is empty where that is asked for itself: its folder is elsewhere, too, though it would
+        // have the same key.
         let is_folder_asked = environ.raw_path().ends_with('/');
+        let has_key = is_folder_asked || !path.as_os_str().is_empty();
         let key = key_of(&path, is_folder_asked);
-        if self.opened.renew(&key, &self.folder, environ.now()) {
+        if has_key && self.opened.renew(&key, &self.folder, environ.now()) {
             return Ok(Found::Kept(key));
         }
         match self.folder.find(&path) {

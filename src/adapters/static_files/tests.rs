@@ -10,6 +10,7 @@ use super::renderer::{Listing, Version};
 use super::view::View;
 use crate::adapters::recording::{Recorded, ask_at};
 use crate::gateway::MemoryAccount;
+use crate::gateway::middleware::Mounts;
 use crate::now::Moment;
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -517,4 +518,15 @@ fn folder_that_was_removed_is_unavailable_until_it_is_there_again() {
     fs::write(site.path("hello.txt"), "new").unwrap();
     site.check("/hello.txt", 200, "new");
     site.check("/none", 404, "");
+}
+
+#[test]
+fn mount_point_without_its_slash_is_elsewhere_also_when_its_index_is_kept() {
+    let site = Site::new();
+    let files = StaticFiles::new(site.path("indexed")).unwrap();
+    let mut mounts = Mounts::new().at("/files", files);
+    let mut ask = |target: &str| ask_at(site.now, &mut mounts, "GET", target, &[]).unwrap();
+    assert_eq!(ask("/files/").text(), "<p>index");
+    let moved = ask("/files");
+    assert_eq!((moved.code, moved.field("Location")), (301, Some("/files/")));
 }
