@@ -22,7 +22,8 @@
 //!   and of the last change of anything, which nobody can set) and the inode: two machines have different tags for the
 //!   same file.
 //! - What was opened is kept, and sent as it was for a second ([`FileCache`]): a short file with its content, a long one
-//!   as a descriptor. Tag, head and content are of one version at all times.
+//!   as a descriptor. Tag, head and content of a file that is kept with its content are of one version; of one that is
+//!   sent from the disk they are when the answer begins, and whoever writes to it afterwards changes what is sent.
 //! - A type comes from the name's extension; text is said to be UTF-8. Without a known extension
 //!   it is `application/octet-stream`, and browsers are told not to guess.
 //! - Content of a request is not waited for, nor read: who sends some gets its answer at once, and the end of the
