@@ -131,7 +131,7 @@ fn file_that_is_shorter_than_it_says_is_no_empty_answer() {
 }
 
 #[test]
-fn file_that_is_kept_as_a_descriptor_is_never_sent_as_it_was() {
+fn length_and_tag_of_a_file_that_is_kept_as_a_descriptor_are_those_of_now() {
     let folder = TempFolder::new();
     let path = folder.write("file", vec![b'a'; 100_000]);
     folder.settle();
@@ -199,6 +199,31 @@ fn links_that_are_turned_outwards_lead_nowhere() {
             eventually(&program, target, |answer| answer.code == 404);
         }
     }
+}
+
+#[test]
+fn what_is_kept_goes_with_its_folder() {
+    let folder = TempFolder::new();
+    let (public, other) = (folder.path().join("public"), folder.path().join("other"));
+    folder.write("public/file", "old");
+    folder.write("other/file", "new");
+    folder.settle();
+    let program = serve(&public, &["--file-cache", "1h", "--reactors", "1"]);
+    let get = |target: &str| {
+        let answer = program.get(target);
+        (answer.code, answer.text())
+    };
+    assert_eq!(get("/file"), (200, "old".to_string()));
+    fs::remove_dir_all(&public).unwrap();
+    assert_eq!(get("/none").0, 503);
+    assert_eq!(get("/file").0, 503);
+    fs::rename(&other, &public).unwrap();
+    assert_eq!(get("/file"), (200, "new".to_string()));
+    // Put in its place between two requests.
+    fs::remove_dir_all(&public).unwrap();
+    folder.write("public/file", "newest");
+    assert_eq!(get("/none").0, 404);
+    assert_eq!(get("/file"), (200, "newest".to_string()));
 }
 
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@
 //!      ──▶ a folder ──▶ its index.html, else a listing; without the slash at its end, 301
 //!      ──▶ nothing, or hidden ──▶ 404 with the folder's own page, or what [`Rules`] say
 //!      ──▶ not to be read, or no regular file ──▶ 403
-//!      ──▶ anything, when the folder itself has gone ──▶ 503
+//!      ──▶ anything, when the folder itself has gone ──▶ 503 (what is kept, within `valid_for`)
 //! ```
 //!
 //! What is served, and what is not:
@@ -145,7 +145,8 @@ enum Found {
 
 impl StaticFiles {
     /// Serves this folder. It is opened now, and stays the same if it is renamed. Once it was removed, all
-    /// requests are answered with 503, until there is a folder of this name again.
+    /// requests are answered with 503 within [`valid_for`](FileCache::valid_for), or as soon as anything is asked for that
+    /// is not kept, until there is a folder of this name again.
     ///
     /// # Errors
     /// Returns the error of the system when the folder is missing, is no folder, or must not be entered.
@@ -212,6 +213,8 @@ impl StaticFiles {
             Ok(folder) => {
                 log::info!("the folder {} is there again", self.path.display());
                 (self.folder, self.standing) = (Arc::new(folder), Standing::There);
+                // What is kept is of the old one.
+                self.opened.forget_all();
                 self.find_in_folder(environ)
             }
             Err(error) => {
@@ -219,6 +222,7 @@ impl StaticFiles {
                     log::error!("the folder {} has gone: {error}", self.path.display());
                 }
                 self.standing = Standing::Gone;
+                self.opened.forget_all();
                 Err(io::ErrorKind::StaleNetworkFileHandle.into())
             }
         }
