@@ -10,6 +10,11 @@ use rustix::process::Signal;
 use support::process::{Answer, Ended, Program, eventually, run, tidegate};
 use support::temp_folder::TempFolder;
 
+/// The fields by which a browser asks whether a page of another origin may read something.
+const QUESTION: [&str; 2] = ["Origin: http://b.example", "Access-Control-Request-Method: GET"];
+/// The field of `ebb:flow`, who is one of [`USERS`].
+const EBB: &str = "Authorization: Basic ZWJiOmZsb3c=";
+
 /// Serves a folder with these options.
 fn serve(folder: &TempFolder, options: &[&str]) -> Program {
     folder.settle();
@@ -37,6 +42,17 @@ fn fields_of_the_operator_are_in_every_answer() {
         assert_eq!(program.get(target).field("X-Tide"), Some("high"));
     }
     assert_eq!(program.get("/a.txt").head.matches("X-Content-Type-Options").count(), 1);
+    let users = folder.write("users", USERS);
+    let options = ["--header", "X-Tide: high", "--cors", "--auth", users.to_str().unwrap()];
+    let program = serve(&folder, &options);
+    let refused = program.get("/a.txt");
+    assert_eq!((refused.code, refused.field("X-Tide")), (401, Some("high")));
+    let question = program.ask("OPTIONS", "/a.txt", &QUESTION, b"");
+    assert_eq!((question.code, question.field("X-Tide")), (204, Some("high")));
+    fs::rename(folder.path().join("public"), folder.path().join("away")).unwrap();
+    fs::remove_dir_all(folder.path().join("away")).unwrap();
+    let gone = program.ask("GET", "/none", &[EBB], b"");
+    assert_eq!((gone.code, gone.field("X-Tide")), (503, Some("high")));
     check_refused(&["--header", "nonsense"], 2, &["--header", "NAME:VALUE"]);
     check_refused(&["--header", "Content-Length: 3"], 2, &["the server's own"]);
 }
@@ -154,12 +170,18 @@ fn other_origins_may_read_where_that_is_wanted() {
     folder.write("public/a.txt", "a");
     let program = serve(&folder, &["--cors"]);
     assert_eq!(program.get("/a.txt").field("Access-Control-Allow-Origin"), Some("*"));
-    let question = ["Origin: http://b.example", "Access-Control-Request-Method: GET"];
-    let answer = program.ask("OPTIONS", "/a.txt", &question, b"");
+    let answer = program.ask("OPTIONS", "/a.txt", &QUESTION, b"");
     assert_eq!((answer.code, answer.field("Access-Control-Allow-Methods")), (204, Some("GET, HEAD")));
     let one = serve(&folder, &["--cors=https://b.example"]).get("/a.txt");
     assert_eq!(one.field("Access-Control-Allow-Origin"), Some("https://b.example"));
     assert_eq!(serve(&folder, &[]).get("/a.txt").field("Access-Control-Allow-Origin"), None);
+    // A browser asks first, without a password; and a page has to see that one is wanted.
+    let users = folder.write("users", USERS);
+    let program = serve(&folder, &["--cors", "--auth", users.to_str().unwrap()]);
+    for (method, fields, code) in [("OPTIONS", &QUESTION[..], 204), ("GET", &[], 401), ("GET", &[EBB], 200)] {
+        let answer = program.ask(method, "/a.txt", fields, b"");
+        assert_eq!((answer.code, answer.field("Access-Control-Allow-Origin")), (code, Some("*")), "{method}");
+    }
 }
 
 /// `htpasswd -nbB -C 4 ebb flow`, and `tide` with the password `high`.
@@ -177,14 +199,14 @@ fn files_are_for_those_who_know_a_password() {
     let program = serve(&folder, &["--auth", users.to_str().unwrap()]);
     let ask = |field: &str| program.ask("GET", "/a.txt", &[field], b"");
     // No cache that others share may take this for everybody's.
-    let hashed = program.ask("GET", "/app.3f2a9c1b.js", &["Authorization: Basic ZWJiOmZsb3c="], b"");
+    let hashed = program.ask("GET", "/app.3f2a9c1b.js", &[EBB], b"");
     assert_eq!(hashed.field("Cache-Control"), Some("max-age=31536000, immutable"));
     let refused = program.get("/a.txt");
     check(&refused, 401, "401 Unauthorized\n");
     assert!(refused.field("WWW-Authenticate").unwrap().starts_with("Basic realm="));
     // ebb:flow, twice: the second time it is known.
     for _ in 0..2 {
-        check(&ask("Authorization: Basic ZWJiOmZsb3c="), 200, "a");
+        check(&ask(EBB), 200, "a");
     }
     // ebb:high, nobody:flow, and no base64.
     for wrong in ["ZWJiOmhpZ2g=", "bm9ib2R5OmZsb3c=", "!"] {

@@ -1,8 +1,8 @@
 //! The command `static`: a folder with what its options put around it.
 //!
 //! ```text
-//! request ─▶ name and password ─▶ cross-origin ─▶ fields for every answer ─▶ a copy to keep ─▶ the folder, by its rules
-//!            (--auth)             (--cors)        (--header)                 (?download)
+//! request ─▶ fields for every answer ─▶ cross-origin ─▶ name and password ─▶ a copy to keep ─▶ the folder, by its rules
+//!            (--header)                 (--cors)        (--auth)             (?download)
 //! ```
 
 mod auth;
@@ -70,20 +70,21 @@ impl<'a> Site<'a> {
     /// Returns the error of the system when the folder cannot be opened.
     pub fn gateway(&self) -> io::Result<Box<dyn Gateway>> {
         let gateway: Box<dyn Gateway> = Box::new(Download(self.files()?));
-        let gateway = match &self.options.headers[..] {
+        let gateway = match &self.users {
+            None => gateway,
+            Some(users) => Box::new(Auth::new(gateway, users.clone())),
+        };
+        // A browser asks its question without a password, and shows no 401 to a page that may not read it.
+        let gateway = match &self.options.cors {
+            None => gateway,
+            Some(origin) => Box::new(Cors::new(gateway, origin).map_err(io::Error::other)?),
+        };
+        Ok(match &self.options.headers[..] {
             [] => gateway,
             fields => {
                 let set = |site: WithFields<_>, (name, value): &(String, String)| site.set(name, value);
                 Box::new(fields.iter().try_fold(WithFields::new(gateway), set).map_err(io::Error::other)?)
             }
-        };
-        let gateway = match &self.options.cors {
-            None => gateway,
-            Some(origin) => Box::new(Cors::new(gateway, origin).map_err(io::Error::other)?),
-        };
-        Ok(match &self.users {
-            None => gateway,
-            Some(users) => Box::new(Auth::new(gateway, users.clone())),
         })
     }
 
