@@ -84,7 +84,7 @@ pub fn accepted(fields: Fields<'_>) -> Vec<Coding> {
 }
 
 /// Reads `q=0.5` as 500; what cannot be read is 0.
-fn weight(parameter: &[u8]) -> u16 {
+pub fn weight(parameter: &[u8]) -> u16 {
     let Some((b'q' | b'Q', [b'=', digits @ ..])) = parameter.split_first() else { return 0 };
     match digits {
         [b'1', ..] => 1_000,

@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use super::coding::weight;
 use crate::gateway::Environ;
 use crate::message::list_items;
 
@@ -51,10 +52,6 @@ impl View {
     /// Reads the view from a request.
     pub fn of(environ: &Environ<'_>) -> View {
         let mut view = View::of_query(environ.query());
-        let is_json = |item: &[u8]| {
-            let name = item.split(|&byte| byte == b';').next().unwrap_or_default();
-            name.trim_ascii().eq_ignore_ascii_case(b"application/json")
-        };
         if environ.fields().all("Accept").flat_map(list_items).any(is_json) {
             view.form = Form::Json;
         }
@@ -98,6 +95,15 @@ impl View {
     }
 }
 
+/// Whether an item of Accept is for JSON, with whatever parameters, and does not refuse it.
+fn is_json(item: &[u8]) -> bool {
+    let mut parts = item.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let name = parts.next().unwrap_or_default();
+    let is_weight = |part: &&[u8]| matches!(part, [b'q' | b'Q', b'=', ..]);
+    name.eq_ignore_ascii_case(b"application/json")
+        && parts.find(is_weight).is_none_or(|part| weight(part) > 0)
+}
+
 /// Shows the query that asks for the view.
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,6 +134,18 @@ mod tests {
         assert_eq!(expected.to_string(), "?sort=date&amp;order=desc&amp;page=2");
         for nonsense in ["", "sort", "sort=x&page=y&order=", "page=0", "page=1"] {
             assert_eq!(View::of_query(nonsense), View::default(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn json_is_for_those_who_take_it() {
+        for taken in ["application/json", "Application/JSON; q=0.5", "application/json;charset=utf-8;q=1"] {
+            assert!(is_json(taken.as_bytes()), "{taken}");
+        }
+        for refused in
+            ["text/html", "*/*", "application/json;q=0", "application/json; charset=utf-8; q=0.000"]
+        {
+            assert!(!is_json(refused.as_bytes()), "{refused}");
         }
     }
 
