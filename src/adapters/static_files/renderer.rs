@@ -27,9 +27,9 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 const IDLE_FOR: Duration = Duration::from_secs(5);
 /// Most bytes of pages that are kept; the oldest go first. 4 MiB: some thirty of the longest.
 const KEPT_BYTES_MAX: usize = 4 << 20;
-/// Most listings that are waited for at a time; a request for one more gets 503 and may be repeated. 1,024:
-/// with folders of the longest kind the last is ready after a good ten seconds.
-const AWAITED_MAX: usize = 1_024;
+/// Most listings that are waited for at a time; a request for one more gets 503 and may be repeated. 60: to sort one
+/// of the longest kind takes up to half a second, so the last is ready within the 30 s for which a client waits.
+const AWAITED_MAX: usize = 60;
 
 /// Identifies a folder in one state: another folder differs, and so does the same one before its last change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,9 +157,11 @@ impl Listing {
         self.version == *version && self.view == view && self.path == *path
     }
 
-    /// Whether the listing will show the folder at this path as it is now, or later.
-    fn will_be_of(&self, path: &Path, view: View) -> bool {
-        self.view == view && self.path == *path && matches!(&*lock(&self.rendering), Rendering::Awaited(_))
+    /// Whether the listing will show the folder at this path as it is now, or later. At the top there may stand another folder
+    /// since it was asked for.
+    fn will_be_of(&self, folder: &Arc<Folder>, path: &Path, view: View) -> bool {
+        let is_same = Arc::ptr_eq(&self.folder, folder) && self.view == view && self.path == *path;
+        is_same && matches!(&*lock(&self.rendering), Rendering::Awaited(_))
     }
 }
 
@@ -209,7 +211,7 @@ impl Renderer {
         let mut kept = state.kept.iter().filter(|listing| now.since(listing.asked) < KEPT_FOR).cloned();
         let mut awaited = state.awaited.iter().filter_map(Weak::upgrade);
         let is_it = |listing: &Arc<Listing>| listing.is_of(path, view, &version);
-        let is_or_will_be = |listing: &Arc<Listing>| is_it(listing) || listing.will_be_of(path, view);
+        let is_or_will_be = |listing: &Arc<Listing>| is_it(listing) || listing.will_be_of(folder, path, view);
         if let Some(known) = kept.find(is_it).or_else(|| awaited.find(is_or_will_be)) {
             return Some(known);
         }
