@@ -148,12 +148,14 @@ fn paths_without_a_file_are_redirected_by_the_file_of_redirects() {
     folder.write("public/here.txt", "here");
     let rules = folder.write(
         "redirects",
-        "# moved\n/old/* /new/:splat\n/here.txt /there 302\n/gone https://a.example/ 308\n",
+        "# moved\n/old/* /new/:splat\n/here.txt /there 302\n/gone https://a.example/ 308\n/asked /b?c=d#e\n",
     );
     let program = serve(&folder, &["--redirects", rules.to_str().unwrap()]);
     for (target, code, location) in [
         ("/old/a/b", 301, Some("/new/a/b")),
         ("/gone", 308, Some("https://a.example/")),
+        ("/old/a?x=%20y", 301, Some("/new/a?x=%20y")),
+        ("/asked?x=y", 301, Some("/b?c=d#e")),
         ("/here.txt", 200, None),
     ] {
         let answer = program.get(target);

@@ -388,7 +388,7 @@ impl StaticFiles {
     ) -> Result<Body, GatewayError> {
         let form = Form::for_client(environ);
         if let Some(moved) = self.rules.place_of(environ.raw_path()) {
-            return redirect(start_response, moved, form);
+            return redirect(start_response, moved.with_query(environ.query()), form);
         }
         let page = |path: &Path| match self.folder.find(path) {
             Ok(Node::File(file, metadata)) => Some((file, metadata)),

@@ -49,7 +49,7 @@ pub fn refuse(head: ResponseHead<'_>, code: u16, form: Form) -> Result<Body, Gat
 
 fn page(code: u16, phrase: &str) -> String {
     let sentence = match code {
-        301 => "This folder is at its name with a slash at the end.",
+        301 | 302 | 303 | 307 | 308 => "This is at another place.",
         403 => "This must not be read.",
         404 => "Nothing washed up here.",
         405 => "Files can be looked at, and nothing else.",

@@ -65,8 +65,20 @@ type Caching = dyn Fn(&Path) -> Option<String> + Send + Sync;
 pub struct Moved {
     /// The status of the redirect, 301 for one.
     pub code: u16,
-    /// The URI reference of the place.
+    /// The URI reference of the place. The query of a request is passed on to it, unless it has one of its own.
     pub location: String,
+}
+
+impl Moved {
+    /// Passes on the query of a request.
+    pub(super) fn with_query(mut self, query: &str) -> Moved {
+        let (place, fragment) =
+            self.location.split_at(self.location.find('#').unwrap_or(self.location.len()));
+        if !query.is_empty() && !place.contains('?') {
+            self.location = format!("{place}?{query}{fragment}");
+        }
+        self
+    }
 }
 
 /// The links of a folder that are followed.

@@ -38,7 +38,8 @@ pub struct FolderOptions {
     /// File with lines such as "/old/* /new/:splat 301", for paths where no file is
     ///
     /// The format is Netlify's: source, destination, and a status (301, 302, 303, 307 or 308; 301 if there is none). A *
-    /// at the end stands for the rest of a path, which is :splat in the destination, and :name for one segment.
+    /// at the end stands for the rest of a path, which is :splat in the destination, and :name for one segment. The query
+    /// is passed on, unless the destination has one. The file is read at the start only: SIGHUP does not read it again.
     #[arg(long, value_name = "FILE")]
     pub redirects: Option<PathBuf>,
     /// Field to add to every answer, in place of one of its name; may be repeated
@@ -61,7 +62,7 @@ pub struct FolderOptions {
     /// File with names and passwords, one of which a client has to know
     ///
     /// The format is that of Apache's htpasswd, with bcrypt (htpasswd -B). Passwords travel as they are: put a
-    /// proxy that speaks TLS before it.
+    /// proxy that speaks TLS before it. The file is read at the start only: SIGHUP does not read it again.
     #[arg(long, value_name = "FILE")]
     pub auth: Option<PathBuf>,
     /// How long a file is sent as it was when it was last looked at
