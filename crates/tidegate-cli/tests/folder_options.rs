@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -216,6 +217,32 @@ fn files_are_for_those_who_know_a_password() {
     }
     let plain = folder.write("plain", "ebb:flow\n");
     check_refused(&["--auth", plain.to_str().unwrap()], 1, &["line 1", "bcrypt"]);
+}
+
+/// `htpasswd -nbB -C 10 ebb flow`, without the name: slow enough that requests meet.
+const SLOW_HASH: &str = "$2y$10$zbyLLXpFcLfkFTNqaMoHaeW0znhkosWCl4AF7RcTtpZRRbNipZhge";
+
+#[test]
+fn those_who_know_a_password_are_let_in_also_when_they_come_at_once() {
+    let folder = TempFolder::new();
+    folder.write("public/a.txt", "a");
+    let users: String =
+        ["ebb", "eba", "eaa", "dbb", "dba", "daa"].map(|name| format!("{name}:{SLOW_HASH}\n")).concat();
+    let users = folder.write("users", users);
+    // Each of the six, and then one of them six times.
+    let of_each =
+        ["ZWJiOmZsb3c=", "ZWJhOmZsb3c=", "ZWFhOmZsb3c=", "ZGJiOmZsb3c=", "ZGJhOmZsb3c=", "ZGFhOmZsb3c="];
+    for credentials in [of_each, [of_each[0]; 6]] {
+        let program = serve(&folder, &["--auth", users.to_str().unwrap()]);
+        let ask = &|credentials: &str| {
+            program.ask("GET", "/a.txt", &[&format!("Authorization: Basic {credentials}")], b"").code
+        };
+        let codes = thread::scope(|scope| {
+            let requests = credentials.map(|credentials| scope.spawn(move || ask(credentials)));
+            requests.map(|request| request.join().unwrap())
+        });
+        assert_eq!(codes, [200; 6]);
+    }
 }
 
 #[test]
