@@ -5,14 +5,20 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::console::say;
 
 /// Descriptors that are left for other things than connections: listeners, the poll, the log, temporary
-/// files, served files.
+/// files, files that are being served.
 const SPARE: u64 = 32;
 
 /// Raises the soft limit of descriptors as far as an ordinary process may. Returns how many of `wanted`
 /// connections there is room for; if that is fewer, it warns the operator.
 pub fn make_room_for(wanted: usize) -> usize {
+    make_room_beside(wanted, || 0)
+}
+
+/// Makes room as [`make_room_for`] does, beside descriptors that are kept for something else. How many these are is asked
+/// when the limit is what it will be.
+pub fn make_room_beside(wanted: usize, kept: impl FnOnce() -> usize) -> usize {
     let allowed = raise();
-    let possible = room(wanted, allowed);
+    let possible = room(wanted, allowed, kept());
     if possible < wanted {
         let allowed = allowed.unwrap_or(u64::MAX);
         say(&format!(
@@ -36,10 +42,10 @@ fn raise() -> Option<u64> {
     }
 }
 
-fn room(wanted: usize, allowed: Option<u64>) -> usize {
+fn room(wanted: usize, allowed: Option<u64>, kept: usize) -> usize {
     let Some(allowed) = allowed else { return wanted };
     let possible = usize::try_from(allowed.saturating_sub(SPARE)).unwrap_or(usize::MAX);
-    wanted.min(possible.max(1))
+    wanted.min(possible.saturating_sub(kept).max(1))
 }
 
 #[cfg(test)]
@@ -47,7 +53,11 @@ mod tests {
     use super::*;
 
     fn check(wanted: usize, allowed: Option<u64>, expected: usize) {
-        assert_eq!(room(wanted, allowed), expected, "{wanted} of {allowed:?}");
+        check_beside(0, wanted, allowed, expected);
+    }
+
+    fn check_beside(kept: usize, wanted: usize, allowed: Option<u64>, expected: usize) {
+        assert_eq!(room(wanted, allowed, kept), expected, "{wanted} of {allowed:?} beside {kept}");
     }
 
     #[test]
@@ -57,5 +67,8 @@ mod tests {
         check(16_384, Some(16_384 + SPARE), 16_384);
         check(16_384, Some(1_024), 992);
         check(16_384, Some(3), 1);
+        check_beside(128, 16_384, Some(1_024), 864);
+        check_beside(128, 500, Some(1_024), 500);
+        check_beside(512, 500, Some(100), 1);
     }
 }

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 pub use tidegate_bench::{Size, Span};
 
 pub use self::console::{finish, print, say};
+use self::descriptors::make_room_beside;
 pub use self::descriptors::make_room_for;
 pub use self::environment::Lookup;
 pub use self::heap::{give_back, keep_what_is_free, share_one_heap};
@@ -104,7 +105,8 @@ fn serve(options: &Options, folder: Option<(&Path, &FolderOptions)>) -> Result<(
         Some(site) => site.gateway(),
     };
     let mut limits = options.limits().clone();
-    limits.connections_max = make_room_for(limits.connections_max);
+    let kept = || site.as_ref().map_or(0, Site::descriptors_kept_max);
+    limits.connections_max = make_room_beside(limits.connections_max, kept);
     // From here on a signal is an event, even if it comes before the server does.
     let signals = ProgramSignals::install().map_err(|error| error.to_string())?;
     let (server, log) = server(options, limits).map_err(|error| error.to_string())?;

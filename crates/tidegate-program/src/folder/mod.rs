@@ -64,6 +64,12 @@ impl<'a> Site<'a> {
         self.reopening.clone()
     }
 
+    /// The number of descriptors that the caches of all event loops keep at most.
+    pub fn descriptors_kept_max(&self) -> usize {
+        let bounds = self.options.file_cache.bounds();
+        if bounds.valid_for.is_zero() { 0 } else { bounds.divided(1).descriptors_max }
+    }
+
     /// Makes the gateway of one event loop.
     ///
     /// # Errors
