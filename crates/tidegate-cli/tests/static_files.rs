@@ -193,13 +193,25 @@ fn longest_wait_during(site: &Site, method: &str, target: &str) -> Duration {
     longest
 }
 
+/// Checks that the longest wait is less than half a second, once in several tries: a machine that has other work makes
+/// people wait now and then, a server that blocks does it each time.
+fn check_wait(longest_wait: impl Fn() -> Duration) {
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        waits.push(longest_wait());
+        if waits.last() < Some(&Duration::from_millis(500)) {
+            return;
+        }
+    }
+    panic!("{waits:?}");
+}
+
 #[test]
 fn listings_make_nobody_else_wait() {
     let site = Site::new();
     fill(&site.folder.path().join("public/many"), 5_000);
     for method in ["HEAD", "GET"] {
-        let longest = longest_wait_during(&site, method, "/many/");
-        assert!(longest < Duration::from_millis(500), "{method}: {longest:?}");
+        check_wait(|| longest_wait_during(&site, method, "/many/"));
     }
 }
 
@@ -207,18 +219,23 @@ fn listings_make_nobody_else_wait() {
 fn enormous_folder_makes_nobody_else_wait() {
     let site = Site::new();
     fill(&site.folder.path().join("public/most"), 100_000);
-    let mut longest = Duration::ZERO;
-    thread::scope(|scope| {
-        let lister = scope.spawn(|| site.program.get("/most/"));
-        while !lister.is_finished() {
-            let begun = Instant::now();
-            site.check("/hello.txt", 200, "Hello, tide!");
-            longest = longest.max(begun.elapsed());
-        }
-        let page = lister.join().unwrap().text();
-        assert!(page.contains("Page 1 of 100") && page.ends_with("</html>\n"));
+    check_wait(|| {
+        // Another version of the folder, which is rendered anew.
+        site.folder.write("public/most/another", "");
+        fs::remove_file(site.folder.path().join("public/most/another")).unwrap();
+        let mut longest = Duration::ZERO;
+        thread::scope(|scope| {
+            let lister = scope.spawn(|| site.program.get("/most/"));
+            while !lister.is_finished() {
+                let begun = Instant::now();
+                site.check("/hello.txt", 200, "Hello, tide!");
+                longest = longest.max(begun.elapsed());
+            }
+            let page = lister.join().unwrap().text();
+            assert!(page.contains("Page 1 of 100") && page.ends_with("</html>\n"));
+        });
+        longest
     });
-    assert!(longest < Duration::from_millis(500), "{longest:?}");
 }
 
 /// Runs the program as nobody, whom permissions bind (they do not bind root), from a place where nobody can
