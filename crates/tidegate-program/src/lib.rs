@@ -32,9 +32,9 @@ use std::process::ExitCode;
 pub use tidegate_bench::{Size, Span};
 
 pub use self::console::{finish, print, say};
-use self::descriptors::make_room_beside;
-pub use self::descriptors::make_room_for;
+pub use self::descriptors::{make_room_beside, make_room_for};
 pub use self::environment::Lookup;
+pub use self::folder::{BesideFolders, FolderOptions, Mount, Mounts, parse_mount};
 pub use self::heap::{give_back, keep_what_is_free, share_one_heap};
 pub use self::options::{Extension, NoExtension, Options, Others, Refusal, parse, parse_with};
 pub use self::sockets::give_away;
@@ -44,7 +44,7 @@ use tidegate::gateway::Gateway;
 use tidegate::limits::Limits;
 use tidegate::{ListenAddress, Server};
 
-use self::folder::{FolderOptions, Site};
+use self::folder::Site;
 use self::options::{AccessLogFormat, Command};
 use self::signals::{Again, ProgramSignals};
 

@@ -23,7 +23,7 @@ use tidegate_bench::{BenchOptions, Size, Span};
 use super::EXIT_USAGE;
 use super::console::log_to_stderr;
 use super::environment::{self, Lookup};
-use super::folder::FolderOptions;
+use super::folder::{FILES, FolderOptions};
 
 /// The hint where to find the package that serves Python applications.
 const PYTHON_PACKAGE: &str =
@@ -61,10 +61,12 @@ pub trait Extension: Args + Debug {
 }
 
 /// The rest of a command line, for an [`Extension`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Others {
     /// Whether the command line has a command: something to serve, or to measure.
     pub has_command: bool,
+    /// An option of folders that stands on the command line, and not behind the command that serves one.
+    pub folder_option: Option<String>,
     /// Event loops.
     pub reactors: usize,
 }
@@ -122,9 +124,9 @@ pub fn parse_with<E: Extension>(
 /// The command line: what to serve and where, what an extension has beside, and how to serve it.
 fn command<E: Extension>(variables: Lookup<'_>) -> clap::Command {
     let command = ServingOptions::augment_args(E::augment_args(Arguments::command()));
-    // In the short help, limits would hide the rest.
+    // In the short help, limits would hide the rest, and so would what folders beside an application can have.
     let command = command.mut_args(|arg| match arg.get_help_heading() {
-        Some(LIMITS) => arg.hide_short_help(true),
+        Some(LIMITS | FILES) => arg.hide_short_help(true),
         Some(_) | None => arg,
     });
     let mut command =
@@ -198,6 +200,15 @@ fn options_of_serving(command: &clap::Command, matches: &ArgMatches) -> Result<(
     }
 }
 
+/// Finds an option of folders that was given on this side of all commands.
+fn folder_option(command: &clap::Command, matches: &ArgMatches) -> Option<String> {
+    let is_said = |arg: &&clap::Arg| {
+        let source = matches.value_source(arg.get_id().as_str());
+        arg.get_help_heading() == Some(FILES) && source == Some(ValueSource::CommandLine)
+    };
+    command.get_arguments().find(is_said).and_then(|arg| arg.get_long()).map(|name| format!("--{name}"))
+}
+
 /// Adds a hint where Python applications are served, if the command line may name one, or that there is no such folder.
 fn with_hint(mut error: clap::Error) -> clap::Error {
     if error.kind() == ErrorKind::InvalidSubcommand {
@@ -230,13 +241,15 @@ impl Options {
             .and_then(|arguments| Ok((arguments, ServingOptions::from_arg_matches(matches)?)));
         let (arguments, settings) = said.map_err(|error| Refusal(error.format(command)))?;
         let of_serving = options_of_serving(command, matches);
+        let folder_option = folder_option(command, matches);
         let mut refuse = |reason| refuse(command, matches, reason);
         if let Some(Command::Bench(options)) = &arguments.command {
             of_serving.map_err(&mut refuse)?;
             tidegate_bench::check(options).map_err(&mut refuse)?;
         }
         let mut limits = settings.limits.to_limits().map_err(&mut refuse)?;
-        let others = Others { has_command: arguments.command.is_some(), reactors: settings.reactors };
+        let has_command = arguments.command.is_some();
+        let others = Others { has_command, folder_option, reactors: settings.reactors };
         settle(others, &mut limits).map_err(&mut refuse)?;
         let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
         let has_unix_socket = addresses.iter().any(|address| matches!(address, ListenAddress::Unix(_)));

@@ -3,6 +3,7 @@
 //! The names are gunicorn's if the meaning is. The options are only read and checked here; the Python
 //! package, which alone can call an application, carries them out.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use clap::builder::{FalseyValueParser, Resettable};
 use clap::{Args, value_parser};
 
 use tidegate::limits::Limits;
-use tidegate_program::{Extension, Options, Others, Size, Span};
+use tidegate_program::{Extension, FolderOptions, Mount, Options, Others, Size, Span, parse_mount};
 
 use super::access::LogForm;
 use super::adapter::TrustedProxies;
@@ -49,6 +50,12 @@ pub struct WsgiOptions {
     /// it is named application or app.
     #[arg(value_name = "MODULE:APP", help_heading = Resettable::Reset)]
     pub application: Option<String>,
+    /// Folder to serve below a path in place of the application, /static=DIR; may be repeated, or separated by commas
+    ///
+    /// The options of "tidegate static" hold for these folders (see Files below). They are looked for once the application
+    /// was loaded. No thread of the application's has to do with their files.
+    #[arg(long = "mount", value_name = "/PATH=DIR", value_delimiter = ',', value_parser = parse_mount)]
+    pub mounts: Vec<Mount>,
     /// Worker processes under a supervisor; without it, the one process serves by itself
     #[arg(long, short, value_name = "COUNT", value_parser = value_parser!(u16).range(1..=WORKERS_MAX))]
     pub workers: Option<u16>,
@@ -99,6 +106,9 @@ pub struct WsgiOptions {
     /// Longest field line that must be taken; it is the head as a whole that is limited
     #[arg(long = "limit-request-field_size", value_name = "SIZE", hide = true)]
     limit_request_field_size: Option<Size>,
+    /// The options of mounted folders.
+    #[command(flatten)]
+    pub files: FolderOptions,
 }
 
 impl Extension for WsgiOptions {
@@ -116,7 +126,24 @@ be loaded.";
         // Room in the head for the field line that must be taken.
         let wanted = self.limit_request_field_size.map_or(0, Size::in_memory);
         limits.head_bytes_max = limits.head_bytes_max.max(wanted);
-        let Some(application) = &self.application else { return Ok(()) };
+        if self.mounts.is_empty()
+            && let Some(option) = others.folder_option
+        {
+            return Err(format!(
+                "{option} is about folders: those of --mount, of which there is none, or that of static, behind which it \
+                 stands"
+            ));
+        }
+        let paths: BTreeSet<_> = self.mounts.iter().map(|mount| &mount.prefix).collect();
+        if paths.len() < self.mounts.len() {
+            return Err("--mount names a path twice".to_string());
+        }
+        let Some(application) = &self.application else {
+            return match self.mounts.is_empty() {
+                true => Ok(()),
+                false => Err("--mount puts folders beside an application, and none is named".to_string()),
+            };
+        };
         // A command and a Python application are two things to serve.
         if others.has_command {
             return Err(format!("it is either the application {application:?} or a command that is served"));
@@ -168,6 +195,26 @@ mod tests {
         let options = parse_words(&[]).unwrap();
         assert!(options.wsgi.application.is_none() && !options.program.has_command());
         assert!(parse_words(&["app:app", "static", "x"]).unwrap_err().contains("either"));
+    }
+
+    #[test]
+    fn mounts_stand_beside_an_application_with_the_options_of_folders() {
+        let words = ["a", "--mount", "/static=x", "--mount=/media=y,/files=z", "--precompressed"];
+        let options = parse_words(&words).unwrap().wsgi;
+        let paths: Vec<_> = options.mounts.iter().map(|mount| &*mount.prefix).collect();
+        assert_eq!(paths, ["/static", "/media", "/files"]);
+        assert!(options.files.precompressed);
+        for (words, reason) in [
+            (&["--mount", "/static=x"][..], "none is named"),
+            (&["a", "--precompressed"], "--precompressed is about folders"),
+            (&["--precompressed", "static", "x"], "behind which it stands"),
+            (&["a", "--mount", "/static=x,/static/=y"], "twice"),
+            (&["a", "--mount", "/=x"], "--mount"),
+        ] {
+            let refusal = parse_words(words).unwrap_err();
+            assert!(refusal.contains(reason), "{words:?}: {refusal}");
+        }
+        assert!(parse_words(&["static", "x", "--precompressed"]).is_ok());
     }
 
     #[test]

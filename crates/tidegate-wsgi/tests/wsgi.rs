@@ -17,6 +17,8 @@ mod frameworks;
 mod greenlets;
 #[path = "wsgi/memory.rs"]
 mod memory;
+#[path = "wsgi/mounts.rs"]
+mod mounts;
 #[path = "wsgi/probe.rs"]
 mod probe;
 #[path = "wsgi/probe_blocks.rs"]
@@ -71,6 +73,10 @@ in_both_modes! {
     httpbin_is_served: frameworks::httpbin,
     examples_are_served: frameworks::examples,
     workbench_keeps_its_contract: workbench::play,
+    mounted_files_and_application_have_their_paths: mounts::files_and_application_have_their_paths,
+    mounted_folder_has_the_options_of_static: mounts::folder_has_the_options_of_static,
+    django_needs_no_whitenoise: mounts::django_needs_no_whitenoise,
+    flask_has_its_folder_served: mounts::flask_has_its_folder_served,
     server_stopped_midway_closes_what_it_was_given: vanishing::shutdown,
 }
 
@@ -81,6 +87,17 @@ in_both_modes! {
     memory_stays_where_it_was: memory::stays_flat,
     uploads_are_not_held_in_memory: memory::does_not_hold_uploads,
     content_that_is_read_at_once_is_held_once: memory::holds_content_once_that_is_read_at_once,
+}
+
+#[test]
+fn files_are_served_while_the_application_takes_nothing_more() {
+    mounts::files_are_served_while_the_application_takes_nothing_more();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_wake_no_thread_of_the_application() {
+    mounts::files_wake_no_thread_of_the_application();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The command `static`: a folder with what its options put around it.
+//! A folder with what its options put around it: that of the command `static`, or one beside an application.
 //!
 //! ```text
 //! request ─▶ fields for every answer ─▶ cross-origin ─▶ name and password ─▶ a copy to keep ─▶ the folder, by its rules
@@ -8,6 +8,7 @@
 mod auth;
 mod cors;
 mod download;
+mod mounts;
 mod options;
 mod redirects;
 
@@ -23,7 +24,8 @@ use tidegate::gateway::middleware::WithFields;
 use self::auth::{Auth, Users};
 use self::cors::Cors;
 use self::download::Download;
-pub use self::options::FolderOptions;
+pub use self::mounts::{BesideFolders, Mount, Mounts, parse_mount};
+pub use self::options::{FILES, FolderOptions};
 use self::options::{Followed, Shown};
 use self::redirects::Redirects;
 
@@ -32,8 +34,8 @@ pub struct Site<'a> {
     folder: &'a Path,
     options: &'a FolderOptions,
     rules: Rules,
-    /// The number of event loops, which share what may be kept.
-    reactors: usize,
+    /// Into how many parts that which may be kept is divided: one for each event loop, or mounted folder.
+    parts: usize,
     users: Option<Arc<Users>>,
     reopening: Reopening,
 }
@@ -44,13 +46,31 @@ impl<'a> Site<'a> {
     /// # Errors
     /// Returns a sentence about what is missing or wrong.
     pub fn new(folder: &'a Path, options: &'a FolderOptions, reactors: usize) -> Result<Site<'a>, String> {
+        Site::checked(folder, options, options.listing.unwrap_or(Shown::On), reactors)
+    }
+
+    /// Checks the same for one of several folders beside an application. Nobody looks around in those, so they are not
+    /// listed unless that was asked for.
+    ///
+    /// # Errors
+    /// Returns a sentence about what is missing or wrong.
+    pub fn mounted(folder: &'a Path, options: &'a FolderOptions, count: usize) -> Result<Site<'a>, String> {
+        Site::checked(folder, options, options.listing.unwrap_or(Shown::Off), count)
+    }
+
+    fn checked(
+        folder: &'a Path,
+        options: &'a FolderOptions,
+        listing: Shown,
+        parts: usize,
+    ) -> Result<Site<'a>, String> {
         let users =
             options.auth.as_deref().map(|file| Ok::<_, String>(Arc::new(Users::parse(&read(file)?)?)));
-        let rules = rules(options)?;
+        let rules = rules(options, listing)?;
         let users = users.transpose()?;
-        let site = Site { folder, options, rules, reactors, users, reopening: Reopening::default() };
+        let site = Site { folder, options, rules, parts, users, reopening: Reopening::default() };
         let files = site.files().map_err(|error| cannot_serve(folder, &error))?;
-        if options.listing == Shown::On {
+        if listing == Shown::On {
             files.check_listing().map_err(|error| {
                 let reason = cannot_serve(folder, &error);
                 format!("{reason}; files whose names are known can be served with --listing off")
@@ -97,7 +117,7 @@ impl<'a> Site<'a> {
     fn files(&self) -> io::Result<StaticFiles> {
         let files = StaticFiles::with_rules(self.folder, self.rules.clone())?;
         // By now the limit of descriptors is what it will be.
-        let cache = self.options.file_cache.bounds().divided(self.reactors);
+        let cache = self.options.file_cache.bounds().divided(self.parts);
         Ok(files.file_cache(cache).reopened_by(&self.reopening))
     }
 }
@@ -112,12 +132,12 @@ fn read(file: &Path) -> Result<String, String> {
 }
 
 /// Makes the rules of the folder.
-fn rules(options: &FolderOptions) -> Result<Rules, String> {
+fn rules(options: &FolderOptions, listing: Shown) -> Result<Rules, String> {
     let mut rules = Rules::default();
     if !options.index.is_empty() {
         rules = rules.index_names(options.index.iter().cloned());
     }
-    if options.listing == Shown::Off {
+    if listing == Shown::Off {
         rules = rules.without_listings();
     }
     if options.clean_urls {

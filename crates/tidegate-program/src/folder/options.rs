@@ -10,13 +10,16 @@ use tidegate::adapters::FileCache;
 use tidegate::message::{is_field_name, is_field_value};
 use tidegate_bench::Span;
 
-/// The options of the command `static`.
+/// The heading of these options in the help.
+pub const FILES: &str = "Files";
+
+/// The options of the command `static`, and of folders beside an application.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Files")]
+#[command(next_help_heading = FILES)]
 pub struct FolderOptions {
-    /// Whether folders without an index are listed, or answered with 404
-    #[arg(long, value_name = "WHETHER", default_value = "on")]
-    pub listing: Shown,
+    /// Whether folders without an index are listed, or answered with 404 [default: on; off beside an application]
+    #[arg(long, value_name = "WHETHER")]
+    pub listing: Option<Shown>,
     /// Name of the page of a folder; may be repeated, the first that is there counts [default: index.html]
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     pub index: Vec<String>,

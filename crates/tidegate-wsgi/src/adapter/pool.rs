@@ -33,6 +33,8 @@ use tidegate_jobs::Jobs;
 
 /// Requests that wait for a thread, above which no more are read. 1,024: it bounds the memory that they hold,
 /// and a pool that is so far behind gains nothing from more.
+///
+/// It does not hold where something else is served beside the application: see [`Pool::reads_all`].
 const JOBS_MAX: usize = 1024;
 
 /// A gateway to a Python application on other threads.
@@ -55,6 +57,15 @@ impl Pool {
     #[must_use]
     pub fn reader_wait_max(mut self, reader_wait_max: Option<Duration>) -> Pool {
         self.reader_wait_max = reader_wait_max;
+        self
+    }
+
+    /// Takes all requests, however far the application is behind: some are for others, files for instance, and which
+    /// these are is known only once they were read. Those for the application then wait in the queue instead of unread, one a
+    /// connection: the limits of connections and memory bound them. Call it before there is anything else of the pool.
+    #[must_use]
+    pub fn reads_all(mut self) -> Pool {
+        self.jobs = Arc::new(Jobs::new(usize::MAX, 0));
         self
     }
 

@@ -12,13 +12,14 @@ use pyo3::prelude::*;
 use tidegate::access_log::ReopenHandle;
 use tidegate::gateway::{Gateway, LoopHooks, ServerInfo};
 use tidegate::server::{BoundServer, Server, ServerHandle, spool_bytes_by_default};
+use tidegate_program::{Mounts, make_room_beside};
 
 use super::served::{Mode, Reached, Served, Signals, Watched};
 use super::settings::{BoundListener, Settings};
 use super::watch::{end_when_stuck, wake_on_signals, watch_pool};
 use crate::access::access_log;
 use crate::adapter::{Crew, Deployment, Inline, InlineHooks, Pool, duplicate_descriptor};
-use crate::options::PythonOptions;
+use crate::options::{PythonOptions, WsgiOptions};
 
 /// How long a finished response may wait for others before the application is called again, if it is called
 /// on the thread of the loop: see [`Server::hold_responses`]. Half a millisecond: longer gains nothing.
@@ -60,11 +61,11 @@ impl PyServer {
             multiprocess,
             trusted_proxies: wsgi.forwarded_allow_ips.clone(),
         };
-        let (server, reopen) = assemble(&options, &deployment, listeners)?;
+        // What is wrong with a folder is said before anything is served.
+        let mounts = mounts(wsgi)?;
+        let (server, reopen) = assemble(&options, &deployment, listeners, &mounts)?;
         let bound = server.bind()?;
-        let pool = deployment
-            .multithread
-            .then(|| Pool::new(unless_zero(wsgi.timeout)).reader_wait_max(unless_zero(wsgi.reader_wait_max)));
+        let pool = deployment.multithread.then(|| pool(wsgi));
         Ok(PyServer {
             application,
             deployment,
@@ -179,7 +180,14 @@ impl PyServer {
             supervisor: lock(&self.supervisor).take(),
             reached: Reached::Nothing,
         };
-        let ran = bound.run_with_hooks(&mut served as &mut dyn Gateway, &mut signals);
+        let mounts = mounts(&self.options.wsgi)?;
+        let ran = if mounts.is_empty() {
+            bound.run_with_hooks(&mut served as &mut dyn Gateway, &mut signals)
+        } else {
+            // Around the one that counts requests: those for files are none of the application's.
+            let mut beside = mounts.beside(&mut served as &mut dyn Gateway)?;
+            bound.run_with_hooks(&mut beside as &mut dyn Gateway, &mut signals)
+        };
         if served.reached == Reached::MaxRequests {
             *lock(&self.outcome) = "max_requests";
         }
@@ -219,6 +227,20 @@ impl PyServer {
     }
 }
 
+/// Makes the pool for an application.
+fn pool(wsgi: &WsgiOptions) -> Pool {
+    let pool = Pool::new(unless_zero(wsgi.timeout)).reader_wait_max(unless_zero(wsgi.reader_wait_max));
+    match wsgi.mounts.is_empty() {
+        true => pool,
+        false => pool.reads_all(),
+    }
+}
+
+/// Finds the folders beside the application.
+fn mounts(wsgi: &WsgiOptions) -> PyResult<Mounts<'_>> {
+    Mounts::new(&wsgi.mounts, &wsgi.files).map_err(PyOSError::new_err)
+}
+
 /// Turns the 0 that an operator gives for "any" into none.
 fn unless_zero(time: Duration) -> Option<Duration> {
     Some(time).filter(|time| !time.is_zero())
@@ -229,9 +251,10 @@ fn assemble(
     options: &PythonOptions,
     deployment: &Deployment,
     listeners: Vec<Bound<'_, BoundListener>>,
+    mounts: &Mounts<'_>,
 ) -> PyResult<(Server, Option<ReopenHandle>)> {
     let mut limits = options.program.limits().clone();
-    limits.connections_max = tidegate_program::make_room_for(limits.connections_max);
+    limits.connections_max = make_room_beside(limits.connections_max, || mounts.descriptors_kept_max());
     // The folder for temporary files is one for all workers.
     let workers = u64::from(options.wsgi.workers.unwrap_or(1));
     limits.spool_bytes_max.get_or_insert_with(|| spool_bytes_by_default() / workers);

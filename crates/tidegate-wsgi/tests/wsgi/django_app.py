@@ -1,5 +1,5 @@
-"""Django: the admin over SQLite, uploads, streams, static files through WhiteNoise; also behind the
-standard library's validator."""
+"""Django: the admin over SQLite, uploads, streams, static files through WhiteNoise (or, without it, those that the
+server finds itself); also behind the standard library's validator."""
 
 import os
 import time
@@ -9,6 +9,7 @@ import django
 from django.conf import settings
 
 FOLDER = os.environ["PROBE_FOLDER"]
+WHITENOISE = [] if "DJANGO_WITHOUT_WHITENOISE" in os.environ else ["whitenoise.middleware.WhiteNoiseMiddleware"]
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
@@ -30,7 +31,7 @@ settings.configure(
     ],
     MIDDLEWARE=[
         "django.middleware.security.SecurityMiddleware",
-        "whitenoise.middleware.WhiteNoiseMiddleware",
+        *WHITENOISE,
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",

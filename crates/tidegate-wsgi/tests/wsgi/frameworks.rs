@@ -11,7 +11,12 @@ const OBJECTIONS: &[&str] = &["AssertionError", "garbage collected without being
 
 /// Serves the application, lets the script drive it, and ends it in order.
 fn drive(application: &str, script: &str, mode: Mode) {
-    let mut served = Served::start(application, mode);
+    drive_with(application, script, mode, |_| {});
+}
+
+/// Does the same with additions to the command line or environment of the server.
+pub fn drive_with(application: &str, script: &str, mode: Mode, change: impl FnOnce(&mut Command)) {
+    let mut served = Served::start_with(application, mode, change);
     // Its name in the module, for what is different there.
     let name = application.rsplit(':').next().unwrap().trim_end_matches("()");
     let output = Command::new(environment::python())
