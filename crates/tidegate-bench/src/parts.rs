@@ -277,7 +277,13 @@ pub(super) fn measure(
             Err(RecvTimeoutError::Disconnected) => break,
         };
         match line.as_deref() {
-            None => ended += 1,
+            None => {
+                ended += 1;
+                // One that is well tells its result before it ends. The others would wait for it for ever.
+                if results.len() < ended {
+                    return Err("a process of the rig has ended before its time".to_string());
+                }
+            }
             Some("connected") => {
                 connected += 1;
                 if connected == parts.len() {
@@ -302,9 +308,6 @@ pub(super) fn measure(
                 Err(reason) => return Err(reason),
             },
         }
-    }
-    if results.len() < parts.len() {
-        return Err("a process of the rig has ended before its time".to_string());
     }
     let mut sum = results.into_iter().reduce(wire::add).ok_or("there is no process of the rig")?;
     watch.complete(&mut sum);

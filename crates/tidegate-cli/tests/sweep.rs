@@ -333,6 +333,39 @@ fn interruption_of_several_processes_prints_what_they_have() {
     assert_eq!(figures["in_all"]["answered"], server.count.load(Ordering::SeqCst), "{figures}");
 }
 
+/// Returns the processes that a process has started.
+#[cfg(target_os = "linux")]
+fn children(parent: u32) -> Vec<Pid> {
+    let ids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let is_child = |id: &i32| {
+        // Behind the name in brackets: the state, and the parent.
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        fields.split_whitespace().nth(1).is_some_and(|of| of == parent.to_string())
+    };
+    ids.filter_map(|id| id.parse().ok()).filter(is_child).filter_map(Pid::from_raw).collect()
+}
+
+/// Nobody answers, so that no process is ready before the other has gone.
+#[test]
+#[cfg(target_os = "linux")]
+fn process_that_dies_ends_the_others_which_would_wait_for_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let arguments = ["bench", &url, "-c0", "--idle=4", "--processes=2", "--timeout=1h"];
+    let mut rig = support::process::Program::start_command(tidegate().args(arguments), 0);
+    let parts = support::process::eventually(|| match &children(rig.id())[..] {
+        parts @ [_, _] => Ok(parts.to_vec()),
+        others => Err(std::io::Error::other(format!("there are {others:?}"))),
+    });
+    kill_process(parts[0], Signal::KILL).unwrap();
+    rig.stderr.next_with("a process of the rig has ended before its time");
+    assert_eq!(rig.wait().code(), Some(1));
+    let other = format!("/proc/{}", parts[1].as_raw_nonzero());
+    assert!(!std::path::Path::new(&other).exists(), "{other} is still there");
+}
+
 /// A server that takes a known time for each answer is measured as such, in both manners.
 #[test]
 fn server_of_known_delay_has_that_latency() {
