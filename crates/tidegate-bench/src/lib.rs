@@ -63,7 +63,7 @@ pub use self::options::BenchOptions;
 pub use self::units::{Size, Span};
 
 use self::contender::Contender;
-use self::options::{Form, Load, Plan, Processes, Server};
+use self::options::{Form, Load, Plan, Server};
 use self::output::Output;
 use self::parts::{Part, Pipe};
 use self::progress::Progress;
@@ -106,9 +106,8 @@ fn run_part(plan: &Plan, part: &Part, make_room_for: impl FnOnce(usize) -> usize
 
 /// Measures one load: one server, or two in turns.
 fn run_once(mut plan: Plan, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
-    if plan.processes == Processes::Exactly(1) {
-        fit_descriptors(&mut plan.load, make_room_for)?;
-    }
+    let processes = plan.processes;
+    fit_descriptors(&mut plan.load, |wanted| parts::make_room(processes, wanted, make_room_for))?;
     let plot = plan.plot.as_deref().map(Output::create).transpose()?;
     let interrupted = heed_interruption().map_err(|error| error.to_string())?;
     let mut progress = Progress::on_stderr();

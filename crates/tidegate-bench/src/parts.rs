@@ -26,7 +26,7 @@ use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 
 use super::observed::{Observed, Process};
-use super::options::Load;
+use super::options::{Load, Processes};
 use super::progress::Progress;
 use super::rig::{Conductor, Measurement, Phase};
 use super::surroundings::Surroundings;
@@ -48,6 +48,21 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) fn room_of_process() -> usize {
     let most = getrlimit(Resource::Nofile).maximum;
     most.map_or(usize::MAX, |most| usize::try_from(most.saturating_sub(SPARE)).unwrap_or(usize::MAX).max(1))
+}
+
+/// Raises the limit of this process for its share of a load. Returns how many connections all of them may hold.
+pub(super) fn make_room(
+    processes: Processes,
+    wanted: usize,
+    make_room_for: impl FnOnce(usize) -> usize,
+) -> usize {
+    if processes == Processes::Exactly(1) {
+        return make_room_for(wanted);
+    }
+    // This one measures alone if it is enough, and whatever it starts has its limit.
+    let room = room_of_process();
+    make_room_for(wanted.min(room));
+    processes.room(room)
 }
 
 /// The addresses that connections are made from: those given, or as many of 127.0.0.0/8 as it takes, or none where

@@ -270,6 +270,24 @@ fn several_processes_hold_what_one_may_not() {
     assert_eq!(figures["shortfalls"], serde_json::json!([]));
 }
 
+/// A limit that may be raised is no reason for a second process, but for raising it.
+#[test]
+fn limit_that_may_be_raised_is_raised_with_any_number_of_processes() {
+    let server = Counting::start();
+    let program = format!("ulimit -Sn 256 && exec {} bench \"$@\"", support::process::path());
+    for (manner, held) in
+        [(&["-c300"][..], "/held/active"), (&["--sweep=300"], "/sweeps/0/servers/0/points/0/held/0")]
+    {
+        let mut shell = support::process::command("sh");
+        shell.args(["-c", &program, "sh", &server.url, "--json", "--processes=auto"]).args(manner);
+        shell.args(&QUICK[..2]);
+        let Ended { code, stdout, stderr } = support::process::run_command(&mut shell);
+        assert_eq!((code, &*stderr), (Some(0), ""), "{manner:?}");
+        let figures: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(figures.pointer(held), Some(&300.into()), "{figures}");
+    }
+}
+
 /// The processes of the rig have counted together what the server has.
 #[test]
 fn figures_of_several_processes_are_their_sum() {

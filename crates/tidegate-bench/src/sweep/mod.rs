@@ -20,12 +20,11 @@ use std::time::{Duration, Instant};
 use self::curve::{Chapter, Curve, Point, Start};
 use crate::contender::Contender;
 use crate::figures::thousands;
-use crate::options::{Axis, Form, Load, Plan, Processes};
+use crate::options::{Axis, Form, Load, Plan};
 use crate::output::{self, Output};
-use crate::parts::room_of_process;
 use crate::progress::{Progress, Whole};
-use crate::report;
 use crate::report::stall::Example;
+use crate::{parts, report};
 
 /// The share of a round that must be measured for its figures to count, if it was cut short.
 const WHOLE_ROUND: f64 = 0.9;
@@ -49,10 +48,7 @@ pub(crate) struct Sweep {
 /// the figures are printed all the same.
 pub(crate) fn run(plan: &Plan, make_room_for: impl FnOnce(usize) -> usize) -> Result<(), String> {
     let wanted = plan.loads().map(|(_, load)| load.total()).max().unwrap_or(0);
-    let room = match plan.processes {
-        Processes::Exactly(1) => make_room_for(wanted),
-        several => several.room(room_of_process()),
-    };
+    let room = parts::make_room(plan.processes, wanted, make_room_for);
     let mut pictures = Pictures::create(plan)?;
     let report = plan.report.as_deref().map(Output::create).transpose()?;
     let interrupted = crate::heed_interruption().map_err(|error| error.to_string())?;
