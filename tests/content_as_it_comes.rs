@@ -142,9 +142,13 @@ impl<F: Fn(&mut IncomingContent) -> String + Clone + Send + 'static> Gateway for
 
 /// Counts what a thread reads, and says how it has ended.
 fn count_on_thread(content: &mut IncomingContent) -> String {
-    let mut bytes = 0;
+    // What is kept at most, and what one read may add to it.
+    let (mut bytes, piece_bytes_max) = (0, Limits::default().output_bytes_high + 256 * 1024);
     loop {
         match content.wait_for_piece(PATIENCE) {
+            Ok(Piece::Data(piece)) if piece.len() > piece_bytes_max => {
+                return format!("a piece has {} bytes: the client was not held back", piece.len());
+            }
             Ok(Piece::Data(piece)) => bytes += piece.len(),
             Ok(Piece::Pending { .. }) => panic!("it has not waited"),
             Ok(Piece::End) => return format!("{bytes} bytes, {:?}", content.trailers().get("X-Sum")),
