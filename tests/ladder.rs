@@ -41,7 +41,8 @@ mod step_9;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::AsRawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -292,6 +293,27 @@ fn those_who_do_not_read_hold_whole_answers_in_step_7_and_a_piece_in_step_8() {
         resident_bytes() - before
     });
     assert!(growth[0] > 80_000_000 && growth[1] < 20_000_000, "{growth:?} bytes");
+}
+
+#[test]
+fn steps_8_and_9_end_where_no_descriptor_is_left() {
+    let _alone = alone();
+    let steps: [fn(TcpListener) -> io::Result<()>; 2] =
+        [step_8::serve, |listener| step_9::serve(listener, LONG)];
+    for serve in steps {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _silent: Vec<_> = (0..20).map(|_| connect(address)).collect();
+        let before = getrlimit(Resource::Nofile);
+        // A copy gets the least number that is free.
+        let free = listener.try_clone().unwrap().as_raw_fd() as u64;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(free + 10), ..before }).unwrap();
+        let (sender, ended) = mpsc::channel();
+        thread::spawn(move || sender.send(serve(listener).unwrap_err().raw_os_error()));
+        let ended = ended.recv_timeout(LONG);
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert_eq!(ended.unwrap(), Some(rustix::io::Errno::MFILE.raw_os_error()));
+    }
 }
 
 #[test]
