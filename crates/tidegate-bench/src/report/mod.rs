@@ -219,6 +219,10 @@ fn doubts(html: &mut String, sweep: &Sweep) {
     let mut lines: Vec<String> = sweep.shortfalls.clone();
     for chapter in &sweep.chapters {
         for curve in &chapter.curves {
+            let unwatched = format!("{}: whether others used the machine is not known", curve.name);
+            if !curve.is_watched() && !lines.contains(&unwatched) {
+                lines.push(unwatched);
+            }
             for point in &curve.points {
                 let number = thousands(point.connections as u64);
                 let remarks = point.remarks();
@@ -231,8 +235,15 @@ fn doubts(html: &mut String, sweep: &Sweep) {
     }
     lines.extend(sweep.notes.iter().cloned());
     if lines.is_empty() {
-        *html += "<p><b>Nothing of this happened</b>: no round was disturbed, the rig waited for the server at every \
-                  point, and every connection that was asked for was held.</p>\n";
+        *html += "<p><b>Nothing of this happened</b>: ";
+        *html += match sweep.chapters.iter().any(Chapter::closes) {
+            true => "no round was disturbed, and the rig waited for the server at every point",
+            false => {
+                "no round was disturbed, the rig waited for the server at every point, and every connection that was \
+                 asked for was held"
+            }
+        };
+        *html += ".</p>\n";
         return;
     }
     *html +=
@@ -333,4 +344,39 @@ fn omission(html: &mut String, example: &Result<Example, String>) {
 
 fn millis(time: Duration) -> String {
     format!("{} ms", time.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sweep::curve::Curve;
+    use crate::sweep::curve::tests::{point, round};
+
+    /// The chapter of doubts about a server with two rounds, of which all connections were held.
+    fn doubts_about(others: Option<f64>, closes: bool) -> String {
+        let mut point = point(vec![round(1.0, 0.5, Some(0.0)), round(1.0, 0.5, others)]);
+        point.load.closes = closes;
+        point.rounds.iter_mut().for_each(|round| round.held = point.load.total());
+        let (name, url, who) = ("tide".to_string(), "http://a/".to_string(), "one process".to_string());
+        let curve = Curve { name, url, who, points: vec![point] };
+        let chapters = vec![Chapter { axis: Axis::Active, curves: vec![curve] }];
+        let mut html = String::new();
+        doubts(&mut html, &Sweep { chapters, shortfalls: Vec::new(), notes: Vec::new(), rounds: 2 });
+        html
+    }
+
+    #[test]
+    fn nothing_is_said_not_to_have_happened_that_was_not_found_out() {
+        let calm = "Nothing of this happened</b>: no round was disturbed";
+        let html = doubts_about(Some(0.0), false);
+        assert!(
+            html.contains(calm) && html.contains(", and every connection that was asked for was held."),
+            "{html}"
+        );
+        let html = doubts_about(Some(0.0), true);
+        assert!(html.contains(calm) && html.contains("at every point.") && !html.contains("held"), "{html}");
+        let html = doubts_about(None, false);
+        assert!(html.contains("<li>tide: whether others used the machine is not known</li>"), "{html}");
+        assert!(!html.contains(calm), "{html}");
+    }
 }

@@ -185,6 +185,11 @@ impl Round {
         self.figure(Figure::OthersCores).is_some_and(|cores| cores > DISTURBED)
     }
 
+    /// Whether that could be found out. It cannot where the server is on another machine, or the system has no /proc.
+    pub fn is_watched(&self) -> bool {
+        self.figure(Figure::OthersCores).is_some()
+    }
+
     /// Whether the rig itself may be what limits it.
     pub fn is_limited_by_rig(&self) -> bool {
         self.figure(Figure::RigBusy).is_some_and(|share| share >= BUSY)
@@ -260,6 +265,14 @@ pub(crate) struct Curve {
     pub points: Vec<Point>,
 }
 
+impl Curve {
+    /// Whether it is known of every round if others used the machine. That is no remark on a point: nothing is known to
+    /// have stood in its way.
+    pub fn is_watched(&self) -> bool {
+        self.points.iter().flat_map(|point| &point.rounds).all(Round::is_watched)
+    }
+}
+
 /// The curves of all servers over one kind of connections.
 #[derive(Debug)]
 pub(crate) struct Chapter {
@@ -285,6 +298,11 @@ impl Chapter {
         self.curves.iter().flat_map(|curve| &curve.points).any(|point| point.spread(figure).is_some())
     }
 
+    /// Whether each connection was closed after its request, so that none was to be held.
+    pub fn closes(&self) -> bool {
+        self.curves.iter().flat_map(|curve| &curve.points).any(|point| point.load.closes)
+    }
+
     pub fn title(&self) -> &'static str {
         match self.axis {
             Axis::Active => "Connections that send requests",
@@ -299,10 +317,10 @@ pub(crate) fn longest(point: &Point) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn round(requests: f64, busy: f64, others: Option<f64>) -> Round {
+    pub(crate) fn round(requests: f64, busy: f64, others: Option<f64>) -> Round {
         let mut figures = [None; Figure::ALL.len()];
         figures[Figure::RequestsPerSecond as usize] = Some(requests);
         figures[Figure::RigBusy as usize] = Some(busy);
@@ -310,7 +328,7 @@ mod tests {
         Round { figures, held: 8 }
     }
 
-    fn point(rounds: Vec<Round>) -> Point {
+    pub(crate) fn point(rounds: Vec<Round>) -> Point {
         let second = std::time::Duration::from_secs(1);
         let load = Load {
             connections: 10,
