@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The command that installs what the build needs on Debian and Ubuntu.
-const INSTALL: &str = "apt-get install openjdk-17-jdk-headless libtomcat10-embed-java libtomcat10-java";
+const INSTALL: &str = "apt-get install default-jdk-headless libtomcat10-embed-java libtomcat10-java";
 
 /// The jars of Tomcat on Debian. The second has what the first lacks, `jakarta.annotation`.
 const JARS: [&str; 3] = [

@@ -35,8 +35,7 @@ impl Gateway for Catalina {
             Some(Err(_)) | None => None,
         };
         let wakeup = environ.wakeup();
-        let is_https = environ.server().url_scheme == "https";
-        let request = Request::new(environ, is_https);
+        let request = Request::new(environ);
         let handoff =
             Arc::new(Handoff::new(request, upgrade, wakeup, self.queue.clone(), self.response_bytes_high));
         let place = self.queue.push(Job::Request(handoff.clone()));

@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Head {
-    /// Reads status, reason and fields: see `Processor.writeHead` in Java.
+    /// Reads status, reason and fields: see `Exchange.writeHead` in Java.
     ///
     /// # Errors
     /// Returns what is wrong with them.

@@ -17,8 +17,7 @@ pub(crate) const KIND_EVENT: u8 = 3;
 const FLAG_HTTP_11: u8 = 1;
 const FLAG_CONTENT: u8 = 2;
 const FLAG_AS_IT_COMES: u8 = 4;
-const FLAG_HTTPS: u8 = 8;
-const FLAG_QUERY: u8 = 16;
+const FLAG_QUERY: u8 = 8;
 
 /// A request that waits for a thread.
 pub(crate) struct Request {
@@ -48,7 +47,7 @@ const ID_OFFSET: usize = 1;
 
 impl Request {
     /// Writes down a request, and takes its content.
-    pub fn new(environ: &mut Environ<'_>, is_https: bool) -> Request {
+    pub fn new(environ: &mut Environ<'_>) -> Request {
         let mut flags = 0;
         let is_incoming = environ.content().is_incoming();
         let inline = match environ.content().as_slice() {
@@ -71,7 +70,6 @@ impl Request {
         let has = |condition: bool, flag: u8| if condition { flag } else { 0 };
         flags |= has(environ.version() == Version::Http11, FLAG_HTTP_11)
             | has(!matches!(content, Content::Nothing), FLAG_CONTENT)
-            | has(is_https, FLAG_HTTPS)
             | has(environ.target().query().is_some(), FLAG_QUERY);
         let block = write_block(environ, flags, &inline);
         let held = block.len() + if let Content::Memory(bytes, _) = &content { bytes.len() } else { 0 };

@@ -53,8 +53,6 @@ impl Settings {
             "threads" if value == "loop" => self.threads = Threads::Loop,
             "threads" => self.threads = Threads::Pool(number(value)?),
             "requestTimeout" => self.timeout = Some(milliseconds(value)?).filter(|time| !time.is_zero()),
-            "scheme" if value == "https" => self.info.url_scheme = "https",
-            "scheme" => {}
             "server" => self.info.software = value.to_string().into(),
             "maxCollectedSize" => self.collected_bytes_max = number(value)?,
             "responseMemory" => self.response_bytes_high = number(value)?,

@@ -37,8 +37,7 @@ final class Channel extends SocketWrapperBase<Object> {
     private static final int HTTP_11 = 1;
     private static final int CONTENT = 2;
     private static final int AS_IT_COMES = 4;
-    private static final int HTTPS = 8;
-    private static final int QUERY = 16;
+    private static final int QUERY = 8;
 
     /** Exchanges that go on without their thread, or that a thread waits for. */
     private static final Map<Long, Channel> WAITING = new ConcurrentHashMap<>();
@@ -148,10 +147,6 @@ final class Channel extends SocketWrapperBase<Object> {
         return (block[9] & AS_IT_COMES) != 0;
     }
 
-    boolean isHttps() {
-        return (block[9] & HTTPS) != 0;
-    }
-
     boolean hasQuery() {
         return (block[9] & QUERY) != 0;
     }
@@ -231,7 +226,6 @@ final class Channel extends SocketWrapperBase<Object> {
     public ServletConnection getServletConnection(String protocol, String protocolConnectionId) {
         if (servletConnection == null) {
             String connection = Long.toString(Block.longNumber(block, 10));
-            boolean isSecure = isHttps();
             servletConnection = new ServletConnection() {
                 @Override
                 public String getConnectionId() {
@@ -250,7 +244,8 @@ final class Channel extends SocketWrapperBase<Object> {
 
                 @Override
                 public boolean isSecure() {
-                    return isSecure;
+                    // There is no TLS.
+                    return false;
                 }
             };
         }

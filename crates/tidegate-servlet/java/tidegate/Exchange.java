@@ -66,7 +66,6 @@ final class Exchange extends AbstractProcessor {
     // The request's content.
     private int contentAt;
     private int contentEnd;
-    private boolean isElsewhere;
     private boolean hasEnded;
     private byte[] in;
     private int inAt;
@@ -176,9 +175,6 @@ final class Exchange extends AbstractProcessor {
         channel.setAddresses(at);
         readHost(block, hostAt, hostLength);
         request.protocol().setString(channel.isHttp11() ? "HTTP/1.1" : "HTTP/1.0");
-        if (channel.isHttps()) {
-            request.scheme().setString("https");
-        }
         at = readFields(block, channel.afterAddress(channel.afterAddress(at)), request.getMimeHeaders());
         if (request.getMimeHeaders().getValue("expect") != null) {
             request.setExpectation(true);
@@ -186,8 +182,7 @@ final class Exchange extends AbstractProcessor {
         at = readFields(block, at, request.getMimeTrailerFields());
         contentEnd = at + 4 + Block.number(block, at);
         contentAt = at + 4;
-        isElsewhere = channel.hasContentElsewhere();
-        hasEnded = !isElsewhere;
+        hasEnded = !channel.hasContentElsewhere();
     }
 
     private static int readFields(byte[] block, int from, MimeHeaders into) {
