@@ -1,7 +1,6 @@
 //! The program `tidegate-servlet`, and the line in an unmodified Tomcat's `server.xml`.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -134,10 +133,7 @@ fn attribute_that_the_connector_has_not_is_named() {
 fn one_line_in_server_xml_is_enough() {
     const HOME: &str = "/usr/share/tomcat10";
     let folder = TempFolder::new();
-    // A port that was free a moment ago: server.xml can name 0, but nobody would say which it became.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let connector =
-        format!(r#"<Connector protocol="tidegate.TidegateProtocol" address="127.0.0.1" port="{port}"/>"#);
+    let connector = r#"<Connector protocol="tidegate.TidegateProtocol" address="127.0.0.1" port="0"/>"#;
     let workbench = environment::prepared().workbench.display().to_string();
     let server = format!(
         r#"<Server port="-1"><Service name="Catalina">{connector}<Engine name="Catalina" defaultHost="localhost">
@@ -165,3 +161,6 @@ fn one_line_in_server_xml_is_enough() {
 
 /// Where Debian's own is not installed.
 const WEB_XML: &str = r#"<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0"></web-app>"#;
+    // [http-auto-1-PORT]
+    let started = program.stderr.next_with("Starting ProtocolHandler");
+    let port = started.trim_end_matches(['"', ']']).rsplit('-').next().unwrap().to_string();

@@ -134,6 +134,9 @@ fn start(command: &mut Command, stdin: Stdio) -> Program {
 impl Drop for Served {
     fn drop(&mut self) {
         if thread::panicking() {
+            // Where its threads are, if it is still there.
+            let threads = environment::run(Command::new("jstack").arg(self.program.id().to_string()));
+            eprintln!("{:?}: {}", self.connector, threads.unwrap_or_default());
             while let Some(line) = self.program.stderr.next_within(Duration::from_millis(10)) {
                 eprintln!("{:?}: {line}", self.connector);
             }
