@@ -2,6 +2,7 @@ package tidegate;
 
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Executor;
 import org.apache.coyote.AbstractProtocol;
 import org.apache.coyote.Processor;
 import org.apache.coyote.UpgradeProtocol;
@@ -18,10 +19,14 @@ import org.apache.tomcat.util.net.SocketWrapperBase;
 /**
  * Tidegate as Tomcat's connector: {@code <Connector protocol="tidegate.TidegateProtocol" port="8080"/>}.
  *
- * <p>Attributes that Tomcat has keep their names and units. Those that do nothing here are unknown, which Tomcat reports.
+ * <p>Attributes that Tomcat has keep their names and units. Those that do nothing here are reported: by Tomcat, as unknown,
+ * or by this class.
  */
 public class TidegateProtocol extends AbstractProtocol<Object> {
     private static final Log log = LogFactory.getLog(TidegateProtocol.class);
+
+    /** The most fields of a request that can be allowed. */
+    private static final int HEADER_COUNT_MAX = 128;
 
     private final Endpoint own;
     private final Map<String, UpgradeGroupInfo> upgradeGroups = new ConcurrentHashMap<>();
@@ -133,6 +138,61 @@ public class TidegateProtocol extends AbstractProtocol<Object> {
         return false;
     }
 
+    // Attributes that Tomcat's base class takes, and that do nothing here.
+
+    private static void ignore(String name, String reason) {
+        log.warn("The attribute " + name + " has no effect with this connector: " + reason);
+    }
+
+    @Override
+    public void setAcceptCount(int acceptCount) {
+        if (acceptCount != getAcceptCount()) {
+            ignore("acceptCount", "the system's net.core.somaxconn bounds what waits to be accepted");
+        }
+    }
+
+    @Override
+    public void setTcpNoDelay(boolean tcpNoDelay) {
+        if (!tcpNoDelay) {
+            ignore("tcpNoDelay", "what there is to send is sent at once");
+        }
+    }
+
+    @Override
+    public void setConnectionLinger(int connectionLinger) {
+        if (connectionLinger >= 0) {
+            ignore("connectionLinger", "a connection is closed once its client has what it is owed, or no longer takes it");
+        }
+    }
+
+    @Override
+    public void setThreadPriority(int threadPriority) {
+        if (threadPriority != Thread.NORM_PRIORITY) {
+            ignore("threadPriority", "Linux has one for all threads");
+        }
+    }
+
+    @Override
+    public void setAcceptorThreadPriority(int threadPriority) {
+        if (threadPriority != Thread.NORM_PRIORITY) {
+            ignore("acceptorThreadPriority", "there is no such thread");
+        }
+    }
+
+    @Override
+    public void setMaxQueueSize(int maxQueueSize) {
+        if (maxQueueSize != getMaxQueueSize()) {
+            ignore("maxQueueSize", "no more than 1,024 requests wait for a thread, and others are not read");
+        }
+    }
+
+    @Override
+    public void setExecutor(Executor executor) {
+        if (executor != null) {
+            ignore("executor", "its own threads call servlets: see threads, maxThreads and useVirtualThreads");
+        }
+    }
+
     /** Sets the number of threads that call servlets; 1 has the thread of the event loop do it. */
     public void setThreads(int threads) {
         own.setInline(threads == 1);
@@ -182,7 +242,10 @@ public class TidegateProtocol extends AbstractProtocol<Object> {
     @Override
     public void setMaxHeaderCount(int maxHeaderCount) {
         super.setMaxHeaderCount(maxHeaderCount);
-        own.set("maxHeaderCount", maxHeaderCount < 0 ? 128 : maxHeaderCount);
+        if (maxHeaderCount < 0 || maxHeaderCount > HEADER_COUNT_MAX) {
+            log.warn("maxHeaderCount is " + HEADER_COUNT_MAX + ", the most that this connector can have");
+        }
+        own.set("maxHeaderCount", maxHeaderCount < 0 ? HEADER_COUNT_MAX : Math.min(maxHeaderCount, HEADER_COUNT_MAX));
     }
 
     /** Sets the most bytes of a request's head. */

@@ -128,6 +128,24 @@ fn attribute_that_the_connector_has_not_is_named() {
     assert!(ended.stderr.contains("the connector has no attribute wings"), "{}", ended.stderr);
 }
 
+#[test]
+fn attributes_that_do_nothing_here_are_named() {
+    let workbench = environment::prepared().workbench.display().to_string();
+    let mut command = launcher();
+    command.args([&workbench, "--listen=127.0.0.1:0"]);
+    let rows =
+        ["acceptCount=7", "tcpNoDelay=false", "connectionLinger=5", "threadPriority=3", "maxQueueSize=9"];
+    rows.iter().for_each(|row| _ = command.args(["--set", row]));
+    let mut program = Program::start_command(command.args(["--set", "maxHeaderCount=-1"]).args(FLAGS), 0);
+    for row in rows {
+        let name = row.split('=').next().unwrap();
+        program.stderr.next_with(&format!("The attribute {name} has no effect"));
+    }
+    program.stderr.next_with("maxHeaderCount is 128");
+    program.hear_announcements(1);
+    assert_eq!(program.get("/plaintext").text(), "Hello, World!");
+}
+
 /// Debian's Tomcat, with nothing changed but the line of its connector and what it is told to serve.
 #[test]
 fn one_line_in_server_xml_is_enough() {
