@@ -36,7 +36,7 @@ pub(crate) struct Env<'a> {
     call: PhantomData<&'a ()>,
 }
 
-/// An array of bytes that Java has given to one call.
+/// An array of bytes that Java has given to one call, or null, which has no part.
 #[derive(Clone, Copy)]
 pub(crate) struct Array<'a> {
     env: Env<'a>,
@@ -82,12 +82,16 @@ impl<'a> Env<'a> {
 
 impl Array<'_> {
     pub fn len(self) -> usize {
+    /// Returns the number of bytes; 0 of null, which the JVM itself does not survive being asked of.
         usize::try_from(jni!(self.env.env, v1_1, GetArrayLength, self.array)).unwrap_or(0)
+        if self.array.is_null() {
+            return 0;
+        }
     }
 
     /// Copies a part of the array; none if it has no such part.
     pub fn read(self, from: usize, to: usize) -> Option<Vec<u8>> {
-        if from > to || to > self.len() {
+        if self.array.is_null() || from > to || to > self.len() {
             return None;
         }
         let mut bytes = vec![0_u8; to - from];
@@ -99,7 +103,7 @@ impl Array<'_> {
 
     /// Copies bytes into the array. Returns whether it has room for them there.
     pub fn write(self, at: usize, bytes: &[u8]) -> bool {
-        if at.checked_add(bytes.len()).is_none_or(|end| end > self.len()) {
+        if self.array.is_null() || at.checked_add(bytes.len()).is_none_or(|end| end > self.len()) {
             return false;
         }
         let (Ok(start), Ok(length)) = (jint::try_from(at), jint::try_from(bytes.len())) else {

@@ -11,6 +11,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.CompletionHandler;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -372,6 +373,7 @@ final class Channel extends SocketWrapperBase<Object> {
             into.put(bytes, 0, read);
         }
         return read;
+        Objects.checkFromIndexSize(from, length, into.length);
     }
 
     @Override

@@ -1,10 +1,12 @@
 //! WebSocket (`jakarta.websocket`), with tungstenite as the client: the probe's own endpoint, and Debian's examples.
 
 use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use super::probe::{Check, Probe, answers, checks, complete};
 use super::served::Served;
+use super::support;
 use super::support::loopback::{PATIENCE, noise};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
@@ -92,6 +94,8 @@ const CHECKS: &[Check] = &[
     ("socket whose client does not read at first", flooded, "2000 messages, flooded"),
     ("socket with many messages at once", many, "in order"),
     ("socket many at once", many_sockets, "50"),
+    ("upgrade that reads wrongly", reads_wrongly, "NullPointerException IndexOutOfBoundsException 1 bytes"),
+    ("upgrade that reads and writes at once", reads_and_writes, "read:7, then 30000000 bytes"),
     (
         "example echo by program",
         |served| echo(&mut open(served, "/examples/websocket/echoProgrammatic")),
@@ -111,6 +115,40 @@ const CHECKS: &[Check] = &[
     ("example drawboard", drawboard, "1, +, drawn"),
     ("example snake", snake, "moves"),
 ];
+
+/// A connection that goes on in the protocol of the probe's own.
+fn upgraded(served: &Served, target: &str) -> support::loopback::Client {
+    let mut client = served.connect();
+    client.send(complete(&format!("GET {target}\nConnection: Upgrade\nUpgrade: x-low")));
+    client.read_until("\r\n\r\n");
+    let head = client.received.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+    client.received.drain(..head + 4);
+    client
+}
+
+/// Mistakes of an application end in its exception.
+fn reads_wrongly(served: &Served) -> String {
+    let mut client = upgraded(served, "/probe/upgrade/wrong");
+    client.send("x");
+    let (said, _) = client.read_to_end();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// A thread that waits for the client's bytes, and one that waits for room, hear each of its own.
+fn reads_and_writes(served: &Served) -> String {
+    let id = id(served, "both");
+    let mut client = upgraded(served, &format!("/probe/upgrade/both?id={id}"));
+    // Both wait by now, unless the machine is very busy.
+    thread::sleep(Duration::from_millis(200));
+    client.send("\u{7}");
+    served.wait_for_note(&id, "read:7");
+    let mut count = 0;
+    while count < 30_000_000 {
+        client.read_bytes(1);
+        count += client.received.drain(..).filter(|byte| *byte == b'x').count();
+    }
+    format!("read:7, then {count} bytes")
+}
 
 fn id(served: &Served, name: &str) -> String {
     format!("socket-{name}-{:?}-{}", served.connector, served.program.id())
