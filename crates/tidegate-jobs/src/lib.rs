@@ -168,11 +168,16 @@ impl<J, A: Clone> Jobs<J, A> {
         Place { jobs: self.clone(), ticket }
     }
 
-    /// Puts a job at the end that always has somebody who waits for it, and wakes a thread.
-    pub fn push_now(&self, job: J) {
+    /// Puts a job at the end that always has somebody who waits for it, and wakes a thread. Returns false, and drops the job,
+    /// if the queue is closed: nobody would come for it.
+    pub fn push_now(&self, job: J) -> bool {
         let mut state = self.lock();
+        if state.is_closed {
+            return false;
+        }
         state.push(job);
         self.wake_worker(state);
+        true
     }
 
     /// Notes which jobs wait now, of clients that are there.
@@ -197,10 +202,13 @@ impl<J, A: Clone> Jobs<J, A> {
         self.lock().threads += 1;
     }
 
-    /// Notes that a thread works no more.
-    pub fn leave(&self) {
+    /// Notes that a thread that was [needed](Next::needs_thread) could not be started: none is on its way, and one that is
+    /// idle is woken in its place.
+    pub fn start_failed(&self) {
         let mut state = self.lock();
         state.threads = state.threads.saturating_sub(1);
+        state.waking_worker = WakingWorker::Nobody;
+        self.wake_worker(state);
     }
 
     /// Whether no more jobs should come for now. Jobs of clients that may have left do not count: each has a
@@ -409,6 +417,16 @@ mod tests {
     }
 
     #[test]
+    fn closed_queue_takes_no_job_that_nobody_would_come_for() {
+        let queue = Arc::new(Jobs::<_, ()>::new(2, 0));
+        assert!(queue.push_now('a'));
+        queue.close();
+        assert!(!queue.push_now('b'));
+        assert_eq!(queue.try_take(false).job, Some('a'), "what waits is still done");
+        assert_eq!(queue.try_take(false).job, None);
+    }
+
+    #[test]
     fn living_come_first_and_fill_the_queue_alone() {
         let queue = Arc::new(Jobs::<_, ()>::new(2, 0));
         let places = ['a', 'b', 'c'].map(|job| queue.push(job));
@@ -430,9 +448,27 @@ mod tests {
         assert!(!queue.try_take(false).needs_thread, "one is on its way");
         assert!(queue.try_take(true).needs_thread, "it has come, and nobody is idle again");
         assert!(!queue.try_take(true).needs_thread, "there are three");
-        queue.leave();
-        queue.push('e');
-        assert!(queue.try_take(false).needs_thread, "one could not be started");
+    }
+
+    #[test]
+    fn thread_that_could_not_be_started_is_no_longer_awaited() {
+        let queue = Arc::new(Jobs::<_, ()>::new(10, 2));
+        queue.enter();
+        "abc".chars().for_each(|job| _ = queue.push(job));
+        assert!(queue.try_take(false).needs_thread);
+        queue.start_failed();
+        assert!(queue.try_take(false).needs_thread, "it is tried again with the next job");
+        queue.start_failed();
+        assert!(queue.try_take(false).needs_thread, "and with the one after that");
+        // Another comes to rest meanwhile, and is not woken for a job, since a thread is on its way.
+        let idle = queue.clone();
+        let thread = thread::spawn(move || idle.wait().then(|| idle.try_take(true).job));
+        while queue.lock().idle_threads == 0 {
+            thread::yield_now();
+        }
+        queue.push_now('d');
+        queue.start_failed();
+        assert_eq!(thread.join().unwrap(), Some(Some('d')));
     }
 
     /// An answer that is uncollected either has the loop woken soon, or the loop wakes by itself, whatever

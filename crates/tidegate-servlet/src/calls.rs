@@ -1,6 +1,7 @@
 //! Answers the calls from Java, in terms of the crate: the safe side of [`ffi`](crate::ffi).
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use tidegate::gateway::FileRange;
@@ -34,14 +35,13 @@ pub(crate) struct Taken {
     pub block: Vec<u8>,
 }
 
-/// Takes the next job. `how` is 0 to take one that is there, 1 to wait for one, and 2 the same for a thread that was
-/// just started.
+/// Takes the next job.
 ///
 /// # Errors
 /// Returns 0 if there is none, [`CLOSED`] if none will come.
-pub(crate) fn take(connector: &Connector, how: i32) -> Result<Taken, i32> {
+pub(crate) fn take(connector: &Connector, how: Taking) -> Result<Taken, i32> {
     let queue = &connector.queue;
-    let mut is_waking_worker = how == 2;
+    let mut is_waking_worker = how == Taking::WaitAsNew;
     loop {
         let next = queue.try_take(is_waking_worker);
         if let Some(handoff) = next.uncollected {
@@ -66,7 +66,7 @@ pub(crate) fn take(connector: &Connector, how: i32) -> Result<Taken, i32> {
                 block
             }
             Some(Job::Task) => vec![KIND_TASK],
-            None if how == 0 => return Err(0),
+            None if how == Taking::Now => return Err(0),
             None if queue.wait() => {
                 is_waking_worker = true;
                 continue;
@@ -174,28 +174,78 @@ pub(crate) fn await_readiness(id: i64, direction: i32, is_thread: bool) -> bool 
     exchanges::find(id).is_none_or(|handoff| handoff.await_readiness(direction, is_thread))
 }
 
-/// Does to an exchange what the number says.
-pub(crate) fn tell(id: i64, what: i32) {
-    match what {
-        // It goes on after its thread has returned.
-        1 => {
-            if let Some(handoff) = exchanges::find(id) {
-                handoff.go_async();
+/// Declares what Java says by a number, as `Native` in Java has it.
+macro_rules! numbers {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of_one:meta])* $one:ident = $number:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name { $($(#[$of_one])* $one,)+ }
+
+        impl $name {
+            /// Returns what the number says; none if it is nobody's.
+            pub fn of(number: i32) -> Option<$name> {
+                match number {
+                    $($number => Some($name::$one),)+
+                    _ => None,
+                }
             }
         }
-        // Nobody reads on.
-        2 => {
-            if let Some(handoff) = exchanges::find(id) {
-                handoff.stop_reading();
-            }
-        }
-        // It cannot be completed.
-        3 => {
-            if let Some(handoff) = exchanges::find(id) {
-                handoff.fail("the application has failed; Tomcat's log says how".to_string());
-            }
-        }
-        _ => close(id),
+    };
+}
+
+numbers! {
+    /// How a thread takes a job.
+    Taking {
+        /// It takes one that is there.
+        Now = 0,
+        /// It waits for one.
+        Wait = 1,
+        /// It waits for one, and was just started.
+        WaitAsNew = 2,
+    }
+}
+
+numbers! {
+    /// What Java says of an exchange.
+    Said {
+        /// It goes on after its thread has returned.
+        GoesOn = 1,
+        /// Nobody reads on.
+        StopsReading = 2,
+        /// It cannot be completed.
+        Fails = 3,
+        IsOver = 4,
+    }
+}
+
+numbers! {
+    /// A command to a connector.
+    Command {
+        Pause = 1,
+        Resume = 2,
+        Drain = 3,
+        Stop = 4,
+        Unbind = 5,
+        /// A task of Java's waits.
+        RunTask = 6,
+        /// A thread has begun to work.
+        Enter = 7,
+        /// A thread that was needed could not be started.
+        StartFailed = 8,
+    }
+}
+
+/// Notes what Java says of an exchange.
+pub(crate) fn tell(id: i64, said: Said) {
+    if said == Said::IsOver {
+        return close(id);
+    }
+    let Some(handoff) = exchanges::find(id) else { return };
+    match said {
+        Said::GoesOn => handoff.go_async(),
+        Said::StopsReading => handoff.stop_reading(),
+        Said::Fails => handoff.fail("the application has failed; Tomcat's log says how".to_string()),
+        Said::IsOver => {}
     }
 }
 
@@ -206,20 +256,25 @@ pub(crate) fn close(id: i64) {
     }
 }
 
-/// Does to a connector what the number says.
-pub(crate) fn command(connector: &Connector, command: i32) {
+/// Does to a connector what it is told.
+///
+/// # Errors
+/// Returns an error for a task that no thread would come for.
+pub(crate) fn command(connector: &Connector, command: Command) -> io::Result<()> {
     match command {
-        1 => connector.pause(true),
-        2 => connector.pause(false),
-        3 => connector.drain(),
-        4 => connector.stop(),
-        5 => connector.unbind(),
-        // A task of Java's waits.
-        6 => {
-            connector.queue.push_now(Job::Task);
+        Command::Pause => connector.pause(true),
+        Command::Resume => connector.pause(false),
+        Command::Drain => connector.drain(),
+        Command::Stop => connector.stop(),
+        Command::Unbind => connector.unbind(),
+        Command::RunTask => {
+            if !connector.queue.push_now(Job::Task) {
+                return Err(io::Error::other("the connector has ended"));
+            }
             connector.wake();
         }
-        7 => connector.queue.enter(),
-        _ => connector.queue.leave(),
+        Command::Enter => connector.queue.enter(),
+        Command::StartFailed => connector.queue.start_failed(),
     }
 }
+    Ok(())

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tidegate::server::{BoundServer, ListenAddress, Server, ServerHandle};
 
+use crate::ffi;
 use crate::gateway::{Catalina, Hooks, Threads};
 use crate::handoff::Queue;
 use crate::settings::Settings;
@@ -78,6 +79,15 @@ pub(crate) fn find(number: usize) -> Option<Arc<Connector>> {
     CONNECTORS.read().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
 }
 
+/// Closes a queue when it is dropped, after a panic, too: threads that waited for ever would keep the process.
+struct Closing<'a>(&'a Queue);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl Connector {
     /// Serves until it has drained, or is stopped: the life of the loop's thread.
     ///
@@ -92,8 +102,13 @@ impl Connector {
             is_paused: self.is_paused.clone(),
             collected: Vec::new(),
         };
+        let closing = Closing(&self.queue);
         let ran = bound.run_with_hooks(catalina, hooks);
-        self.queue.close();
+        drop(closing);
+        if self.threads == Threads::Loop {
+            // A task that was accepted is done, as threads of a pool would do it.
+            ffi::work();
+        }
         ran
     }
 
@@ -120,8 +135,26 @@ impl Connector {
         self.handle.stop();
     }
 
-    /// Has tasks of Java's done, by the loop where it calls servlets.
+    /// Has the loop do the tasks of Java's, where it calls servlets.
     pub fn wake(&self) {
-        self.handle.wake();
+        if self.threads == Threads::Loop {
+            self.handle.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn queue_is_closed_when_the_loop_panics() {
+        let queue = Queue::new(1, 1);
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let _closing = Closing(&queue);
+            panic!("the loop has a bug");
+        }));
+        assert!(ran.is_err() && queue.is_closed());
     }
 }

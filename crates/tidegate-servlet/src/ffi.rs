@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 
 use jni_sys::{JNIEnv, jbyteArray, jclass, jint, jlong, jmethodID, jvalue};
 
-use crate::calls;
+use crate::calls::{self, Command, Said, Taking};
 use crate::connector;
 
 /// The version of what both halves say to each other. A jar of another version is refused.
@@ -254,8 +254,8 @@ natives! {
     fn Java_tidegate_Native_command(env, number: jlong, command: jint) {
         guard_io(env, (), || {
             let connector = connector_at(number)?;
-            calls::command(&connector, command);
-            Ok(())
+            let command = Command::of(command).ok_or_else(|| io::Error::other("there is no such command"))?;
+            calls::command(&connector, command)
         });
     }
 
@@ -263,7 +263,9 @@ natives! {
     fn Java_tidegate_Native_take(env, number: jlong, into: jbyteArray, how: jint, over: jlong) -> jint {
         guard(calls::CLOSED, || {
             calls::close(over);
-            let Ok(connector) = connector_at(number) else { return calls::CLOSED };
+            let (Ok(connector), Some(how)) = (connector_at(number), Taking::of(how)) else {
+                return calls::CLOSED;
+            };
             let into = env.array(into);
             let retained = RETAINED.take();
             let taken = match retained {
@@ -338,9 +340,13 @@ natives! {
         guard(1, || jint::from(calls::await_readiness(id, direction, is_thread != 0)))
     }
 
-    /// Does to an exchange what the number says: see `Native` in Java.
-    fn Java_tidegate_Native_tell(_env, id: jlong, what: jint) {
-        guard((), || calls::tell(id, what));
+    /// Notes what Java says of an exchange: see `Native` in Java.
+    fn Java_tidegate_Native_tell(_env, id: jlong, said: jint) {
+        guard((), || {
+            if let Some(said) = Said::of(said) {
+                calls::tell(id, said);
+            }
+        });
     }
 }
 

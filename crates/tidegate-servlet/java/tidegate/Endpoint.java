@@ -12,6 +12,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.Semaphore;
@@ -302,10 +303,17 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         }
     }
 
-    /** Has a task of Tomcat's done where servlets are called. */
+    /** Has a task of Tomcat's done where servlets are called. It is refused once nobody would come for it. */
     private void execute(Runnable task) {
         tasks.add(task);
-        command(Native.RUN_TASK);
+        try {
+            Native.command(connector, Native.RUN_TASK);
+        } catch (IOException e) {
+            // Another job may have had it done.
+            if (tasks.remove(task)) {
+                throw new RejectedExecutionException("the connector has ended", e);
+            }
+        }
     }
 
     @Override
@@ -314,7 +322,12 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
             return false;
         }
         if (dispatch) {
-            execute(() -> ((Channel) channel).process(event));
+            try {
+                execute(() -> ((Channel) channel).process(event));
+            } catch (RejectedExecutionException e) {
+                log.warn("The event " + event + " came too late", e);
+                return false;
+            }
         } else {
             ((Channel) channel).process(event);
         }
@@ -485,7 +498,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         try {
             start(new Worker(Native.WAIT_AS_NEW), "exec-" + started.incrementAndGet());
         } catch (OutOfMemoryError e) {
-            command(Native.LEAVE);
+            command(Native.START_FAILED);
             log.error("The system has no thread left", e);
         }
     }

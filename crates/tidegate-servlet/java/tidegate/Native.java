@@ -27,7 +27,8 @@ final class Native {
     static final int WAIT = 1;
     static final int WAIT_AS_NEW = 2;
 
-    /** The first byte of a job, and the bit that has another thread started. */
+    /** The first byte of a job: its kind, and the bit that has another thread started. */
+    static final int KIND = 0x7f;
     static final int REQUEST = 1;
     static final int TASK = 2;
     static final int EVENT = 3;
@@ -67,7 +68,7 @@ final class Native {
     static final int UNBIND = 5;
     static final int RUN_TASK = 6;
     static final int ENTER = 7;
-    static final int LEAVE = 8;
+    static final int START_FAILED = 8;
 
     private static final Log log = LogFactory.getLog("tidegate");
 

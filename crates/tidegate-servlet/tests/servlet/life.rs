@@ -160,3 +160,7 @@ fn servlet_that_ends_the_process_ends_it() {
     begin(&served, "/probe/life/halt?code=4");
     assert_eq!(served.program.wait().code(), Some(4));
 }
+    served.start_command("execute");
+    served.program.stdout.next_with("task executed");
+    served.start_command("execute");
+    served.program.stdout.next_with("task rejected");

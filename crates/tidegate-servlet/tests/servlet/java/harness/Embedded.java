@@ -2,6 +2,7 @@ import java.io.BufferedReader;
 import java.io.File;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.util.concurrent.RejectedExecutionException;
 import org.apache.catalina.Context;
 import org.apache.catalina.LifecycleState;
 import org.apache.catalina.connector.Connector;
@@ -11,8 +12,8 @@ import org.apache.catalina.startup.Tomcat;
  * An embedded Tomcat with one connector, as a program would have it.
  *
  * <p>Arguments: the protocol, a folder for Tomcat, then {@code attribute=value} for the connector and {@code /path@folder}
- * for what it deploys. On stdin it takes {@code reload PATH}, {@code pause}, {@code resume}, {@code stop} and {@code start},
- * and says on stdout when that is done.
+ * for what it deploys. On stdin it takes {@code reload PATH}, {@code pause}, {@code resume}, {@code stop}, {@code start}
+ * and {@code execute}, and says on stdout when that is done.
  */
 public final class Embedded {
     public static void main(String[] arguments) throws Exception {
@@ -74,6 +75,13 @@ public final class Embedded {
                     tomcat.start();
                 }
                 System.out.println("port " + connector.getLocalPort());
+            }
+            case "execute" -> {
+                try {
+                    connector.getProtocolHandler().getExecutor().execute(() -> System.out.println("task executed"));
+                } catch (RejectedExecutionException error) {
+                    System.out.println("task rejected");
+                }
             }
             default -> throw new IllegalArgumentException(command[0]);
         }
