@@ -22,7 +22,6 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.juli.logging.Log;
 import org.apache.juli.logging.LogFactory;
-import org.apache.tomcat.util.ExceptionUtils;
 import org.apache.tomcat.util.net.AbstractEndpoint;
 import org.apache.tomcat.util.net.SSLHostConfig;
 import org.apache.tomcat.util.net.SocketEvent;
@@ -72,6 +71,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     private volatile CountDownLatch ended = new CountDownLatch(0);
     /** What the loop calls servlets with, where it does that itself. */
     private Worker inline;
+    private volatile Thread loop;
 
     Endpoint() {
         // Vectored operations with completion handlers gain nothing where bytes are copied to the native half.
@@ -97,6 +97,11 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
 
     boolean isInline() {
         return isInline;
+    }
+
+    /** Whether this is the thread of the loop, which nothing may hold up. */
+    boolean isLoop() {
+        return Thread.currentThread() == loop;
     }
 
     // Tomcat's own numbers are of an executor that it makes itself, which is not used here.
@@ -238,6 +243,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     }
 
     private void loop() {
+        loop = Thread.currentThread();
         try {
             Native.run(connector);
         } catch (IOException e) {
@@ -345,7 +351,10 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     /** Comes for jobs, and does them: the life of a thread, or what there is in a turn of the loop. */
     private final class Worker implements Runnable {
         private int how;
-        private Channel channel = new Channel(Endpoint.this);
+        /** The exchange that the next job may be; null before it is needed. Only this thread changes it. */
+        private volatile Channel channel;
+        /** The number of the exchange that has just ended; 0 for none. */
+        private long over;
         private Thread thread;
         /** The number of jobs begun and ended: odd while there is one. It is measured nowhere, since a watch looks twice. */
         private final AtomicLong steps = new AtomicLong();
@@ -360,12 +369,11 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         public void run() {
             thread = Thread.currentThread();
             workers.add(this);
-            try {
-                work();
-            } finally {
-                if (how != Native.NOW) {
-                    workers.remove(this);
-                }
+            while (hasTurn()) {
+                // It comes for the next job.
+            }
+            if (how != Native.NOW) {
+                workers.remove(this);
             }
         }
 
@@ -377,7 +385,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         void look() {
             long now = steps.get();
             Channel at = channel;
-            if ((now & 1) == 0 || at.isWaiting()) {
+            if ((now & 1) == 0 || at == null || at.isWaiting()) {
                 seen = 0;
             } else if (now != seen) {
                 seen = now;
@@ -392,45 +400,84 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
             }
         }
 
-        private void work() {
-            ThreadFactory virtual = virtualThreads;
-            long over = 0;
-            while (true) {
-                int length = Native.take(connector, channel.block, how, over);
-                over = 0;
-                if (length == Native.CLOSED || length == 0) {
-                    return;
-                }
-                if (how == Native.WAIT_AS_NEW) {
-                    how = Native.WAIT;
-                }
-                if (length < 0) {
-                    channel.block = new byte[-length];
-                    continue;
-                }
-                byte[] block = channel.block;
-                if ((block[0] & Native.NEEDS_THREAD) != 0) {
-                    startAnother();
-                }
-                if (virtual != null) {
-                    Channel taken = channel;
-                    Channel spare = spares.poll();
-                    channel = spare != null ? spare : new Channel(Endpoint.this);
-                    concurrent.acquireUninterruptibly();
-                    virtual.newThread(() -> doAlone(taken, length)).start();
-                    continue;
-                }
-                steps.lazySet(steps.get() + 1);
-                over = perform(channel, length);
-                if (over == 0 || !channel.reuse()) {
-                    // It goes on, with what belongs to it, or something may still know it.
-                    channel = new Channel(Endpoint.this);
-                }
+        /** Does the next job. Returns false if there is none. */
+        private boolean hasTurn() {
+            try {
+                return takeTurn();
+            } catch (Throwable t) {
+                // Even an Error of the JVM's ends one job, and not the thread: none would come in its place.
+                channel = null;
+                log.error("A job has failed", t);
+                return true;
+            }
+        }
+
+        private boolean takeTurn() {
+            if (channel == null) {
+                channel = new Channel(Endpoint.this);
+            }
+            long ended = over;
+            over = 0;
+            int length = Native.take(connector, channel.block, how, ended);
+            if (length == Native.CLOSED || length == 0) {
+                return false;
+            }
+            if (how == Native.WAIT_AS_NEW) {
+                how = Native.WAIT;
+            }
+            if (length < 0) {
+                channel.block = new byte[-length];
+                return true;
+            }
+            if ((channel.block[0] & Native.NEEDS_THREAD) != 0) {
+                startAnother();
+            }
+            if (virtualThreads != null) {
+                handOn(length);
+                return true;
+            }
+            if (how != Native.NOW) {
+                // An interruption was for the last job.
+                Thread.interrupted();
+            }
+            steps.lazySet(steps.get() + 1);
+            try {
+                step(length);
+            } finally {
                 long step = steps.get() + 1;
                 steps.lazySet(step);
                 if (step == reported + 1) {
                     log.warn("Thread " + thread.getName() + " has come to an end of what took so long");
                 }
+            }
+            return true;
+        }
+
+        private void step(int length) {
+            Channel taken = channel;
+            switch (perform(taken, length)) {
+                case ENDED:
+                    over = taken.id();
+                    channel = taken.reuse() ? taken : null;
+                    break;
+                case GOES_ON:
+                    channel = null;
+                    break;
+                default:
+                    // The channel was only the place for the job's block.
+            }
+        }
+
+        private void handOn(int length) {
+            Channel taken = channel;
+            channel = spares.poll();
+            concurrent.acquireUninterruptibly();
+            try {
+                virtualThreads.newThread(() -> doAlone(taken, length)).start();
+            } catch (Throwable t) {
+                concurrent.release();
+                giveUp(taken);
+                throw t;
             }
         }
     }
@@ -438,42 +485,57 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     /** Does one job on a thread of its own. */
     private void doAlone(Channel channel, int length) {
         try {
-            long over = perform(channel, length);
-            if (over != 0) {
-                Native.tell(over, Native.IS_OVER);
-                if (channel.reuse()) {
-                    spares.add(channel);
-                }
+            Done done = perform(channel, length);
+            if (done == Done.ENDED) {
+                Native.tell(channel.id(), Native.IS_OVER);
+            }
+            if (done != Done.GOES_ON && channel.reuse()) {
+                spares.add(channel);
             }
         } finally {
             concurrent.release();
         }
     }
 
-    /** Does the job in a block. Returns the number of its exchange if it was a request that has ended with it, else 0. */
-    private long perform(Channel channel, int length) {
+    /** The outcome of a job. */
+    private enum Done {
+        /** It was a request, and its exchange has ended with it. */
+        ENDED,
+        /** It was a request, and its exchange goes on. */
+        GOES_ON,
+        /** It was no request. */
+        OTHER
+    }
+
+    /** Does the job in a block. */
+    private Done perform(Channel channel, int length) {
         byte[] block = channel.block;
         try {
-            switch (block[0] & 0x7f) {
+            switch (block[0] & Native.KIND) {
                 case Native.REQUEST:
-                    return channel.serve(length) ? channel.id() : 0;
+                    return channel.serve(length) ? Done.ENDED : Done.GOES_ON;
                 case Native.EVENT:
                     tell(Block.longNumber(block, 1), block[9]);
-                    break;
+                    return Done.OTHER;
                 default:
                     Runnable task = tasks.poll();
                     if (task != null) {
                         task.run();
                     }
+                    return Done.OTHER;
             }
         } catch (Throwable t) {
-            ExceptionUtils.handleThrowable(t);
-            log.error("A job has failed", t);
-            if ((block[0] & 0x7f) == Native.REQUEST) {
-                Native.tell(channel.id(), Native.IS_OVER);
-            }
+            giveUp(channel);
+            throw t;
         }
-        return 0;
+    }
+
+    /** Lets the client of a request know that nobody answers it any more. */
+    private static void giveUp(Channel channel) {
+        byte[] block = channel.block;
+        if ((block[0] & Native.KIND) == Native.REQUEST) {
+            Native.tell(Block.longNumber(block, 1), Native.IS_OVER);
+        }
     }
 
     private static void tell(long id, byte event) {

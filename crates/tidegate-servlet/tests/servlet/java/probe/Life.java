@@ -62,6 +62,12 @@ public class Life extends Page {
                     throw error;
                 }
             }
+            case "/die" -> throw new InternalError("a secret");
+            case "/interrupt" -> {
+                Thread.currentThread().interrupt();
+                response.getWriter().print("interrupted");
+            }
+            case "/interrupted" -> response.getWriter().print(Thread.currentThread().isInterrupted());
             case "/exit" -> System.exit(number(request, "code"));
             case "/halt" -> Runtime.getRuntime().halt(number(request, "code"));
             case "/threads" -> response.getWriter().print(Thread.currentThread().getName());
