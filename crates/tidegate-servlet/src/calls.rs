@@ -9,7 +9,7 @@ use tidegate::message::may_be_trailer;
 
 use crate::connector::Connector;
 use crate::exchanges;
-use crate::handoff::{Direction, Given, Job, Reading};
+use crate::handoff::{Asker, Direction, Given, Job, Reading};
 use crate::head::{Head, Reader};
 use crate::request::{KIND_EVENT, KIND_TASK, write_trailers};
 
@@ -168,10 +168,15 @@ pub(crate) fn trailers(id: i64) -> Vec<u8> {
     exchanges::find(id).map_or_else(Vec::new, |handoff| handoff.with_trailers(write_trailers))
 }
 
-/// Asks to be told when a direction (1: reading, 2: writing) is ready. Returns whether it is.
-pub(crate) fn await_readiness(id: i64, direction: i32, is_thread: bool) -> bool {
-    let direction = if direction == 1 { Direction::Read } else { Direction::Write };
-    exchanges::find(id).is_none_or(|handoff| handoff.await_readiness(direction, is_thread))
+/// Asks whether a [`Direction`] is ready, and to have an [`Asker`] told once it is.
+pub(crate) fn await_readiness(id: i64, direction: i32, asker: i32) -> bool {
+    let direction = if direction == Direction::Read as i32 { Direction::Read } else { Direction::Write };
+    let asker = match asker {
+        asker if asker == Asker::Thread as i32 => Asker::Thread,
+        asker if asker == Asker::Anybody as i32 => Asker::Anybody,
+        _ => Asker::Nobody,
+    };
+    exchanges::find(id).is_none_or(|handoff| handoff.await_readiness(direction, asker))
 }
 
 /// Declares what Java says by a number, as `Native` in Java has it.
@@ -276,5 +281,5 @@ pub(crate) fn command(connector: &Connector, command: Command) -> io::Result<()>
         Command::Enter => connector.queue.enter(),
         Command::StartFailed => connector.queue.start_failed(),
     }
-}
     Ok(())
+}

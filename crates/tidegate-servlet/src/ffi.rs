@@ -25,6 +25,7 @@ use jni_sys::{JNIEnv, jbyteArray, jclass, jint, jlong, jmethodID, jvalue};
 
 use crate::calls::{self, Command, Said, Taking};
 use crate::connector;
+use crate::handoff::Direction;
 
 /// The version of what both halves say to each other. A jar of another version is refused.
 const VERSION: jint = 1;
@@ -81,12 +82,12 @@ impl<'a> Env<'a> {
 }
 
 impl Array<'_> {
-    pub fn len(self) -> usize {
     /// Returns the number of bytes; 0 of null, which the JVM itself does not survive being asked of.
-        usize::try_from(jni!(self.env.env, v1_1, GetArrayLength, self.array)).unwrap_or(0)
+    pub fn len(self) -> usize {
         if self.array.is_null() {
             return 0;
         }
+        usize::try_from(jni!(self.env.env, v1_1, GetArrayLength, self.array)).unwrap_or(0)
     }
 
     /// Copies a part of the array; none if it has no such part.
@@ -153,9 +154,9 @@ fn call_back(method: impl Fn(&Callbacks) -> jmethodID, arguments: &[jvalue]) {
     }
 }
 
-/// Lets the thread go on that waits for something of this exchange.
-pub(crate) fn signal(id: i64) {
-    call_back(|callbacks| callbacks.signal, &[jvalue { j: id }]);
+/// Lets the thread go on that waits for a direction of this exchange.
+pub(crate) fn signal(id: i64, direction: Direction) {
+    call_back(|callbacks| callbacks.signal, &[jvalue { j: id }, jvalue { i: direction as jint }]);
 }
 
 /// Has the jobs of the connector done, on the thread of its loop.
@@ -335,9 +336,9 @@ natives! {
         })
     }
 
-    /// Asks to be told when a direction is ready. Returns 1 if it is.
-    fn Java_tidegate_Native_await(_env, id: jlong, direction: jint, is_thread: jint) -> jint {
-        guard(1, || jint::from(calls::await_readiness(id, direction, is_thread != 0)))
+    /// Asks whether a direction is ready, and to be told. Returns 1 if it is.
+    fn Java_tidegate_Native_await(_env, id: jlong, direction: jint, asker: jint) -> jint {
+        guard(1, || jint::from(calls::await_readiness(id, direction, asker)))
     }
 
     /// Notes what Java says of an exchange: see `Native` in Java.
@@ -363,7 +364,7 @@ fn initialize(env: Env<'_>) {
         jni!(env.env, v1_1, GetStaticMethodID, class, name.as_ptr(), signature.as_ptr())
     };
     let (signal, work, log) =
-        (method(c"signal", c"(J)V"), method(c"work", c"(J)V"), method(c"log", c"(I[B)V"));
+        (method(c"signal", c"(JI)V"), method(c"work", c"(J)V"), method(c"log", c"(I[B)V"));
     if [signal, work, log].contains(&ptr::null_mut()) {
         // The exception that says which is thrown when this returns.
         return;

@@ -123,6 +123,38 @@ enum Interest {
     Thread,
     /// Any thread that takes the event from the queue.
     Anybody,
+    /// Both of them.
+    Both,
+}
+
+impl Interest {
+    fn with(self, asker: Asker) -> Interest {
+        match (self, asker) {
+            (Interest::Nobody | Interest::Thread, Asker::Thread) => Interest::Thread,
+            (Interest::Nobody | Interest::Anybody, Asker::Anybody) => Interest::Anybody,
+            (Interest::Anybody | Interest::Both, Asker::Thread)
+            | (Interest::Thread | Interest::Both, Asker::Anybody) => Interest::Both,
+            (_, Asker::Nobody) => self,
+        }
+    }
+
+    fn without(self, asker: Asker) -> Interest {
+        match (self, asker) {
+            (Interest::Thread, Asker::Thread) | (Interest::Anybody, Asker::Anybody) => Interest::Nobody,
+            (Interest::Both, Asker::Thread) => Interest::Anybody,
+            (Interest::Both, Asker::Anybody) => Interest::Thread,
+            (Interest::Nobody | Interest::Thread | Interest::Anybody, _)
+            | (Interest::Both, Asker::Nobody) => self,
+        }
+    }
+
+    fn has_thread(self) -> bool {
+        matches!(self, Interest::Thread | Interest::Both)
+    }
+
+    fn has_anybody(self) -> bool {
+        matches!(self, Interest::Anybody | Interest::Both)
+    }
 }
 
 /// Whether the answer has a deadline.
@@ -156,11 +188,22 @@ pub(crate) enum Given {
     Invalid = -2,
 }
 
-/// The direction in which something is waited for.
+/// The direction in which something is waited for, as `Native` in Java has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
-    Read,
-    Write,
+    Read = 1,
+    Write = 2,
+}
+
+/// The one who is told of a direction that is not ready, as `Native` in Java has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// Nobody; whoever is told by now still is.
+    Nobody = 0,
+    /// The thread that asks, and waits.
+    Thread = 1,
+    /// Any thread, by an event.
+    Anybody = 2,
 }
 
 /// The outcome of a read, but for bytes.
@@ -380,24 +423,20 @@ impl Handoff {
         drop(content);
     }
 
-    /// Asks to be told when one direction is ready: the thread, or anybody. Returns whether it is ready already; then
-    /// nobody will be told.
-    pub fn await_readiness(&self, direction: Direction, is_thread: bool) -> bool {
+    /// Asks whether one direction is ready. If it is not, this asker is told once it is, beside others; Tomcat asks for an event
+    /// while a thread of the application waits.
+    pub fn await_readiness(&self, direction: Direction, asker: Asker) -> bool {
         let mut state = self.lock();
         let is_ready = state.client == ClientState::Gone
             || match direction {
                 Direction::Write => state.has_room(),
                 Direction::Read => state.is_readable(),
             };
-        let interest = match (is_ready, is_thread) {
-            (true, _) => Interest::Nobody,
-            (false, true) => Interest::Thread,
-            (false, false) => Interest::Anybody,
+        let interest = match direction {
+            Direction::Read => &mut state.reader,
+            Direction::Write => &mut state.writer,
         };
-        match direction {
-            Direction::Read => state.reader = interest,
-            Direction::Write => state.writer = interest,
-        }
+        *interest = if is_ready { interest.without(asker) } else { interest.with(asker) };
         is_ready
     }
 
@@ -406,18 +445,22 @@ impl Handoff {
         let is_gone = state.client == ClientState::Gone;
         let mut calls = [None; 2];
         if state.writer != Interest::Nobody && (is_gone || state.has_room()) {
-            calls[0] = Some((mem::replace(&mut state.writer, Interest::Nobody), Event::Writable));
+            let interest = mem::replace(&mut state.writer, Interest::Nobody);
+            calls[0] = Some((interest, Direction::Write, Event::Writable));
         }
         if state.reader != Interest::Nobody && (is_gone || state.is_readable()) {
-            calls[1] = Some((mem::replace(&mut state.reader, Interest::Nobody), Event::Readable));
+            let interest = mem::replace(&mut state.reader, Interest::Nobody);
+            calls[1] = Some((interest, Direction::Read, Event::Readable));
         }
         let id = state.id;
         drop(state);
-        for (interest, event) in calls.into_iter().flatten() {
-            match interest {
-                Interest::Nobody => {}
-                Interest::Thread => signal(id),
-                Interest::Anybody => self.queue.push_now(Job::Event(id, event)),
+        for (interest, direction, event) in calls.into_iter().flatten() {
+            if interest.has_thread() {
+                signal(id, direction);
+            }
+            if interest.has_anybody() {
+                // Once the queue is closed, no thread is left to hear of it.
+                self.queue.push_now(Job::Event(id, event));
             }
         }
     }
@@ -537,8 +580,7 @@ impl Drop for Seat {
         state.client = ClientState::Gone;
         let block = state.block.take();
         state.outbox.clear();
-        let (id, has_listener) =
-            (state.id, state.reader == Interest::Anybody || state.writer == Interest::Anybody);
+        let (id, has_listener) = (state.id, state.reader.has_anybody() || state.writer.has_anybody());
         self.handoff.tell(state);
         if block.is_some() {
             self.place.give_up();
@@ -715,5 +757,26 @@ impl Tunnel for Pieces {
         let mut state = self.seat.handoff.lock();
         state.inflow = Inflow::Ended;
         self.seat.handoff.tell(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    /// A flush that only asks whether there is room does not take an event away from the listener that waits for it.
+    #[test]
+    fn question_does_not_take_the_place_of_who_waits() {
+        let queue: Arc<Queue> = Arc::new(Jobs::new(1, 1));
+        let request = Request { block: Vec::new(), content: Content::Nothing, reservation: None };
+        let wakeup = Wakeup::new(Waker::noop().clone());
+        let handoff = Arc::new(Handoff::new(request, None, wakeup, queue.clone(), BYTES_HIGH));
+        let place = queue.push(Job::Task);
+        assert_eq!(handoff.push(None, vec![0; BYTES_HIGH]), Given::Full);
+        assert!(!handoff.await_readiness(Direction::Write, Asker::Anybody));
+        assert!(!handoff.await_readiness(Direction::Write, Asker::Nobody));
+        drop(Seat { handoff, place });
+        assert!(matches!(queue.try_take(false).job, Some(Job::Event(0, Event::Writable))));
     }
 }

@@ -49,9 +49,15 @@ final class Channel extends SocketWrapperBase<Object> {
     private final Endpoint endpoint;
     private long id;
     private int addresses;
-    private volatile Thread waiting;
-    private volatile boolean isSignalled;
+    private final Waiter reader = new Waiter();
+    private final Waiter writer = new Waiter();
     private volatile boolean isListed;
+
+    /** A thread that waits for one direction, while another may wait for the other. */
+    private static final class Waiter {
+        volatile Thread thread;
+        volatile boolean isSignalled;
+    }
 
     Channel(Endpoint endpoint) {
         super(SOCKET, endpoint);
@@ -60,10 +66,6 @@ final class Channel extends SocketWrapperBase<Object> {
 
     long id() {
         return id;
-    }
-
-    boolean isInline() {
-        return endpoint.isInline();
     }
 
     /** Serves the request in the block. Returns whether the exchange has ended with that. */
@@ -112,23 +114,35 @@ final class Channel extends SocketWrapperBase<Object> {
     private void list() {
         isListed = true;
         WAITING.put(id, this);
+        if (isClosed()) {
+            unlist();
+        }
+    }
+
+    /** Takes it off the list, unless it is to be found still. */
+    private void unlist() {
+        WAITING.computeIfPresent(id, (number, listed) -> {
+            boolean isNeeded = isWaiting() || isListed && !isClosed();
+            return listed != this || isNeeded ? listed : null;
+        });
     }
 
     static Channel find(long id) {
         return WAITING.get(id);
     }
 
-    static void signal(long id) {
+    static void signal(long id, int direction) {
         Channel channel = WAITING.get(id);
         if (channel != null) {
-            channel.isSignalled = true;
-            LockSupport.unpark(channel.waiting);
+            Waiter waiter = channel.waiter(direction);
+            waiter.isSignalled = true;
+            LockSupport.unpark(waiter.thread);
         }
     }
 
     @Override
     protected void doClose() {
-        WAITING.remove(id, this);
+        unlist();
         Native.tell(id, Native.IS_OVER);
     }
 
@@ -257,7 +271,11 @@ final class Channel extends SocketWrapperBase<Object> {
 
     /** Whether a thread waits for the client. */
     boolean isWaiting() {
-        return waiting != null;
+        return reader.thread != null || writer.thread != null;
+    }
+
+    private Waiter waiter(int direction) {
+        return direction == Native.READING ? reader : writer;
     }
 
     /** Says which request it is, for logs. */
@@ -274,36 +292,44 @@ final class Channel extends SocketWrapperBase<Object> {
         }
     }
 
-    /** Waits until a direction is ready. */
+    /** Waits until a direction is ready. The thread of the loop, which alone could make it ready, cannot. */
     void await(int direction) throws IOException {
-        isSignalled = false;
-        waiting = Thread.currentThread();
-        WAITING.put(id, this);
-        try {
-            if (Native.await(id, direction, 1) == 1) {
+        if (endpoint.isLoop()) {
+            if (Native.await(id, direction, Native.NOBODY) == 1) {
                 return;
             }
-            long timeout = direction == Native.READING ? getReadTimeout() : getWriteTimeout();
-            long until = timeout > 0 ? System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeout) : 0;
-            while (!isSignalled) {
-                if (timeout > 0) {
-                    long left = until - System.nanoTime();
-                    if (left <= 0) {
-                        throw new SocketTimeoutException();
-                    }
-                    LockSupport.parkNanos(this, left);
-                } else {
-                    LockSupport.park(this);
-                }
-                if (Thread.interrupted()) {
-                    Thread.currentThread().interrupt();
-                    throw new InterruptedIOException("interrupted while waiting for the client");
-                }
+            throw new IOException("the thread of the event loop cannot wait for the client:"
+                    + " the connector needs threads, or more responseMemory");
+        }
+        Waiter waiter = waiter(direction);
+        waiter.isSignalled = false;
+        waiter.thread = Thread.currentThread();
+        WAITING.put(id, this);
+        try {
+            if (Native.await(id, direction, Native.THREAD) != 1) {
+                park(waiter, direction == Native.READING ? getReadTimeout() : getWriteTimeout());
             }
         } finally {
-            waiting = null;
-            if (!isListed) {
-                WAITING.remove(id, this);
+            waiter.thread = null;
+            unlist();
+        }
+    }
+
+    private void park(Waiter waiter, long timeout) throws IOException {
+        long until = timeout > 0 ? System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeout) : 0;
+        while (!waiter.isSignalled) {
+            if (timeout > 0) {
+                long left = until - System.nanoTime();
+                if (left <= 0) {
+                    throw new SocketTimeoutException();
+                }
+                LockSupport.parkNanos(this, left);
+            } else {
+                LockSupport.park(this);
+            }
+            if (Thread.interrupted()) {
+                Thread.currentThread().interrupt();
+                throw new InterruptedIOException("interrupted while waiting for the client");
             }
         }
     }
@@ -311,7 +337,7 @@ final class Channel extends SocketWrapperBase<Object> {
     /** Asks for an event once a direction is ready. */
     private void register(int direction, SocketEvent event) {
         list();
-        if (Native.await(id, direction, 0) == 1) {
+        if (Native.await(id, direction, Native.ANYBODY) == 1) {
             endpoint.processSocket(this, event, true);
         }
     }
@@ -347,6 +373,7 @@ final class Channel extends SocketWrapperBase<Object> {
 
     @Override
     public int read(boolean isBlocking, byte[] into, int from, int length) throws IOException {
+        Objects.checkFromIndexSize(from, length, into.length);
         if (ahead.hasRemaining()) {
             int count = Math.min(length, ahead.remaining());
             ahead.get(into, from, count);
@@ -373,7 +400,6 @@ final class Channel extends SocketWrapperBase<Object> {
             into.put(bytes, 0, read);
         }
         return read;
-        Objects.checkFromIndexSize(from, length, into.length);
     }
 
     @Override
@@ -414,7 +440,7 @@ final class Channel extends SocketWrapperBase<Object> {
             throw new EOFException("the client has left");
         }
         hasRoom = given == Native.ROOM;
-        if (!hasRoom && isBlocking && !isInline()) {
+        if (!hasRoom && isBlocking) {
             await(Native.WRITING);
             hasRoom = true;
         }
@@ -471,7 +497,7 @@ final class Channel extends SocketWrapperBase<Object> {
 
     @Override
     public boolean canWrite() {
-        return Native.await(id, Native.WRITING, 1) == 1;
+        return Native.await(id, Native.WRITING, Native.NOBODY) == 1;
     }
 
     @Override

@@ -489,7 +489,7 @@ final class Exchange extends AbstractProcessor {
         }
     }
 
-    /** Lets what is in the block cross, and waits for room if there is none, and if somebody may wait. */
+    /** Lets what is in the block cross, and waits for room if there is none, unless a listener writes. */
     private void send() throws IOException {
         int given = Native.respond(channel.id(), out.bytes, headEnd, out.end, 0);
         out.clear();
@@ -497,8 +497,14 @@ final class Exchange extends AbstractProcessor {
         check(given);
         stage = Stage.SENT;
         hasRoom = given == Native.ROOM;
-        if (!hasRoom && response.getWriteListener() == null && !channel.isInline()) {
-            channel.await(Native.WRITING);
+        if (!hasRoom && response.getWriteListener() == null) {
+            try {
+                channel.await(Native.WRITING);
+            } catch (IOException e) {
+                // Something will be missing, even if the application goes on as if nothing were.
+                fail();
+                throw e;
+            }
             hasRoom = true;
         }
     }

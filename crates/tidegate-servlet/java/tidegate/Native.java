@@ -54,6 +54,11 @@ final class Native {
     static final int READING = 1;
     static final int WRITING = 2;
 
+    /** Whom {@link #await} has told of a direction that is not ready: nobody, the thread that asks, or any by an event. */
+    static final int NOBODY = 0;
+    static final int THREAD = 1;
+    static final int ANYBODY = 2;
+
     /** What {@link #tell} says of an exchange. */
     static final int GOES_ON = 1;
     static final int STOPS_READING = 2;
@@ -110,13 +115,14 @@ final class Native {
 
     static native int trailers(long exchange, byte[] into);
 
-    static native int await(long exchange, int direction, int isThread);
+    /** Returns 1 if the direction is ready; else somebody is told once it is. */
+    static native int await(long exchange, int direction, int who);
 
     static native void tell(long exchange, int what);
 
-    /** Called back, on the thread of a loop: lets the thread go on that waits for something of this exchange. */
-    static void signal(long exchange) {
-        Channel.signal(exchange);
+    /** Called back, on the thread of a loop: lets the thread go on that waits for a direction of this exchange. */
+    static void signal(long exchange, int direction) {
+        Channel.signal(exchange, direction);
     }
 
     /** Called back, on the thread of a loop: does the jobs that there are. */

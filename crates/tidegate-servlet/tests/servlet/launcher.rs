@@ -170,6 +170,9 @@ fn one_line_in_server_xml_is_enough() {
         .arg(format!("-Dcatalina.base={}", folder.path().display()));
     command.args(["org.apache.catalina.startup.Bootstrap", "start"]);
     let mut program = Program::start_command(&mut command, 0);
+    // [http-auto-1-PORT]
+    let started = program.stderr.next_with("Starting ProtocolHandler");
+    let port = started.trim_end_matches(['"', ']']).rsplit('-').next().unwrap().to_string();
     program.stderr.next_with("Server startup in");
     program.addresses.push(format!("http://127.0.0.1:{port}/"));
     let answer = program.get("/plaintext");
@@ -179,6 +182,3 @@ fn one_line_in_server_xml_is_enough() {
 
 /// Where Debian's own is not installed.
 const WEB_XML: &str = r#"<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0"></web-app>"#;
-    // [http-auto-1-PORT]
-    let started = program.stderr.next_with("Starting ProtocolHandler");
-    let port = started.trim_end_matches(['"', ']']).rsplit('-').next().unwrap().to_string();

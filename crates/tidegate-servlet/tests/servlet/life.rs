@@ -83,6 +83,58 @@ fn stuck_servlet_is_answered_and_named(served: &Served) {
     served.program.stderr.next_with("probe.Life.stuck");
 }
 
+/// What an application does to a thread ends with its request.
+#[test]
+fn threads_outlive_errors_and_interruptions() {
+    let served = Served::start_with(Connector::Tidegate, &[], &["threads=2"]);
+    for _ in 0..4 {
+        assert_eq!(served.get("/probe/life/die").code, 500);
+    }
+    for _ in 0..4 {
+        assert_eq!(served.get("/probe/life/interrupt").text(), "interrupted");
+        assert_eq!(served.get("/probe/life/interrupted").text(), "false");
+    }
+}
+
+/// The thread of the loop cannot wait for a client. What it would have to wait for breaks off, and memory stays bounded.
+#[test]
+fn servlet_on_the_thread_of_the_loop_has_a_bound_for_what_it_streams() {
+    let served = Served::start_with(Connector::Tidegate, &[], &["threads=1", "responseMemory=300000"]);
+    let whole = served.get("/probe/respond/many?bytes=250000");
+    assert_eq!((whole.is_cut, whole.content.len()), (false, 250_000));
+    let cut = served.get("/probe/respond/many?bytes=20000000");
+    assert!(cut.is_cut && cut.content.len() < 500_000, "{} bytes", cut.content.len());
+    for target in ["async/write", "async/pour"] {
+        let before = served.resident_bytes();
+        let mut client = begin(&served, &format!("/probe/{target}?bytes=50000000"));
+        client.read_until("xxx");
+        assert_eq!(served.get("/plaintext").text(), "Hello, World!");
+        thread::sleep(Duration::from_millis(200));
+        let more = served.resident_bytes().saturating_sub(before);
+        assert!(more < 32 * MEBIBYTE, "{target}: {more} bytes for a client that does not read");
+        assert_eq!(client.read("GET").content.len(), 50_000_000, "{target}");
+    }
+}
+
+#[test]
+fn content_that_is_longer_than_what_is_collected_is_read_as_it_comes() {
+    let served = Served::start_with(Connector::Tidegate, &[], &["threads=4", "maxCollectedSize=10"]);
+    let mut client = served.connect();
+    client.send(complete("POST /probe/life/read?id=long\nContent-Length: 11"));
+    served.program.stdout.next_with("reading long");
+    client.send("hello world");
+    assert!(client.read("POST").text().starts_with("11:"));
+    let mut client = served.connect();
+    client.send(complete("POST /probe/life/read?id=short\nContent-Length: 10"));
+    begin(&served, "/probe/life/sleep?millis=0&id=other").read("GET");
+    assert!(
+        served.program.stdout.next_with("o").contains("asleep other"),
+        "content that is short is collected"
+    );
+    client.send("helloworld");
+    assert!(client.read("POST").text().starts_with("10:"));
+}
+
 #[test]
 fn context_is_reloaded_under_load_and_signals_let_finish_what_is_in_flight() {
     let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=4"]);
@@ -123,6 +175,8 @@ fn reload_under_load(served: &mut Served) {
 #[test]
 fn tomcat_that_stops_lets_finish_what_is_in_flight() {
     let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=4"]);
+    served.start_command("execute");
+    served.program.stdout.next_with("task executed");
     let mut waiting = begin(&served, "/probe/life/sleep?millis=600&id=stop");
     served.program.stdout.next_with("asleep stop");
     let mut idle = served.connect();
@@ -133,6 +187,8 @@ fn tomcat_that_stops_lets_finish_what_is_in_flight() {
     served.program.stdout.next_with("done: stop");
     idle.read_end();
     assert!(TcpStream::connect(served.address()).is_err(), "it still listens");
+    served.start_command("execute");
+    served.program.stdout.next_with("task rejected");
     served.start_command("start");
     let port = served.program.stdout.next_with("port ").trim_start_matches("port ").to_string();
     served.program.addresses[0] = format!("http://127.0.0.1:{port}/");
@@ -160,7 +216,3 @@ fn servlet_that_ends_the_process_ends_it() {
     begin(&served, "/probe/life/halt?code=4");
     assert_eq!(served.program.wait().code(), Some(4));
 }
-    served.start_command("execute");
-    served.program.stdout.next_with("task executed");
-    served.start_command("execute");
-    served.program.stdout.next_with("task rejected");

@@ -97,6 +97,10 @@ public class Async extends Page {
                 context.setTimeout(20_000);
                 write(response, context, id);
             }
+            case "/pour" -> later(5, () -> {
+                Respond.write(response.getOutputStream(), number(request, "bytes"));
+                context.complete();
+            });
             case "/never" -> context.setTimeout(0);
             case "/read" -> read(request, response, context, id);
             case "/write" -> new Writer(response.getOutputStream(), context, number(request, "bytes"), id);
