@@ -201,23 +201,23 @@ macro_rules! numbers {
 numbers! {
     /// How a thread takes a job.
     Taking {
-        /// It takes one that is there.
+        /// The thread takes a job that is there.
         Now = 0,
-        /// It waits for one.
+        /// The thread waits for a job.
         Wait = 1,
-        /// It waits for one, and was just started.
+        /// The thread waits for a job, and was just started.
         WaitAsNew = 2,
     }
 }
 
 numbers! {
-    /// What Java says of an exchange.
+    /// A word of Java's on an exchange.
     Said {
-        /// It goes on after its thread has returned.
+        /// The exchange goes on after its thread has returned.
         GoesOn = 1,
         /// Nobody reads on.
         StopsReading = 2,
-        /// It cannot be completed.
+        /// The response cannot be completed.
         Fails = 3,
         IsOver = 4,
     }

@@ -83,7 +83,7 @@ fn stuck_servlet_is_answered_and_named(served: &Served) {
     served.program.stderr.next_with("probe.Life.stuck");
 }
 
-/// What an application does to a thread ends with its request.
+/// Nothing that an application does to its thread outlasts the request.
 #[test]
 fn threads_outlive_errors_and_interruptions() {
     let served = Served::start_with(Connector::Tidegate, &[], &["threads=2"]);
