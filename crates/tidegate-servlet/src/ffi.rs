@@ -1,4 +1,4 @@
-//! The only unsafe code of the crate: the functions that the JVM calls, and three of its that are called back.
+//! The only unsafe code of the crate: the functions that the JVM calls, and four of its that are called back.
 //!
 //! Java names connectors and exchanges by numbers, which are looked up; so no call can reach memory that is gone. All bytes
 //! cross in arrays of Java's, by the two functions of JNI that check their bounds. A panic ends at the border.
@@ -122,6 +122,7 @@ struct Callbacks {
     signal: jmethodID,
     work: jmethodID,
     log: jmethodID,
+    can_begin: jmethodID,
 }
 
 // SAFETY: a global reference and method ids may be used on every thread.
@@ -168,18 +169,50 @@ pub(crate) fn work() {
 
 /// Passes a record of the log on to Java's, on the thread of a loop. Returns whether it could.
 pub(crate) fn log(level: i32, message: &str) -> bool {
-    let Some(Loop { env, .. }) = LOOP.get() else { return false };
+    with_array(message.as_bytes(), |array| {
+        call_back(|callbacks| callbacks.log, &[jvalue { i: level }, jvalue { l: array }]);
+    })
+    .is_some()
+}
+
+/// Asks, on the thread of a loop, whether a servlet may be called before the content of its request is there.
+pub(crate) fn can_begin(host: &str, path: &str) -> bool {
+    let (Some(Loop { env, connector }), Some(callbacks)) = (LOOP.get(), CALLBACKS.get()) else {
+        return false;
+    };
+    let Ok(host_length) = jint::try_from(host.len()) else { return false };
+    let target = [host.as_bytes(), path.as_bytes()].concat();
+    let answer = with_array(&target, |array| {
+        let arguments = [jvalue { j: connector }, jvalue { l: array }, jvalue { i: host_length }];
+        // The arguments are those of the method's signature.
+        let answer = jni!(
+            env,
+            v1_1,
+            CallStaticBooleanMethodA,
+            callbacks.class,
+            callbacks.can_begin,
+            arguments.as_ptr()
+        );
+        Env::new(env).settle();
+        answer
+    });
+    answer.unwrap_or(false)
+}
+
+/// Lends an array with these bytes to a call, on the thread of a loop. Returns none where there is no such array.
+fn with_array<R>(bytes: &[u8], lend: impl FnOnce(jbyteArray) -> R) -> Option<R> {
+    let Loop { env, .. } = LOOP.get()?;
     let env = Env::new(env);
-    let Ok(length) = jint::try_from(message.len()) else { return false };
+    let length = jint::try_from(bytes.len()).ok()?;
     let array = jni!(env.env, v1_1, NewByteArray, length);
     if array.is_null() {
         env.settle();
-        return false;
+        return None;
     }
-    env.array(array).write(0, message.as_bytes());
-    call_back(|callbacks| callbacks.log, &[jvalue { i: level }, jvalue { l: array }]);
+    env.array(array).write(0, bytes);
+    let result = lend(array);
     jni!(env.env, v1_1, DeleteLocalRef, array);
-    true
+    Some(result)
 }
 
 /// Makes a panic the value `otherwise`.
@@ -363,13 +396,18 @@ fn initialize(env: Env<'_>) {
     let method = |name: &CStr, signature: &CStr| {
         jni!(env.env, v1_1, GetStaticMethodID, class, name.as_ptr(), signature.as_ptr())
     };
-    let (signal, work, log) =
-        (method(c"signal", c"(JI)V"), method(c"work", c"(J)V"), method(c"log", c"(I[B)V"));
-    if [signal, work, log].contains(&ptr::null_mut()) {
+    let methods = [
+        method(c"signal", c"(JI)V"),
+        method(c"work", c"(J)V"),
+        method(c"log", c"(I[B)V"),
+        method(c"canBegin", c"(J[BI)Z"),
+    ];
+    if methods.contains(&ptr::null_mut()) {
         // The exception that says which is thrown when this returns.
         return;
     }
+    let [signal, work, log, can_begin] = methods;
     let class = jni!(env.env, v1_1, NewGlobalRef, class);
-    let _ = CALLBACKS.set(Callbacks { class, signal, work, log });
+    let _ = CALLBACKS.set(Callbacks { class, signal, work, log, can_begin });
     crate::logger::install();
 }

@@ -46,14 +46,18 @@ impl Gateway for Catalina {
     }
 
     fn admit(&self, environ: &Environ<'_>) -> Admission {
-        // A servlet may refuse content by its head, and who says this wants to know before it is sent. All other content is
-        // complete before a thread is taken.
+        // A servlet may refuse content by its head, and who says this wants to know before it is sent. One that listens for
+        // content holds no thread until it comes. All other content is complete before a thread is taken.
         let collected_bytes_max = self.collected_bytes_max;
         let is_long =
             environ.content_length().map_or(collected_bytes_max == 0, |length| length > collected_bytes_max);
         match self.threads {
+            Threads::Loop => Admission::Collect,
             Threads::Pool(_) if is_long || environ.field("Expect").is_some() => Admission::AsItComes,
-            Threads::Pool(_) | Threads::Loop => Admission::Collect,
+            Threads::Pool(_) if ffi::can_begin(environ.host().unwrap_or_default(), environ.raw_path()) => {
+                Admission::AsItComes
+            }
+            Threads::Pool(_) => Admission::Collect,
         }
     }
 }

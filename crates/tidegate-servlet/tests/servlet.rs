@@ -41,14 +41,6 @@ use probe::{Probe, expect};
 use served::{Connector, Served};
 use support::contract::{Edition, check_column};
 
-/// Probes of what tidegate does not do yet, which are not asked.
-const NOT_YET: &[&str] = &[
-    "async client that leaves",
-    "async read as it comes",
-    "async reader whose client leaves",
-    "client that leaves in the middle of its content",
-];
-
 /// All that is asked of both connectors.
 fn probes() -> Vec<Probe> {
     core().chain(examples::probes()).collect()
@@ -62,7 +54,6 @@ fn core() -> impl Iterator<Item = Probe> {
         .chain(misuse::probes())
         .chain(asynchronous::probes())
         .chain(sockets::probes())
-        .filter(|probe| !NOT_YET.contains(&probe.name))
 }
 
 #[test]
@@ -103,7 +94,7 @@ fn servlets_on_the_thread_of_the_loop_answer_the_same() {
         requests::probes()
             .chain(responses::probes())
             .chain(misuse::probes())
-            .filter(|probe| !NOT_YET.contains(&probe.name) && probe.name != TOO_LONG_FOR_THE_LOOP),
+            .filter(|probe| probe.name != TOO_LONG_FOR_THE_LOOP),
     );
 }
 

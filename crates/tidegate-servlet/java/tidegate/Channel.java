@@ -64,6 +64,10 @@ final class Channel extends SocketWrapperBase<Object> {
         this.endpoint = endpoint;
     }
 
+    Readers readers() {
+        return endpoint.readers();
+    }
+
     long id() {
         return id;
     }

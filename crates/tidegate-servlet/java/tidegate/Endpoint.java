@@ -69,6 +69,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     private long drainTimeout = DRAIN_TIMEOUT;
     private volatile long connector = -1;
     private volatile CountDownLatch ended = new CountDownLatch(0);
+    private final Readers readers = new Readers();
     /** What the loop calls servlets with, where it does that itself. */
     private Worker inline;
     private volatile Thread loop;
@@ -338,6 +339,19 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
             ((Channel) channel).process(event);
         }
         return true;
+    }
+
+    Readers readers() {
+        return readers;
+    }
+
+    /** Whether a request is to be passed on before its content is there, by its host and its path. */
+    static boolean canBegin(long connector, byte[] target, int hostLength) {
+        Endpoint endpoint = SERVING.get(connector);
+        return endpoint != null
+                && endpoint.readers.canBegin(
+                        new String(target, 0, hostLength, StandardCharsets.ISO_8859_1),
+                        new String(target, hostLength, target.length - hostLength, StandardCharsets.ISO_8859_1));
     }
 
     /** Does the jobs that there are, on the thread of the loop. */

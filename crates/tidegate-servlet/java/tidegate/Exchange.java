@@ -108,6 +108,7 @@ final class Exchange extends AbstractProcessor {
         info.setStage(Constants.STAGE_SERVICE);
         try {
             getAdapter().service(request, response);
+            channel.readers().learn(request);
         } catch (InterruptedIOException e) {
             setErrorState(ErrorState.CLOSE_CONNECTION_NOW, e);
         } catch (Throwable t) {
@@ -288,7 +289,11 @@ final class Exchange extends AbstractProcessor {
         if (in == null) {
             in = new byte[IN_BYTES];
         }
-        int read = channel.readSome(isBlocking, in, 0, in.length);
+        int read = channel.readSome(false, in, 0, in.length);
+        if (read == Native.NOTHING_YET && isBlocking) {
+            channel.readers().waits(request);
+            read = channel.readSome(true, in, 0, in.length);
+        }
         inAt = 0;
         inEnd = Math.max(read, 0);
         if (read == Native.END) {

@@ -130,6 +130,11 @@ final class Native {
         Endpoint.work(connector);
     }
 
+    /** Called back, on the thread of a loop: says whether a servlet may be called before its content is there. */
+    static boolean canBegin(long connector, byte[] target, int hostLength) {
+        return Endpoint.canBegin(connector, target, hostLength);
+    }
+
     /** Called back, on the thread of a loop: logs. */
     static void log(int level, byte[] message) {
         String text = new String(message, StandardCharsets.UTF_8);

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::probe::{Check, Probe, Row, answers, checks, complete, rows, sum};
-use super::served::Served;
+use super::served::{Connector, Served};
 use super::support::loopback::noise;
 
 pub fn probes() -> impl Iterator<Item = Probe> {
@@ -166,7 +166,8 @@ const CHECKS: &[Check] = &[
     ),
     ("connection after content that is half read", |served| after(served, "some"), "abc, then 3"),
     ("connection after content that is not read", |served| after(served, "ignore"), "ignored, then 3"),
-    ("client that leaves in the middle of its content", leaves, "broken"),
+    ("client that leaves in the middle of its content", leaves, "is not called"),
+    ("client that leaves in the middle of content that it was asked for", leaves_after_100, "broken"),
 ];
 
 fn expectation(served: &Served, path: &str) -> String {
@@ -250,13 +251,34 @@ fn after(served: &Served, path: &str) -> String {
     format!("{first}, then {}", second.split(' ').next().unwrap())
 }
 
-/// A servlet that reads is told that its client has left.
 fn leaves(served: &Served) -> String {
     let id = format!("leaves-{:?}", served.connector);
     let mut client = served.connect();
     client.send(complete(&format!("POST /probe/life/read?id={id}\nContent-Length: 100\nX: y")));
     client.send("some");
     thread::sleep(Duration::from_millis(100));
+    drop(client);
+    match served.connector {
+        Connector::Tomcat => {
+            served.wait_for_note(&id, "broken");
+            "broken".to_string()
+        }
+        // Nobody has called what could note anything.
+        Connector::Tidegate => match served.notes(&id).as_str() {
+            "" => "is not called".to_string(),
+            notes => notes.to_string(),
+        },
+    }
+}
+
+/// A servlet that reads is told that its client has left.
+fn leaves_after_100(served: &Served) -> String {
+    let id = format!("leaves-after-{:?}", served.connector);
+    let mut client = served.connect();
+    let head = format!("POST /probe/life/read?id={id}\nExpect: 100-continue\nContent-Length: 100");
+    client.send(complete(&head));
+    assert_eq!(client.read("POST").code, 100);
+    client.send("some");
     drop(client);
     served.wait_for_note(&id, "broken");
     "broken".to_string()

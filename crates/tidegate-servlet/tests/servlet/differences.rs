@@ -40,6 +40,11 @@ pub const DIFFERENCES: &[Difference] = &[
         why: "The same.",
     },
     Difference {
+        probe: "client that leaves in the middle of its content",
+        tomcat: "broken",
+        why: "A servlet that is not asynchronous is called once all content is there: a slow client holds no thread.",
+    },
+    Difference {
         probe: "content that is refused before 100",
         tomcat: "100 none; 413 length: page of 413",
         why: "Content is asked for when a servlet reads; Tomcat asks for it at once.",

@@ -50,14 +50,18 @@ fn slow_readers_hold_no_thread(served: &Served) {
 }
 
 fn slow_senders_hold_no_thread(served: &Served) {
-    let slow: Vec<_> = (0..8)
-        .map(|_| {
-            let mut client = served.connect();
-            client.send(complete("POST /probe/content/sum\nContent-Length: 1000"));
-            client.send("some");
-            client
-        })
-        .collect();
+    let begin = |path: &str| {
+        let mut client = served.connect();
+        client.send(complete(&format!("POST /probe/{path}\nContent-Length: 1000")));
+        client.send("some");
+        client
+    };
+    // An asynchronous servlet might have a listener for content. This one has to wait once to be known as one that has none.
+    let known = begin("async/sum?id=known");
+    served.program.stdout.next_with("summing known");
+    thread::sleep(Duration::from_millis(50));
+    let mut slow = vec![known];
+    slow.extend((0..16).map(|number| begin(["content/sum", "async/sum"][number % 2])));
     for _ in 0..20 {
         assert_eq!(served.get("/plaintext").text(), "Hello, World!");
     }

@@ -97,6 +97,11 @@ public class Async extends Page {
                 context.setTimeout(20_000);
                 write(response, context, id);
             }
+            case "/sum" -> {
+                System.out.println("summing " + id);
+                response.getWriter().print(sum(request.getInputStream().readAllBytes()));
+                context.complete();
+            }
             case "/pour" -> later(5, () -> {
                 Respond.write(response.getOutputStream(), number(request, "bytes"));
                 context.complete();
