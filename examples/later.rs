@@ -8,18 +8,13 @@
 //!
 //! Both ways have back-pressure, and both stop their work when the client leaves.
 
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::{io, thread};
 
-use tidegate::gateway::{BodyStream, Piece, Response, Wakeup, deferred};
-use tidegate::now::Moment;
+use tidegate::gateway::{Response, SendError, Wakeup, channel, deferred};
 use tidegate::{Body, Environ, GatewayError, StartResponse};
 
 /// Longest computation that a client can ask for: some seconds.
 const TO_MAX: u64 = 1_000_000_000;
-/// Pieces that the computing thread may be ahead of the socket.
-const PIECES_AHEAD: usize = 4;
-const PIECE_BYTES: usize = 16 * 1024;
 
 fn main() -> io::Result<()> {
     println!("Starting on http://127.0.0.1:8000/ (Ctrl-C stops)");
@@ -58,90 +53,19 @@ fn sum(to: u64, wakeup: Wakeup, start_response: StartResponse<'_>) -> Result<Bod
 
 /// Sends an answer that grows: its status at once, and its content as it is found.
 fn primes(to: u64, wakeup: Wakeup, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
-    let (feeder, stream) = feed(wakeup);
+    let (sender, content) = channel(wakeup);
     thread::Builder::new().spawn(move || {
-        let mut piece = Vec::with_capacity(PIECE_BYTES + 32);
         for number in (2..=to).filter(|&number| is_prime(number)) {
-            piece.extend_from_slice(format!("{number}\n").as_bytes());
-            if piece.len() >= PIECE_BYTES && feeder.give(std::mem::take(&mut piece)).is_err() {
-                return;
-            }
+            // Waits while the client reads slowly; the error says that it has left.
+            sender.send(format!("{number}\n"))?;
         }
-        // Whether the client is still there makes no difference at the end.
-        let _ = feeder.give(piece).and_then(|()| feeder.end());
+        // Said explicitly: a thread that dies in between must not look like one that is done.
+        sender.end();
+        Ok::<_, SendError>(())
     })?;
-    start_response.status(200).field("Content-Type", "text/plain").stream(stream)
+    start_response.status(200).field("Content-Type", "text/plain").stream(content)
 }
 
 fn is_prime(number: u64) -> bool {
     (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
-}
-
-/// A message from the thread to the stream.
-enum Message {
-    Piece(Vec<u8>),
-    /// The end, said explicitly: a thread that dies in between must not look like one that is done.
-    End,
-}
-
-/// The thread's half of a stream. It waits while the client reads slowly.
-struct Feeder {
-    /// The sender; none only while it is being dropped.
-    sender: Option<SyncSender<Message>>,
-    wakeup: Wakeup,
-}
-
-/// The error that the client has left: the stream was dropped.
-struct Gone;
-
-fn feed(wakeup: Wakeup) -> (Feeder, FedStream) {
-    let (sender, receiver) = sync_channel(PIECES_AHEAD);
-    (Feeder { sender: Some(sender), wakeup }, FedStream { receiver, piece: Vec::new() })
-}
-
-impl Feeder {
-    fn give(&self, piece: Vec<u8>) -> Result<(), Gone> {
-        self.send(Message::Piece(piece))
-    }
-
-    fn end(&self) -> Result<(), Gone> {
-        self.send(Message::End)
-    }
-
-    fn send(&self, message: Message) -> Result<(), Gone> {
-        let sender = self.sender.as_ref().ok_or(Gone)?;
-        sender.send(message).map_err(|_| Gone)?;
-        self.wakeup.wake();
-        Ok(())
-    }
-}
-
-impl Drop for Feeder {
-    fn drop(&mut self) {
-        // In this order: who is woken must find the channel closed.
-        self.sender = None;
-        self.wakeup.wake();
-    }
-}
-
-/// The server's half of a stream. It never waits.
-struct FedStream {
-    receiver: Receiver<Message>,
-    piece: Vec<u8>,
-}
-
-impl BodyStream for FedStream {
-    fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
-        match self.receiver.try_recv() {
-            Ok(Message::Piece(piece)) => {
-                self.piece = piece;
-                Ok(Piece::Data(&self.piece))
-            }
-            Ok(Message::End) => Ok(Piece::End),
-            Err(TryRecvError::Empty) => Ok(Piece::Pending { until: None }),
-            Err(TryRecvError::Disconnected) => {
-                Err(GatewayError::new("the thread ended before its answer did"))
-            }
-        }
-    }
 }

@@ -40,6 +40,22 @@
 //! # is_gateway(hello);
 //! ```
 //!
+//! # Other threads
+//!
+//! What takes time belongs on another thread, and the connection waits for it without one. [`deferred`] is for whole answers,
+//! status and all: its [`Responder`] gives one [`Response`]. [`channel`] is for content that grows: status and fields are sent
+//! at once, and a [`ContentSender`] sends the rest piece by piece. `examples/later.rs` does both.
+//!
+//! - **The client paces the thread.** [`ContentSender::send`] waits for room, and there is room for 64 KiB
+//!   ([`SentContent::bytes_max`]). So an answer of any length takes no more memory, however slowly it is read.
+//! - **A client that has left ends the work.** Then sending fails, and [`ContentSender::is_abandoned`] tells a thread
+//!   that has nothing to send yet; for a whole answer it is [`Responder::is_abandoned`].
+//! - **The end has to be said.** [`ContentSender::end`] does; a thread that panics, or returns early with `?`, drops the
+//!   sender without it. Then the response is broken off, which the client can tell from an end (rule 5). A [`Responder`] that
+//!   is dropped is a 500.
+//! - **Any kind of thread will do**: one for each answer, as in the example, or a pool's. The server starts none and waits
+//!   for none. Who waits in `send` when it stops hears that nobody reads any more.
+//!
 //! # Middleware
 //!
 //! A gateway around a gateway can answer itself, set variables of the environ, add fields to every answer, watch the
@@ -147,6 +163,7 @@
 
 mod body;
 mod call;
+mod channel;
 mod client;
 mod content;
 mod deferred;
@@ -166,6 +183,7 @@ mod watch;
 
 pub use body::{Body, BodyKind, BodyStream, FileRange, FileStream, Later, Piece, Pieces, Tunnel};
 pub use call::{Admission, Gateway};
+pub use channel::{ContentSender, SendError, SentContent, channel};
 pub use client::{Client, Peer, ServerInfo};
 pub use content::RequestContent;
 pub use deferred::{DeferredAnswer, Responder, Response, deferred};
