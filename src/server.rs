@@ -32,10 +32,12 @@ use std::time::Duration;
 use crate::conversation::{AccessLog, ExchangeRecord, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, ServerInfo, StartResponse};
 use crate::limits::{InvalidLimit, Limits};
-use crate::reactor::{BoundLoop, Settings};
 pub use crate::reactor::{
-    GuestLoop, InvalidAddress, ListenAddress, Listener, ServerHandle, spool_bytes_by_default,
+    BUCKETS, BudgetSnapshot, ConnectionSnapshot, Counters, GuestLoop, Histogram, InterestState,
+    InvalidAddress, ListenAddress, Listener, ListenerSnapshot, MemorySnapshot, Names, Observer, OutputState,
+    QueuesSnapshot, ServerHandle, Snapshot, Step, spool_bytes_by_default,
 };
+use crate::reactor::{BoundLoop, Settings};
 
 /// Most addresses of one server. 1,024: more than anybody listens on.
 const LISTENERS_MAX: usize = 1024;
@@ -264,6 +266,12 @@ impl BoundServer {
     /// Returns a handle that shuts the server down from another thread.
     pub fn handle(&self) -> ServerHandle {
         self.loops[0].handle()
+    }
+
+    /// Returns an observer of this server: from now on it counts its turns and exchanges, and answers questions for its state
+    /// between two turns. That costs some 0.2 µs a turn and 0.2 µs an exchange; a server without an observer pays nothing.
+    pub fn observer(&mut self) -> Observer {
+        BoundLoop::observer(&mut self.loops)
     }
 
     /// Serves until it is shut down.

@@ -4,6 +4,7 @@ use super::foreign::{Foreign, Readiness, guard};
 use super::intake::PeerSide;
 use super::outlet::Outlet;
 use super::sink::Sink;
+use super::stage::StageName;
 use super::tunnel::{Moved, Tunneled};
 use super::turn::Turn;
 use crate::gateway::{
@@ -141,6 +142,17 @@ impl Delivery {
             | Delivery::Deferred(_)
             | Delivery::ReadFile(_)
             | Delivery::Tunnel(_) => usual,
+        }
+    }
+
+    /// The name of its stage.
+    pub fn stage(&self) -> StageName {
+        match self {
+            Delivery::Deferred(_) => StageName::Deferred,
+            Delivery::Stream(_) => StageName::Stream,
+            Delivery::QueuedFile(_) => StageName::QueuedFile,
+            Delivery::ReadFile(_) => StageName::ReadFile,
+            Delivery::Tunnel(_) => StageName::Tunnel,
         }
     }
 

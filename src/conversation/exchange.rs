@@ -27,6 +27,7 @@ use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
 use super::record::{Outcome, Record, RequestLine};
 use super::sink::Sink;
+use super::stage::{ConversationState, StageName};
 use super::turn::{ServerContext, Turn};
 use super::wants::{Farewell, Wants};
 use crate::gateway::{
@@ -327,6 +328,17 @@ impl Exchange {
         {
             self.refuse(error, turn, out);
         }
+    }
+
+    /// The state that it is in, by name.
+    pub fn state(&self) -> ConversationState {
+        let stage = match &self.stage {
+            Stage::Intake(Intake::Head) => StageName::Head,
+            Stage::Intake(Intake::Content(_)) => StageName::Content,
+            Stage::Delivery { delivery, .. } => delivery.stage(),
+            Stage::Finished(_) => StageName::Finished,
+        };
+        ConversationState { stage, request: self.http.request(), response: self.http.response() }
     }
 
     pub fn memory_in_use(&self) -> usize {

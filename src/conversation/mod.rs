@@ -34,6 +34,7 @@ mod outlet;
 mod output_queue;
 pub(crate) mod record;
 mod sink;
+mod stage;
 mod tunnel;
 mod turn;
 mod wants;
@@ -44,6 +45,7 @@ pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use output_queue::OutputQueue;
 pub(crate) use record::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 pub use record::{Journal, NoJournal};
+pub use stage::{ConversationState, StageName};
 pub use turn::{Budget, Disk, Memory, NoWatch, NoWire, ServerContext, Shutdown, Turn, Watch, Wire};
 pub use wants::{Farewell, Wants};
 
@@ -337,6 +339,16 @@ impl Conversation {
         match self.phase {
             Phase::Kept(since, _) => Some(since),
             Phase::Fresh(..) | Phase::Active(_) | Phase::Finished(_) => None,
+        }
+    }
+
+    /// The state that it is in, by name.
+    pub fn state(&self) -> ConversationState {
+        match &self.phase {
+            Phase::Fresh(..) => ConversationState::at_rest(StageName::Fresh),
+            Phase::Kept(..) => ConversationState::at_rest(StageName::Kept),
+            Phase::Active(exchange) => exchange.state(),
+            Phase::Finished(_) => ConversationState::at_rest(StageName::Finished),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::conversation::Watch;
 use crate::now::{Moment, Now};
 
 /// Both clocks of the machine.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     started: Instant,
 }

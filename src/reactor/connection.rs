@@ -20,6 +20,7 @@ use super::pressure::{Holding, STALL_MAX};
 use super::readiness::{Filled, Flushed, Readiness, fill, flush};
 use super::room::Standing;
 use super::shared::{Lent, Shared};
+use super::snapshot::{ConnectionSnapshot, InterestState, Names, OutputState};
 use super::socket::{Registration, Socket, TURN_BYTES};
 use super::stream::{Stream, Transport};
 use crate::conversation::{
@@ -97,6 +98,11 @@ pub(super) enum List {
     Starved = 2,
     /// A finished response of the connection waits for others, and comes before whatever else happens to it.
     Corked = 4,
+}
+
+impl List {
+    /// The names, in the order of the bits.
+    const NAMES: [&str; 3] = ["Ready", "Starved", "Corked"];
 }
 
 /// The size of a connection: ten thousand are 700 KiB, 72 bytes each, of which mio's socket takes 8. (It
@@ -555,6 +561,39 @@ impl<S: Transport> Connection<S> {
 
     pub fn wants(&self, output_bytes_high: usize) -> Wants {
         self.conversation.wants(self.owed(), output_bytes_high)
+    }
+
+    /// Describes the connection, for whoever observes the server.
+    pub fn describe(
+        &self,
+        id: ConnectionId,
+        context: &ServerContext,
+        output_bytes_high: usize,
+    ) -> ConnectionSnapshot {
+        ConnectionSnapshot {
+            number: id.number(),
+            place: id.index(),
+            peer: self.socket.peer.address(),
+            listener: self.socket.listener,
+            state: self.conversation.state(),
+            output: match self.output {
+                Output::Clear => OutputState::Clear,
+                Output::Waiting(_) => OutputState::Waiting,
+                Output::Backlog(_) => OutputState::Backlog,
+                Output::Ended(_) => OutputState::Ended,
+            },
+            wants: self.wants(output_bytes_high),
+            deadline: self.deadline(&context.limits, context.shutdown),
+            owed_bytes: self.owed(),
+            memory_bytes: self.accounted as usize,
+            interest: match self.socket.registration {
+                Registration::None => InterestState::None,
+                Registration::Read => InterestState::Read,
+                Registration::ReadWrite => InterestState::ReadWrite,
+            },
+            readiness: self.socket.readiness.names(),
+            lists: Names::new(self.lists, &List::NAMES),
+        }
     }
 
     /// The conversation, for tests.

@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::connection_id::ConnectionId;
 use super::pressure::Holding;
 use super::room::{Found, Room};
+use super::snapshot::ConnectionSnapshot;
 use super::stream::{Stream, Transport};
 use crate::conversation::ServerContext;
 use crate::now::Moment;
@@ -112,6 +113,34 @@ impl<S: Transport> Connections<S> {
     pub fn holdings(&self, now: Moment) -> Vec<Holding> {
         let all = self.slots.iter();
         all.filter_map(|(index, connection)| connection.holding(id_at(index, connection), now)).collect()
+    }
+
+    /// Describes the connections at `count` places from `place` on. Returns the place that comes next, if there is one.
+    pub fn describe(
+        &self,
+        place: usize,
+        count: usize,
+        context: &ServerContext,
+        output_bytes_high: usize,
+        into: &mut Vec<ConnectionSnapshot>,
+    ) -> Option<usize> {
+        let end = self.places.min(place + count);
+        let at = |place| Some((place, self.slots.get(place)?));
+        let described = (place..end).filter_map(at).map(|(place, connection)| {
+            connection.describe(id_at(place, connection), context, output_bytes_high)
+        });
+        into.extend(described);
+        (end < self.places).then_some(end)
+    }
+
+    /// The generation of the connection that came last.
+    pub fn last_generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The number of connections that have come since the last one was of this generation.
+    pub fn count_since(&self, generation: u32) -> u32 {
+        self.generation.wrapping_sub(generation) / self.stride
     }
 
     pub fn ids(&self) -> Vec<ConnectionId> {

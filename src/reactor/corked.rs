@@ -41,6 +41,11 @@ impl CorkedResponses {
         self.waiting.is_empty()
     }
 
+    /// The number of responses that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether the oldest has waited for as long as it may.
     pub fn is_overdue(&self, now: Moment) -> bool {
         now.since(self.since) >= self.hold_max

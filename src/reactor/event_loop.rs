@@ -16,9 +16,12 @@ use super::connections::Connections;
 use super::disk::{RealDisk, spool_bytes_by_default};
 use super::journal::LoopJournal;
 use super::listener::Listener;
+use super::meter::{Laps, Step};
+use super::observer::{CONNECTIONS_PER_TURN, Observed, Observer, Post};
 use super::running::{Patience, Running, WAKER, listener_token};
 use super::shared::{Means, Settings, Shared};
 use super::shutdown::ServerHandle;
+use super::snapshot::Snapshot;
 use super::socket::signs;
 use super::sys;
 use super::wakeup_queue::WakeupQueue;
@@ -43,6 +46,8 @@ pub(crate) struct BoundLoop {
     clock: Clock,
     /// The number of this loop, and that of all loops of the same server.
     place: (u32, u32),
+    /// The means to observe it; none if nobody will.
+    post: Option<Post>,
 }
 
 impl BoundLoop {
@@ -68,6 +73,7 @@ impl BoundLoop {
             handle: ServerHandle::new([queue.clone()]),
             queue,
             place: (0, 1),
+            post: None,
             settings,
             journal: LoopJournal::new(access_log, clock),
             clock,
@@ -82,6 +88,19 @@ impl BoundLoop {
             event_loop.handle = handle.clone();
             event_loop.place = (index as u32, count);
         }
+    }
+
+    /// Makes loops observable, and an observer of them all.
+    pub fn observer(loops: &mut [BoundLoop]) -> Observer {
+        Observer::new(loops.iter_mut().map(|event_loop| {
+            let BoundLoop { post, journal, clock, queue, .. } = event_loop;
+            let made = post.get_or_insert_with(|| {
+                let made = Post::new(*clock, queue.clone());
+                journal.observe(made.meter.clone());
+                made
+            });
+            made.clone()
+        }))
     }
 
     /// The listeners.
@@ -128,6 +147,8 @@ impl BoundLoop {
             clock: self.clock,
             handle: self.handle,
             queue: self.queue,
+            place: self.place,
+            observed: self.post.map(|post| Box::new(Observed::new(post, self.clock.moment()))),
         })
     }
 }
@@ -141,6 +162,10 @@ pub(crate) struct EventLoop<'g> {
     clock: Clock,
     handle: ServerHandle,
     queue: Arc<WakeupQueue>,
+    /// The number of this loop, and that of all loops of the same server.
+    place: (u32, u32),
+    /// The side of whoever observes the loop; none if nobody does.
+    observed: Option<Box<Observed>>,
 }
 
 impl EventLoop<'_> {
@@ -187,19 +212,57 @@ impl EventLoop<'_> {
 
     /// Does what the events ask for, and everything else that can be done now. Breaks when the server has ended.
     fn turn(&mut self) -> ControlFlow<()> {
+        match self.observed.take() {
+            None => self.take_steps(|_| {}),
+            Some(observed) => self.turn_observed(observed),
+        }
+    }
+
+    /// Takes the steps of a turn, and tells the end of each.
+    #[inline(always)]
+    fn take_steps(&mut self, mut end: impl FnMut(Step)) -> ControlFlow<()> {
         let EventLoop { events, running, queue, .. } = self;
         running.shared.context.refresh(self.clock.read());
         for event in &*events {
             running.dispatch(event.token(), signs(event));
         }
         running.deliver();
+        end(Step::Dispatch);
         running.accept();
+        end(Step::Accept);
         running.wake(queue);
+        end(Step::Wake);
         running.take_up_remainders();
+        end(Step::TakeUpRemainders);
         running.expire();
+        end(Step::Expire);
         running.watch_memory();
         running.shared.journal.flush();
+        end(Step::WatchMemory);
         running.obey(self.handle.command())
+    }
+
+    /// Takes a turn, counts what it is spent on, and answers whoever observes.
+    #[inline(never)]
+    fn turn_observed(&mut self, mut observed: Box<Observed>) -> ControlFlow<()> {
+        let (before, events) = (self.running.connections.last_generation(), self.events.iter().count());
+        let mut laps = Laps::begin(observed.post.meter.clone(), observed.last, events);
+        let flow = self.take_steps(|step| laps.end(step));
+        observed.last = laps.finish(self.running.connections.count_since(before));
+        let (running, place) = (&self.running, self.place);
+        observed.answer(
+            || running.describe(place, EVENTS_PER_TURN),
+            |snapshot, from| {
+                let next = running.describe_connections(snapshot, from, CONNECTIONS_PER_TURN);
+                if next.is_none() {
+                    let connections = std::mem::take(&mut snapshot.connections);
+                    *snapshot = Snapshot { connections, ..running.describe(place, EVENTS_PER_TURN) };
+                }
+                next
+            },
+        );
+        self.observed = Some(observed);
+        flow
     }
 
     // Where somebody else waits

@@ -1,8 +1,10 @@
 //! Passes the reports of the pure layers on to the log and the access log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::clock::Clock;
+use super::meter::{Meter, MeteredLog};
 use crate::conversation::{AccessLog, ExchangeRecord, Journal, RequestLine, Wanted};
 use crate::gateway::GatewayError;
 
@@ -22,6 +24,13 @@ impl LoopJournal {
     pub fn new(access_log: Option<Box<dyn AccessLog + Send>>, clock: Clock) -> LoopJournal {
         let wanted = access_log.as_ref().map_or(Wanted::nothing(), |log| log.wanted());
         LoopJournal { access_log, wanted, is_told_of_proxy_headers: false, unflushed: 0, clock }
+    }
+
+    /// Counts exchanges from now on, besides logging them.
+    pub fn observe(&mut self, meter: Arc<Meter>) {
+        let metered = MeteredLog { meter, log: self.access_log.take() };
+        self.wanted = metered.wanted();
+        self.access_log = Some(Box::new(metered));
     }
 
     /// Flushes the access log at the end of a turn of the loop.

@@ -112,6 +112,16 @@ pub(super) trait Listening {
         self.set_accepting(Accepting::Paused(until));
     }
 
+    /// The address, as it is shown to people.
+    fn name(&self) -> String {
+        String::new()
+    }
+
+    /// Returns how many connections wait to be accepted, and how many can, where the system tells.
+    fn queue(&self) -> Option<(u32, u32)> {
+        None
+    }
+
     /// Returns how long a client that has sent nothing when it is accepted was silent already.
     fn silence(&self) -> Duration {
         Duration::ZERO
@@ -289,6 +299,14 @@ impl Listening for Listener {
             self.stopped_deferral = seconds;
         }
         seconds > 0
+    }
+
+    fn name(&self) -> String {
+        self.address().to_string()
+    }
+
+    fn queue(&self) -> Option<(u32, u32)> {
+        sys::accept_queue(self)
     }
 
     fn silence(&self) -> Duration {

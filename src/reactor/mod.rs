@@ -9,6 +9,7 @@
 //!   ├── Timers ─────────────── heap of (moment, connection)
 //!   ├── WakeupQueue ────────── filled by other threads
 //!   ├── ServerHandle ───────── drain, stop
+//!   ├── Observer ───────────── asks for a Snapshot, reads the counters; nothing unless somebody observes
 //!   └── Shared ─────────────── application, limits, clock, scratches, disk, journal
 //! ```
 //!
@@ -39,6 +40,8 @@ mod event_loop;
 mod guest;
 mod journal;
 mod listener;
+mod meter;
+mod observer;
 mod pressure;
 mod readiness;
 mod room;
@@ -48,6 +51,7 @@ mod shutdown;
 #[cfg(test)]
 #[path = "../../tests/simulation/mod.rs"]
 mod simulation;
+mod snapshot;
 mod socket;
 mod stream;
 mod sys;
@@ -60,5 +64,11 @@ pub use disk::spool_bytes_by_default;
 pub(crate) use event_loop::BoundLoop;
 pub use guest::GuestLoop;
 pub use listener::Listener;
+pub use meter::{BUCKETS, Counters, Histogram, Step};
+pub use observer::Observer;
 pub(crate) use shared::Settings;
 pub use shutdown::ServerHandle;
+pub use snapshot::{
+    BudgetSnapshot, ConnectionSnapshot, InterestState, ListenerSnapshot, MemorySnapshot, Names, OutputState,
+    QueuesSnapshot, Snapshot,
+};

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 
+use super::snapshot::Names;
 use super::stream::Transport;
 use crate::conversation::OutputQueue;
 use crate::gateway::FileRange;
@@ -32,6 +33,11 @@ impl Readiness {
     pub const READ_CLOSED: u8 = 4;
     /// The connection may be broken. Only events say so, and it is checked at once.
     pub const BROKEN: u8 = 8;
+
+    /// The names of the signs that are set.
+    pub fn names(&self) -> Names {
+        Names::new(self.0.get(), &["READABLE", "WRITABLE", "READ_CLOSED"])
+    }
 
     pub fn has(&self, bit: u8) -> bool {
         self.0.get() & bit != 0

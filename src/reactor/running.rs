@@ -19,6 +19,7 @@ use super::pressure::{SPILLED_BYTES_MAX, STALL_MAX, Tide, most_expensive};
 use super::room::{Found, LOOKS_PER_TURN, Standing};
 use super::shared::Shared;
 use super::shutdown::{Command, Queue};
+use super::snapshot::{BudgetSnapshot, ListenerSnapshot, QueuesSnapshot, Snapshot};
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
 use crate::conversation::{Memory, Shutdown};
@@ -164,6 +165,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Handles an event: finds whom it is for, and notes [what it says](signs).
+    #[inline(always)]
     pub fn dispatch(&mut self, token: Token, signs: u8) {
         if token == WAKER {
             // It has ended the wait, and that is all that it is for.
@@ -189,6 +191,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Accepts connections from the listeners that may have some.
+    #[inline(always)]
     pub fn accept(&mut self) {
         let now = self.shared.context.now.moment;
         let mut looks = LOOKS_PER_TURN;
@@ -266,6 +269,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Gives a turn to the connections that other threads have woken, or descriptors that their applications watch.
+    #[inline(always)]
     pub fn wake(&mut self, queue: &WakeupQueue) {
         if queue.is_notified() {
             queue.drain(&mut self.woken);
@@ -294,6 +298,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Gives a turn to the connections that stopped early.
+    #[inline(always)]
     pub fn take_up_remainders(&mut self) {
         self.relieve();
         for id in first(&mut self.ready, self.budget.remainders) {
@@ -306,6 +311,7 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// Gives a turn to the connections whose timer has gone off. All of them are taken first: a timer that is
     /// set again at once must wait for the next turn of the loop.
+    #[inline(always)]
     pub fn expire(&mut self) {
         let (now, count) = (self.shared.context.now.moment, self.budget.expiries);
         let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(count).collect();
@@ -316,6 +322,7 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// Takes memory back from connections that stall, once it has been scarce for a while, and gives memory
     /// back to the system that has been free for a while.
+    #[inline(always)]
     pub fn watch_memory(&mut self) {
         let now = self.shared.context.now.moment;
         if self.shared.is_memory_exhausted() {
@@ -417,6 +424,7 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Sends the finished responses that have waited for each other.
+    #[inline(always)]
     pub fn deliver(&mut self) {
         if self.shared.corked_responses.is_empty() {
             return;
@@ -488,7 +496,41 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
+    // For whoever observes the server
+
+    /// Describes everything but the connections. `events` is the most that are taken in a turn.
+    pub fn describe(&self, (reactor, reactors): (u32, u32), events: usize) -> Snapshot {
+        let LoopBudget { accepts, remainders, expiries } = self.budget;
+        Snapshot {
+            reactor: reactor as usize,
+            reactors: reactors as usize,
+            taken: self.shared.context.now.moment,
+            shutdown: self.shared.context.shutdown,
+            drain_until: self.drain_until,
+            is_gateway_ready: self.shared.is_ready(),
+            connections: Vec::new(),
+            connections_max: self.shared.context.limits.connections_max,
+            listeners: self.listeners.iter().map(describe_listener).collect(),
+            memory: self.shared.describe_memory(),
+            queues: QueuesSnapshot {
+                ready: self.ready.len(),
+                starved: self.starved.len(),
+                woken: self.woken.len(),
+                corked: self.shared.corked_responses.len(),
+                timers: self.timers.len(),
+            },
+            budget: BudgetSnapshot { events, accepts, remainders, expiries },
+        }
+    }
+
+    /// Adds the connections at `count` places from `place` on. Returns the place that comes next, if there is one.
+    pub fn describe_connections(&self, into: &mut Snapshot, place: usize, count: usize) -> Option<usize> {
+        let (context, high) = (&self.shared.context, self.shared.output_bytes_high());
+        self.connections.describe(place, count, context, high, &mut into.connections)
+    }
+
     /// Obeys a command to the server. Breaks when it has ended.
+    #[inline(always)]
     pub fn obey(&mut self, command: Command) -> ControlFlow<()> {
         match command {
             Command::Run => {}
@@ -584,6 +626,15 @@ impl<'g, L: Listening> Running<'g, L> {
         }
         self.shared.journal.flush();
     }
+}
+
+fn describe_listener(listener: &impl Listening) -> ListenerSnapshot {
+    let accepting = match listener.accepting() {
+        Accepting::Waiting => "Waiting",
+        Accepting::Ready => "Ready",
+        Accepting::Paused(_) => "Paused",
+    };
+    ListenerSnapshot { address: listener.name(), accepting, queue: listener.queue() }
 }
 
 /// Takes the first few ids; the others stay.

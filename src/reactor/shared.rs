@@ -13,6 +13,7 @@ use super::connection_id::ConnectionId;
 use super::corked::CorkedResponses;
 use super::journal::LoopJournal;
 use super::readiness::Readiness;
+use super::snapshot::MemorySnapshot;
 use super::socket::Socket;
 use super::stream::Transport;
 use super::wakeup_queue::{Wakes, WakeupQueue};
@@ -181,6 +182,16 @@ impl<'g> Shared<'g> {
     /// Whether more memory is held than the limit allows.
     pub fn is_memory_exhausted(&self) -> bool {
         self.memory_in_use() > self.context.limits.memory_bytes_max
+    }
+
+    /// The account of memory, for whoever observes the server.
+    pub fn describe_memory(&self) -> MemorySnapshot {
+        MemorySnapshot {
+            connections: self.connection_bytes,
+            detached: self.detached.bytes(),
+            max: self.context.limits.memory_bytes_max,
+            is_scarce: self.memory() == Memory::Scarce,
+        }
     }
 
     /// The memory that connections hold, and requests that have left them for other threads, in bytes.

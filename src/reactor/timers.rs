@@ -25,6 +25,11 @@ impl Timers {
         Timers { heap: Vec::with_capacity(count), positions: Vec::with_capacity(count) }
     }
 
+    /// The number of timers that are set.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Sets the timer of a connection. If it has one, only an earlier deadline changes anything.
     pub fn arm(&mut self, id: ConnectionId, deadline: Option<Moment>) {
         let Some(deadline) = deadline else {

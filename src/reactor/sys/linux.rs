@@ -52,6 +52,22 @@ sockopt_impl!(
     u32
 );
 
+// For a socket that listens, its fields are about the queue.
+sockopt_impl!(
+    /// Facts about a socket of TCP.
+    TcpInfo,
+    GetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    libc::tcp_info
+);
+
+/// Returns how many connections wait to be accepted, and how many can; none for a socket that is not TCP's.
+pub fn accept_queue(listener: &impl AsFd) -> Option<(u32, u32)> {
+    let info = nix::sys::socket::getsockopt(listener, TcpInfo).ok()?;
+    Some((info.tcpi_unacked, info.tcpi_sacked))
+}
+
 /// Returns for how many seconds a connection without a request stays with the system, whoever has set that; 0
 /// if it is handed over at once.
 pub fn deferral(socket: &impl AsFd) -> u32 {

@@ -37,8 +37,8 @@ use std::path::{Path, PathBuf};
 // Names that are imported one by one hide those of a glob.
 #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
 pub(super) use linux::{
-    SENDS_FILES, bind_beside, bind_tcp, create_unnamed, deferral, inherited, receive, reserve_descriptors,
-    send, send_file, send_more, set_deferral,
+    SENDS_FILES, accept_queue, bind_beside, bind_tcp, create_unnamed, deferral, inherited, receive,
+    reserve_descriptors, send, send_file, send_more, set_deferral,
 };
 #[allow(unused_imports)]
 pub(super) use plain::*;

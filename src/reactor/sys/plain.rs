@@ -41,6 +41,11 @@ pub fn check_that_it_listens(_descriptor: &impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns nothing of the connections that wait to be accepted: the system does not tell.
+pub fn accept_queue(_listener: &impl AsFd) -> Option<(u32, u32)> {
+    None
+}
+
 /// Fails to duplicate a descriptor that is known by its number only.
 pub fn inherited(_number: RawFd) -> io::Result<OwnedFd> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "a descriptor cannot be taken over here"))
