@@ -150,6 +150,11 @@ const ABSENCES: &[Absence] = &[
         nor: &[],
     },
     Absence {
+        place: "crates/tidegate-status/",
+        knows: &["server", "conversation", "gateway", "message", "limits", "now", "log"],
+        nor: &[],
+    },
+    Absence {
         place: "crates/tidegate-program/",
         knows: &["server", "adapters", "access_log", "gateway", "message", "limits", "now", "log", "rustix"],
         nor: &[],

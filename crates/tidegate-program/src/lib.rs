@@ -42,7 +42,8 @@ pub use self::sockets::give_away;
 use tidegate::access_log::{AccessLog, CombinedLog, JsonLog, LineQueue, LogFile, ReopenHandle};
 use tidegate::gateway::Gateway;
 use tidegate::limits::Limits;
-use tidegate::{ListenAddress, Server};
+use tidegate::{BoundServer, ListenAddress, Server};
+use tidegate_status::{Facts, StatusServer};
 
 use self::folder::Site;
 use self::options::{AccessLogFormat, Command};
@@ -111,12 +112,29 @@ fn serve(options: &Options, folder: Option<(&Path, &FolderOptions)>) -> Result<(
     let signals = ProgramSignals::install().map_err(|error| error.to_string())?;
     let (server, log) = server(options, limits).map_err(|error| error.to_string())?;
     let server = options.addresses().iter().cloned().fold(server, Server::listen);
-    let server = server.reactors(options.reactors()).bind().map_err(with_way_out)?;
+    let mut server = server.reactors(options.reactors()).bind().map_err(with_way_out)?;
+    let _status = show_status(options, &mut server, &what).map_err(with_way_out)?;
     sockets::give_away(options, &server.addresses())?;
     let again = Again { folder: site.as_ref().map(Site::reopening), log };
     signals.forward_to(server.handle(), again).map_err(|error| error.to_string())?;
     announce(&server.addresses(), &what);
     server.run_each(gateway).map_err(|error| error.to_string())
+}
+
+/// Shows the server on the address of `--status` for as long as the result lives; `serves` says what it serves.
+///
+/// # Errors
+/// Returns the error when the address cannot be bound.
+pub fn show_status(
+    options: &Options,
+    server: &mut BoundServer,
+    serves: &str,
+) -> io::Result<Option<StatusServer>> {
+    let Some(address) = options.status() else { return Ok(None) };
+    let addresses = server.addresses().iter().map(ListenAddress::to_string).collect::<Vec<_>>();
+    let status = StatusServer::start(address.clone(), server.observer(), Facts::new(serves, addresses))?;
+    say(&format!("tidegate shows its status on {}", status.address()));
+    Ok(Some(status))
 }
 
 /// Says what can be done where an address cannot be had.

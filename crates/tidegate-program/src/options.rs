@@ -18,6 +18,7 @@ use log::LevelFilter;
 
 use tidegate::ListenAddress;
 use tidegate::limits::{InvalidLimit, Limits};
+use tidegate::server::InvalidAddress;
 use tidegate_bench::{BenchOptions, Size, Span};
 
 use super::EXIT_USAGE;
@@ -293,6 +294,11 @@ impl Options {
         (self.settings.socket_mode, self.settings.socket_group.as_deref())
     }
 
+    /// The address on which the running server is shown; none if it is not.
+    pub(super) fn status(&self) -> Option<&ListenAddress> {
+        self.settings.status.as_ref()
+    }
+
     /// The addresses to listen on: one at least.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
@@ -441,6 +447,12 @@ struct ServingOptions {
     #[arg(long, value_name = "FILE", global = true)]
     access_log_file: Option<PathBuf>,
 
+    /// Show the running server on an address of its own: live view, /metrics, /health, /connections.json
+    ///
+    /// For this machine only: 127.0.0.1:PORT, [::1]:PORT, or unix:PATH. Off by default, and costs nothing then.
+    #[arg(long, value_name = "ADDR", global = true, value_parser = parse_status)]
+    status: Option<ListenAddress>,
+
     /// Permissions of unix sockets, 660 for instance [default: what the umask leaves]
     #[arg(long, value_name = "MODE", global = true, value_parser = parse_mode)]
     socket_mode: Option<u32>,
@@ -456,6 +468,11 @@ struct ServingOptions {
 fn parse_mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| "three octal digits, such as 660".to_string())
+}
+
+fn parse_status(text: &str) -> Result<ListenAddress, String> {
+    let address = text.parse().map_err(|invalid: InvalidAddress| invalid.to_string())?;
+    tidegate_status::check_address(&address).map(|()| address)
 }
 
 fn parse_reactors(text: &str) -> Result<usize, String> {

@@ -1,0 +1,209 @@
+//! Tests the status server over real sockets: its page, metrics, health and connections, and that it answers while the
+//! other server cannot.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::open_metrics::{check, samples};
+use support::{Both, PATIENCE, ask_socket, get};
+
+/// The events of a stream until this many frames have come: names and data.
+fn events(both: &Both, frames: usize) -> Vec<(String, Value)> {
+    let mut stream = TcpStream::connect(both.status()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(get("/events").as_bytes()).unwrap();
+    let mut events: Vec<(String, Value)> = Vec::new();
+    let mut name = String::new();
+    for line in BufReader::new(stream).lines() {
+        let line = line.unwrap();
+        if let Some(event) = line.strip_prefix("event: ") {
+            name = event.to_string();
+        } else if let Some(data) = line.strip_prefix("data: ") {
+            events.push((name.clone(), serde_json::from_str(data).unwrap()));
+        }
+        if events.iter().filter(|(name, _)| name == "frame").count() == frames {
+            break;
+        }
+    }
+    events
+}
+
+#[test]
+fn page_loads_nothing_from_elsewhere() {
+    let both = Both::serve();
+    for (path, media_type) in
+        [("/", "text/html"), ("/style.css", "text/css"), ("/live.js", "text/javascript")]
+    {
+        let (code, head, content) = both.ask(path);
+        assert_eq!(code, 200, "{path}");
+        assert!(head.contains(&format!("Content-Type: {media_type}")), "{head}");
+        assert!(head.contains("default-src 'none'"), "{head}");
+        assert!(!content.contains("http://") && !content.contains("https://"), "{path} names another place");
+        assert!(
+            !content.contains(" style=\"") && !content.contains("onclick"),
+            "{path} has what is forbidden"
+        );
+    }
+}
+
+#[test]
+fn names_of_the_page_are_those_of_the_server() {
+    let both = Both::serve();
+    let (_, hello) = events(&both, 1).remove(0);
+    let script = both.ask("/live.js").2;
+    for step in hello["steps"].as_array().unwrap() {
+        let step = step.as_str().unwrap();
+        assert!(script.contains(&format!("  {step}: [")), "the page does not know {step}");
+    }
+    let boxes: String = script.split("boxes: '").skip(1).filter_map(|rest| rest.split('\'').next()).collect();
+    let legend = hello["legend"].as_array().unwrap();
+    let mut letters: Vec<&str> = legend.iter().map(|kind| kind["letter"].as_str().unwrap()).collect();
+    let mut drawn: Vec<&str> = boxes.split("").filter(|letter| !letter.is_empty()).collect();
+    letters.sort_unstable();
+    drawn.sort_unstable();
+    assert_eq!(letters, drawn);
+}
+
+#[test]
+fn metrics_are_open_metrics_for_who_asks_and_the_older_format_for_others() {
+    let both = Both::serve();
+    let _half = both.client("GET / HT");
+    let _kept = both.answered("/");
+    both.wait_for("Intake::Head");
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    let (code, head, text) = both.ask_with("/metrics", accept);
+    assert_eq!(code, 200);
+    assert!(head.contains("application/openmetrics-text; version=1.0.0"), "{head}");
+    check(&text).unwrap_or_else(|error| panic!("{error} in:\n{text}"));
+    let found = samples(&text);
+    let value = |sample: &str| *found.get(sample).unwrap_or_else(|| panic!("no {sample} in:\n{text}"));
+    assert_eq!(value("tidegate_connections{reactor=\"0\",stage=\"Intake::Head\"}"), 1.0);
+    assert_eq!(value("tidegate_connections{reactor=\"0\",stage=\"Phase::Kept\"}"), 1.0);
+    assert_eq!(value("tidegate_connections_accepted_total{reactor=\"0\"}"), 2.0);
+    assert_eq!(value("tidegate_exchanges_total{reactor=\"0\",status=\"2xx\"}"), 1.0);
+    assert_eq!(value("tidegate_exchange_seconds_count{reactor=\"0\"}"), 1.0);
+    assert_eq!(value("tidegate_draining{reactor=\"0\"}"), 0.0);
+    assert!(value("tidegate_memory_bytes{reactor=\"0\",holder=\"connections\"}") > 0.0);
+    let (_, head, text) = both.ask("/metrics");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    assert!(text.contains("# TYPE tidegate_exchanges_total counter\n") && !text.contains("# EOF"), "{text}");
+}
+
+#[test]
+fn connections_are_described_by_name_and_in_words() {
+    let both = Both::serve();
+    let half = both.client("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1234");
+    both.wait_for("Intake::Content");
+    let all: Value = serde_json::from_str(&both.ask("/connections.json").2).unwrap();
+    let one = &all["connections"][0];
+    assert_eq!(one["peer"], half.local_addr().unwrap().to_string());
+    assert_eq!((&one["request"], &one["wants"]), (&"Body".into(), &"Read".into()));
+    assert_eq!(one["waits_for"], "more of the request's content");
+    assert_eq!(one["otherwise"], "it is answered 408 (body_timeout)");
+    let left: f64 = one["seconds_left"].as_f64().unwrap();
+    assert!(left > 10.0 && left <= 30.0, "{one}");
+    let path = format!("/connections.json?reactor=0&place={}", one["place"]);
+    let found: Value = serde_json::from_str(&both.ask(&path).2).unwrap();
+    assert_eq!(found["connections"][0]["number"], one["number"]);
+    let (_, _, nobody) = both.ask("/connections.json?place=77");
+    assert_eq!(nobody, "{\"connections\":[]}\n");
+    assert_eq!(both.ask("/connections.json?place=x").0, 400);
+}
+
+#[test]
+fn frames_come_by_themselves_and_have_every_connection_as_a_mark() {
+    let both = Both::serve();
+    let _half = both.client("GET / HT");
+    let _kept = both.answered("/");
+    let _slow = both.client(&get("/long"));
+    both.wait_for("\"output\":\"Backlog\"");
+    both.wait_for("Intake::Head");
+    let events = events(&both, 3);
+    assert_eq!(events[0].0, "hello");
+    assert_eq!(events[0].1["serves"], "a test");
+    let last = &events.last().unwrap().1["loops"][0];
+    let mut marks: Vec<char> = last["marks"].as_str().unwrap().chars().collect();
+    marks.sort_unstable();
+    assert_eq!(marks, ['H', 'K', 's'], "a slow reader's is in lower case");
+    assert_eq!(last["described"].as_array().unwrap().len(), 3);
+    let turns = |index: usize| events[index].1["loops"][0]["turns"].as_u64().unwrap();
+    assert!(turns(3) > turns(1), "to be looked at is a turn, too");
+}
+
+#[test]
+fn health_tells_of_a_server_that_drains_and_of_one_whose_application_blocks_it() {
+    let both = Both::serve();
+    let (code, _, text) = both.ask("/health");
+    assert_eq!((code, &*text), (200, "serving\n"));
+    let _blocked = both.client(&get("/block"));
+    // It has gone to the loop before what is asked from now on, but perhaps not reached it.
+    let start = std::time::Instant::now();
+    let text = loop {
+        match both.ask("/health") {
+            (503, _, text) => break text,
+            _ if start.elapsed() < PATIENCE => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(text.contains("the application blocks it"), "{text}");
+    while both.ask("/health").0 != 200 {}
+    let _busy = both.client(&get("/later"));
+    both.wait_for("Delivery::Deferred");
+    both.handle.drain();
+    while both.ask("/health").0 == 200 {}
+    assert_eq!(both.ask("/health").2, "draining\n");
+}
+
+#[test]
+fn counters_are_known_while_the_application_blocks_the_loop() {
+    let both = Both::serve();
+    let _blocked = both.client(&get("/block"));
+    thread::sleep(Duration::from_millis(200));
+    let accept = "Accept: application/openmetrics-text\r\n";
+    let metrics = both.ask_with("/metrics", accept).2;
+    check(&metrics).unwrap_or_else(|error| panic!("{error} in:\n{metrics}"));
+    assert!(metrics.contains("tidegate_loop_turn_age_seconds{reactor=\"0\"} "), "{metrics}");
+}
+
+#[test]
+fn strange_names_and_methods_are_refused() {
+    let both = Both::serve();
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect(both.status()).unwrap();
+        ask_socket(&mut stream, request).0
+    };
+    assert_eq!(ask("GET / HTTP/1.0\r\nHost: rebound.example:80\r\n\r\n"), 421);
+    assert_eq!(ask("GET / HTTP/1.0\r\nHost: localhost:80\r\n\r\n"), 200);
+    assert_eq!(ask("DELETE /health HTTP/1.0\r\nHost: localhost\r\n\r\n"), 405);
+    assert_eq!(both.ask("/other").0, 404);
+}
+
+#[test]
+fn other_machines_cannot_reach_it() {
+    for address in ["0.0.0.0:0", "192.0.2.1:80", "[::]:0"] {
+        let refused = tidegate_status::check_address(&address.parse().unwrap()).unwrap_err();
+        assert!(refused.contains("127.0.0.1:PORT or unix:PATH"), "{refused}");
+    }
+    let both = Both::serve_on(&support::unix_address());
+    let mut stream = std::os::unix::net::UnixStream::connect(both.path()).unwrap();
+    assert_eq!(ask_socket(&mut stream, "GET /health HTTP/1.0\r\n\r\n").2, "serving\n");
+}
+
+#[test]
+fn streams_end_with_the_server() {
+    let both = Both::serve();
+    let mut stream = TcpStream::connect(both.status()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(get("/events").as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 10]).unwrap();
+    drop(both);
+    // An end or a reset: in any case it does not wait for ever.
+    if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+}

@@ -1,0 +1,148 @@
+//! A server that is observed, and its status server, for tests.
+#![allow(dead_code)] // Each test file uses its own part of this.
+
+pub mod open_metrics;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tidegate::gateway::{Response, deferred};
+use tidegate::{Body, Environ, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
+use tidegate_status::{Facts, StatusServer};
+
+/// Longest wait for anything.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long `/block` blocks the event loop: longer than the status server waits.
+const BLOCKED: Duration = Duration::from_secs(4);
+
+/// Both servers.
+pub struct Both {
+    pub handle: ServerHandle,
+    address: SocketAddr,
+    status: Option<StatusServer>,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+fn application(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    match &*environ.path() {
+        "/block" => {
+            thread::sleep(BLOCKED);
+            start_response.status(200).send("late")
+        }
+        "/later" => {
+            let (responder, answer) = deferred(environ.wakeup());
+            thread::spawn(move || {
+                thread::sleep(PATIENCE);
+                responder.respond(Response::new(200));
+            });
+            Ok(answer.wait(start_response))
+        }
+        "/long" => start_response.status(200).pieces(std::iter::repeat_n([b'x'; 65_536], 10_000)),
+        _ => start_response.status(200).send("Hello, World!"),
+    }
+}
+
+impl Both {
+    pub fn serve() -> Both {
+        Both::serve_on("127.0.0.1:0")
+    }
+
+    pub fn serve_on(address: &str) -> Both {
+        let mut bound = Server::new().listen("127.0.0.1:0".parse().unwrap()).bind().unwrap();
+        let facts = Facts::new("a test", bound.addresses().iter().map(ToString::to_string));
+        let status = StatusServer::start(address.parse().unwrap(), bound.observer(), facts).unwrap();
+        let ListenAddress::Tcp(address) = bound.addresses().remove(0) else { panic!("it listens on TCP") };
+        let handle = bound.handle();
+        let thread = thread::spawn(move || bound.serve(application));
+        Both { handle, address, status: Some(status), thread: Some(thread) }
+    }
+
+    /// The address of the status server.
+    pub fn status(&self) -> SocketAddr {
+        match self.status.as_ref().unwrap().address() {
+            ListenAddress::Tcp(address) => *address,
+            other => panic!("it listens on {other}"),
+        }
+    }
+
+    /// The path of the status server.
+    pub fn path(&self) -> PathBuf {
+        match self.status.as_ref().unwrap().address() {
+            ListenAddress::Unix(path) => path.clone(),
+            other => panic!("it listens on {other}"),
+        }
+    }
+
+    /// Asks the status server: code, head and content of its answer.
+    pub fn ask(&self, path: &str) -> (u16, String, String) {
+        self.ask_with(path, "")
+    }
+
+    pub fn ask_with(&self, path: &str, fields: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(self.status()).unwrap();
+        ask_socket(&mut stream, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n{fields}\r\n"))
+    }
+
+    /// Connects to the observed server, and sends this.
+    pub fn client(&self, bytes: &str) -> TcpStream {
+        let mut client = TcpStream::connect(self.address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(bytes.as_bytes()).unwrap();
+        client
+    }
+
+    /// Has a request answered, and keeps the connection.
+    pub fn answered(&self, path: &str) -> TcpStream {
+        let mut client = self.client(&get(path));
+        assert!(client.read(&mut [0; 4096]).unwrap() > 0);
+        client
+    }
+
+    /// Waits until a connection is in this state.
+    pub fn wait_for(&self, stage: &str) {
+        let start = Instant::now();
+        loop {
+            let (_, _, text) = self.ask("/connections.json");
+            if text.contains(stage) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "no {stage} in {text}");
+        }
+    }
+}
+
+impl Drop for Both {
+    fn drop(&mut self) {
+        self.handle.stop();
+        self.status = None;
+        let ended = self.thread.take().unwrap().join();
+        if !thread::panicking() {
+            ended.unwrap().unwrap();
+        }
+    }
+}
+
+pub fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
+/// Sends a request, and reads the whole answer: code, head and content.
+pub fn ask_socket<S: Read + Write>(stream: &mut S, request: &str) -> (u16, String, String) {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, content) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {answer:?}"));
+    (head[9..12].parse().unwrap(), head.to_string(), content.to_string())
+}
+
+/// A unix socket that no other test has.
+pub fn unix_address() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("tidegate-status-{}-{number}.sock", std::process::id());
+    format!("unix:{}", std::env::temp_dir().join(name).display())
+}
