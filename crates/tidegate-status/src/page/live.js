@@ -27,9 +27,10 @@ const COLUMNS = [
 const COLUMN_OF = {};
 COLUMNS.forEach(column => [...column.boxes].forEach(letter => { COLUMN_OF[letter] = column; }));
 const BOUNDS = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, .01, .03, .1, .3, 1, 3, 10];
-const LABELS = ['10 µs', '30', '100', '300', '1 ms', '3', '10', '30', '100', '300', '1 s', '3', '10', '∞'];
+const LABELS = ['10 µs', '30 µs', '100 µs', '300 µs', '1 ms', '3 ms', '10 ms', '30 ms', '100 ms', '300 ms', '1 s', '3 s', '10 s', '∞'];
 const MOVERS_MAX = 1500; // More at a time jump: nobody can follow them.
 const MOVE_MS = 420;
+const MARK_MAX = 46; // Few are drawn large, with the time that is left to them.
 
 let names = {}, before = null, history = [], asked = null, isStill = matchMedia('(prefers-reduced-motion: reduce)');
 const marks = new Map(); // 'reactor:place' → mark
@@ -293,7 +294,7 @@ function pack(box) {
 }
 function cells(box) {
   const w = Math.max(8, box.w - 12), h = Math.max(8, box.h - box.top - 8), places = Math.max(1, box.slots.length);
-  let size = Math.min(20, Math.max(1.5, Math.floor(Math.sqrt(w * h / places) * 2) / 2));
+  let size = Math.min(MARK_MAX, Math.max(1.5, Math.floor(Math.sqrt(w * h / places) * 2) / 2));
   while (size > 1.5 && Math.floor(w / size) * Math.floor(h / size) < places) size -= .5;
   const across = Math.max(1, Math.floor(w / size));
   // Where they are too many for the box, one mark stands for several.
@@ -343,7 +344,7 @@ function drawBox(c, box, column, now) {
   const cell = cells(box), fill = colour(column.colour), late = colour('late'), moving = now < animating;
   const isBig = cell.size >= 12;
   c.fillStyle = fill;
-  const radius = Math.max(.6, cell.size * (isBig ? .28 : .4));
+  const radius = Math.min(9, Math.max(.6, cell.size * (isBig ? .28 : .4)));
   for (const mark of box.slots) {
     if (!mark || (cell.each > 1 && mark.slot % cell.each)) continue;
     let at = position(mark, cell);
@@ -364,6 +365,10 @@ function drawBox(c, box, column, now) {
       c.strokeStyle = mark.left < mark.most / 5 ? late : fill; c.lineWidth = 1.5; c.globalAlpha = .75; c.beginPath();
       c.arc(at.x, at.y, radius + 3, -Math.PI / 2, -Math.PI / 2 + 2 * Math.PI * Math.min(1, mark.left / mark.most)); c.stroke();
       c.globalAlpha = 1;
+    }
+    if (cell.size >= 36 && mark.left !== null && mark.left !== undefined) {
+      c.fillStyle = colour('soft'); c.font = '10px system-ui, sans-serif'; c.textAlign = 'center';
+      c.fillText(mark.left < 9.95 ? mark.left.toFixed(1) + ' s' : Math.round(mark.left) + ' s', at.x, at.y + radius + 11);
     }
     if (asked === mark.key) { c.strokeStyle = colour('ink'); c.lineWidth = 2; c.beginPath(); c.arc(at.x, at.y, radius + 5, 0, 7); c.stroke(); }
   }
@@ -450,7 +455,7 @@ function drawHistogram(id, counts, tone) {
     c.fillStyle = colour(number ? tone : 'line');
     c.fillRect(index * step + 1, h - 17 - Math.max(number ? 2 : 1, height), step - 2, Math.max(number ? 2 : 1, height));
     c.fillStyle = colour('soft'); c.textAlign = 'center';
-    if (step > 30 || index % 4 === 0 && index < 13) c.fillText(LABELS[index], index * step + step / 2 + (step > 30 || index ? 0 : 8), h - 3);
+    if (step > 46 || index % 4 === 0) c.fillText(LABELS[index], Math.max(18, Math.min(w - 18, index * step + step / 2)), h - 3);
   });
   c.fillStyle = colour('soft'); c.textAlign = 'left';
   c.fillText(all ? `${count(all)} in the last half second, by “at most”` : 'none in the last half second', 0, 11);
