@@ -369,7 +369,7 @@ fn picture_of_the_turn_has_the_steps_of_the_loop() {
     .enumerate()
     {
         let y = 340.0 + line as f64 * 20.0;
-        text(&mut out, "event", (330.0, y), "end", &format!("Wants::{}", wish.replace(" · ", " · ")));
+        text(&mut out, "event", (330.0, y), "end", &format!("Wants::{wish}"));
         text(&mut out, "meaning", (345.0, y), "start", then);
     }
     out.push_str("</svg>\n");
