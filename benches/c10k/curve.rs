@@ -23,7 +23,7 @@ use super::server;
 use super::table::Row;
 
 /// Connections that ask, and how long each round is.
-const ACTIVE: [&str; 4] = ["--sweep=10..10000", "--duration=2s", "--warm-up=300ms", "--rounds=3"];
+const ACTIVE: [&str; 4] = ["--sweep=10..10000", "--duration=1s", "--warm-up=300ms", "--rounds=3"];
 /// Connections that idle, beside 64 that ask.
 const IDLE: [&str; 4] =
     ["--sweep-idle=1000,10000,50000,100000", "--duration=1s", "--warm-up=300ms", "--rounds=2"];

@@ -60,7 +60,7 @@ const MANY: usize = 10_000;
 /// Descriptors of a process that are no connection.
 const SPARE: u64 = 200;
 
-/// The subject that is measured only if it is asked for: it takes a quarter of an hour.
+/// The subject that is measured only if it is asked for: it takes four minutes.
 const CURVE: &str = "curve";
 
 /// A part of the bench.

@@ -248,6 +248,15 @@ fn each_curve_is_drawn_into_a_file_of_its_own() {
         );
         assert!(svg.contains("prefers-color-scheme: dark") && !svg.contains("NaN"), "{name}: {svg}");
     }
+    // Nothing is there that was not drawn.
+    let folder = TempFolder::new();
+    let path = folder.path().join("curve.svg");
+    let (code, _, stderr) = sweep(&[&server.url, "--sweep-idle=3", "--plot", path.to_str().unwrap()]);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("<svg "), "{}", path.display());
+    }
     let ended = run(&["bench", &server.url, "--sweep=2", "--report", "/no/such/folder/a.html"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("/no/such/folder/a.html"), "{}", ended.stderr);
@@ -400,6 +409,58 @@ fn server_of_known_delay_has_that_latency() {
         let rate = figures["requests_per_second"].as_f64().unwrap();
         let most = if manner.len() == 1 { 3.0 / DELAY.as_secs_f64() } else { 20.0 };
         assert!(rate <= most * 1.1 && rate >= most * 0.6, "{manner:?}: {rate} of {most}");
+    }
+}
+
+/// A load generator: its name, its options in a closed loop and at a fixed rate, and how its report tells the rate.
+type Tool = (&'static str, &'static [&'static str], &'static [&'static str], fn(&str) -> Option<f64>);
+
+/// The rig finds of a server of known delay what others find, as far as they are installed.
+#[test]
+fn others_agree_about_a_server_of_known_delay() {
+    const DELAY: Duration = Duration::from_millis(20);
+    const CONNECTIONS: f64 = 8.0;
+    const RATE: f64 = 80.0;
+    const TURNS: usize = 3;
+    let wrk = |text: &str| text.split_once("Requests/sec:")?.1.split_whitespace().next()?.parse().ok();
+    let h2load = |text: &str| text.split_once(" req/s,")?.0.rsplit_once(' ')?.1.parse().ok();
+    let oha = |text: &str| serde_json::from_str::<Value>(text).ok()?["summary"]["requestsPerSec"].as_f64();
+    let rig = |text: &str| serde_json::from_str::<Value>(text).ok()?["requests_per_second"].as_f64();
+    let tools: [Tool; 4] = [
+        (
+            support::process::path(),
+            &["bench", "--json", "-c8", "-d1s", "--warm-up=100ms"],
+            &["bench", "--json", "-c8", "-d1s", "--warm-up=100ms", "--rate=80"],
+            rig,
+        ),
+        ("wrk", &["-t1", "-c8", "-d1s"], &[], wrk),
+        ("h2load", &["--h1", "-c8", "-D1"], &["--h1", "-c8", "-D1", "--rps=10"], h2load),
+        (
+            "oha",
+            &["--no-tui", "--output-format=json", "-c8", "-z1s"],
+            &["--no-tui", "--output-format=json", "-c8", "-z1s", "-q80"],
+            oha,
+        ),
+    ];
+    let server = slow_server(DELAY);
+    let median = |tool: &Tool, options: &[&str]| {
+        let mut rates = Vec::new();
+        for _ in 0..TURNS {
+            let output = std::process::Command::new(tool.0).args(options).arg(&server).output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            rates.push((tool.3)(&text).unwrap_or_else(|| panic!("{} says {text:?}", tool.0)));
+        }
+        rates.sort_by(f64::total_cmp);
+        Some(rates[TURNS / 2])
+    };
+    for (is_open, known) in [(false, CONNECTIONS / DELAY.as_secs_f64()), (true, RATE)] {
+        let options = |tool: &Tool| if is_open { tool.2 } else { tool.1 };
+        let of_rig = median(&tools[0], options(&tools[0])).unwrap();
+        assert!((known * 0.7..known * 1.05).contains(&of_rig), "{of_rig} of {known}");
+        for tool in tools[1..].iter().filter(|tool| !options(tool).is_empty()) {
+            let Some(rate) = median(tool, options(tool)) else { continue };
+            assert!((0.8..1.25).contains(&(of_rig / rate)), "{of_rig}, and {rate} of {}", tool.0);
+        }
     }
 }
 

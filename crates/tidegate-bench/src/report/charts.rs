@@ -25,12 +25,13 @@ impl Drawn {
     fn of(chapter: &Chapter, name: &str, chart: &Chart) -> Drawn {
         // The first chart has the width of the page.
         let inline = chart.inline(name != "throughput");
-        Drawn { name: file_name(chapter, name), inline, file: chart.file() }
+        Drawn { name: file_name(chapter.axis, name), inline, file: chart.file() }
     }
 }
 
-fn file_name(chapter: &Chapter, name: &str) -> String {
-    match chapter.axis {
+/// The name of a chart's file, behind that of `--plot`.
+pub(crate) fn file_name(axis: Axis, name: &str) -> String {
+    match axis {
         Axis::Active => name.to_string(),
         Axis::Idle => format!("idle-{name}"),
     }
@@ -140,7 +141,7 @@ pub(crate) fn each(chapter: &Chapter) -> Option<Drawn> {
     let title = format!("Memory for each of {} connections", thousands(number as u64));
     let legend = ["server: heap and stacks", "kernel: its end of the socket, without buffers"];
     let [inline, file] = [false, true].map(|is_file| bars(&title, legend, &rows, is_file));
-    Some(Drawn { name: file_name(chapter, "each"), inline, file })
+    Some(Drawn { name: file_name(chapter.axis, "each"), inline, file })
 }
 
 fn linear(

@@ -91,11 +91,12 @@ struct Pictures {
 }
 
 impl Pictures {
-    /// Makes sure that files can be written there.
+    /// Makes sure that files can be written there, by the first of them.
     fn create(plan: &Plan) -> Result<Pictures, String> {
         let stem = plan.plot.as_deref().map(|path| path.with_extension(""));
         let pictures = Pictures { stem };
-        if let Some(path) = pictures.path("throughput") {
+        let axis = if plan.active.is_some() { Axis::Active } else { Axis::Idle };
+        if let Some(path) = pictures.path(&report::charts::file_name(axis, "throughput")) {
             Output::create(&path)?;
         }
         Ok(pictures)
