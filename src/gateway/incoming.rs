@@ -23,6 +23,10 @@ use crate::message::Fields;
 /// Bytes of a temporary file that are read at a time. 64 KiB: the most that a socket takes at once.
 const FILE_PIECE_BYTES: u64 = 64 * 1024;
 
+/// Longest piece whose memory is kept while the next one is waited for. 64 KiB: to get so much anew takes a moment, and
+/// what is longer are uploads, of which many may wait.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
 /// Field lines that own their names and values.
 pub(crate) type OwnedFields = Vec<(String, Vec<u8>)>;
 
@@ -151,6 +155,11 @@ impl IncomingContent {
                 if shared.buffer.is_empty() {
                     return match shared.stage {
                         Stage::Coming => {
+                            // What comes next for whomever is copied into memory that is in the processor's cache yet.
+                            if self.current.capacity().max(shared.buffer.capacity()) > KEPT_BYTES_MAX {
+                                self.current = Vec::new();
+                                (shared.buffer, shared.lent_bytes) = (Vec::new(), 0);
+                            }
                             invite(shared, wakeup);
                             Ok(Piece::Pending { until: None })
                         }
@@ -377,5 +386,24 @@ impl Shared {
 
     fn is_readable(&self) -> bool {
         !self.buffer.is_empty() || self.stage != Stage::Coming
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reader_that_waits_keeps_no_memory_of_what_was_long() {
+        let (feed, mut content) = Feed::new(Wakeup::new(Waker::noop().clone()));
+        for (bytes, kept) in [(1_000, true), (200_000, false), (3, true)] {
+            for _ in 0..3 {
+                feed.push(&vec![b'x'; bytes], None);
+                assert!(matches!(content.next_piece(), Ok(Piece::Data(piece)) if piece.len() == bytes));
+                assert!(feed.memory_bytes() >= bytes);
+            }
+            assert!(matches!(content.next_piece(), Ok(Piece::Pending { until: None })));
+            assert_eq!(feed.memory_bytes() > 0, kept, "{bytes} bytes");
+        }
     }
 }
