@@ -1,0 +1,223 @@
+//! The way of a response out of an exchange: the call of the application, what of the answer outlasts it, and
+//! the end.
+
+use super::{Exchange, Origin, Progress, Stage, environ_of};
+use crate::conversation::delivery::{Delivery, Step};
+use crate::conversation::foreign::guard;
+use crate::conversation::intake::{Intake, Passing, PeerSide, Sender};
+use crate::conversation::outlet::Outlet;
+use crate::conversation::output_queue::OutputQueue;
+use crate::conversation::record::{Outcome, RequestLine};
+use crate::conversation::sink::Sink;
+use crate::conversation::turn::Turn;
+use crate::conversation::wants::Farewell;
+use crate::gateway::{BodyKind, GatewayError, RequestContent, StartResponse, Wakeup};
+use crate::message::RequestHead;
+use crate::protocol::{BodyEncoder, CloseReason, Http1, Persistence, ProtocolError, ResponseState};
+
+impl Exchange {
+    /// Calls the application, and ends the exchange if the answer is complete with that, as nearly always.
+    #[inline(always)]
+    pub(super) fn call(
+        &mut self,
+        head: &RequestHead<'_>,
+        content: RequestContent<'_>,
+        content_length: Option<u64>,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        match self.invoke(head, content, content_length, turn, out) {
+            None => self.end_response(turn, out),
+            Some(Ok(kind)) => self.begin_delivery(head, kind, None, turn, out),
+            Some(Err(error)) => self.fail(Some(RequestLine::of(head)), error, turn, out),
+        }
+    }
+
+    /// Lets the application act. Returns none if its answer is complete; else what remains to be done, or its
+    /// error.
+    #[inline(always)]
+    fn invoke(
+        &mut self,
+        head: &RequestHead<'_>,
+        content: RequestContent<'_>,
+        content_length: Option<u64>,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) -> Option<Result<BodyKind, GatewayError>> {
+        let mut environ = environ_of(head, content, content_length, &turn.client, turn.context);
+        let wanted = turn.journal.wanted();
+        if let Some(wanted) = wanted {
+            self.record.note_request(head, &environ, wanted);
+        }
+        let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
+        let mut sink = Sink::new(outlet, wanted, turn.context, turn.wire);
+        let result = guard(|| turn.gateway.call(&mut environ, StartResponse::new(&mut sink)));
+        environ.end();
+        sink.conclude(result)
+    }
+
+    /// Calls the application while the content is still coming.
+    pub(super) fn call_as_it_comes(
+        &mut self,
+        head: &RequestHead<'_>,
+        content_length: Option<u64>,
+        is_asked_for: bool,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        let wakeup = Wakeup::new(turn.client.wake_source.waker());
+        let sender = if is_asked_for { Sender::Waits } else { Sender::Sends };
+        let (passing, incoming) = Passing::new(wakeup, sender, turn.context.now.moment);
+        let mut incoming = Some(incoming);
+        let answer = self.invoke(head, RequestContent::incoming(&mut incoming), content_length, turn, out);
+        // Who has not taken it by now never will.
+        drop(incoming);
+        match answer {
+            None => {
+                self.http.decline_content();
+                self.end_response(turn, out);
+            }
+            Some(Ok(kind)) => self.begin_delivery(head, kind, Some(Box::new(passing)), turn, out),
+            Some(Err(error)) => self.fail(Some(RequestLine::of(head)), error, turn, out),
+        }
+    }
+
+    /// Begins the delivery of a response that outlasts the call.
+    #[inline(never)]
+    fn begin_delivery(
+        &mut self,
+        head: &RequestHead<'_>,
+        kind: BodyKind,
+        passing: Option<Box<Passing>>,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        self.record.note_line(RequestLine::of(head));
+        let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
+        match Delivery::of(kind, outlet, turn) {
+            Some(delivery) => self.stage = Stage::Delivery { delivery, passing, is_told_of_end: false },
+            None => {
+                self.http.decline_content();
+                self.end_response(turn, out);
+            }
+        }
+    }
+
+    /// Passes on content that has come, and gets on with the response.
+    #[inline(never)]
+    pub(super) fn deliver(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Progress {
+        let Stage::Delivery { delivery, passing, .. } = &mut self.stage else {
+            return Progress::Blocked;
+        };
+        match pass_on(passing, rest, self.peer_side, &mut self.http, turn) {
+            // Who holds the content back is asked for it, unless the answer has begun, or nobody wants it.
+            Ok(0) => {
+                if passing.as_ref().is_some_and(|passing| passing.must_ask(self.http.response())) {
+                    self.http.write_continue(out.buffer());
+                }
+            }
+            Ok(used) => {
+                delivery.wake();
+                return Progress::Consumed(used);
+            }
+            Err(error) => {
+                self.break_off(error, turn, out);
+                return Progress::Consumed(0);
+            }
+        }
+        let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
+        match delivery.advance(rest, self.peer_side, outlet, turn) {
+            Ok(Step::Blocked) => {
+                let is_pending = delivery.pending().is_some();
+                if let Some(passing) = passing {
+                    // In this order: content that is full must be known to be waited for, whatever else is.
+                    let has_room = passing.claim_room(turn.output_bytes_high());
+                    let is_waiting = has_room && is_pending && !passing.is_held_back(self.http.response());
+                    passing.note_waiting(is_waiting, turn.context.now.moment);
+                }
+                return Progress::Blocked;
+            }
+            Ok(Step::Consumed(bytes)) => return Progress::Consumed(bytes),
+            Ok(Step::Next(next)) => *delivery = next,
+            Ok(Step::Again) => {}
+            Ok(Step::Complete) => {
+                self.stage = Stage::Intake(Intake::Head);
+                self.http.decline_content();
+                self.end_response(turn, out);
+            }
+            Err(error) => {
+                self.stage = Stage::Intake(Intake::Head);
+                self.http.decline_content();
+                self.fail(None, error, turn, out);
+            }
+        }
+        Progress::Consumed(0)
+    }
+
+    /// Ends a response all of whose content was handed over.
+    #[inline(always)]
+    fn end_response(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        match self.http.end_response(out.buffer()) {
+            Ok(()) => self.end(turn),
+            Err(invalid) => self.fail(None, invalid.into(), turn, out),
+        }
+    }
+
+    /// Ends the exchange, well or not: the next request follows, or the end.
+    #[inline(always)]
+    pub(super) fn end(&mut self, turn: &mut Turn<'_>) {
+        let outcome = match self.http.response() {
+            ResponseState::Aborted(_) => Outcome::Aborted,
+            _ => Outcome::Complete,
+        };
+        self.record.close(outcome, turn.client.peer, turn.context.now, turn.journal);
+        self.stage = match (self.http.response(), self.http.persistence()) {
+            (ResponseState::Aborted(BodyEncoder::UntilClose), _) => Stage::Finished(Farewell::Reset),
+            // A client that may still be sending content would reset what it has not read of earlier answers.
+            (ResponseState::Aborted(_), _) if self.http.leaves_content_unread() => {
+                Stage::Finished(Farewell::Linger)
+            }
+            (ResponseState::Aborted(_), _) => Stage::Finished(Farewell::Clean),
+            (_, Persistence::Close(reason)) => Stage::Finished(farewell(reason)),
+            (_, Persistence::KeepAlive) => {
+                self.http.next_exchange();
+                self.origin = Origin::Kept(turn.context.now.moment, 0);
+                return;
+            }
+        };
+    }
+}
+
+/// Passes on content that has come, and returns how many bytes of input were used. `passing` is gone once the
+/// application wants no more.
+fn pass_on(
+    passing: &mut Option<Box<Passing>>,
+    input: &[u8],
+    peer_side: PeerSide,
+    http: &mut Http1,
+    turn: &Turn<'_>,
+) -> Result<usize, ProtocolError> {
+    let Some(content) = passing else {
+        return Ok(0);
+    };
+    if content.is_unwanted() {
+        http.decline_content();
+        *passing = None;
+        return Ok(0);
+    }
+    content.take(input, peer_side, http, turn)
+}
+
+/// Returns how to end a connection, by the reason for it. A client that has asked for the end, or whose
+/// version knows nothing else, sends no more; the others may be sending their next request already.
+fn farewell(reason: CloseReason) -> Farewell {
+    match reason {
+        CloseReason::ClientAsked | CloseReason::Http10 | CloseReason::EndsContent => Farewell::Clean,
+        CloseReason::ApplicationAsked
+        | CloseReason::Upgraded
+        | CloseReason::ContentUnread
+        | CloseReason::Refused
+        | CloseReason::Failed
+        | CloseReason::ShuttingDown => Farewell::Linger,
+    }
+}
