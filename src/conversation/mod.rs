@@ -53,7 +53,7 @@ use std::fmt;
 use std::mem;
 use std::time::Duration;
 
-use exchange::{EmptyLines, Exchange, Origin, Rest};
+use exchange::{Awaited, Exchange, Left, Waiting};
 
 use crate::gateway::FileRange;
 use crate::limits::Limits;
@@ -72,8 +72,8 @@ pub struct Conversation {
 impl fmt::Debug for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.phase {
-            Phase::Fresh(..) => "Conversation (no request yet)",
-            Phase::Kept(..) => "Conversation (between two requests)",
+            Phase::Waiting(Waiting { request: Awaited::First, .. }) => "Conversation (no request yet)",
+            Phase::Waiting(Waiting { request: Awaited::Next, .. }) => "Conversation (between two requests)",
             Phase::Active(_) => "Conversation (in a request or its answer)",
             Phase::Finished(_) => "Conversation (finished)",
         })
@@ -81,24 +81,20 @@ impl fmt::Debug for Conversation {
 }
 
 enum Phase {
-    /// No request has come since the connection was accepted at this moment, only this many empty lines.
-    Fresh(Moment, EmptyLines),
-    /// No request has come since the last exchange ended at this moment, only this many empty lines.
-    Kept(Moment, EmptyLines),
+    /// No request has begun.
+    Waiting(Waiting),
     /// An exchange is under way.
     Active(Box<Exchange>),
     /// Nothing more will be said.
     Finished(Farewell),
 }
 
-impl Phase {
-    /// Returns the phase in which nothing is left of an exchange but this.
+impl From<Left> for Phase {
     #[inline]
-    fn of(rest: Rest) -> Phase {
-        match rest {
-            Rest::Waiting(Origin::Accepted(at, lines)) => Phase::Fresh(at, lines),
-            Rest::Waiting(Origin::Kept(since, lines)) => Phase::Kept(since, lines),
-            Rest::Finished(farewell) => Phase::Finished(farewell),
+    fn from(left: Left) -> Phase {
+        match left {
+            Left::Waiting(waiting) => Phase::Waiting(waiting),
+            Left::Finished(farewell) => Phase::Finished(farewell),
         }
     }
 }
@@ -106,7 +102,7 @@ impl Phase {
 impl Conversation {
     /// Makes the conversation of a connection that was just accepted.
     pub fn new(accepted: Moment) -> Conversation {
-        Conversation { phase: Phase::Fresh(accepted, 0) }
+        Conversation { phase: Phase::Waiting(Waiting::for_first(accepted)) }
     }
 
     /// Takes bytes from the peer, and does all that can be done with them.
@@ -124,7 +120,7 @@ impl Conversation {
     /// Notes that the peer has ended its side. It may still wait for answers.
     pub fn receive_end(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {
-            Phase::Fresh(..) | Phase::Kept(..) => self.phase = Phase::Finished(Farewell::Clean),
+            Phase::Waiting(_) => self.phase = Phase::Finished(Farewell::Clean),
             Phase::Active(_) => self.act(|exchange| exchange.receive_end(turn, out)),
             Phase::Finished(_) => {}
         }
@@ -174,7 +170,7 @@ impl Conversation {
     /// Handles the deadline.
     pub fn expire(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.phase {
-            Phase::Fresh(..) | Phase::Kept(..) => self.phase = Phase::Finished(Farewell::Clean),
+            Phase::Waiting(_) => self.phase = Phase::Finished(Farewell::Clean),
             Phase::Active(_) => self.act(|exchange| exchange.expire(turn, out)),
             Phase::Finished(_) => {}
         }
@@ -192,7 +188,7 @@ impl Conversation {
     /// much.
     pub fn excuse(&mut self, time: Duration) {
         match &mut self.phase {
-            Phase::Fresh(since, _) | Phase::Kept(since, _) => *since = *since + time,
+            Phase::Waiting(waiting) => waiting.since = waiting.since + time,
             Phase::Active(exchange) => exchange.excuse(time),
             Phase::Finished(_) => {}
         }
@@ -205,7 +201,7 @@ impl Conversation {
     /// has its time, too.
     pub fn finish_if_idle(&mut self, now: Moment, shutdown: Shutdown) {
         let is_over = match self.phase {
-            Phase::Fresh(..) | Phase::Kept(..) => self.last_chance(shutdown).is_none_or(|until| until <= now),
+            Phase::Waiting(_) => self.last_chance(shutdown).is_none_or(|until| until <= now),
             Phase::Active(_) | Phase::Finished(_) => false,
         };
         if is_over {
@@ -216,11 +212,13 @@ impl Conversation {
     /// Returns until when a server that shuts down waits for the first request of a client that has
     /// connected, or for the last one of a client whose connection was kept; none if it does not.
     pub fn last_chance(&self, shutdown: Shutdown) -> Option<Moment> {
-        match (&self.phase, shutdown) {
-            (_, Shutdown::No) => None,
-            (Phase::Fresh(accepted, _), _) => Some(*accepted + FIRST_REQUEST_PATIENCE),
-            (Phase::Kept(..), Shutdown::HandingOver(until)) => Some(until),
-            (Phase::Kept(..), Shutdown::Draining) | (Phase::Active(_) | Phase::Finished(_), _) => None,
+        let Phase::Waiting(waiting) = &self.phase else {
+            return None;
+        };
+        match (waiting.request, shutdown) {
+            (_, Shutdown::No) | (Awaited::Next, Shutdown::Draining) => None,
+            (Awaited::First, _) => Some(waiting.since + FIRST_REQUEST_PATIENCE),
+            (Awaited::Next, Shutdown::HandingOver(until)) => Some(until),
         }
     }
 
@@ -229,7 +227,7 @@ impl Conversation {
     pub fn abandon(&mut self, turn: &mut Turn<'_>) -> Farewell {
         let farewell = match &mut self.phase {
             Phase::Active(exchange) => exchange.abandon(turn),
-            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => Farewell::Clean,
+            Phase::Waiting(_) | Phase::Finished(_) => Farewell::Clean,
         };
         self.phase = Phase::Finished(farewell);
         farewell
@@ -246,8 +244,8 @@ impl Conversation {
     /// Notes that everything owed to the peer has been sent, later than it was queued: only now does it have
     /// its answer, and the time for its next request begins.
     pub fn delivered(&mut self, now: Moment) {
-        if let Phase::Kept(since, _) = &mut self.phase {
-            *since = now;
+        if let Phase::Waiting(waiting @ Waiting { request: Awaited::Next, .. }) = &mut self.phase {
+            waiting.since = now;
         }
     }
 
@@ -258,8 +256,8 @@ impl Conversation {
         match &self.phase {
             Phase::Finished(farewell) if owed_bytes == 0 => Wants::Close(*farewell),
             Phase::Finished(_) => Wants::Write,
-            Phase::Fresh(..) | Phase::Kept(..) if is_full => Wants::Write,
-            Phase::Fresh(..) | Phase::Kept(..) => Wants::Read,
+            Phase::Waiting(_) if is_full => Wants::Write,
+            Phase::Waiting(_) => Wants::Read,
             Phase::Active(exchange) => exchange.wants(owed_bytes, output_bytes_high),
         }
     }
@@ -269,8 +267,10 @@ impl Conversation {
     #[inline(always)]
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
         match &self.phase {
-            Phase::Fresh(accepted, _) => Some(of_head(*accepted, limits)),
-            Phase::Kept(since, _) => Some(of_idle(*since, limits)),
+            Phase::Waiting(waiting) => Some(match waiting.request {
+                Awaited::First => of_head(waiting.since, limits),
+                Awaited::Next => of_idle(waiting.since, limits),
+            }),
             Phase::Active(exchange) => exchange.deadline(limits),
             Phase::Finished(_) => None,
         }
@@ -280,7 +280,7 @@ impl Conversation {
     pub fn memory_in_use(&self) -> usize {
         match &self.phase {
             Phase::Active(exchange) => exchange.memory_in_use(),
-            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => 0,
+            Phase::Waiting(_) | Phase::Finished(_) => 0,
         }
     }
 
@@ -289,7 +289,7 @@ impl Conversation {
     pub fn stalled_since(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Active(exchange) => exchange.stalled_since(),
-            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => None,
+            Phase::Waiting(_) | Phase::Finished(_) => None,
         }
     }
 
@@ -297,7 +297,7 @@ impl Conversation {
     pub fn silent_tunnel_since(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Active(exchange) => exchange.silent_tunnel_since(),
-            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => None,
+            Phase::Waiting(_) | Phase::Finished(_) => None,
         }
     }
 
@@ -322,23 +322,23 @@ impl Conversation {
     pub fn head_since(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Active(exchange) => exchange.head_since(),
-            Phase::Fresh(..) | Phase::Kept(..) | Phase::Finished(_) => None,
+            Phase::Waiting(_) | Phase::Finished(_) => None,
         }
     }
 
     /// Returns since when it waits for its first byte, if it does.
     pub fn silent_since(&self) -> Option<Moment> {
         match self.phase {
-            Phase::Fresh(accepted, _) => Some(accepted),
-            Phase::Kept(..) | Phase::Active(_) | Phase::Finished(_) => None,
+            Phase::Waiting(Waiting { request: Awaited::First, since, .. }) => Some(since),
+            Phase::Waiting(_) | Phase::Active(_) | Phase::Finished(_) => None,
         }
     }
 
     /// Returns since when it waits for its next request, if it does; none if it has never had one.
     pub fn kept_since(&self) -> Option<Moment> {
         match self.phase {
-            Phase::Kept(since, _) => Some(since),
-            Phase::Fresh(..) | Phase::Active(_) | Phase::Finished(_) => None,
+            Phase::Waiting(Waiting { request: Awaited::Next, since, .. }) => Some(since),
+            Phase::Waiting(_) | Phase::Active(_) | Phase::Finished(_) => None,
         }
     }
 
@@ -354,34 +354,33 @@ impl Conversation {
 
     /// Whether no request has begun.
     pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Fresh(..) | Phase::Kept(..))
+        matches!(self.phase, Phase::Waiting(_))
     }
 
     /// Lets `step` act on the exchange: the one in the box, or one on the stack that moves into a box only if
     /// something remains to be done.
     #[inline]
     fn act(&mut self, step: impl FnOnce(&mut Exchange)) {
-        let origin = match &mut self.phase {
+        match &mut self.phase {
+            Phase::Waiting(waiting) => {
+                let mut exchange = Exchange::new(*waiting);
+                step(&mut exchange);
+                self.phase = match exchange.left() {
+                    Some(left) => {
+                        // It owns nothing now, but finding that out is a call.
+                        mem::forget(exchange);
+                        left.into()
+                    }
+                    None => Phase::Active(Box::new(exchange)),
+                };
+            }
             Phase::Active(exchange) => {
                 step(exchange);
-                if let Some(rest) = exchange.rest() {
-                    self.phase = Phase::of(rest);
+                if let Some(left) = exchange.left() {
+                    self.phase = left.into();
                 }
-                return;
             }
-            Phase::Fresh(accepted, empty_lines) => Origin::Accepted(*accepted, *empty_lines),
-            Phase::Kept(since, empty_lines) => Origin::Kept(*since, *empty_lines),
-            Phase::Finished(_) => return,
-        };
-        let mut exchange = Exchange::new(origin);
-        step(&mut exchange);
-        match exchange.rest() {
-            Some(rest) => {
-                // It owns nothing now, but finding that out is a call.
-                mem::forget(exchange);
-                self.phase = Phase::of(rest);
-            }
-            None => self.phase = Phase::Active(Box::new(exchange)),
+            Phase::Finished(_) => {}
         }
     }
 }

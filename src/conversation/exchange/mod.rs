@@ -42,25 +42,42 @@ use crate::message::RequestHead;
 use crate::now::Moment;
 use crate::protocol::{BodyEncoder, Http1, ProtocolError, ReceiveBuffer, RequestState, ResponseState};
 
-/// How many empty lines have come before a request line: at most [`EMPTY_LINES_MAX`].
-pub(super) type EmptyLines = u8;
-
-/// The remainder of an exchange in which nothing is under way.
-pub(super) enum Rest {
-    /// The connection waits for the next request.
-    Waiting(Origin),
-    /// Nothing more will be said on it.
-    Finished(Farewell),
+/// The wait for a request, of a conversation in which nothing is under way.
+#[derive(Clone, Copy)]
+pub(super) struct Waiting {
+    pub request: Awaited,
+    /// The moment when the connection was accepted, or its last exchange ended.
+    pub since: Moment,
+    /// The empty lines that have come since: at most [`EMPTY_LINES_MAX`](crate::protocol::EMPTY_LINES_MAX).
+    pub empty_lines: u8,
 }
 
-/// The state from which an exchange begins, and to which the conversation returns if nothing comes of it.
-#[derive(Clone, Copy)]
-pub(super) enum Origin {
-    /// The connection was accepted at this moment and has had no exchange; this many empty lines have come
-    /// since.
-    Accepted(Moment, EmptyLines),
-    /// The last exchange ended at this moment; this many empty lines have come since.
-    Kept(Moment, EmptyLines),
+/// The request that is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The first of its connection.
+    First,
+    /// One that follows another.
+    Next,
+}
+
+impl Waiting {
+    /// The wait for the first request of a connection that was accepted at this moment.
+    pub fn for_first(accepted: Moment) -> Waiting {
+        Waiting { request: Awaited::First, since: accepted, empty_lines: 0 }
+    }
+
+    /// The wait for the request that follows an exchange which ended at this moment.
+    pub fn for_next(ended: Moment) -> Waiting {
+        Waiting { request: Awaited::Next, since: ended, empty_lines: 0 }
+    }
+}
+
+/// The state in which an exchange leaves a conversation that no longer needs it.
+pub(super) enum Left {
+    Waiting(Waiting),
+    /// Nothing more will be said.
+    Finished(Farewell),
 }
 
 /// A conversation in the middle of something, and what it owns meanwhile.
@@ -71,7 +88,8 @@ pub(super) struct Exchange {
     /// Bytes that have come and could not be interpreted yet.
     input: ReceiveBuffer,
     peer_side: PeerSide,
-    origin: Origin,
+    /// The wait from which the exchange began, and to which the conversation returns if nothing comes of it.
+    waiting: Waiting,
 }
 
 /// The stage of an exchange.
@@ -101,26 +119,24 @@ enum Progress {
 impl Exchange {
     /// Makes an exchange that has not begun.
     #[inline]
-    pub fn new(origin: Origin) -> Exchange {
-        let (Origin::Accepted(begun, _) | Origin::Kept(begun, _)) = origin;
+    pub fn new(waiting: Waiting) -> Exchange {
         Exchange {
             http: Http1::new(),
-            record: Record::new(begun),
+            record: Record::new(waiting.since),
             stage: Stage::Intake(Intake::Head),
             input: ReceiveBuffer::default(),
             peer_side: PeerSide::Open,
-            origin,
+            waiting,
         }
     }
 
-    /// Returns the phase of a conversation that no longer needs this exchange; none while something remains
-    /// to be done.
+    /// Returns how the exchange leaves its conversation; none while something remains to be done.
     #[inline]
-    pub fn rest(&self) -> Option<Rest> {
+    pub fn left(&self) -> Option<Left> {
         match (&self.stage, self.http.request()) {
-            (Stage::Finished(farewell), _) => Some(Rest::Finished(*farewell)),
+            (Stage::Finished(farewell), _) => Some(Left::Finished(*farewell)),
             (Stage::Intake(Intake::Head), RequestState::Idle) if self.input.is_empty() => {
-                Some(Rest::Waiting(self.origin))
+                Some(Left::Waiting(self.waiting))
             }
             (Stage::Intake(_) | Stage::Delivery { .. }, _) => None,
         }

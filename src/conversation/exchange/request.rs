@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::{Exchange, Origin, Progress, Stage, environ_of};
+use super::{Awaited, Exchange, Progress, Stage, environ_of};
 use crate::conversation::foreign::guard;
 use crate::conversation::intake::{Collected, Intake, PeerSide, Taken};
 use crate::conversation::output_queue::OutputQueue;
@@ -58,7 +58,7 @@ impl Exchange {
         out: &mut OutputQueue,
     ) -> Progress {
         // The first head of a connection counts from when that was accepted.
-        if let (Origin::Kept(..), false) = (self.origin, has_begun) {
+        if self.waiting.request == Awaited::Next && !has_begun {
             self.record.begun = turn.context.now.moment;
         }
         match self.peer_side {
@@ -94,11 +94,10 @@ impl Exchange {
 
     /// Skips some empty lines before a request line, and refuses too many (RFC 9112 §2.2).
     fn skip_blank_lines(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Progress {
-        let (Origin::Accepted(_, empty_lines) | Origin::Kept(_, empty_lines)) = &mut self.origin;
         let blank = blank_lines(rest);
         let lines = rest[..blank].iter().filter(|&&byte| byte == b'\n').count();
-        match u8::try_from(usize::from(*empty_lines) + lines) {
-            Ok(lines @ ..=EMPTY_LINES_MAX) => *empty_lines = lines,
+        match u8::try_from(usize::from(self.waiting.empty_lines) + lines) {
+            Ok(lines @ ..=EMPTY_LINES_MAX) => self.waiting.empty_lines = lines,
             _ => self.refuse(ProtocolError::TooManyEmptyLines, turn, out),
         }
         Progress::Consumed(blank)

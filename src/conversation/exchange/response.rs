@@ -1,7 +1,7 @@
 //! The way of a response out of an exchange: the call of the application, what of the answer outlasts it, and
 //! the end.
 
-use super::{Exchange, Origin, Progress, Stage, environ_of};
+use super::{Exchange, Progress, Stage, Waiting, environ_of};
 use crate::conversation::delivery::{Delivery, Step};
 use crate::conversation::foreign::guard;
 use crate::conversation::intake::{Intake, Passing, PeerSide, Sender};
@@ -181,7 +181,7 @@ impl Exchange {
             (_, Persistence::Close(reason)) => Stage::Finished(farewell(reason)),
             (_, Persistence::KeepAlive) => {
                 self.http.next_exchange();
-                self.origin = Origin::Kept(turn.context.now.moment, 0);
+                self.waiting = Waiting::for_next(turn.context.now.moment);
                 return;
             }
         };
