@@ -3,14 +3,15 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Client, Running, serve};
-use tidegate::StartResponse;
+use support::loopback::{Client, Running, serve, serve_with, wait_until};
 use tidegate::gateway::OwnedEnviron;
 use tidegate::limits::Limits;
+use tidegate::{Environ, Server, StartResponse};
 
 const MANY: usize = 900_000;
 const MIB: usize = 1 << 20;
@@ -146,4 +147,31 @@ fn request_that_another_thread_holds_counts_after_its_client_has_left() {
     assert_eq!(upload("/", 700_000), b"disk", "what is held elsewhere takes the memory");
     held.lock().unwrap().clear();
     assert_eq!(upload("/", 700_000), b"memory", "and gives it back");
+}
+
+#[test]
+fn owner_that_panics_when_memory_is_free_again_ends_nothing() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let server = serve_with(
+        Server::new().listen("127.0.0.1:0".parse().unwrap()).at_low_tide({
+            let calls = calls.clone();
+            move || {
+                calls.fetch_add(1, Ordering::SeqCst);
+                panic!("the owner's own fault");
+            }
+        }),
+        |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            start_response.status(200).send(format!("{:?}", environ.content_length()))
+        },
+    );
+    for round in 1..=2 {
+        let mut client = server.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
+        // In two pieces, so that it has to be collected.
+        client.send(vec![b'x'; 1000]);
+        client.send(vec![b'x'; 1_999_000]);
+        assert_eq!(client.read("POST").content, b"Some(2000000)");
+        wait_until("the owner hears of the free memory", || calls.load(Ordering::SeqCst) == round);
+        assert_eq!(client.get("/").code, 200, "on a connection from before");
+    }
 }

@@ -357,13 +357,13 @@ impl<S: Transport> Connection<S> {
 
     /// Begins to wait for the gateway, or goes on waiting. The socket is not read, but registered, so that a
     /// break or the client's end is noticed.
-    pub fn wait_for_gateway(&mut self, id: ConnectionId, shared: &Shared<'_>) -> Verdict {
+    pub fn wait_for_gateway(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Verdict {
         if self.is_clear() {
             self.output = Output::Waiting(shared.context.now.moment);
         }
         match self.register(id, shared) {
             Ok(()) => Verdict::Starved,
-            Err(_) => Verdict::Gone,
+            Err(error) => self.lose(id, &error, shared),
         }
     }
 

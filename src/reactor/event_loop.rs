@@ -176,7 +176,11 @@ impl EventLoop<'_> {
     /// loop.
     pub fn run(mut self) -> io::Result<()> {
         loop {
-            self.wait()?;
+            if let Err(error) = self.wait() {
+                // Whoever is connected is cut so that it can tell, and recorded.
+                self.running.stop();
+                return Err(error);
+            }
             if self.turn().is_break() {
                 return Ok(());
             }

@@ -90,14 +90,32 @@ pub(super) struct Running<'g, L: Listening = Listener> {
     pub woken: Vec<ConnectionId>,
     /// The time when the operator was last told that accepting has failed.
     warned: Option<Moment>,
-    /// The moment when draining ends.
-    drain_until: Option<Moment>,
-    /// The moment until which it accepts although it drains.
-    last_call: Option<Moment>,
+    drain: Drain,
     /// The time since which memory has been scarce, or connections that stalled last gave theirs back.
     scarce_since: Option<Moment>,
     tide: Tide,
     pub shared: Shared<'g>,
+}
+
+/// How far the drain of a server has come.
+enum Drain {
+    /// The server does not drain.
+    No,
+    /// The server accepts clients that have connected already, up to `until`. What is open at `cut` is cut.
+    LastCall { until: Moment, cut: Moment },
+    /// The server accepts nobody. What is open at `cut` is cut.
+    Finishing { cut: Moment },
+}
+
+impl Drain {
+    /// Returns when it goes on without an event.
+    fn due(&self) -> Option<Moment> {
+        match self {
+            Drain::No => None,
+            Drain::LastCall { until, cut } => Some(*until.min(cut)),
+            Drain::Finishing { cut } => Some(*cut),
+        }
+    }
 }
 
 /// How long the loop may wait for events.
@@ -134,8 +152,7 @@ impl<'g, L: Listening> Running<'g, L> {
             starved: VecDeque::new(),
             woken: Vec::new(),
             warned: None,
-            drain_until: None,
-            last_call: None,
+            drain: Drain::No,
             scarce_since: None,
             tide: Tide::default(),
             shared,
@@ -155,12 +172,7 @@ impl<'g, L: Listening> Running<'g, L> {
             Accepting::Ready | Accepting::Waiting => None,
         });
         let pressure = self.scarce_since.map(|since| since + STALL_MAX).or(self.tide.due());
-        let next = pauses
-            .chain(self.timers.next())
-            .chain(self.drain_until)
-            .chain(self.last_call)
-            .chain(pressure)
-            .min();
+        let next = pauses.chain(self.timers.next()).chain(self.drain.due()).chain(pressure).min();
         next.map_or(Patience::Endless, Patience::Until)
     }
 
@@ -214,7 +226,7 @@ impl<'g, L: Listening> Running<'g, L> {
     fn accept_one(&mut self, index: usize, looks: &mut usize) {
         let now = self.shared.context.now.moment;
         let limit = self.shared.context.limits.connections_max;
-        // Who makes room, if anybody is waiting: nobody may be.
+        // The connection that would make room. It stays if nobody is waiting.
         let leaving = match self.connections.len() >= limit {
             false => None,
             true => match self.find_room(looks) {
@@ -283,7 +295,7 @@ impl<'g, L: Listening> Running<'g, L> {
     /// takes requests.
     fn relieve(&mut self) {
         for _ in 0..self.starved.len().min(self.budget.remainders) {
-            // Who has gone stands here still.
+            // Those that have closed stand here still, and cost no memory.
             let first = self.starved.front().map(|id| self.connections.get(*id).is_some());
             if first == Some(true) && !self.shared.can_take_more() {
                 return;
@@ -343,7 +355,7 @@ impl<'g, L: Listening> Running<'g, L> {
             (Memory::Scarce, since) => since.or(Some(now)),
         };
         if self.tide.note(self.shared.memory_in_use(), now) {
-            (self.shared.at_low_tide)();
+            self.shared.tell_of_low_tide();
         }
     }
 
@@ -404,7 +416,7 @@ impl<'g, L: Listening> Running<'g, L> {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        let verdict = connection.wait_for_gateway(id, &self.shared);
+        let verdict = connection.wait_for_gateway(id, &mut self.shared);
         if connection.is_due(&self.shared) {
             let away = self.shared.stand_in();
             self.turn(id, Cause::TurnedAway);
@@ -547,39 +559,48 @@ impl<'g, L: Listening> Running<'g, L> {
         ControlFlow::Continue(())
     }
 
-    /// Drains the server: stops accepting, except for clients that wait already; every connection has a last
-    /// look for a request that has just arrived, and ends if there is none. Called until it is drained.
+    /// Begins to drain the server, or goes on with that: called in each turn of the loop until it is drained.
     fn drain(&mut self, queue: Queue) {
-        let now = self.shared.context.now.moment;
-        if self.drain_until.is_some() {
-            if self.last_call.take_if(|until| *until <= now).is_some() {
+        match self.drain {
+            Drain::No => return self.begin_drain(queue),
+            Drain::LastCall { until, cut } if until <= self.shared.context.now.moment => {
                 self.accept_who_waits();
                 self.listeners.clear();
+                self.drain = Drain::Finishing { cut };
             }
-            if queue == Queue::Accepted && self.shared.context.shutdown != Shutdown::Draining {
-                // It is to end for good now, and that is waited for.
-                self.shared.context.shutdown = Shutdown::Draining;
-                self.look_at_all();
-            }
-            return;
+            Drain::LastCall { .. } | Drain::Finishing { .. } => {}
         }
+        if queue == Queue::Accepted && self.shared.context.shutdown != Shutdown::Draining {
+            // It was to hand over, and is to end for good now, which is waited for.
+            self.shared.context.shutdown = Shutdown::Draining;
+            self.look_at_all();
+        }
+    }
+
+    /// Begins to drain: stops accepting, except for clients that wait already; every connection has a last
+    /// look for a request that has just arrived, and ends if there is none.
+    fn begin_drain(&mut self, queue: Queue) {
         log::info!("draining: {} connections are open", self.connections.len());
-        self.drain_until = Some(now + self.shared.context.limits.drain_timeout);
+        let now = self.shared.context.now.moment;
+        let drain_timeout = self.shared.context.limits.drain_timeout;
+        let cut = now + drain_timeout;
+        self.drain = Drain::Finishing { cut };
         if queue == Queue::Accepted {
             let stopped = self.listeners.iter_mut().map(L::stop_deferring);
-            let deferred_count = stopped.filter(|was_deferred| *was_deferred).count();
-            self.last_call = (deferred_count > 0).then_some(now + LAST_CALL);
+            if stopped.filter(|was_deferred| *was_deferred).count() > 0 {
+                self.drain = Drain::LastCall { until: now + LAST_CALL, cut };
+            }
             self.accept_who_waits();
         }
-        if self.last_call.is_none() {
+        if let Drain::Finishing { .. } = self.drain {
             self.listeners.clear();
         }
         // They are to end by themselves, before what is left is cut.
-        let grace = |grace: Duration| grace.min(self.shared.context.limits.drain_timeout / 2);
+        let grace = |grace: Duration| now + grace.min(drain_timeout / 2);
         self.shared.context.shutdown = match queue {
             Queue::Accepted => Shutdown::Draining,
-            Queue::Left => Shutdown::HandingOver(now + grace(GRACE_HANDING_OVER)),
-            Queue::Waiting => Shutdown::HandingOver(now + grace(GRACE_RESTARTING)),
+            Queue::Left => Shutdown::HandingOver(grace(GRACE_HANDING_OVER)),
+            Queue::Waiting => Shutdown::HandingOver(grace(GRACE_RESTARTING)),
         };
         self.look_at_all();
     }
@@ -610,8 +631,11 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     fn is_drained(&self) -> bool {
-        let is_done = self.connections.is_empty() && self.listeners.is_empty();
-        self.drain_until.is_some_and(|until| is_done || until <= self.shared.context.now.moment)
+        match self.drain {
+            Drain::No => false,
+            Drain::LastCall { cut, .. } => cut <= self.shared.context.now.moment,
+            Drain::Finishing { cut } => self.connections.is_empty() || cut <= self.shared.context.now.moment,
+        }
     }
 
     /// Cuts the connections that are left.

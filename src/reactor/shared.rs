@@ -52,7 +52,7 @@ pub(super) struct Shared<'g> {
     /// Finished responses that wait for others.
     pub corked_responses: CorkedResponses,
     /// Called when much memory has become free.
-    pub at_low_tide: AtLowTide,
+    at_low_tide: AtLowTide,
     clock: Clock,
     /// The address of each listener, as applications know it.
     locals: Vec<Option<SocketAddr>>,
@@ -231,6 +231,13 @@ impl<'g> Shared<'g> {
             if !has_waited {
                 wait();
             }
+        }
+    }
+
+    /// Tells the owner of the server that much memory has become free. If it panics, that is all.
+    pub fn tell_of_low_tide(&self) {
+        if catch_unwind(AssertUnwindSafe(|| (self.at_low_tide)())).is_err() {
+            log::error!("`at_low_tide` has panicked: the server goes on");
         }
     }
 
