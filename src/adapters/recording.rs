@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::gateway::{
-    BodyKind, Client, Content, Environ, Gateway, GatewayError, Misuse, NoWake, Peer, Piece, RequestContent,
+    Client, Content, Environ, Gateway, GatewayError, Misuse, NoWake, Peer, Piece, Remainder, RequestContent,
     ResponseSink, ServerInfo, StartResponse,
 };
 use crate::message::{ContentLength, Fields, Method, RequestHead, RequestTarget, Version};
@@ -97,25 +97,24 @@ pub fn ask_at(
     let mut environ = Environ::new(&head, content, None, &client, &server, now);
     let mut recorded = Recorded { now, ..Recorded::default() };
     let body = gateway.call(&mut environ, StartResponse::new(&mut recorded))?;
-    let mut kind = body.into_kind();
-    loop {
-        kind = match kind {
-            BodyKind::Complete => return Ok(recorded),
-            BodyKind::Later { answer, .. } => {
+    let mut remainder = body.into_remainder();
+    while let Some(remains) = remainder {
+        remainder = match remains {
+            Remainder::Later { answer, .. } => {
                 // Wake-ups may be spurious.
                 thread::sleep(Duration::from_millis(1));
-                answer.resume(StartResponse::new(&mut recorded))?.into_kind()
+                answer.resume(StartResponse::new(&mut recorded))?.into_remainder()
             }
-            BodyKind::Stream(mut stream) => {
+            Remainder::Stream(mut stream) => {
                 while let Piece::Data(piece) = stream.next_piece(now)? {
                     recorded.content.extend_from_slice(piece);
                 }
                 return Ok(recorded);
             }
-            BodyKind::Tunnel(_) => {
+            Remainder::Tunnel(_) => {
                 return Err(GatewayError::new("a recording has no connection to take over"));
             }
-            BodyKind::File(range) => {
+            Remainder::File(range) => {
                 let mut file = range.file;
                 file.seek(SeekFrom::Start(range.offset)).unwrap();
                 file.take(range.length).read_to_end(&mut recorded.content).unwrap();
@@ -123,4 +122,5 @@ pub fn ask_at(
             }
         };
     }
+    Ok(recorded)
 }

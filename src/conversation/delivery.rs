@@ -3,12 +3,12 @@
 use super::foreign::{Foreign, Readiness, guard};
 use super::intake::PeerSide;
 use super::outlet::Outlet;
-use super::sink::Sink;
+use super::sink::{Concluded, Sink};
 use super::stage::StageName;
 use super::tunnel::{Moved, Tunneled};
 use super::turn::Turn;
 use crate::gateway::{
-    BodyKind, BodyStream, Content, FileRange, GatewayError, Later, Misuse, Piece, StartResponse,
+    BodyStream, Content, FileRange, GatewayError, Later, Misuse, Piece, Remainder, StartResponse,
 };
 use crate::limits::Limits;
 use crate::message::{Fields, InvalidResponse};
@@ -78,28 +78,27 @@ pub(super) struct QueuedFile {
 }
 
 impl Delivery {
-    /// Returns what remains to be done after the call of an application; none if nothing does. A file is
-    /// queued if it is long enough and can be sent; otherwise it is read.
-    pub fn of(kind: BodyKind, outlet: Outlet<'_>, turn: &Turn<'_>) -> Option<Delivery> {
-        match kind {
-            BodyKind::Complete => None,
-            BodyKind::Stream(stream) => Some(Delivery::Stream(Stream::new(stream))),
-            BodyKind::File(range) => {
+    /// Begins to deliver what remains after the call of an application. A file is queued if it is long enough
+    /// and can be sent; otherwise it is read.
+    pub fn of(remainder: Remainder, outlet: Outlet<'_>, turn: &Turn<'_>) -> Delivery {
+        match remainder {
+            Remainder::Stream(stream) => Delivery::Stream(Stream::new(stream)),
+            Remainder::File(range) => {
                 let is_sent = turn.disk.sends_files() && range.length > READ_FILE_BYTES_MAX;
                 if is_sent && outlet.http.wants_content() {
                     let length = range.length;
                     outlet.out.push_file(range);
-                    return Some(Delivery::QueuedFile(QueuedFile { length }));
+                    return Delivery::QueuedFile(QueuedFile { length });
                 }
-                Some(Delivery::ReadFile(range))
+                Delivery::ReadFile(range)
             }
-            BodyKind::Tunnel(tunnel) => {
-                Some(Delivery::Tunnel(Box::new(Tunneled::new(tunnel, turn.context.now.moment))))
+            Remainder::Tunnel(tunnel) => {
+                Delivery::Tunnel(Box::new(Tunneled::new(tunnel, turn.context.now.moment)))
             }
-            BodyKind::Later { until, answer } => Some(Delivery::Deferred(Deferred {
+            Remainder::Later { until, answer } => Delivery::Deferred(Deferred {
                 readiness: Readiness::Pending { until },
                 answer: Foreign::new(answer),
-            })),
+            }),
         }
     }
 
@@ -241,11 +240,11 @@ impl Deferred {
         let answer = self.answer.take().ok_or(Misuse::Abandoned)?;
         let mut sink = Sink::new(outlet.reborrow(), turn.journal.wanted(), turn.context, turn.wire);
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
-        let Some(remaining) = sink.conclude(result) else {
-            return Ok(Step::Complete);
-        };
-        let kind = remaining?;
-        Ok(Delivery::of(kind, outlet, turn).map_or(Step::Complete, Step::Next))
+        match sink.conclude(result) {
+            Concluded::Complete => Ok(Step::Complete),
+            Concluded::Remains(remainder) => Ok(Step::Next(Delivery::of(remainder, outlet, turn))),
+            Concluded::Failed(error) => Err(error),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
 use super::record::Wanted;
 use super::turn::{ServerContext, Shutdown, Wire};
-use crate::gateway::{Body, BodyKind, Content, GatewayError, Misuse, ResponseSink};
+use crate::gateway::{Body, Content, GatewayError, Misuse, Remainder, ResponseSink};
 use crate::message::{ContentLength, FieldBlock, InvalidResponse};
 use crate::now::Moment;
 use crate::protocol::{BodyEncoder, CloseReason, ResponseEncoder, ResponseState, Savepoint};
@@ -20,6 +20,16 @@ pub(super) struct Sink<'a> {
     context: &'a ServerContext,
     wire: &'a dyn Wire,
     written: Written,
+}
+
+/// The result of the call of an application.
+pub(super) enum Concluded {
+    /// Head and content were handed over in it, as nearly always.
+    Complete,
+    /// The response is not complete; this remains to be done.
+    Remains(Remainder),
+    /// The application has failed, or misused the interface.
+    Failed(GatewayError),
 }
 
 /// The part of the response that was written.
@@ -52,27 +62,28 @@ impl<'a> Sink<'a> {
         Sink { outlet, wanted, context, wire, written: Written::Nothing }
     }
 
-    /// Concludes the call of the application. Returns none if head and content were handed over in it, as
-    /// nearly always; else what remains to be done, or the error, after which the response was taken back if
-    /// that was still possible.
+    /// Concludes the call of the application. After an error the response was taken back, if that was still
+    /// possible.
     #[inline(always)]
-    pub fn conclude(&mut self, result: Result<Body, GatewayError>) -> Option<Result<BodyKind, GatewayError>> {
+    pub fn conclude(&mut self, result: Result<Body, GatewayError>) -> Concluded {
         let is_written = matches!(self.written, Written::WholeHead { .. } | Written::Content);
         if is_written && matches!(&result, Ok(body) if body.is_complete()) {
             // There is nothing to drop, but finding that out is a call.
             mem::forget(result);
-            return None;
+            return Concluded::Complete;
         }
-        Some(self.conclude_unusual(result))
+        self.conclude_unusual(result)
     }
 
-    fn conclude_unusual(&mut self, result: Result<Body, GatewayError>) -> Result<BodyKind, GatewayError> {
-        let concluded = result.and_then(|body| Ok(self.accept(body)?));
-        if concluded.is_err() {
-            // Refused once content has followed; then the response is aborted instead.
-            let _ = self.retract();
+    fn conclude_unusual(&mut self, result: Result<Body, GatewayError>) -> Concluded {
+        match result.and_then(|body| Ok(self.accept(body)?)) {
+            Ok(remainder) => Concluded::Remains(remainder),
+            Err(error) => {
+                // Refused once content has followed; then the response is aborted instead.
+                let _ = self.retract();
+                Concluded::Failed(error)
+            }
         }
-        concluded
     }
 
     fn begin_other(&mut self, code: u16, reason: Option<&[u8]>) {
@@ -97,21 +108,21 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Checks that the body that the application returned matches what it did.
-    fn accept(&self, body: Body) -> Result<BodyKind, Misuse> {
-        let kind = body.into_kind();
+    /// Checks that the body that the application returned, which is not complete with its call, matches what it did.
+    fn accept(&self, body: Body) -> Result<Remainder, Misuse> {
+        let remainder = body.into_remainder().ok_or(Misuse::NotStarted)?;
         let has_head = matches!(self.written, Written::WholeHead { .. });
-        let is_of_this_call = match &kind {
-            BodyKind::Later { .. } => matches!(self.written, Written::Nothing),
-            BodyKind::Tunnel(_) => has_head,
-            BodyKind::Complete | BodyKind::Stream(_) => has_head || matches!(self.written, Written::Content),
-            BodyKind::File(range) => has_head && self.declares(range.length),
+        let is_of_this_call = match &remainder {
+            Remainder::Later { .. } => matches!(self.written, Written::Nothing),
+            Remainder::Tunnel(_) => has_head,
+            Remainder::Stream(_) => has_head || matches!(self.written, Written::Content),
+            Remainder::File(range) => has_head && self.declares(range.length),
         };
         if is_of_this_call {
-            return Ok(kind);
+            return Ok(remainder);
         }
         // A body kept from another call: the only way to come here.
-        drop(Foreign::new(kind));
+        drop(Foreign::new(remainder));
         Err(Misuse::NotStarted)
     }
 

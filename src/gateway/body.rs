@@ -14,29 +14,30 @@ use crate::now::Moment;
 ///
 /// Only a [`StartResponse`] can make one.
 #[derive(Debug)]
-pub struct Body(BodyKind);
+pub struct Body(Option<Remainder>);
 
 impl Body {
-    pub(super) fn new(kind: BodyKind) -> Body {
-        Body(kind)
+    /// The body of a response whose head and content were handed over in the call.
+    pub(super) const COMPLETE: Body = Body(None);
+
+    pub(super) fn with(remainder: Remainder) -> Body {
+        Body(Some(remainder))
     }
 
     /// Whether nothing remains to be done for the response.
     pub fn is_complete(&self) -> bool {
-        matches!(self.0, BodyKind::Complete)
+        self.0.is_none()
     }
 
-    /// Returns what the server has to do for the response; for implementations of [`super::ResponseSink`].
-    pub fn into_kind(self) -> BodyKind {
+    /// Returns what the server has still to do for the response; for implementations of [`super::ResponseSink`].
+    pub fn into_remainder(self) -> Option<Remainder> {
         self.0
     }
 }
 
-/// The rest of a response once the gateway has returned.
+/// The part of a response that outlasts the call of its gateway.
 #[non_exhaustive]
-pub enum BodyKind {
-    /// Head and content were handed over in the call.
-    Complete,
+pub enum Remainder {
     /// Content is to be drawn piece by piece.
     Stream(Box<dyn BodyStream>),
     /// Content is part of a file.
@@ -52,14 +53,13 @@ pub enum BodyKind {
     },
 }
 
-impl fmt::Debug for BodyKind {
+impl fmt::Debug for Remainder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            BodyKind::Complete => "Complete",
-            BodyKind::Stream(_) => "Stream",
-            BodyKind::File(_) => "File",
-            BodyKind::Tunnel(_) => "Tunnel",
-            BodyKind::Later { .. } => "Later",
+            Remainder::Stream(_) => "Stream",
+            Remainder::File(_) => "File",
+            Remainder::Tunnel(_) => "Tunnel",
+            Remainder::Later { .. } => "Later",
         })
     }
 }

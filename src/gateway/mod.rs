@@ -181,7 +181,7 @@ mod upgrade;
 mod wakeup;
 mod watch;
 
-pub use body::{Body, BodyKind, BodyStream, FileRange, FileStream, Later, Piece, Pieces, Tunnel};
+pub use body::{Body, BodyStream, FileRange, FileStream, Later, Piece, Pieces, Remainder, Tunnel};
 pub use call::{Admission, Gateway};
 pub use channel::{ContentSender, SendError, SentContent, channel};
 pub use client::{Client, Peer, ServerInfo};

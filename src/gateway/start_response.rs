@@ -32,7 +32,7 @@
 use std::fmt;
 
 use super::{
-    Body, BodyKind, BodyStream, Content, FileRange, GatewayError, Later, Pieces, ResponseSink, StartResponse,
+    Body, BodyStream, Content, FileRange, GatewayError, Later, Pieces, Remainder, ResponseSink, StartResponse,
 };
 use crate::message::{ContentLength, FieldBlock};
 use crate::now::Moment;
@@ -88,7 +88,7 @@ impl<'a> StartResponse<'a> {
 
     /// Answers later, as [`StartResponse::later`] does, for an answer that says "later" again.
     pub fn later_boxed(self, until: Option<Moment>, answer: Box<dyn Later>) -> Body {
-        Body::new(BodyKind::Later { until, answer })
+        Body::with(Remainder::Later { until, answer })
     }
 
     /// The time of this turn of the server.
@@ -144,7 +144,7 @@ impl<'a> ResponseHead<'a> {
             self.sink.end_head(ContentLength::Known(content.as_slice().len() as u64))?;
             self.sink.content(content)?;
         }
-        Ok(Body::new(BodyKind::Complete))
+        Ok(Body::COMPLETE)
     }
 
     /// Ends a head that no content follows: a redirect, 204, 304, or an answer to HEAD, in which a
@@ -154,7 +154,7 @@ impl<'a> ResponseHead<'a> {
     /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn finish(self) -> Result<Body, GatewayError> {
         self.sink.end_head(ContentLength::Nothing)?;
-        Ok(Body::new(BodyKind::Complete))
+        Ok(Body::COMPLETE)
     }
 
     /// Ends the head; content is drawn while the socket takes it. The stream outlives the call, so it
@@ -184,7 +184,7 @@ impl<'a> ResponseHead<'a> {
     /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn file(self, range: FileRange) -> Result<Body, GatewayError> {
         self.sink.end_head(ContentLength::Known(range.length))?;
-        Ok(Body::new(BodyKind::File(range)))
+        Ok(Body::with(Remainder::File(range)))
     }
 
     /// Ends the head; content is written, and its length is not known yet unless a Content-Length
@@ -233,12 +233,12 @@ impl<'a> Writer<'a> {
     /// Never returns an error; the type suits the end of a gateway. Content that is too short for its
     /// declared length is found when the body is handed in.
     pub fn finish(self) -> Result<Body, GatewayError> {
-        Ok(Body::new(BodyKind::Complete))
+        Ok(Body::COMPLETE)
     }
 
     /// Goes on with a stream, which is drawn while the socket takes it.
     pub fn stream(self, stream: impl BodyStream + 'static) -> Body {
-        Body::new(BodyKind::Stream(Box::new(stream)))
+        Body::with(Remainder::Stream(Box::new(stream)))
     }
 
     /// Starts over with another status and other fields (`exc_info` in PEP 3333).

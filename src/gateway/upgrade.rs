@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Body, BodyKind, Environ, GatewayError, ResponseSink, StartResponse, Tunnel};
+use super::{Body, Environ, GatewayError, Remainder, ResponseSink, StartResponse, Tunnel};
 use crate::message::Version;
 
 /// Proof that a client has asked for another protocol; only [`Environ::upgrade`] gives it.
@@ -108,6 +108,6 @@ impl UpgradeHead<'_> {
     /// Returns a [`Misuse`](super::Misuse) when a field is wrong, or content of the request is still coming.
     pub fn tunnel(self, tunnel: impl Tunnel + 'static) -> Result<Body, GatewayError> {
         self.sink.end_upgrade()?;
-        Ok(Body::new(BodyKind::Tunnel(Box::new(tunnel))))
+        Ok(Body::with(Remainder::Tunnel(Box::new(tunnel))))
     }
 }

@@ -8,10 +8,10 @@ use crate::conversation::intake::{Intake, Passing, PeerSide, Sender};
 use crate::conversation::outlet::Outlet;
 use crate::conversation::output_queue::OutputQueue;
 use crate::conversation::record::{Outcome, RequestLine};
-use crate::conversation::sink::Sink;
+use crate::conversation::sink::{Concluded, Sink};
 use crate::conversation::turn::Turn;
 use crate::conversation::wants::Farewell;
-use crate::gateway::{BodyKind, GatewayError, RequestContent, StartResponse, Wakeup};
+use crate::gateway::{Remainder, RequestContent, StartResponse, Wakeup};
 use crate::message::RequestHead;
 use crate::protocol::{BodyEncoder, CloseReason, Http1, Persistence, ProtocolError, ResponseState};
 
@@ -27,14 +27,13 @@ impl Exchange {
         out: &mut OutputQueue,
     ) {
         match self.invoke(head, content, content_length, turn, out) {
-            None => self.end_response(turn, out),
-            Some(Ok(kind)) => self.begin_delivery(head, kind, None, turn, out),
-            Some(Err(error)) => self.fail(Some(RequestLine::of(head)), error, turn, out),
+            Concluded::Complete => self.end_response(turn, out),
+            Concluded::Remains(remainder) => self.begin_delivery(head, remainder, None, turn, out),
+            Concluded::Failed(error) => self.fail(Some(RequestLine::of(head)), error, turn, out),
         }
     }
 
-    /// Lets the application act. Returns none if its answer is complete; else what remains to be done, or its
-    /// error.
+    /// Lets the application act.
     #[inline(always)]
     fn invoke(
         &mut self,
@@ -43,7 +42,7 @@ impl Exchange {
         content_length: Option<u64>,
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
-    ) -> Option<Result<BodyKind, GatewayError>> {
+    ) -> Concluded {
         let mut environ = environ_of(head, content, content_length, &turn.client, turn.context);
         let wanted = turn.journal.wanted();
         if let Some(wanted) = wanted {
@@ -73,12 +72,14 @@ impl Exchange {
         // Who has not taken it by now never will.
         drop(incoming);
         match answer {
-            None => {
+            Concluded::Complete => {
                 self.http.decline_content();
                 self.end_response(turn, out);
             }
-            Some(Ok(kind)) => self.begin_delivery(head, kind, Some(Box::new(passing)), turn, out),
-            Some(Err(error)) => self.fail(Some(RequestLine::of(head)), error, turn, out),
+            Concluded::Remains(remainder) => {
+                self.begin_delivery(head, remainder, Some(Box::new(passing)), turn, out);
+            }
+            Concluded::Failed(error) => self.fail(Some(RequestLine::of(head)), error, turn, out),
         }
     }
 
@@ -87,20 +88,15 @@ impl Exchange {
     fn begin_delivery(
         &mut self,
         head: &RequestHead<'_>,
-        kind: BodyKind,
+        remainder: Remainder,
         passing: Option<Box<Passing>>,
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
         self.record.note_line(RequestLine::of(head));
         let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
-        match Delivery::of(kind, outlet, turn) {
-            Some(delivery) => self.stage = Stage::Delivery { delivery, passing, is_told_of_end: false },
-            None => {
-                self.http.decline_content();
-                self.end_response(turn, out);
-            }
-        }
+        let delivery = Delivery::of(remainder, outlet, turn);
+        self.stage = Stage::Delivery { delivery, passing, is_told_of_end: false };
     }
 
     /// Passes on content that has come, and gets on with the response.

@@ -10,7 +10,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::gateway::{
-    Body, BodyKind, BodyStream, Content, GatewayError, Later, Misuse, Piece, ResponseSink, StartResponse,
+    Body, BodyStream, Content, GatewayError, Later, Misuse, Piece, Remainder, ResponseSink, StartResponse,
 };
 use crate::message::{
     ContentLength, DECIMAL_DIGITS_MAX, FieldBlock, FieldRole, StatusCode, format_decimal, parse_decimal,
@@ -153,28 +153,32 @@ impl StartResponse<'_> {
         let mut passing = Passing::new(&mut filter, self.sink);
         let answered = guarded(|| answer(StartResponse::new(&mut passing)));
         let (passed, failure) = (passing.passed, passing.failure);
-        let kind = match failure.map_or(answered, Err) {
-            Ok(body) => body.into_kind(),
+        let body = match failure.map_or(answered, Err) {
+            Ok(body) => body,
             Err(error) => return Err(failed(&mut filter, error)),
         };
         let Some(passed) = passed.filter(|passed| passed.passage != Passage::Unseen) else {
-            return Ok(Body::new(match kind {
-                BodyKind::Later { until, answer } => {
-                    BodyKind::Later { until, answer: Box::new(FilteredLater { answer, filter }) }
+            return Ok(match body.into_remainder() {
+                Some(Remainder::Later { until, answer }) => {
+                    Body::with(Remainder::Later { until, answer: Box::new(FilteredLater { answer, filter }) })
                 }
-                kind => kind,
-            }));
+                // Without a head these are bodies kept from another call: the server refuses them.
+                Some(other @ (Remainder::Stream(_) | Remainder::File(_) | Remainder::Tunnel(_))) => {
+                    Body::with(other)
+                }
+                None => Body::COMPLETE,
+            });
         };
-        let stream: Box<dyn BodyStream> = match kind {
-            BodyKind::Stream(stream) => stream,
-            BodyKind::File(range) => Box::new(range.into_stream()),
-            BodyKind::Complete => return end_at_once(filter, passed, self.sink),
+        let stream: Box<dyn BodyStream> = match body.into_remainder() {
+            None => return end_at_once(filter, passed, self.sink),
+            Some(Remainder::Stream(stream)) => stream,
+            Some(Remainder::File(range)) => Box::new(range.into_stream()),
             // After a head that is a body kept from another call: the server refuses it.
-            kind @ BodyKind::Later { .. } => return Ok(Body::new(kind)),
-            // What passes through a tunnel is no content.
-            kind @ BodyKind::Tunnel(_) => return Ok(Body::new(kind)),
+            Some(later @ Remainder::Later { .. }) => return Ok(Body::with(later)),
+            // Bytes that pass through a tunnel are not content.
+            Some(tunnel @ Remainder::Tunnel(_)) => return Ok(Body::with(tunnel)),
         };
-        Ok(Body::new(BodyKind::Stream(Box::new(FilteredStream { stream, filter, has_ended: false }))))
+        Ok(Body::with(Remainder::Stream(Box::new(FilteredStream { stream, filter, has_ended: false }))))
     }
 }
 
@@ -189,7 +193,7 @@ fn end_at_once(
         more => Ok(sink.content(Content::Borrowed(more))?),
     });
     match ended {
-        Ok(()) => Ok(Body::new(BodyKind::Complete)),
+        Ok(()) => Ok(Body::COMPLETE),
         Err(error) => Err(failed(&mut filter, error)),
     }
 }
