@@ -1,6 +1,6 @@
 //! The delivery of a response that outlasts the call of its application.
 
-use super::foreign::{Foreign, Readiness, guard};
+use super::foreign::{Asking, Foreign, guard};
 use super::intake::PeerSide;
 use super::outlet::Outlet;
 use super::sink::{Concluded, Sink};
@@ -51,13 +51,13 @@ pub(super) enum Step {
 
 /// An answer whose status is not known yet.
 pub(super) struct Deferred {
-    readiness: Readiness,
+    asking: Asking,
     answer: Foreign<Box<dyn Later>>,
 }
 
 /// Content that is drawn.
 pub(super) struct Stream {
-    readiness: Readiness,
+    asking: Asking,
     departure: Departure,
     stream: Foreign<Box<dyn BodyStream>>,
 }
@@ -96,7 +96,7 @@ impl Delivery {
                 Delivery::Tunnel(Box::new(Tunneled::new(tunnel, turn.context.now.moment)))
             }
             Remainder::Later { until, answer } => Delivery::Deferred(Deferred {
-                readiness: Readiness::Pending { until },
+                asking: Asking::WhenWoken { until },
                 answer: Foreign::new(answer),
             }),
         }
@@ -155,17 +155,13 @@ impl Delivery {
         }
     }
 
-    /// Returns whether the application is pending, and until when, if it has said.
-    pub fn pending(&self) -> Option<Option<Moment>> {
-        let readiness = match self {
-            Delivery::Deferred(deferred) => deferred.readiness,
-            Delivery::Stream(stream) => stream.readiness,
-            Delivery::Tunnel(tunnel) => tunnel.readiness(),
-            Delivery::QueuedFile(_) | Delivery::ReadFile(_) => return None,
-        };
-        match readiness {
-            Readiness::Ready => None,
-            Readiness::Pending { until } => Some(until),
+    /// Returns when the application is to be asked for more. Of a file nobody is asked.
+    pub fn asking(&self) -> Asking {
+        match self {
+            Delivery::Deferred(deferred) => deferred.asking,
+            Delivery::Stream(stream) => stream.asking,
+            Delivery::Tunnel(tunnel) => tunnel.asking(),
+            Delivery::QueuedFile(_) | Delivery::ReadFile(_) => Asking::Now,
         }
     }
 
@@ -192,8 +188,8 @@ impl Delivery {
     /// Notes that the application is to be asked again.
     pub fn wake(&mut self) {
         match self {
-            Delivery::Deferred(Deferred { readiness, .. }) | Delivery::Stream(Stream { readiness, .. }) => {
-                *readiness = Readiness::Ready;
+            Delivery::Deferred(Deferred { asking, .. }) | Delivery::Stream(Stream { asking, .. }) => {
+                *asking = Asking::Now;
             }
             Delivery::Tunnel(tunnel) => tunnel.wake(),
             Delivery::QueuedFile(_) | Delivery::ReadFile(_) => {}
@@ -234,7 +230,7 @@ impl Delivery {
 impl Deferred {
     /// Asks for the answer that was to come later, unless it is still pending.
     fn resume(&mut self, mut outlet: Outlet<'_>, turn: &mut Turn<'_>) -> Result<Step, GatewayError> {
-        if let Readiness::Pending { .. } = self.readiness {
+        if let Asking::WhenWoken { .. } = self.asking {
             return Ok(Step::Blocked);
         }
         let answer = self.answer.take().ok_or(Misuse::Abandoned)?;
@@ -255,7 +251,7 @@ impl Stream {
             // Should it panic here, it will again when it is drawn.
             Ok(false) | Err(_) => Departure::Together,
         };
-        Stream { readiness: Readiness::Ready, departure, stream: Foreign::new(stream) }
+        Stream { asking: Asking::Now, departure, stream: Foreign::new(stream) }
     }
 
     /// Draws pieces while there is room for them, unless the application is pending.
@@ -265,7 +261,7 @@ impl Stream {
         mut outlet: Outlet<'_>,
         turn: &mut Turn<'_>,
     ) -> Result<Step, GatewayError> {
-        if let Readiness::Pending { .. } = self.readiness {
+        if let Asking::WhenWoken { .. } = self.asking {
             return Ok(Step::Blocked);
         }
         let stream = self.stream.get().ok_or(Misuse::Abandoned)?;
@@ -283,7 +279,7 @@ impl Stream {
             match guard(|| stream.next_piece(turn.context.now.moment))? {
                 Piece::Data(bytes) => outlet.write(Content::Borrowed(bytes)),
                 Piece::Pending { until } => {
-                    self.readiness = Readiness::Pending { until };
+                    self.asking = Asking::WhenWoken { until };
                     return Ok(Step::Blocked);
                 }
                 Piece::End => return end_with_trailers(stream.as_mut(), outlet),

@@ -56,13 +56,28 @@ impl<T> Drop for Foreign<T> {
     }
 }
 
-/// Whether the application is to be asked again.
+/// When the application is to be asked for more of its answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Readiness {
-    /// The application is to be asked.
-    Ready,
-    /// The application has said that it would wake us, or to come back at this moment.
-    Pending { until: Option<Moment> },
+pub(super) enum Asking {
+    /// The application is to be asked as soon as there is room.
+    Now,
+    /// The application is pending: it is asked once it has woken its connection, or at this moment.
+    WhenWoken { until: Option<Moment> },
+}
+
+impl Asking {
+    /// Whether the application has said that it has nothing yet.
+    pub fn is_pending(self) -> bool {
+        matches!(self, Asking::WhenWoken { .. })
+    }
+
+    /// Returns when it is asked even without a wake-up.
+    pub fn until(self) -> Option<Moment> {
+        match self {
+            Asking::Now => None,
+            Asking::WhenWoken { until } => until,
+        }
+    }
 }
 
 #[cfg(test)]

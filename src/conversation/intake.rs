@@ -1,15 +1,13 @@
-//! The intake of a request: a head, or the content that belongs to one.
+//! The intake of a request before its application is called: a head, or the content that belongs to one.
 
 use std::borrow::Cow;
 use std::mem;
 
-use super::deadline::{Flow, of_body};
+use super::deadline::Flow;
 use super::turn::Turn;
-use crate::gateway::{Feed, GatewayError, IncomingContent, OwnedContent, Wakeup};
-use crate::limits::Limits;
-use crate::message::Fields;
+use crate::gateway::{GatewayError, OwnedContent};
 use crate::now::Moment;
-use crate::protocol::{Http1, ProtocolError, RequestState, ResponseState, Trailers};
+use crate::protocol::{Http1, ProtocolError, RequestState};
 
 /// The message for the operator when content is refused for want of room.
 const NO_ROOM: &str = "no room is left for temporary files: spool_bytes_max is reached";
@@ -124,146 +122,19 @@ impl Collected {
     }
 }
 
-/// Content that is passed on to an application that answers already.
-pub(super) struct Passing {
-    feed: Feed,
-    /// The trailer lines that have come after it, as they came.
-    trailers: Vec<u8>,
-    arrival: Flow,
-    /// The time since which nothing is waited for, because the application or its answer comes first: that is no fault
-    /// of the peer.
-    paused: Option<Moment>,
-    sender: Sender,
-}
-
-/// The state of a client that sends content.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sender {
-    /// The client sends its content.
-    Sends,
-    /// The client has said that it waits to be asked (RFC 9110 §10.1.1), and nothing has come.
-    Waits,
-}
-
-impl Passing {
-    /// Begins at the moment when the head was complete. The other half is the application's.
-    pub fn new(wakeup: Wakeup, sender: Sender, now: Moment) -> (Passing, IncomingContent) {
-        let (feed, content) = Feed::new(wakeup);
-        (Passing { feed, trailers: Vec::new(), arrival: Flow::new(now), paused: None, sender }, content)
-    }
-
-    /// Whether the client waits to be asked: it has said so, nothing has come of its content, and nothing of the answer, which
-    /// tells it as much.
-    pub fn is_held_back(&self, response: ResponseState) -> bool {
-        self.sender == Sender::Waits && response == ResponseState::Unstarted
-    }
-
-    /// Whether a client that waits to be asked is to be asked now.
-    pub fn must_ask(&self, response: ResponseState) -> bool {
-        self.is_held_back(response) && !self.feed.waits_for_reader() && !self.feed.is_unwanted()
-    }
-
-    /// Passes on what has come, if there is room, and returns how many bytes of input were used.
-    ///
-    /// # Errors
-    /// Returns the error when the framing is broken, when there is too much content, or when the rest cannot
-    /// come.
-    pub fn take(
-        &mut self,
-        input: &[u8],
-        peer_side: PeerSide,
-        http: &mut Http1,
-        turn: &Turn<'_>,
-    ) -> Result<usize, ProtocolError> {
-        if http.request() == RequestState::Complete {
-            return Ok(0);
-        }
-        if input.is_empty() && peer_side == PeerSide::Ended {
-            return Err(ProtocolError::IncompleteRequest);
-        }
-        if input.is_empty() || !self.claim_room(turn.output_bytes_high()) {
-            return Ok(0);
-        }
-        let Deframed { used, content, trailers } = decode_all(http, input)?;
-        // Who sends, asked or not, waits no more.
-        self.sender = Sender::Sends;
-        let now = turn.context.now.moment;
-        self.note_waiting(true, now);
-        self.arrival.arrived(used as u64, now, &turn.context.limits);
-        self.trailers.extend_from_slice(trailers);
-        let is_complete = http.request() == RequestState::Complete;
-        let trailers = is_complete.then(|| Fields::new(&Trailers::parse(&self.trailers)).to_owned());
-        self.feed.push(&content, trailers);
-        Ok(used)
-    }
-
-    /// Whether the application has dropped its half.
-    pub fn is_unwanted(&self) -> bool {
-        self.feed.is_unwanted()
-    }
-
-    /// Whether more is to come, and there is room for it, of which `bytes_high` may wait for the application.
-    pub fn has_room(&self, bytes_high: usize) -> bool {
-        self.feed.has_room(bytes_high)
-    }
-
-    /// Answers as [`has_room`](Passing::has_room) does. If there is none, the application wakes the connection once it has
-    /// read.
-    pub fn claim_room(&self, bytes_high: usize) -> bool {
-        self.feed.claim_room(bytes_high)
-    }
-
-    /// Notes whether nothing but more content is waited for from now on: other time does not count.
-    pub fn note_waiting(&mut self, is_waiting: bool, now: Moment) {
-        match (is_waiting, self.paused) {
-            (true, Some(since)) => {
-                self.arrival.pause(now.since(since));
-                self.paused = None;
-            }
-            (false, None) => self.paused = Some(now),
-            (true, None) | (false, Some(_)) => {}
-        }
-    }
-
-    /// Whether nothing but more content is waited for.
-    pub fn is_waiting(&self) -> bool {
-        self.paused.is_none()
-    }
-
-    /// Returns when more must have come; none while something else comes first.
-    pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
-        self.is_waiting().then(|| of_body(self.arrival, limits))
-    }
-
-    /// Returns since when nothing has come; none while something else comes first.
-    pub fn stalled_since(&self) -> Option<Moment> {
-        self.is_waiting().then_some(self.arrival.last_byte)
-    }
-
-    pub fn memory_in_use(&self) -> usize {
-        self.feed.memory_bytes() + self.trailers.capacity()
-    }
-}
-
-impl Drop for Passing {
-    fn drop(&mut self) {
-        self.feed.break_off();
-    }
-}
-
 /// Input without its framing.
-struct Deframed<'i> {
+pub(super) struct Deframed<'i> {
     /// The number of input bytes that were used.
-    used: usize,
+    pub used: usize,
     /// The content among them.
-    content: Cow<'i, [u8]>,
+    pub content: Cow<'i, [u8]>,
     /// The part of a trailer section among them.
-    trailers: &'i [u8],
+    pub trailers: &'i [u8],
 }
 
 /// Removes the framing from as much of the input as possible. Content is gathered first, because a chunk can
 /// be a single byte, and each append a system call.
-fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> Result<Deframed<'i>, ProtocolError> {
+pub(super) fn decode_all<'i>(http: &mut Http1, input: &'i [u8]) -> Result<Deframed<'i>, ProtocolError> {
     let (mut used, mut trailers) = (0, &input[..0]);
     let mut content = Cow::Borrowed(&input[..0]);
     while let RequestState::Body(_) = http.request() {

@@ -33,6 +33,7 @@ mod intake;
 mod outlet;
 mod output_queue;
 pub(crate) mod record;
+mod relay;
 mod sink;
 mod stage;
 mod tunnel;
@@ -46,7 +47,7 @@ pub use output_queue::OutputQueue;
 pub(crate) use record::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 pub use record::{Journal, NoJournal};
 pub use stage::{ConversationState, StageName};
-pub use turn::{Budget, Disk, Memory, NoWatch, NoWire, ServerContext, Shutdown, Turn, Watch, Wire};
+pub use turn::{Budget, Disk, Memory, NoWire, ServerContext, Shutdown, StoppedClock, Stopwatch, Turn, Wire};
 pub use wants::{Farewell, Wants};
 
 use std::fmt;

@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::deadline::of_tunnel;
-use super::foreign::{Foreign, Readiness, guard};
+use super::foreign::{Asking, Foreign, guard};
 use super::intake::PeerSide;
 use super::outlet::Outlet;
 use super::turn::{Shutdown, Turn};
@@ -14,7 +14,7 @@ use crate::now::Moment;
 /// The state of a connection after 101.
 pub(super) struct Tunneled {
     tunnel: Foreign<Box<dyn Tunnel>>,
-    readiness: Readiness,
+    asking: Asking,
     inflow: Inflow,
     /// The time when a byte last moved, in either direction.
     moved: Moment,
@@ -47,7 +47,7 @@ impl Tunneled {
     pub fn new(tunnel: Box<dyn Tunnel>, now: Moment) -> Tunneled {
         Tunneled {
             tunnel: Foreign::new(tunnel),
-            readiness: Readiness::Ready,
+            asking: Asking::Now,
             inflow: Inflow::Open,
             moved: now,
             knows_of_drain: false,
@@ -71,7 +71,7 @@ impl Tunneled {
         if turn.context.shutdown != Shutdown::No && !mem::replace(&mut self.knows_of_drain, true) {
             self.tell(|tunnel| tunnel.server_is_draining())?;
         }
-        while self.readiness == Readiness::Ready && outlet.out.owed() < output_bytes_high && turn.may_draw() {
+        while self.asking == Asking::Now && outlet.out.owed() < output_bytes_high && turn.may_draw() {
             if self.inflow == Inflow::Refused {
                 // What it does now may make room.
                 self.inflow = Inflow::Open;
@@ -82,7 +82,7 @@ impl Tunneled {
                     self.moved = now;
                     outlet.write(Content::Borrowed(bytes));
                 }
-                Piece::Pending { until } => self.readiness = Readiness::Pending { until },
+                Piece::Pending { until } => self.asking = Asking::WhenWoken { until },
                 Piece::End => return Ok(Moved::Ended),
             }
         }
@@ -106,7 +106,7 @@ impl Tunneled {
                 Ok(Moved::Blocked)
             }
             taken => {
-                (self.readiness, self.moved) = (Readiness::Ready, now);
+                (self.asking, self.moved) = (Asking::Now, now);
                 Ok(Moved::On(taken))
             }
         }
@@ -115,7 +115,7 @@ impl Tunneled {
     /// Tells the application something, after which it is asked for a piece again.
     fn tell(&mut self, tell: impl FnOnce(&mut dyn Tunnel)) -> Result<(), GatewayError> {
         let tunnel = self.tunnel.get().ok_or(Misuse::Abandoned)?;
-        self.readiness = Readiness::Ready;
+        self.asking = Asking::Now;
         guard(|| {
             tell(tunnel.as_mut());
             Ok(())
@@ -132,12 +132,12 @@ impl Tunneled {
         self.inflow == Inflow::Open
     }
 
-    pub fn readiness(&self) -> Readiness {
-        self.readiness
+    pub fn asking(&self) -> Asking {
+        self.asking
     }
 
     pub fn wake(&mut self) {
-        self.readiness = Readiness::Ready;
+        self.asking = Asking::Now;
     }
 
     pub fn notify_of_end(&mut self) {
@@ -146,7 +146,7 @@ impl Tunneled {
 
     /// Returns since when nothing has moved, if the peer is waited for.
     pub fn silent_since(&self) -> Option<Moment> {
-        let waits_for_peer = self.is_open() && self.readiness != Readiness::Ready;
+        let waits_for_peer = self.is_open() && self.asking != Asking::Now;
         waits_for_peer.then_some(self.moved)
     }
 

@@ -72,16 +72,16 @@ impl Budget {
 const TURN_TIME: Duration = Duration::from_millis(10);
 
 /// Tells the time in the middle of a turn.
-pub trait Watch {
+pub trait Stopwatch {
     /// The present moment, however long the turn has lasted.
     fn moment(&self) -> Moment;
 }
 
-/// Stands still: no turn takes any time.
+/// A stopwatch that stands still, for tests and loops by hand: no turn takes any time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoWatch;
+pub struct StoppedClock;
 
-impl Watch for NoWatch {
+impl Stopwatch for StoppedClock {
     fn moment(&self) -> Moment {
         Moment::START
     }
@@ -99,7 +99,7 @@ pub struct ServerContext {
     /// The time of the turn.
     pub now: Now,
     /// The watch that tells how long the turn has lasted.
-    pub watch: Box<dyn Watch + Send>,
+    pub stopwatch: Box<dyn Stopwatch + Send>,
     /// Whether each connection is to end after its exchange.
     pub shutdown: Shutdown,
 }
@@ -116,7 +116,14 @@ impl ServerContext {
     /// Makes the context of a server that goes on.
     pub fn new(limits: Limits, server: ServerInfo, now: Now) -> ServerContext {
         let own_fields = ServerFields::new(&server.software, &now);
-        ServerContext { limits, server, own_fields, now, watch: Box::new(NoWatch), shutdown: Shutdown::No }
+        ServerContext {
+            limits,
+            server,
+            own_fields,
+            now,
+            stopwatch: Box::new(StoppedClock),
+            shutdown: Shutdown::No,
+        }
     }
 
     /// Whether the turn has lasted so long that every connection has to be content with one request, after
@@ -128,7 +135,7 @@ impl ServerContext {
     }
 
     fn has_lasted(&self) -> bool {
-        self.watch.moment().since(self.now.moment) >= TURN_TIME
+        self.stopwatch.moment().since(self.now.moment) >= TURN_TIME
     }
 
     /// Begins another turn of the loop.
@@ -174,9 +181,9 @@ impl Turn<'_> {
         self.budget.requests > 0 && out.owed() < self.output_bytes_high()
     }
 
-    /// Looks at the watch between two requests: if it is late, no other is begun.
+    /// Ends the requests of this turn, between two of them, if it has lasted too long.
     #[inline]
-    pub(super) fn look_at_watch(&mut self) {
+    pub(super) fn stop_if_late(&mut self) {
         if self.context.is_late(Budget::TURN.requests.saturating_sub(self.budget.requests)) {
             self.budget.requests = 0;
         }

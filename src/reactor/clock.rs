@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::conversation::Watch;
+use crate::conversation::Stopwatch;
 use crate::now::{Moment, Now};
 
 /// Both clocks of the machine.
@@ -32,7 +32,7 @@ impl Clock {
     }
 }
 
-impl Watch for Clock {
+impl Stopwatch for Clock {
     fn moment(&self) -> Moment {
         Clock::moment(self)
     }

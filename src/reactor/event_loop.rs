@@ -138,7 +138,7 @@ impl BoundLoop {
             clock: self.clock,
         };
         let mut shared = Shared::new(gateway, hooks, self.settings, means);
-        shared.context.watch = Box::new(self.clock);
+        shared.context.stopwatch = Box::new(self.clock);
         let connections = Connections::of_loop(self.place.0, self.place.1, connections_max);
         Ok(EventLoop {
             poll: self.poll,

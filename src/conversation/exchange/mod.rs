@@ -29,10 +29,12 @@ use std::time::Duration;
 
 use super::deadline::{of_body, of_head};
 use super::delivery::Delivery;
-use super::intake::{Intake, Passing, PeerSide};
+use super::foreign::Asking;
+use super::intake::{Intake, PeerSide};
 use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
 use super::record::{Outcome, Record};
+use super::relay::Relay;
 use super::stage::{ConversationState, StageName};
 use super::turn::{ServerContext, Turn};
 use super::wants::{Farewell, Wants};
@@ -100,7 +102,7 @@ enum Stage {
     Delivery {
         delivery: Delivery,
         /// The content that is still coming in, if the application reads it as it comes.
-        passing: Option<Box<Passing>>,
+        relay: Option<Box<Relay>>,
         /// Whether the application was told that the peer seems to have ended its side.
         is_told_of_end: bool,
     },
@@ -182,10 +184,8 @@ impl Exchange {
         match &self.stage {
             Stage::Intake(Intake::Head) if self.is_in_head() => self.expire_in_head(turn, out),
             Stage::Intake(Intake::Content(_)) => self.refuse(ProtocolError::BodyTimeout, turn, out),
-            Stage::Delivery { passing: Some(passing), .. }
-                if passing
-                    .deadline(&turn.context.limits)
-                    .is_some_and(|due| due <= turn.context.now.moment) =>
+            Stage::Delivery { relay: Some(relay), .. }
+                if relay.deadline(&turn.context.limits).is_some_and(|due| due <= turn.context.now.moment) =>
             {
                 self.break_off(ProtocolError::BodyTimeout, turn, out);
             }
@@ -218,10 +218,10 @@ impl Exchange {
     /// content is read, reading finds that out.)
     pub fn is_to_be_told_of_end(&self) -> bool {
         match &self.stage {
-            Stage::Delivery { delivery, passing, is_told_of_end: false } => {
-                delivery.pending().is_some()
+            Stage::Delivery { delivery, relay, is_told_of_end: false } => {
+                delivery.asking().is_pending()
                     && !delivery.takes_input()
-                    && !passing.as_ref().is_some_and(|passing| passing.is_waiting())
+                    && !relay.as_ref().is_some_and(|relay| relay.is_waiting())
             }
             Stage::Intake(_) | Stage::Delivery { .. } | Stage::Finished(_) => false,
         }
@@ -249,18 +249,16 @@ impl Exchange {
         let (wants, output_bytes_high) = match &self.stage {
             Stage::Intake(Intake::Head) if !self.is_in_head() => (Wants::Turn, output_bytes_high),
             Stage::Intake(_) => (Wants::Read, output_bytes_high),
-            Stage::Delivery { delivery, passing, .. }
-                if takes_input(delivery, passing, output_bytes_high) =>
-            {
+            Stage::Delivery { delivery, relay, .. } if takes_input(delivery, relay, output_bytes_high) => {
                 let is_full = owed_bytes >= delivery.output_bytes_high(output_bytes_high);
-                return match delivery.pending() {
+                return match delivery.asking() {
                     _ if !self.input.is_empty() => Wants::Turn,
-                    Some(_) => Wants::Read,
-                    None if is_full => Wants::ReadOrWrite,
-                    None => Wants::Turn,
+                    Asking::WhenWoken { .. } => Wants::Read,
+                    Asking::Now if is_full => Wants::ReadOrWrite,
+                    Asking::Now => Wants::Turn,
                 };
             }
-            Stage::Delivery { delivery, .. } if delivery.pending().is_some() => return Wants::Application,
+            Stage::Delivery { delivery, .. } if delivery.asking().is_pending() => return Wants::Application,
             Stage::Delivery { delivery, .. } => (Wants::Turn, delivery.output_bytes_high(output_bytes_high)),
             Stage::Finished(farewell) => (Wants::Close(*farewell), output_bytes_high),
         };
@@ -271,9 +269,9 @@ impl Exchange {
         match &self.stage {
             Stage::Intake(Intake::Head) => self.head_since().map(|begun| of_head(begun, limits)),
             Stage::Intake(Intake::Content(collected)) => Some(of_body(collected.arrival, limits)),
-            Stage::Delivery { delivery, passing, .. } => {
-                let of_content = passing.as_ref().and_then(|passing| passing.deadline(limits));
-                let of_application = delivery.pending().flatten();
+            Stage::Delivery { delivery, relay, .. } => {
+                let of_content = relay.as_ref().and_then(|relay| relay.deadline(limits));
+                let of_application = delivery.asking().until();
                 of_application.into_iter().chain(of_content).chain(delivery.deadline(limits)).min()
             }
             Stage::Finished(_) => None,
@@ -297,7 +295,7 @@ impl Exchange {
         match &self.stage {
             Stage::Intake(Intake::Head) => self.head_since(),
             Stage::Intake(Intake::Content(collected)) => Some(collected.arrival.last_byte),
-            Stage::Delivery { passing, .. } => passing.as_ref().and_then(|passing| passing.stalled_since()),
+            Stage::Delivery { relay, .. } => relay.as_ref().and_then(|relay| relay.stalled_since()),
             Stage::Finished(_) => None,
         }
     }
@@ -347,8 +345,8 @@ impl Exchange {
     pub fn memory_in_use(&self) -> usize {
         let elsewhere = match &self.stage {
             Stage::Intake(Intake::Content(collected)) => collected.memory_in_use(),
-            Stage::Delivery { delivery, passing, .. } => {
-                delivery.memory_in_use() + passing.as_ref().map_or(0, |passing| passing.memory_in_use())
+            Stage::Delivery { delivery, relay, .. } => {
+                delivery.memory_in_use() + relay.as_ref().map_or(0, |relay| relay.memory_in_use())
             }
             Stage::Intake(Intake::Head) | Stage::Finished(_) => 0,
         };
@@ -413,8 +411,8 @@ impl Exchange {
 
 /// Whether bytes from the peer are taken while an answer is given out: by a tunnel, or as content of which not too much
 /// waits for the application.
-fn takes_input(delivery: &Delivery, passing: &Option<Box<Passing>>, bytes_high: usize) -> bool {
-    delivery.takes_input() || passing.as_ref().is_some_and(|passing| passing.has_room(bytes_high))
+fn takes_input(delivery: &Delivery, relay: &Option<Box<Relay>>, bytes_high: usize) -> bool {
+    delivery.takes_input() || relay.as_ref().is_some_and(|relay| relay.has_room(bytes_high))
 }
 
 /// Makes the environ of a request.

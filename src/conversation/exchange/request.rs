@@ -33,7 +33,7 @@ impl Exchange {
             _ => {}
         }
         if !has_begun {
-            turn.look_at_watch();
+            turn.stop_if_late();
             if !turn.may_begin(out) {
                 return Progress::Blocked;
             }
@@ -149,9 +149,9 @@ impl Exchange {
                 self.call(&head, RequestContent::borrowed(&[]), content_length, turn, out);
             }
             Ok(Admission::AsItComes) => {
-                let is_asked_for =
+                let waits_to_be_asked =
                     parsed.semantics.expectation == Expectation::Continue && bytes.len() == parsed.length;
-                self.call_as_it_comes(&head, content_length, is_asked_for, turn, out);
+                self.call_as_it_comes(&head, content_length, waits_to_be_asked, turn, out);
             }
             Err(error) => {
                 self.http.decline_content();

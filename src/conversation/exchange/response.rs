@@ -4,10 +4,11 @@
 use super::{Exchange, Progress, Stage, Waiting, environ_of};
 use crate::conversation::delivery::{Delivery, Step};
 use crate::conversation::foreign::guard;
-use crate::conversation::intake::{Intake, Passing, PeerSide, Sender};
+use crate::conversation::intake::{Intake, PeerSide};
 use crate::conversation::outlet::Outlet;
 use crate::conversation::output_queue::OutputQueue;
 use crate::conversation::record::{Outcome, RequestLine};
+use crate::conversation::relay::{Relay, Sender};
 use crate::conversation::sink::{Concluded, Sink};
 use crate::conversation::turn::Turn;
 use crate::conversation::wants::Farewell;
@@ -60,13 +61,13 @@ impl Exchange {
         &mut self,
         head: &RequestHead<'_>,
         content_length: Option<u64>,
-        is_asked_for: bool,
+        waits_to_be_asked: bool,
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
         let wakeup = Wakeup::new(turn.client.wake_source.waker());
-        let sender = if is_asked_for { Sender::Waits } else { Sender::Sends };
-        let (passing, incoming) = Passing::new(wakeup, sender, turn.context.now.moment);
+        let sender = if waits_to_be_asked { Sender::Waits } else { Sender::Sends };
+        let (relay, incoming) = Relay::new(wakeup, sender, turn.context.now.moment);
         let mut incoming = Some(incoming);
         let answer = self.invoke(head, RequestContent::incoming(&mut incoming), content_length, turn, out);
         // Who has not taken it by now never will.
@@ -77,7 +78,7 @@ impl Exchange {
                 self.end_response(turn, out);
             }
             Concluded::Remains(remainder) => {
-                self.begin_delivery(head, remainder, Some(Box::new(passing)), turn, out);
+                self.begin_delivery(head, remainder, Some(Box::new(relay)), turn, out);
             }
             Concluded::Failed(error) => self.fail(Some(RequestLine::of(head)), error, turn, out),
         }
@@ -89,26 +90,27 @@ impl Exchange {
         &mut self,
         head: &RequestHead<'_>,
         remainder: Remainder,
-        passing: Option<Box<Passing>>,
+        relay: Option<Box<Relay>>,
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
         self.record.note_line(RequestLine::of(head));
         let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
         let delivery = Delivery::of(remainder, outlet, turn);
-        self.stage = Stage::Delivery { delivery, passing, is_told_of_end: false };
+        self.stage = Stage::Delivery { delivery, relay, is_told_of_end: false };
     }
 
     /// Passes on content that has come, and gets on with the response.
     #[inline(never)]
     pub(super) fn deliver(&mut self, rest: &[u8], turn: &mut Turn<'_>, out: &mut OutputQueue) -> Progress {
-        let Stage::Delivery { delivery, passing, .. } = &mut self.stage else {
+        let Stage::Delivery { delivery, relay, .. } = &mut self.stage else {
             return Progress::Blocked;
         };
-        match pass_on(passing, rest, self.peer_side, &mut self.http, turn) {
-            // Who holds the content back is asked for it, unless the answer has begun, or nobody wants it.
+        match pass_on(relay, rest, self.peer_side, &mut self.http, turn) {
+            // A client that waits for 100 (Continue) has it here, unless the answer has begun, or nobody wants the
+            // content.
             Ok(0) => {
-                if passing.as_ref().is_some_and(|passing| passing.must_ask(self.http.response())) {
+                if relay.as_ref().is_some_and(|relay| relay.must_ask(self.http.response())) {
                     self.http.write_continue(out.buffer());
                 }
             }
@@ -124,12 +126,12 @@ impl Exchange {
         let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
         match delivery.advance(rest, self.peer_side, outlet, turn) {
             Ok(Step::Blocked) => {
-                let is_pending = delivery.pending().is_some();
-                if let Some(passing) = passing {
-                    // In this order: content that is full must be known to be waited for, whatever else is.
-                    let has_room = passing.claim_room(turn.output_bytes_high());
-                    let is_waiting = has_room && is_pending && !passing.is_held_back(self.http.response());
-                    passing.note_waiting(is_waiting, turn.context.now.moment);
+                let is_pending = delivery.asking().is_pending();
+                if let Some(relay) = relay {
+                    // Asked first, whatever else is the case: if there is no room, the reader is to wake us.
+                    let has_room = relay.claim_room(turn.output_bytes_high());
+                    let is_waiting = has_room && is_pending && !relay.is_held_back(self.http.response());
+                    relay.note_waiting(is_waiting, turn.context.now.moment);
                 }
                 return Progress::Blocked;
             }
@@ -184,21 +186,21 @@ impl Exchange {
     }
 }
 
-/// Passes on content that has come, and returns how many bytes of input were used. `passing` is gone once the
+/// Passes on content that has come, and returns how many bytes of input were used. `relay` is gone once the
 /// application wants no more.
 fn pass_on(
-    passing: &mut Option<Box<Passing>>,
+    relay: &mut Option<Box<Relay>>,
     input: &[u8],
     peer_side: PeerSide,
     http: &mut Http1,
     turn: &Turn<'_>,
 ) -> Result<usize, ProtocolError> {
-    let Some(content) = passing else {
+    let Some(content) = relay else {
         return Ok(0);
     };
     if content.is_unwanted() {
         http.decline_content();
-        *passing = None;
+        *relay = None;
         return Ok(0);
     }
     content.take(input, peer_side, http, turn)
