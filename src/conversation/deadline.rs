@@ -153,7 +153,7 @@ mod tests {
         // Every byte is in time, and then none is any more: 3 timeouts that were paid for, and one for being behind.
         check(&limits, &dripping_until(99).collect::<Vec<_>>(), 129_000);
         check(&limits, &dripping_until(129).collect::<Vec<_>>(), 130_238);
-        // Who is always faster than the least rate is never behind.
+        // A peer that is always faster than the least rate is never behind.
         let steady: Vec<_> = (11..=1_000).map(|second| (second, 501)).collect();
         check(&limits, &steady, 1_030_000);
         let mut departure = Flow::new(at(0));

@@ -213,13 +213,13 @@ impl Conversation {
     /// Returns until when a server that shuts down waits for the first request of a client that has
     /// connected, or for the last one of a client whose connection was kept; none if it does not.
     pub fn last_chance(&self, shutdown: Shutdown) -> Option<Moment> {
-        let Phase::Waiting(waiting) = &self.phase else {
-            return None;
-        };
-        match (waiting.request, shutdown) {
-            (_, Shutdown::No) | (Awaited::Next, Shutdown::Draining) => None,
-            (Awaited::First, _) => Some(waiting.since + FIRST_REQUEST_PATIENCE),
-            (Awaited::Next, Shutdown::HandingOver(until)) => Some(until),
+        match (&self.phase, shutdown) {
+            (_, Shutdown::No) | (Phase::Active(_) | Phase::Finished(_), _) => None,
+            (Phase::Waiting(waiting), Shutdown::Draining) if waiting.request == Awaited::Next => None,
+            (Phase::Waiting(waiting), Shutdown::HandingOver(until)) if waiting.request == Awaited::Next => {
+                Some(until)
+            }
+            (Phase::Waiting(waiting), _) => Some(waiting.since + FIRST_REQUEST_PATIENCE),
         }
     }
 
@@ -268,10 +268,8 @@ impl Conversation {
     #[inline(always)]
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
         match &self.phase {
-            Phase::Waiting(waiting) => Some(match waiting.request {
-                Awaited::First => of_head(waiting.since, limits),
-                Awaited::Next => of_idle(waiting.since, limits),
-            }),
+            Phase::Waiting(Waiting { request: Awaited::First, since, .. }) => Some(of_head(*since, limits)),
+            Phase::Waiting(Waiting { request: Awaited::Next, since, .. }) => Some(of_idle(*since, limits)),
             Phase::Active(exchange) => exchange.deadline(limits),
             Phase::Finished(_) => None,
         }

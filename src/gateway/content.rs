@@ -1,4 +1,4 @@
-//! The content of a request, complete before the application is called.
+//! The content of a request: complete before the application is called, unless it has asked for it earlier.
 //!
 //! Three places can hold it, and the application does not care which: the receive buffer itself
 //! (a small upload that arrived at once is not copied at all), memory, or a temporary file.

@@ -14,8 +14,8 @@
 //!
 //! The contract:
 //!
-//! 1. The request is complete before the call. No slow client ever holds an application. One that can
-//!    answer by the head alone says so beforehand ([`Gateway::admit`]), and no content is collected for it.
+//! 1. The request is complete before the call, so no slow client holds an application. An application that can
+//!    answer by the head alone, or wants the content as it comes, says so beforehand ([`Gateway::admit`]).
 //! 2. [`StartResponse`] is used up by starting the response, and only starting gives a [`Body`]:
 //!    to forget it, or to do it twice, does not compile.
 //! 3. A field with CR, LF or NUL in it is an error of the application (500), never bytes on the

@@ -1,4 +1,4 @@
-//! Errors of the peer, and the answers to them.
+//! The reasons why a request is refused, most of them the peer's fault, and the answers to them.
 //!
 //! Each variant has its status code and the section of the standard that was broken. An error is
 //! sticky: it is answered once, and nothing of that connection is read as a request any more.
@@ -14,8 +14,8 @@ use crate::message::StatusCode;
 pub enum ProtocolError {
     /// The head follows no grammar: bad token, bad line end, blank before a colon, folded line.
     MalformedHead,
-    /// A PROXY header of HAProxy's comes first, of its version 1 or 2. Who may say so is for a server to be told, and
-    /// this one is not.
+    /// A PROXY header of HAProxy's comes first, of its version 1 or 2. Only a server that was told which
+    /// peers to trust may believe it; this one has no such setting.
     ProxyHeader,
     /// More empty lines come before a request line than allowed.
     TooManyEmptyLines,

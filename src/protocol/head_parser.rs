@@ -151,7 +151,7 @@ fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), Pro
     let blank = blank_lines(input);
     let (head, searched) = (&input[blank..], searched.saturating_sub(blank));
     if head.first().is_some_and(|&byte| byte != b'\r' && !is_field_name(&[byte])) {
-        // Who sends such a header sends it in one piece. Cut in its first few bytes it is malformed, as all else is.
+        // A proxy sends such a header in one piece. Cut within its first few bytes it is malformed, as everything else is.
         let is_proxy_header = head.starts_with(PROXY_SIGNATURE);
         return Err(if is_proxy_header { ProtocolError::ProxyHeader } else { ProtocolError::MalformedHead });
     }

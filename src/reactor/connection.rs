@@ -30,8 +30,8 @@ use crate::conversation::{
 use crate::limits::Limits;
 use crate::now::Moment;
 
-/// How long a client that has ended its side waits for a gateway that takes no request. 1 s: it may wait for
-/// its answer, but more often it has left, and other clients come first.
+/// The most that a client waits in all for a gateway that takes no request, once it has ended its side. 1 s: it may
+/// wait for its answer, but more often it has left, and other clients come first.
 const ENDED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bytes that are read at a time while requests may begin. 64 KiB: whole pipelines; bytes that are not used
@@ -458,7 +458,8 @@ impl<S: Transport> Connection<S> {
             } else if !out.is_empty() {
                 return Ok((Stop::Owing, flushed));
             } else if wants == Wants::Read {
-                // Nothing to be read, or not in this turn: room makes no difference to that.
+                // It waits for input, and there is none, or its share of this turn is used up: that the queue is empty
+                // changes neither.
                 return Ok((Stop::Clear(wants), flushed));
             }
         }

@@ -80,7 +80,7 @@ pub(super) struct Holding {
 impl Holding {
     /// The product of memory and time for which it was held in vain.
     fn cost(&self, now: Moment) -> u128 {
-        // Who has stalled for no time at all comes last, in the order of what it holds.
+        // Those that have not stalled at all come last, in the order of what they hold.
         self.bytes as u128 * (now.since(self.moved).as_nanos() + 1)
     }
 }

@@ -165,7 +165,7 @@ fn send_front(
     enough_bytes: usize,
 ) -> io::Result<Taken> {
     match (out.held_bytes(), out.file()) {
-        // As many at a time, whatever has left before: less would only be one call more. So what
+        // Each call is offered as many, whatever has left before: fewer would only cost one call more. So what
         // leaves can come to nearly twice as much.
         (0, Some(range)) => send_file(stream, range, enough_bytes),
         (_, file) => write(stream, out, is_last || file.is_some()),

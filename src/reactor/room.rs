@@ -175,7 +175,7 @@ impl Room {
             self.candidates.reverse();
             self.found_at = now;
             if self.candidates.is_empty() {
-                // Who begins from now on makes room no earlier than that.
+                // A connection that begins from now on makes room no earlier than that.
                 let later = now + patience;
                 let halved = self.crowded_since.filter(|_| halvings < HALVINGS_MAX);
                 let halved = halved.map(|since| since + HALVING_INTERVAL * (halvings + 1));

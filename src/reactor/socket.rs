@@ -89,7 +89,7 @@ impl Said {
     /// Returns the signs in bits of [`Readiness`].
     pub fn signs(&self) -> u8 {
         let sign = |bits: u8, is_set: bool| if is_set { bits } else { 0 };
-        // Who finds the end, or what is wrong, is the next call.
+        // These bits only cause a read or a write: that finds the end, or the error.
         sign(Readiness::READABLE, self.is_readable)
             | sign(Readiness::WRITABLE, self.is_writable)
             | sign(Readiness::READ_CLOSED | Readiness::READABLE, self.is_read_closed)

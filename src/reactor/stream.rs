@@ -107,7 +107,7 @@ impl Transport for Stream {
     }
 
     fn reset_on_close(&self) {
-        // Who has the other end of a unix socket sees that this one did not end by itself in no other way either.
+        // A unix socket knows no reset: its peer cannot tell a cut from an end.
         if let Stream::Tcp(stream) = self {
             sys::reset_on_close(stream);
         }

@@ -63,18 +63,18 @@ impl WakeupQueue {
 
     /// Empties the queue, and appends the connections in it.
     pub fn drain(&self, into: &mut Vec<ConnectionId>) {
-        // Read, too: what was done before the loop was woken is seen by whoever looks from here on.
+        // `AcqRel`, though it stores: what a waker wrote before it woke the loop is seen from here on.
         self.state.swap(AWAKE, Ordering::AcqRel);
         let woken = mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
         into.extend(woken.into_iter().map(|waker| {
-            // Read, too: who finds it queued has done beforehand what is seen from here on.
+            // `AcqRel`: a waker that found it queued did not push, and what it wrote before must be visible from here on.
             waker.is_queued.swap(false, Ordering::AcqRel);
             waker.id
         }));
     }
 
     fn push(&self, waker: &Arc<ConnectionWaker>) {
-        // Who wakes a thousand times a turn stands in the queue once.
+        // A connection that is woken a thousand times in a turn is queued once.
         if !waker.is_queued.swap(true, Ordering::AcqRel) {
             self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(waker.clone());
             self.notify();

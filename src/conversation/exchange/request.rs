@@ -175,7 +175,7 @@ impl Exchange {
         self.stage = Stage::Intake(Intake::Content(collected));
         match place {
             Err(error) => self.refuse(error, turn, out),
-            // Who has begun to send does not wait (RFC 9110 §10.1.1).
+            // A client that has begun to send does not wait (RFC 9110 §10.1.1).
             Ok(()) if parsed.semantics.expectation == Expectation::Continue && behind.is_empty() => {
                 self.http.write_continue(out.buffer());
             }

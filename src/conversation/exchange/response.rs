@@ -70,7 +70,7 @@ impl Exchange {
         let (relay, incoming) = Relay::new(wakeup, sender, turn.context.now.moment);
         let mut incoming = Some(incoming);
         let answer = self.invoke(head, RequestContent::incoming(&mut incoming), content_length, turn, out);
-        // Who has not taken it by now never will.
+        // An application that has not taken it by now never will.
         drop(incoming);
         match answer {
             Concluded::Complete => {
