@@ -10,7 +10,6 @@
 //! and one that has said its last only lingers. What is known of the socket stands in [`socket`](super::socket).
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::Interest;
@@ -151,9 +150,9 @@ struct Backlog {
 impl<S: Transport> Connection<S> {
     /// Makes a connection that was just accepted. It is read from before it is registered: its request is
     /// often there already, and registering later loses nothing.
-    pub fn new(stream: S, peer: Option<SocketAddr>, listener: u16, now: Moment) -> Connection<S> {
+    pub fn new(socket: Socket<S>, now: Moment) -> Connection<S> {
         Connection {
-            socket: Socket::new(stream, peer, listener),
+            socket,
             conversation: Conversation::new(now),
             output: Output::Clear,
             accounted: 0,
@@ -164,11 +163,6 @@ impl<S: Transport> Connection<S> {
     /// The generation, which tells it from connections that had its place in the slab before.
     pub fn generation(&self) -> u32 {
         self.socket.generation
-    }
-
-    /// Sets the generation when the connection gets its place in the slab.
-    pub fn set_generation(&mut self, generation: u32) {
-        self.socket.generation = generation;
     }
 
     /// Notes [what an event says](super::socket::signs), and returns whether the connection is still alive.

@@ -4,6 +4,7 @@
 //! was meant for the old one would find the new one; a late answer would go to the wrong client. So an id has
 //! a generation beside its place, and an old id finds nothing.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::Token;
@@ -14,6 +15,7 @@ use super::connection_id::ConnectionId;
 use super::pressure::Holding;
 use super::room::{Found, Room};
 use super::snapshot::ConnectionSnapshot;
+use super::socket::Socket;
 use super::stream::{Stream, Transport};
 use crate::conversation::ServerContext;
 use crate::now::Moment;
@@ -59,14 +61,21 @@ impl<S: Transport> Connections<S> {
         self.slots.is_empty()
     }
 
-    pub fn insert(&mut self, mut connection: Connection<S>) -> ConnectionId {
+    /// Gives a place to a connection that the listener of this number accepted just now.
+    pub fn insert(
+        &mut self,
+        stream: S,
+        peer: Option<SocketAddr>,
+        listener: u16,
+        now: Moment,
+    ) -> ConnectionId {
         self.generation = self.generation.wrapping_add(self.stride);
-        let generation = self.generation;
-        connection.set_generation(generation);
+        let place = self.slots.vacant_entry();
+        let index = place.key();
+        place.insert(Connection::new(Socket::new(stream, peer, listener, self.generation), now));
+        self.places = self.places.max(index + 1);
         // Limits::check keeps the number of connections below 2^31.
-        let index = self.slots.insert(connection) as u32;
-        self.places = self.places.max(index as usize + 1);
-        ConnectionId::new(index, generation)
+        ConnectionId::new(index as u32, self.generation)
     }
 
     pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection<S>> {

@@ -241,8 +241,7 @@ impl<'g, L: Listening> Running<'g, L> {
         match self.listeners[index].accept() {
             Accepted::Connection(stream, peer) => {
                 leaving.into_iter().for_each(|(id, standing)| self.evict(id, standing));
-                let connection = Connection::new(stream, peer, index as u16, now);
-                let id = self.connections.insert(connection);
+                let id = self.connections.insert(stream, peer, index as u16, now);
                 log::debug!("connection {}: accepted, peer {peer:?}", id.number());
                 self.turn(id, Cause::Accepted);
             }

@@ -40,13 +40,13 @@ pub(super) enum Registration {
 
 impl<S: Transport> Socket<S> {
     /// Makes the socket of a connection that was just accepted.
-    pub fn new(stream: S, peer: Option<SocketAddr>, listener: u16) -> Socket<S> {
+    pub fn new(stream: S, peer: Option<SocketAddr>, listener: u16, generation: u32) -> Socket<S> {
         Socket {
             stream,
             readiness: Readiness::unknown(),
             registration: Registration::None,
             listener,
-            generation: 0,
+            generation,
             peer: peer.into(),
         }
     }

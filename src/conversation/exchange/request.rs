@@ -119,7 +119,7 @@ impl Exchange {
         match content_at_hand(&mut self.http, parsed, behind) {
             Some(content) => {
                 let content_length = parsed.semantics.framing.declared_length();
-                self.call(&parsed.head(), RequestContent::borrowed(content), content_length, turn, out);
+                self.call(&parsed.head(), RequestContent::borrowed(content), content_length, None, turn, out);
                 Progress::Consumed(parsed.length + content.len())
             }
             None => {
@@ -146,7 +146,7 @@ impl Exchange {
             Ok(Admission::Collect) => self.begin_to_collect(parsed, bytes, turn, out),
             Ok(Admission::FromHead) => {
                 self.http.decline_content();
-                self.call(&head, RequestContent::borrowed(&[]), content_length, turn, out);
+                self.call(&head, RequestContent::borrowed(&[]), content_length, None, turn, out);
             }
             Ok(Admission::AsItComes) => {
                 let waits_to_be_asked =
@@ -218,7 +218,7 @@ impl Exchange {
         let content_length = Some(request.content.len());
         let trailers = Trailers::parse(&request.trailers);
         let content = RequestContent::with_trailers(&mut request.content, Fields::new(&trailers));
-        self.call(&parsed.head(), content, content_length, turn, out);
+        self.call(&parsed.head(), content, content_length, None, turn, out);
     }
 }
 

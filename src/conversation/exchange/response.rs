@@ -17,33 +17,18 @@ use crate::message::RequestHead;
 use crate::protocol::{BodyEncoder, CloseReason, Http1, Persistence, ProtocolError, ResponseState};
 
 impl Exchange {
-    /// Calls the application, and ends the exchange if the answer is complete with that, as nearly always.
+    /// Calls the application, and ends the exchange if the answer is complete with that, as nearly always. Content
+    /// that is still coming goes through `relay`.
     #[inline(always)]
     pub(super) fn call(
         &mut self,
         head: &RequestHead<'_>,
         content: RequestContent<'_>,
         content_length: Option<u64>,
+        relay: Option<Box<Relay>>,
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
-        match self.invoke(head, content, content_length, turn, out) {
-            Concluded::Complete => self.end_response(turn, out),
-            Concluded::Remains(remainder) => self.begin_delivery(head, remainder, None, turn, out),
-            Concluded::Failed(error) => self.fail(Some(RequestLine::of(head)), error, turn, out),
-        }
-    }
-
-    /// Lets the application act.
-    #[inline(always)]
-    fn invoke(
-        &mut self,
-        head: &RequestHead<'_>,
-        content: RequestContent<'_>,
-        content_length: Option<u64>,
-        turn: &mut Turn<'_>,
-        out: &mut OutputQueue,
-    ) -> Concluded {
         let mut environ = environ_of(head, content, content_length, &turn.client, turn.context);
         let wanted = turn.journal.wanted();
         if let Some(wanted) = wanted {
@@ -53,7 +38,16 @@ impl Exchange {
         let mut sink = Sink::new(outlet, wanted, turn.context, turn.wire);
         let result = guard(|| turn.gateway.call(&mut environ, StartResponse::new(&mut sink)));
         environ.end();
-        sink.conclude(result)
+        match sink.conclude(result) {
+            Concluded::Complete => {
+                if relay.is_some() {
+                    self.http.decline_content();
+                }
+                self.end_response(turn, out);
+            }
+            Concluded::Remains(remainder) => self.begin_delivery(head, remainder, relay, turn, out),
+            Concluded::Failed(error) => self.fail(Some(RequestLine::of(head)), error, turn, out),
+        }
     }
 
     /// Calls the application while the content is still coming.
@@ -68,20 +62,10 @@ impl Exchange {
         let wakeup = Wakeup::new(turn.client.wake_source.waker());
         let sender = if waits_to_be_asked { Sender::Waits } else { Sender::Sends };
         let (relay, incoming) = Relay::new(wakeup, sender, turn.context.now.moment);
+        // An application that does not take its half in the call never will: it is dropped with this.
         let mut incoming = Some(incoming);
-        let answer = self.invoke(head, RequestContent::incoming(&mut incoming), content_length, turn, out);
-        // An application that has not taken it by now never will.
-        drop(incoming);
-        match answer {
-            Concluded::Complete => {
-                self.http.decline_content();
-                self.end_response(turn, out);
-            }
-            Concluded::Remains(remainder) => {
-                self.begin_delivery(head, remainder, Some(Box::new(relay)), turn, out);
-            }
-            Concluded::Failed(error) => self.fail(Some(RequestLine::of(head)), error, turn, out),
-        }
+        let content = RequestContent::incoming(&mut incoming);
+        self.call(head, content, content_length, Some(Box::new(relay)), turn, out);
     }
 
     /// Begins the delivery of a response that outlasts the call.
