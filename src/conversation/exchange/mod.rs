@@ -57,9 +57,9 @@ pub(super) struct Waiting {
 /// The request that is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// The first of its connection.
+    /// The request is the first of its connection.
     First,
-    /// One that follows another.
+    /// The request follows another one.
     Next,
 }
 
