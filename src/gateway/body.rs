@@ -17,8 +17,11 @@ use crate::now::Moment;
 pub struct Body(Option<Remainder>);
 
 impl Body {
-    /// The body of a response whose head and content were handed over in the call.
-    pub(super) const COMPLETE: Body = Body(None);
+    /// Makes the body of a response whose head and content were handed over in the call.
+    #[inline]
+    pub(super) fn complete() -> Body {
+        Body(None)
+    }
 
     pub(super) fn with(remainder: Remainder) -> Body {
         Body(Some(remainder))

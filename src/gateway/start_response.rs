@@ -144,7 +144,7 @@ impl<'a> ResponseHead<'a> {
             self.sink.end_head(ContentLength::Known(content.as_slice().len() as u64))?;
             self.sink.content(content)?;
         }
-        Ok(Body::COMPLETE)
+        Ok(Body::complete())
     }
 
     /// Ends a head that no content follows: a redirect, 204, 304, or an answer to HEAD, in which a
@@ -154,7 +154,7 @@ impl<'a> ResponseHead<'a> {
     /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.
     pub fn finish(self) -> Result<Body, GatewayError> {
         self.sink.end_head(ContentLength::Nothing)?;
-        Ok(Body::COMPLETE)
+        Ok(Body::complete())
     }
 
     /// Ends the head; content is drawn while the socket takes it. The stream outlives the call, so it
@@ -233,7 +233,7 @@ impl<'a> Writer<'a> {
     /// Never returns an error; the type suits the end of a gateway. Content that is too short for its
     /// declared length is found when the body is handed in.
     pub fn finish(self) -> Result<Body, GatewayError> {
-        Ok(Body::COMPLETE)
+        Ok(Body::complete())
     }
 
     /// Goes on with a stream, which is drawn while the socket takes it.

@@ -166,7 +166,7 @@ impl StartResponse<'_> {
                 Some(other @ (Remainder::Stream(_) | Remainder::File(_) | Remainder::Tunnel(_))) => {
                     Body::with(other)
                 }
-                None => Body::COMPLETE,
+                None => Body::complete(),
             });
         };
         let stream: Box<dyn BodyStream> = match body.into_remainder() {
@@ -193,7 +193,7 @@ fn end_at_once(
         more => Ok(sink.content(Content::Borrowed(more))?),
     });
     match ended {
-        Ok(()) => Ok(Body::COMPLETE),
+        Ok(()) => Ok(Body::complete()),
         Err(error) => Err(failed(&mut filter, error)),
     }
 }
