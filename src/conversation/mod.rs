@@ -347,8 +347,8 @@ impl Conversation {
     /// The state that it is in, by name.
     pub fn state(&self) -> ConversationState {
         match &self.phase {
-            Phase::Fresh(..) => ConversationState::at_rest(StageName::Fresh),
-            Phase::Kept(..) => ConversationState::at_rest(StageName::Kept),
+            Phase::Waiting { request: Awaited::First, .. } => ConversationState::at_rest(StageName::Fresh),
+            Phase::Waiting { request: Awaited::Next, .. } => ConversationState::at_rest(StageName::Kept),
             Phase::Active(exchange) => exchange.state(),
             Phase::Finished(_) => ConversationState::at_rest(StageName::Finished),
         }

@@ -45,8 +45,8 @@ impl StageName {
     /// The name, with that of the type that it is a variant of.
     pub fn path(self) -> &'static str {
         match self {
-            StageName::Fresh => "Phase::Fresh",
-            StageName::Kept => "Phase::Kept",
+            StageName::Fresh => "Awaited::First",
+            StageName::Kept => "Awaited::Next",
             StageName::Head => "Intake::Head",
             StageName::Content => "Intake::Content",
             StageName::Deferred => "Delivery::Deferred",

@@ -108,6 +108,14 @@ enum Drain {
 }
 
 impl Drain {
+    /// Returns when what is open is cut; none if the server does not drain.
+    fn cut(&self) -> Option<Moment> {
+        match self {
+            Drain::No => None,
+            Drain::LastCall { cut, .. } | Drain::Finishing { cut } => Some(*cut),
+        }
+    }
+
     /// Returns when it goes on without an event.
     fn due(&self) -> Option<Moment> {
         match self {
@@ -517,7 +525,7 @@ impl<'g, L: Listening> Running<'g, L> {
             reactors: reactors as usize,
             taken: self.shared.context.now.moment,
             shutdown: self.shared.context.shutdown,
-            drain_until: self.drain_until,
+            drain_until: self.drain.cut(),
             is_gateway_ready: self.shared.is_ready(),
             connections: Vec::new(),
             connections_max: self.shared.context.limits.connections_max,

@@ -83,7 +83,7 @@ fn metrics_are_open_metrics_for_who_asks_and_the_older_format_for_others() {
     let found = samples(&text);
     let value = |sample: &str| *found.get(sample).unwrap_or_else(|| panic!("no {sample} in:\n{text}"));
     assert_eq!(value("tidegate_connections{reactor=\"0\",stage=\"Intake::Head\"}"), 1.0);
-    assert_eq!(value("tidegate_connections{reactor=\"0\",stage=\"Phase::Kept\"}"), 1.0);
+    assert_eq!(value("tidegate_connections{reactor=\"0\",stage=\"Awaited::Next\"}"), 1.0);
     assert_eq!(value("tidegate_connections_accepted_total{reactor=\"0\"}"), 2.0);
     assert_eq!(value("tidegate_exchanges_total{reactor=\"0\",status=\"2xx\"}"), 1.0);
     assert_eq!(value("tidegate_exchange_seconds_count{reactor=\"0\"}"), 1.0);
