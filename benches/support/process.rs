@@ -69,11 +69,15 @@ impl ServerProcess {
 
     /// User and system time since it was started.
     pub fn cpu(&self) -> io::Result<Duration> {
-        let stat = self.read("stat")?;
-        // The name may have blanks and parentheses of its own.
-        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
-        let ticks = fields.skip(UTIME).take(2).map(|field| field.parse::<u32>().unwrap_or(0));
-        Ok(TICK * ticks.sum::<u32>())
+        cpu_of(self.child.id())
+    }
+
+    /// User and system time of the process and of those that it has started.
+    pub fn cpu_with_children(&self) -> io::Result<Duration> {
+        let id = self.child.id();
+        let children = self.read(&format!("task/{id}/children"))?;
+        let mut all = children.split_whitespace().filter_map(|id| id.parse().ok());
+        all.try_fold(cpu_of(id)?, |sum, id| Ok(sum + cpu_of(id)?))
     }
 
     /// Returns what it holds at this moment.
@@ -130,9 +134,23 @@ impl ServerProcess {
     }
 
     fn read(&self, what: &str) -> io::Result<String> {
-        let path = format!("/proc/{}/{what}", self.child.id());
-        fs::read_to_string(&path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+        read(self.child.id(), what)
     }
+}
+
+/// Reads a file of a process below `/proc`.
+fn read(id: u32, what: &str) -> io::Result<String> {
+    let path = format!("/proc/{id}/{what}");
+    fs::read_to_string(&path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+}
+
+/// User and system time of a process.
+fn cpu_of(id: u32) -> io::Result<Duration> {
+    let stat = read(id, "stat")?;
+    // The name may have blanks and parentheses of its own.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+    let ticks = fields.skip(UTIME).take(2).map(|field| field.parse::<u32>().unwrap_or(0));
+    Ok(TICK * ticks.sum::<u32>())
 }
 
 impl Drop for ServerProcess {
