@@ -92,10 +92,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn measure(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<(), Box<dyn Error>> {
-    servers::build()?;
     if is_wanted(REACTORS) {
         reactors::measure(folder)?;
     }
+    if !PROFILES.iter().any(|profile| is_wanted(profile.name)) {
+        return Ok(());
+    }
+    servers::build()?;
     let cores = cores::Cores::divide()?;
     let servers = Servers::start(folder, &cores)?;
     for profile in PROFILES.iter().filter(|profile| is_wanted(profile.name)) {

@@ -80,12 +80,14 @@ fn count(folder: &Path, reactors: usize) -> io::Result<()> {
     // `% time  seconds  usecs/call  calls  [errors]  name`.
     let row = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        Some((words.last()?.to_string(), words.get(3)?.parse::<f64>().ok()?))
+        Some((words.last()?.to_string(), words.get(3)?.parse::<u64>().ok()?))
     };
-    let calls: Vec<(String, f64)> =
+    let calls: Vec<(String, u64)> =
         table.lines().filter_map(row).filter(|(name, _)| name != "total").collect();
-    let of =
-        |name: &str| calls.iter().filter(|(other, _)| other == name).map(|(_, count)| count).sum::<f64>();
+    let of = |name: &str| {
+        let count: u64 = calls.iter().filter(|(other, _)| other == name).map(|(_, count)| count).sum();
+        count as f64
+    };
     // Each answer is sent by itself.
     let thousands = of("sendto") / 1e3;
     let told: Vec<String> = ["epoll_wait", "recvfrom", "sendto", "futex"]

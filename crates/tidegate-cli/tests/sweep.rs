@@ -456,10 +456,10 @@ fn others_agree_about_a_server_of_known_delay() {
     for (is_open, known) in [(false, CONNECTIONS / DELAY.as_secs_f64()), (true, RATE)] {
         let options = |tool: &Tool| if is_open { tool.2 } else { tool.1 };
         let of_rig = median(&tools[0], options(&tools[0])).unwrap();
-        assert!((known * 0.7..known * 1.05).contains(&of_rig), "{of_rig} of {known}");
+        assert!((known * 0.5..known * 1.05).contains(&of_rig), "{of_rig} of {known}");
         for tool in tools[1..].iter().filter(|tool| !options(tool).is_empty()) {
             let Some(rate) = median(tool, options(tool)) else { continue };
-            assert!((0.8..1.25).contains(&(of_rig / rate)), "{of_rig}, and {rate} of {}", tool.0);
+            assert!((0.66..1.5).contains(&(of_rig / rate)), "{of_rig}, and {rate} of {}", tool.0);
         }
     }
 }
