@@ -58,8 +58,7 @@ fn slow_senders_hold_no_thread(served: &Served) {
     };
     // An asynchronous servlet might have a listener for content. This one has to wait once to be known as one that has none.
     let known = begin("async/sum?id=known");
-    served.program.stdout.next_with("summing known");
-    thread::sleep(Duration::from_millis(50));
+    served.program.stdout.next_with("waiting known");
     let mut slow = vec![known];
     slow.extend((0..16).map(|number| begin(["content/sum", "async/sum"][number % 2])));
     for _ in 0..20 {

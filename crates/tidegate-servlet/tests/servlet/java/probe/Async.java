@@ -14,6 +14,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** Answers later. */
 @WebServlet(urlPatterns = "/async/*", asyncSupported = true)
@@ -98,8 +99,10 @@ public class Async extends Page {
                 write(response, context, id);
             }
             case "/sum" -> {
-                System.out.println("summing " + id);
+                AtomicBoolean isRead = new AtomicBoolean();
+                sayWhenItWaits(Thread.currentThread(), isRead, id);
                 response.getWriter().print(sum(request.getInputStream().readAllBytes()));
+                isRead.set(true);
                 context.complete();
             }
             case "/pour" -> later(5, () -> {
@@ -200,6 +203,17 @@ public class Async extends Page {
         public void onError(Throwable error) {
             Heard.note(id, "write-error");
             context.complete();
+        }
+    }
+
+    private static void sayWhenItWaits(Thread thread, AtomicBoolean isRead, String id) {
+        switch (thread.getState()) {
+            case WAITING, TIMED_WAITING -> System.out.println("waiting " + id);
+            default -> {
+                if (!isRead.get()) {
+                    later(1, () -> sayWhenItWaits(thread, isRead, id));
+                }
+            }
         }
     }
 
