@@ -92,7 +92,7 @@ fn draw_arrow(out: &mut String, from: &Node, to: &Node, bend: &Bend, events: &[S
             x - 14.0, x - 22.0, y - up, x + 22.0, y - up, x + 14.0
         )
         .unwrap();
-        (x + bend.label.0, y - up)
+        (x + bend.label.0, if up < 0.0 { y - up + 6.0 } else { y - up + 2.0 })
     } else {
         let (dx, dy) = (to.at.0 - from.at.0, to.at.1 - from.at.1);
         let length = dx.hypot(dy);
@@ -200,7 +200,7 @@ fn picture_of_the_request_is_what_the_code_does() {
         bend("Idle", "Body", 150.0, (-60.0, -6.0)),
         bend("Idle", "Complete", 330.0, (0.0, -6.0)),
         bend("Idle", "Refused", -60.0, (-20.0, 8.0)),
-        bend("Head", "Head", 0.0, (58.0, -20.0)),
+        bend("Head", "Head", -42.0, (0.0, -12.0)),
         bend("Head", "Body", 0.0, (0.0, -8.0)),
         bend("Head", "Complete", 150.0, (60.0, -6.0)),
         bend("Head", "Refused", 0.0, (-22.0, 12.0)),
@@ -208,7 +208,7 @@ fn picture_of_the_request_is_what_the_code_does() {
         bend("Body", "Refused", 0.0, (22.0, 12.0)),
         bend("Complete", "Idle", 620.0, (0.0, 20.0)),
         bend("Complete", "Refused", 60.0, (20.0, 8.0)),
-        bend("Refused", "Refused", 110.0, (0.0, 20.0)),
+        bend("Refused", "Refused", 0.0, (0.0, -12.0)),
     ];
     let picture = draw_machine(
         (970, 580, "The states of a request"),
@@ -246,14 +246,14 @@ fn picture_of_the_response_is_what_the_code_does() {
     let bends = [
         bend("Unstarted", "Continue", 0.0, (0.0, -8.0)),
         bend("Unstarted", "Body", 150.0, (0.0, -6.0)),
-        bend("Unstarted", "Unstarted", 0.0, (52.0, -20.0)),
-        bend("Continue", "Continue", 0.0, (52.0, -20.0)),
+        bend("Unstarted", "Unstarted", -42.0, (0.0, -12.0)),
+        bend("Continue", "Continue", 0.0, (0.0, -12.0)),
         bend("Continue", "Body", 0.0, (0.0, -8.0)),
         bend("Body", "Complete", 0.0, (0.0, -8.0)),
         bend("Body", "Aborted", 0.0, (34.0, 4.0)),
-        bend("Complete", "Complete", 0.0, (52.0, -20.0)),
+        bend("Complete", "Complete", 42.0, (0.0, -12.0)),
         bend("Complete", "Unstarted", 560.0, (0.0, 18.0)),
-        bend("Aborted", "Aborted", 100.0, (0.0, 20.0)),
+        bend("Aborted", "Aborted", 0.0, (0.0, -12.0)),
     ];
     let picture = draw_machine(
         (970, 500, "The states of a response"),
@@ -288,13 +288,7 @@ fn picture_of_the_turn_has_the_steps_of_the_loop() {
         writeln!(out, "<rect class=\"box\" x=\"{left}\" y=\"40\" width=\"124\" height=\"78\" rx=\"10\"/>")
             .unwrap();
         let name = step.name();
-        text(
-            &mut out,
-            if name.len() > 12 { "event" } else { "name" },
-            (x, 66.0),
-            "middle",
-            if name.len() > 12 { "remainders" } else { name },
-        );
+        text(&mut out, if name.len() >= 12 { "event" } else { "name" }, (x, 66.0), "middle", name);
         let [first, second] = meaning(step);
         text(&mut out, "meaning", (x, 86.0), "middle", first);
         if second != first {

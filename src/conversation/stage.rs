@@ -9,7 +9,7 @@ pub enum StageName {
     Fresh,
     /// No request has come since the last exchange ended.
     Kept,
-    /// A part of a head has come, not its end.
+    /// A part of a head has come, not its end; or bytes that wait for another turn to be read.
     Head,
     /// The head is complete, and its content is collected before the application is called.
     Content,

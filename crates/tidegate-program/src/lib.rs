@@ -30,6 +30,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use tidegate_bench::{Size, Span};
+pub use tidegate_status::StatusServer;
 
 pub use self::console::{finish, print, say};
 pub use self::descriptors::{make_room_beside, make_room_for};
@@ -43,7 +44,7 @@ use tidegate::access_log::{AccessLog, CombinedLog, JsonLog, LineQueue, LogFile, 
 use tidegate::gateway::Gateway;
 use tidegate::limits::Limits;
 use tidegate::{BoundServer, ListenAddress, Server};
-use tidegate_status::{Facts, StatusServer};
+use tidegate_status::Facts;
 
 use self::folder::Site;
 use self::options::{AccessLogFormat, Command};

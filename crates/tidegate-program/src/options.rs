@@ -66,6 +66,8 @@ pub trait Extension: Args + Debug {
 pub struct Others {
     /// Whether the command line has a command: something to serve, or to measure.
     pub has_command: bool,
+    /// Whether the running server is to be shown.
+    pub has_status: bool,
     /// An option of folders that stands on the command line, and not behind the command that serves one.
     pub folder_option: Option<String>,
     /// Event loops.
@@ -250,7 +252,8 @@ impl Options {
         }
         let mut limits = settings.limits.to_limits().map_err(&mut refuse)?;
         let has_command = arguments.command.is_some();
-        let others = Others { has_command, folder_option, reactors: settings.reactors };
+        let has_status = settings.status.is_some();
+        let others = Others { has_command, has_status, folder_option, reactors: settings.reactors };
         settle(others, &mut limits).map_err(&mut refuse)?;
         let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
         let has_unix_socket = addresses.iter().any(|address| matches!(address, ListenAddress::Unix(_)));

@@ -24,7 +24,7 @@ fn meaning(stage: StageName) -> &'static str {
     match stage {
         StageName::Fresh => "was accepted, and has sent nothing yet",
         StageName::Kept => "was answered, and may send its next request",
-        StageName::Head => "has sent a part of a head",
+        StageName::Head => "has sent a head, or a part of one, that is still to be read",
         StageName::Content => "is sending the content of its request",
         StageName::Deferred => "waits for the application, which answers later",
         StageName::Stream => "gets an answer that is drawn piece by piece",

@@ -148,6 +148,11 @@ be loaded.";
         if others.has_command {
             return Err(format!("it is either the application {application:?} or a command that is served"));
         }
+        if others.has_status && self.workers.is_some() {
+            return Err(
+                "--status shows one process, and --workers make several: leave one of them out".to_string()
+            );
+        }
         if others.reactors > 1 {
             return Err(
                 "--reactors is not for Python: a process has one, and --workers make more".to_string()

@@ -416,7 +416,7 @@ async function answer() {
   } catch { /* The next frame asks again, or says that there is no server. */ }
 }
 function sentence(one) {
-  const machines = one.stage.startsWith('Phase') ? '' : ` (request ${one.request}, response ${one.response})`;
+  const machines = one.request === 'Idle' ? '' : ` (request ${one.request}, response ${one.response})`;
   let words = `Connection ${one.number} of ${one.peer} is in ${one.stage}${machines}. It wants ${one.wants}: it waits for ${one.waits_for}`;
   words += one.seconds_left === null ? '; no deadline is set.' : `. If that does not come within ${(+one.seconds_left).toFixed(1)} s, ${one.otherwise}.`;
   if (one.owed_bytes) words += ` Its client has ${bytes(one.owed_bytes)} still to read.`;

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use tidegate::access_log::ReopenHandle;
 use tidegate::gateway::{Gateway, LoopHooks, ServerInfo};
 use tidegate::server::{BoundServer, Server, ServerHandle, spool_bytes_by_default};
-use tidegate_program::{Mounts, make_room_beside};
+use tidegate_program::{Mounts, StatusServer, make_room_beside, show_status};
 
 use super::served::{Mode, Reached, Served, Signals, Watched};
 use super::settings::{BoundListener, Settings};
@@ -38,6 +38,8 @@ pub(super) struct PyServer {
     /// The pool's part for threads; none if the application is called on the thread of the loop.
     crew: Option<Crew>,
     handle: ServerHandle,
+    /// The server that shows this one; none if nobody has asked for it, and when it has ended.
+    status: Mutex<Option<StatusServer>>,
     reopen: Option<ReopenHandle>,
     watched: Arc<Watched>,
     outcome: Mutex<&'static str>,
@@ -64,7 +66,9 @@ impl PyServer {
         // What is wrong with a folder is said before anything is served.
         let mounts = mounts(wsgi)?;
         let (server, reopen) = assemble(&options, &deployment, listeners, &mounts)?;
-        let bound = server.bind()?;
+        let mut bound = server.bind()?;
+        let application_name = wsgi.application.as_deref().unwrap_or_default();
+        let status = show_status(&options.program, &mut bound, application_name)?;
         let pool = deployment.multithread.then(|| pool(wsgi));
         Ok(PyServer {
             application,
@@ -72,6 +76,7 @@ impl PyServer {
             supervisor: Mutex::new(supervisor.map(duplicate_descriptor).transpose()?.map(File::from)),
             crew: pool.as_ref().map(Pool::crew),
             handle: bound.handle(),
+            status: Mutex::new(status),
             reopen,
             watched: Arc::default(),
             outcome: Mutex::new("stopped"),
@@ -98,6 +103,8 @@ impl PyServer {
         // Of a signal that has come since Python was last asked nobody has been told.
         self.wake();
         let result = self.serve_application(py, bound, pool);
+        let status = lock(&self.status).take();
+        py.detach(|| drop(status));
         if let Some(crew) = &self.crew {
             crew.close();
         }
