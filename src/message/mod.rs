@@ -11,6 +11,7 @@
 //! assert_eq!(target.query(), Some("q=tide"));
 //! ```
 
+mod accept_encoding;
 mod date;
 mod field_block;
 mod fields;
@@ -23,6 +24,8 @@ mod target;
 mod trailer;
 mod words;
 
+pub use accept_encoding::accepted_codings;
+pub(crate) use accept_encoding::weight;
 pub use date::{Calendar, HttpDate};
 pub use field_block::FieldBlock;
 pub use fields::{
