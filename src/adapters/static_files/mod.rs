@@ -29,7 +29,8 @@
 //! - Content of a request is not waited for, nor read: who sends some gets its answer at once, and the end of the
 //!   connection.
 //! - `index.html` and `404.html` aside, no name is special, unless [`Rules`] want codings that lie beside
-//!   their files (`app.js.br`); these are opened for each request. No compression on the fly, no language negotiation.
+//!   their files (`app.js.br`); these are looked for anew once what is kept is no longer valid. No language negotiation;
+//!   compression on the fly is the package `tidegate-compress`.
 //!
 //! ```no_run
 //! use tidegate::adapters::StaticFiles;
@@ -258,7 +259,7 @@ impl StaticFiles {
         // have the same key.
         let is_folder_asked = environ.raw_path().ends_with('/');
         let has_key = is_folder_asked || !path.as_os_str().is_empty();
-        let key = key_of(&path, is_folder_asked);
+        let key = [self.key_of_codings(environ), key_of(&path, is_folder_asked)].concat();
         if has_key && self.opened.renew(&key, &self.folder, environ.now()) {
             return Ok(Found::Kept(key));
         }
@@ -314,6 +315,18 @@ impl StaticFiles {
         (file, metadata, None)
     }
 
+    /// Returns the beginning of a key where the answer depends on the codings that the client takes: a letter for each, in
+    /// its order. No path begins so.
+    fn key_of_codings(&self, environ: &Environ<'_>) -> Vec<u8> {
+        match self.rules.siblings {
+            Siblings::Ignored => Vec::new(),
+            Siblings::Chosen => {
+                let codings = coding::accepted(environ.fields());
+                codings.into_iter().flat_map(|coding| coding.name().bytes().next()).collect()
+            }
+        }
+    }
+
     fn find_index(
         &mut self,
         environ: &Environ<'_>,
@@ -356,10 +369,8 @@ impl StaticFiles {
     ) -> io::Result<Found> {
         let account = environ.client().memory;
         let opened = self.open(environ, &path, file, metadata)?;
-        if self.rules.siblings == Siblings::Chosen {
-            // Which one it is depends on more than the path.
-            return Ok(Found::File(Box::new(opened)));
-        }
+        // A coding may come to lie beside it, or be of another content than the file now has.
+        let finding = if self.rules.siblings == Siblings::Chosen { Finding::Later } else { finding };
         match self.opened.keep(&key, path, finding, opened, environ.now(), account) {
             Ok(()) => Ok(Found::Kept(key)),
             Err(opened) => Ok(Found::File(opened)),
@@ -429,7 +440,8 @@ impl Gateway for StaticFiles {
         }
         self.follow_reopening();
         // Most ask for a path as it is kept.
-        if environ.target().has_plain_path()
+        if self.rules.siblings == Siblings::Ignored
+            && environ.target().has_plain_path()
             && let Some(opened) = self.opened.fresh(environ.raw_path().as_bytes(), environ.now())
         {
             return send_file(environ, start_response, opened);
