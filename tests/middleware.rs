@@ -629,3 +629,104 @@ fn trailers_pass_filters_that_may_add_some_and_take_some_away() {
         [("X-Sum", "1"), ("X-Count", "3")].map(|(name, value)| (name.to_string(), value.to_string()));
     assert_eq!(response.trailers, trailers);
 }
+
+/// Sends everything later than it comes.
+struct Hoarder {
+    held: Vec<u8>,
+    leaving: Vec<u8>,
+}
+
+impl Filter for Hoarder {
+    fn head(&mut self, _head: &mut PassingHead<'_>) -> Passage {
+        Passage::Changed
+    }
+
+    fn content<'p>(&'p mut self, content: &'p [u8]) -> Result<&'p [u8], GatewayError> {
+        self.held.extend_from_slice(content);
+        Ok(b"")
+    }
+
+    fn pause(&mut self) -> Result<&[u8], GatewayError> {
+        self.leaving = std::mem::take(&mut self.held);
+        Ok(&self.leaving)
+    }
+
+    fn end(&mut self) -> Result<&[u8], GatewayError> {
+        self.pause()
+    }
+}
+
+/// Yields `abc`, waits until it is woken, and yields `def`.
+struct Hesitating {
+    count: usize,
+    is_prompt: bool,
+}
+
+impl BodyStream for Hesitating {
+    fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
+        self.count += 1;
+        Ok(match self.count {
+            1 => Piece::Data(b"abc"),
+            2 if !self.is_prompt => Piece::Pending { until: None },
+            2 => Piece::Data(b"def"),
+            3 if !self.is_prompt => Piece::Data(b"def"),
+            _ => Piece::End,
+        })
+    }
+
+    fn is_prompt(&self) -> bool {
+        self.is_prompt
+    }
+}
+
+#[test]
+fn what_a_filter_holds_back_leaves_when_the_application_waits_or_wants_it_to() {
+    for is_prompt in [false, true] {
+        let gateway = move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            let hoarder = Hoarder { held: Vec::new(), leaving: Vec::new() };
+            start_response.through(hoarder, |start_response| {
+                start_response.status(200).stream(Hesitating { count: 0, is_prompt })
+            })
+        };
+        let mut hand = ByHand::new(gateway);
+        hand.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+        let mut all = transmit_all(&mut hand);
+        assert!(all.ends_with(if is_prompt { b"abcdef" } else { b"\r\n\r\nabc" }), "{}", all.escape_ascii());
+        hand.wake();
+        all.extend(transmit_all(&mut hand));
+        assert!(all.ends_with(b"\r\n\r\nabcdef"), "{}", all.escape_ascii());
+    }
+}
+
+/// Puts other content in the place of whatever comes.
+struct Substitute;
+
+impl Filter for Substitute {
+    fn head(&mut self, head: &mut PassingHead<'_>) -> Passage {
+        head.field("Content-Length", "5");
+        Passage::Replaced
+    }
+
+    fn content<'p>(&'p mut self, _content: &'p [u8]) -> Result<&'p [u8], GatewayError> {
+        panic!("nobody wants it")
+    }
+
+    fn end(&mut self) -> Result<&[u8], GatewayError> {
+        Ok(b"other")
+    }
+}
+
+#[test]
+fn content_is_replaced_however_it_is_given() {
+    for path in ["/send", "/static", "/declared", "/empty", "/write", "/pieces", "/file", "/later", "/broken"]
+    {
+        for method in ["GET", "HEAD"] {
+            let gateway = |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+                start_response.through(Substitute, |start_response| every_way(environ, start_response))
+            };
+            let response = answer(gateway, method, path);
+            assert_eq!((response.code, response.field("Content-Length")), (200, Some("5")), "{path}");
+            assert_eq!(response.text(), if method == "GET" { "other" } else { "" }, "{path}");
+        }
+    }
+}

@@ -45,6 +45,15 @@ pub trait Filter {
         Ok(content)
     }
 
+    /// Returns content that was held back and is to leave now, since no more comes for the time being: the application
+    /// waits, or wants each piece to be sent before it makes the next.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Filter::content`].
+    fn pause(&mut self) -> Result<&[u8], GatewayError> {
+        Ok(&[])
+    }
+
     /// Returns content that is to follow when all content has passed. Not called if no more is wanted (an
     /// answer to HEAD, or a stream of which all that was declared has passed), or if the response was broken
     /// off.
@@ -88,6 +97,16 @@ pub enum Passage {
     /// The content passes through [`Filter::content`] and changes its length, which nobody knows then: a
     /// Content-Length of the application's is dropped.
     Changed,
+    /// The content is dropped, and not even drawn if it is a stream or a file: [`Filter::end`] returns all that is sent in
+    /// its place. A Content-Length of the application's is dropped, and the filter may add its own.
+    Replaced,
+}
+
+impl Passage {
+    /// Whether the content may have another length than the application has said.
+    fn is_of_another_length(self) -> bool {
+        matches!(self, Passage::Changed | Passage::Replaced)
+    }
 }
 
 /// A head that is complete but for what a [`Filter`] adds.
@@ -171,6 +190,9 @@ impl StartResponse<'_> {
         };
         let stream: Box<dyn BodyStream> = match body.into_remainder() {
             None => return end_at_once(filter, passed, self.sink),
+            Some(Remainder::Stream(_) | Remainder::File(_)) if passed.passage == Passage::Replaced => {
+                return end_at_once(filter, passed, self.sink);
+            }
             Some(Remainder::Stream(stream)) => stream,
             Some(Remainder::File(range)) => Box::new(range.into_stream()),
             // After a head that is a body kept from another call: the server refuses it.
@@ -178,7 +200,7 @@ impl StartResponse<'_> {
             // Bytes that pass through a tunnel are not content.
             Some(tunnel @ Remainder::Tunnel(_)) => return Ok(Body::with(tunnel)),
         };
-        Ok(Body::with(Remainder::Stream(Box::new(FilteredStream { stream, filter, has_ended: false }))))
+        Ok(Body::with(Remainder::Stream(Box::new(FilteredStream { stream, filter, stage: Stage::Drawing }))))
     }
 }
 
@@ -257,7 +279,7 @@ impl<'s, F: Filter> Passing<'s, F> {
         });
         let to = Destination::Sink(&mut *self.next);
         let passage = self.filter.head(&mut PassingHead { code: self.code, length: known, to });
-        if let Some(declared) = self.declared.filter(|_| passage != Passage::Changed) {
+        if let Some(declared) = self.declared.filter(|_| !passage.is_of_another_length()) {
             let mut digits = [0; DECIMAL_DIGITS_MAX];
             self.next.field("Content-Length", format_decimal(declared, &mut digits));
         }
@@ -290,14 +312,16 @@ impl<F: Filter> ResponseSink for Passing<'_, F> {
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse> {
         let passed = self.pass_head(length);
         self.next.end_head(match (passed.passage, length) {
-            (Passage::Changed, ContentLength::Known(_)) => ContentLength::Unknown,
+            (passage, ContentLength::Known(_)) if passage.is_of_another_length() => ContentLength::Unknown,
             (_, length) => length,
         })
     }
 
     fn content(&mut self, content: Content<'_>) -> Result<(), Misuse> {
-        if self.passed.is_none_or(|passed| passed.passage == Passage::Unseen) {
-            return self.next.content(content);
+        match self.passed.map_or(Passage::Unseen, |passed| passed.passage) {
+            Passage::Unseen => return self.next.content(content),
+            Passage::Replaced => return Ok(()),
+            Passage::Seen | Passage::Changed => {}
         }
         let given = content.as_slice();
         match self.filter.content(given) {
@@ -352,19 +376,50 @@ impl<F: Filter> ResponseSink for Passing<'_, F> {
 struct FilteredStream<F> {
     stream: Box<dyn BodyStream>,
     filter: F,
-    has_ended: bool,
+    stage: Stage,
+}
+
+/// The next step of a filtered stream.
+enum Stage {
+    /// The application's stream is drawn.
+    Drawing,
+    /// The filter gives what it has held back, since the last piece is to be sent before the next is made.
+    Pausing,
+    /// The stream waits, which it could not say while there was something to send.
+    Waiting(Option<Moment>),
+    /// The stream has ended.
+    Ended,
 }
 
 impl<F: Filter> BodyStream for FilteredStream<F> {
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
-        if self.has_ended {
-            return Ok(Piece::End);
+        match std::mem::replace(&mut self.stage, Stage::Drawing) {
+            Stage::Drawing => {}
+            Stage::Pausing => return Ok(Piece::Data(self.filter.pause()?)),
+            Stage::Waiting(until) => return Ok(Piece::Pending { until }),
+            Stage::Ended => {
+                self.stage = Stage::Ended;
+                return Ok(Piece::End);
+            }
         }
+        let is_prompt = self.stream.is_prompt();
         match self.stream.next_piece(now)? {
-            Piece::Data(bytes) => Ok(Piece::Data(self.filter.content(bytes)?)),
-            Piece::Pending { until } => Ok(Piece::Pending { until }),
+            Piece::Data(bytes) => {
+                if is_prompt {
+                    self.stage = Stage::Pausing;
+                }
+                Ok(Piece::Data(self.filter.content(bytes)?))
+            }
+            Piece::Pending { until } => {
+                let held = self.filter.pause()?;
+                if held.is_empty() {
+                    return Ok(Piece::Pending { until });
+                }
+                self.stage = Stage::Waiting(until);
+                Ok(Piece::Data(held))
+            }
             Piece::End => {
-                self.has_ended = true;
+                self.stage = Stage::Ended;
                 Ok(Piece::Data(self.filter.end()?))
             }
         }
