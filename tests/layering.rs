@@ -155,6 +155,11 @@ const ABSENCES: &[Absence] = &[
         nor: &[],
     },
     Absence {
+        place: "crates/tidegate-compress/",
+        knows: &["gateway", "message"],
+        nor: &[SYSTEM, &["std::fs"]],
+    },
+    Absence {
         place: "crates/tidegate-program/",
         knows: &["server", "adapters", "access_log", "gateway", "message", "limits", "now", "log", "rustix"],
         nor: &[],

@@ -47,4 +47,4 @@ pub mod static_files;
 mod recording;
 
 #[cfg(feature = "static-files")]
-pub use static_files::{FileCache, Links, Moved, Reopening, Rules, StaticFiles};
+pub use static_files::{FileCache, Links, Moved, Reopening, Rules, StaticFiles, media_type};

@@ -18,6 +18,7 @@ mod environment;
 mod folder;
 mod heap;
 mod options;
+mod precompress;
 mod signals;
 mod sockets;
 mod welcome;
@@ -75,6 +76,9 @@ pub fn run(options: &Options) -> u8 {
     let _finish = FinishLog;
     let done = match options.command() {
         Some(Command::Bench(options)) => tidegate_bench::run(options, make_room_for),
+        Some(Command::Precompress { folder, options }) => {
+            precompress::run(folder, options).map(|done| say(&done))
+        }
         Some(Command::Static { folder, options: of_folder, .. }) => serve(options, Some((folder, of_folder))),
         None => serve(options, None),
     };

@@ -25,6 +25,7 @@ use super::EXIT_USAGE;
 use super::console::log_to_stderr;
 use super::environment::{self, Lookup};
 use super::folder::{FILES, FolderOptions};
+use super::precompress::PrecompressOptions;
 
 /// The hint where to find the package that serves Python applications.
 const PYTHON_PACKAGE: &str =
@@ -134,7 +135,7 @@ fn command<E: Extension>(variables: Lookup<'_>) -> clap::Command {
     });
     let mut command =
         environment::with_variables(command.about(E::ABOUT).after_help(E::AFTER_HELP), variables);
-    hide_from_bench(&mut command);
+    hide_from_those_without_serving(&mut command);
     command
 }
 
@@ -171,25 +172,26 @@ fn refuse(command: &mut clap::Command, matches: &ArgMatches, reason: String) -> 
 const LIMITS: &str = "Limits";
 /// The name of the command that serves a folder.
 pub(super) const STATIC: &str = "static";
-/// The name of the only command that serves nothing.
-const BENCH: &str = "bench";
-/// The only option of serving that this command accepts.
+/// The names of the commands that serve nothing.
+const WITHOUT_SERVING: [&str; 2] = ["bench", "precompress"];
+/// The only option of serving that these commands accept.
 const OF_BOTH: &str = "log_level";
 
-/// Hides the options of serving, which stand before or after every command, from the help of the one that
-/// serves nothing.
-fn hide_from_bench(command: &mut clap::Command) {
+/// Hides the options of serving, which stand before or after every command, from the help of those that
+/// serve nothing.
+fn hide_from_those_without_serving(command: &mut clap::Command) {
     // Until it is built, a command has none of those options.
     command.build();
     let of_all = command.get_arguments().filter(|arg| arg.is_global_set());
     let of_all: Vec<_> = of_all.map(|arg| arg.get_id().clone()).collect();
-    if let Some(bench) = command.find_subcommand_mut(BENCH) {
-        let shown = std::mem::take(bench);
-        *bench = shown.mut_args(|arg| if of_all.contains(arg.get_id()) { arg.hide(true) } else { arg });
+    for name in WITHOUT_SERVING {
+        let Some(command) = command.find_subcommand_mut(name) else { continue };
+        let shown = std::mem::take(command);
+        *command = shown.mut_args(|arg| if of_all.contains(arg.get_id()) { arg.hide(true) } else { arg });
     }
 }
 
-/// Refuses options of serving that were given to the command that serves nothing.
+/// Refuses options of serving that were given to a command that serves nothing.
 fn options_of_serving(command: &clap::Command, matches: &ArgMatches) -> Result<(), String> {
     let is_said = |id: &str| {
         let is_here = matches.try_contains_id(id).is_ok();
@@ -198,7 +200,10 @@ fn options_of_serving(command: &clap::Command, matches: &ArgMatches) -> Result<(
     let mut said =
         command.get_arguments().filter(|arg| *arg.get_id() != OF_BOTH && is_said(arg.get_id().as_str()));
     match said.next().map(|arg| arg.get_long().unwrap_or(arg.get_id().as_str())) {
-        Some(name) => Err(format!("--{name} is about serving, and bench serves nothing")),
+        Some(name) => {
+            let command = matches.subcommand_name().unwrap_or_default();
+            Err(format!("--{name} is about serving, and {command} serves nothing"))
+        }
         None => Ok(()),
     }
 }
@@ -246,9 +251,13 @@ impl Options {
         let of_serving = options_of_serving(command, matches);
         let folder_option = folder_option(command, matches);
         let mut refuse = |reason| refuse(command, matches, reason);
-        if let Some(Command::Bench(options)) = &arguments.command {
-            of_serving.map_err(&mut refuse)?;
-            tidegate_bench::check(options).map_err(&mut refuse)?;
+        match &arguments.command {
+            Some(Command::Bench(options)) => {
+                of_serving.map_err(&mut refuse)?;
+                tidegate_bench::check(options).map_err(&mut refuse)?;
+            }
+            Some(Command::Precompress { .. }) => of_serving.map_err(&mut refuse)?,
+            Some(Command::Static { .. }) | None => {}
         }
         let mut limits = settings.limits.to_limits().map_err(&mut refuse)?;
         let has_command = arguments.command.is_some();
@@ -394,6 +403,17 @@ pub(super) enum Command {
     /// machine (Linux). Ctrl-C ends early and prints what was measured so far. The exit status is 1 if the
     /// server is gone at the end.
     Bench(Box<BenchOptions>),
+    /// Make the codings that static --precompressed sends: app.js.gz beside app.js, and .br and .zst where they are built in
+    ///
+    /// Of files that are text and have 512 bytes or more, hidden ones aside. What is up to date stays as it is.
+    Precompress {
+        /// The folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// The options of the command.
+        #[command(flatten)]
+        options: PrecompressOptions,
+    },
 }
 
 /// The option for addresses. It is not global like the others: of a global option clap keeps one side of the

@@ -8,6 +8,8 @@
 //! Deliberately not here: looking into the file, and extensions of more than one part (`.tar.gz` is
 //! `.gz`).
 
+use std::path::Path;
+
 /// The table: `EXTENSION TYPE` in each line. Missing extensions have [`super::rules::UNKNOWN_TYPE`].
 const TABLE: &str = include_str!("media_types.txt");
 
@@ -37,6 +39,11 @@ const fn starts() -> [u16; lines()] {
         position += 1;
     }
     starts
+}
+
+/// Returns the media type that a file's name tells; none if its extension is not known.
+pub fn media_type(path: &Path) -> Option<&'static str> {
+    path.extension().and_then(|extension| extension.to_str()).and_then(of_extension)
 }
 
 /// Returns the type of an extension, in whatever case it is written.

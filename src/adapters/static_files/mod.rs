@@ -74,6 +74,7 @@ use self::coding::Coding;
 pub use self::file_cache::FileCache;
 use self::file_cache::{Finding, OpenedFiles};
 use self::folder::{Folder, Node};
+pub use self::media_type::media_type;
 use self::multipart::Multipart;
 use self::opened::{OpenedFile, Place};
 use self::range::{Part, Selection};

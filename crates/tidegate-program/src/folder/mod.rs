@@ -1,8 +1,8 @@
 //! A folder with what its options put around it: that of the command `static`, or one beside an application.
 //!
 //! ```text
-//! request ─▶ fields for every answer ─▶ cross-origin ─▶ name and password ─▶ a copy to keep ─▶ the folder, by its rules
-//!            (--header)                 (--cors)        (--auth)             (?download)
+//! request ─▶ coding ─▶ fields for every answer ─▶ cross-origin ─▶ name and password ─▶ a copy to keep ─▶ the folder, by its rules
+//!        (--compress)    (--header)                 (--cors)        (--auth)             (?download)
 //! ```
 
 mod auth;
@@ -15,11 +15,12 @@ mod redirects;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tidegate::adapters::{Links, Reopening, Rules, StaticFiles};
 use tidegate::gateway::Gateway;
 use tidegate::gateway::middleware::WithFields;
+use tidegate_compress::{Compressed, Compression};
 
 use self::auth::{Auth, Users};
 use self::cors::Cors;
@@ -38,6 +39,8 @@ pub struct Site<'a> {
     parts: usize,
     users: Option<Arc<Users>>,
     reopening: Reopening,
+    /// Coders and results, where answers are coded.
+    compression: Option<Compression>,
 }
 
 impl<'a> Site<'a> {
@@ -68,7 +71,9 @@ impl<'a> Site<'a> {
             options.auth.as_deref().map(|file| Ok::<_, String>(Arc::new(Users::parse(&read(file)?)?)));
         let rules = rules(options, listing)?;
         let users = users.transpose()?;
-        let site = Site { folder, options, rules, parts, users, reopening: Reopening::default() };
+        let compression = options.compress.then(shared_compression);
+        let reopening = Reopening::default();
+        let site = Site { folder, options, rules, parts, users, reopening, compression };
         let files = site.files().map_err(|error| cannot_serve(folder, &error))?;
         if listing == Shown::On {
             files.check_listing().map_err(|error| {
@@ -105,12 +110,17 @@ impl<'a> Site<'a> {
             None => gateway,
             Some(origin) => Box::new(Cors::new(gateway, origin).map_err(io::Error::other)?),
         };
-        Ok(match &self.options.headers[..] {
+        let gateway = match &self.options.headers[..] {
             [] => gateway,
             fields => {
                 let set = |site: WithFields<_>, (name, value): &(String, String)| site.set(name, value);
                 Box::new(fields.iter().try_fold(WithFields::new(gateway), set).map_err(io::Error::other)?)
             }
+        };
+        // Outermost, so that it sees what all others say. Files do not depend on cookies.
+        Ok(match &self.compression {
+            None => gateway,
+            Some(compression) => Box::new(Compressed::new(gateway, compression).regardless_of_cookies()),
         })
     }
 
@@ -120,6 +130,12 @@ impl<'a> Site<'a> {
         let cache = self.options.file_cache.bounds().divided(self.parts);
         Ok(files.file_cache(cache).reopened_by(&self.reopening))
     }
+}
+
+/// Coders and results of all folders and event loops of the process, which have one bound.
+fn shared_compression() -> Compression {
+    static SHARED: OnceLock<Compression> = OnceLock::new();
+    SHARED.get_or_init(Compression::default).clone()
 }
 
 fn cannot_serve(folder: &Path, error: &io::Error) -> String {

@@ -31,6 +31,13 @@ pub struct FolderOptions {
     /// One that is older than its file is passed over, and so is one of zstd that needs a window of more than 8 MiB.
     #[arg(long)]
     pub precompressed: bool,
+    /// Code texts on the fly for clients that take that: gzip, and br and zstd where they are built in
+    ///
+    /// Never to requests with a password (Authorization), and no answer whose Cache-Control is private or no-store. Results
+    /// are kept, in an eighth of --memory-max; coders take another. What lies beside a file comes first, with
+    /// --precompressed.
+    #[arg(long)]
+    pub compress: bool,
     /// File of the folder to send with a 404 [default: 404.html, if it is there]
     #[arg(long, value_name = "FILE", value_parser = parse_relative)]
     pub not_found: Option<PathBuf>,

@@ -1,0 +1,186 @@
+//! The command `precompress`: makes the codings that lie beside the files of a folder, for `--precompressed`.
+//!
+//! ```text
+//! app.js ──▶ app.js.gz, and with the feature `dense` app.js.br and app.js.zst
+//! ```
+//!
+//! A coding has its file's time of modification, by which the next run sees that it is up to date. One that is not shorter is
+//! not made, and taken away if it is of an older content. Hidden files and links are passed over.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::SystemTime;
+
+use clap::Args;
+use tidegate::adapters::media_type;
+use tidegate_compress::{Coding, Effort, code, is_text};
+
+/// Shortest file that is coded, in bytes. 512: as with `--compress`.
+const LENGTH_MIN: u64 = 512;
+/// Longest file that is coded, in bytes. 256 MiB: file and codings are in memory meanwhile.
+const LENGTH_MAX: u64 = 256 << 20;
+/// The codings that this program could make, by their extensions.
+const EXTENSIONS: [&str; 3] = ["gz", "br", "zst"];
+/// The command that builds a program with all of them.
+const WAY_OUT: &str = "cargo build --release -p tidegate-cli --features dense";
+
+/// The options of the command `precompress`.
+#[derive(Args, Debug)]
+pub struct PrecompressOptions {
+    /// Codings to make, with commas between them: gz, br, zst
+    #[arg(long, value_name = "CODINGS", value_delimiter = ',', default_value = "gz,br,zst", value_parser = EXTENSIONS)]
+    pub codings: Vec<String>,
+    /// Make codings anew that are up to date, too
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// The sums of what was done.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    files: usize,
+    bytes: u64,
+    made: usize,
+    made_bytes: u64,
+    up_to_date: usize,
+    not_shorter: usize,
+}
+
+impl Sums {
+    fn add(&mut self, more: Sums) {
+        self.files += more.files;
+        self.bytes += more.bytes;
+        self.made += more.made;
+        self.made_bytes += more.made_bytes;
+        self.up_to_date += more.up_to_date;
+        self.not_shorter += more.not_shorter;
+    }
+}
+
+/// Makes the codings of a folder, and returns a sentence about what was done.
+///
+/// # Errors
+/// Returns a sentence about what is wrong: a coding that is not built in, or the first file that could not be read or written.
+pub fn run(folder: &Path, options: &PrecompressOptions) -> Result<String, String> {
+    let codings = options.codings.iter().map(|extension| coding_of(extension));
+    let codings = codings.collect::<Result<Vec<Coding>, String>>()?;
+    let mut files = Vec::new();
+    find(folder, &mut files).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    let (next, sums, failure) = (AtomicUsize::new(0), Mutex::new(Sums::default()), Mutex::new(None));
+    let work = || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match make_all(file, &codings, options.all) {
+                Ok(more) => lock(&sums).add(more),
+                Err(error) => {
+                    next.store(files.len(), Ordering::Relaxed);
+                    lock(&failure).get_or_insert(format!("cannot code {}: {error}", file.display()));
+                }
+            }
+        }
+    };
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| (0..count).for_each(|_| drop(scope.spawn(work))));
+    let (sums, failure) = (*lock(&sums), lock(&failure).take());
+    failure.map_or_else(|| Ok(report(sums)), Err)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn report(sums: Sums) -> String {
+    let Sums { files, bytes, made, made_bytes, up_to_date, not_shorter } = sums;
+    format!(
+        "{files} files of text with {bytes} bytes: {made} codings made with {made_bytes} bytes, \
+         {up_to_date} up to date, {not_shorter} would not be shorter"
+    )
+}
+
+/// Returns the coding of an extension, or a sentence that says how to have it built in.
+fn coding_of(extension: &str) -> Result<Coding, String> {
+    Coding::ALL.into_iter().find(|coding| coding.extension() == extension).ok_or_else(|| {
+        let own: Vec<_> = Coding::ALL.iter().map(|coding| coding.extension()).collect();
+        let own = own.join(",");
+        format!(
+            "this program cannot make {extension}, which would double its size: it can with --codings {own}, \
+             and one that can make all is built by \"{WAY_OUT}\""
+        )
+    })
+}
+
+/// Finds the files of text in a folder, and in those in it.
+fn find(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (name, path, kind) = (entry.file_name(), entry.path(), entry.file_type()?);
+        let is_hidden = name.as_encoded_bytes().starts_with(b".") && name != ".well-known";
+        if is_hidden {
+            continue;
+        }
+        if kind.is_dir() {
+            find(&path, files)?;
+        } else if kind.is_file() && media_type(&path).is_some_and(is_text) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Makes the codings of one file that are not up to date.
+fn make_all(path: &Path, codings: &[Coding], is_anew: bool) -> io::Result<Sums> {
+    let metadata = fs::metadata(path)?;
+    let length = metadata.len();
+    let mut sums = Sums { files: 1, bytes: length, ..Sums::default() };
+    if !(LENGTH_MIN..=LENGTH_MAX).contains(&length) {
+        return Ok(Sums::default());
+    }
+    let modified = metadata.modified()?;
+    let mut content = None;
+    for &coding in codings {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", coding.extension()));
+        let beside = PathBuf::from(beside);
+        if !is_anew && fs::metadata(&beside).and_then(|of_coded| of_coded.modified()).ok() == Some(modified) {
+            sums.up_to_date += 1;
+            continue;
+        }
+        let content = match &content {
+            Some(content) => content,
+            None => content.insert(fs::read(path)?),
+        };
+        let coded = code(content, coding, Effort::Most)?;
+        if coded.len() >= content.len() {
+            sums.not_shorter += 1;
+            match fs::remove_file(&beside) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => continue,
+            }
+        }
+        replace(&beside, &coded, &metadata, modified)?;
+        (sums.made, sums.made_bytes) = (sums.made + 1, sums.made_bytes + coded.len() as u64);
+    }
+    Ok(sums)
+}
+
+/// Puts a file in its place at once, so that a server never sees half of it.
+fn replace(path: &Path, content: &[u8], like: &Metadata, modified: SystemTime) -> io::Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(name);
+    let written = File::create(&new).and_then(|mut file| {
+        file.write_all(content)?;
+        file.set_modified(modified)?;
+        file.set_permissions(like.permissions())?;
+        fs::rename(&new, path)
+    });
+    if written.is_err() {
+        // What is wrong is said; that this is left over, too, would hide it.
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
