@@ -8,6 +8,7 @@
 //!
 //! Both ways have back-pressure, and both stop their work when the client leaves.
 
+use std::time::Duration;
 use std::{io, thread};
 
 use tidegate::gateway::{Response, SendError, Wakeup, channel, deferred};
@@ -15,6 +16,8 @@ use tidegate::{Body, Environ, GatewayError, StartResponse};
 
 /// Longest computation that a client can ask for: some seconds.
 const TO_MAX: u64 = 1_000_000_000;
+/// Time after which a client that waits for a sum gets 504, and the computation ends.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> io::Result<()> {
     println!("Starting on http://127.0.0.1:8000/ (Ctrl-C stops)");
@@ -27,15 +30,16 @@ fn application(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> 
         return start_response.status(400).send("Ask for /sum?to=N or /primes?to=N\n");
     };
     match &*environ.path() {
-        "/sum" => sum(to, environ.wakeup(), start_response),
+        "/sum" => sum(to, environ, start_response),
         "/primes" => primes(to, environ.wakeup(), start_response),
         _ => start_response.status(404).send("There are /sum and /primes\n"),
     }
 }
 
 /// Sends a whole answer from another thread.
-fn sum(to: u64, wakeup: Wakeup, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
-    let (responder, answer) = deferred(wakeup);
+fn sum(to: u64, environ: &Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    let deadline = environ.now() + PATIENCE;
+    let (responder, answer) = deferred(environ.wakeup());
     thread::Builder::new().spawn(move || {
         let mut sum = 0_u64;
         for number in 0..=to {
@@ -48,7 +52,7 @@ fn sum(to: u64, wakeup: Wakeup, start_response: StartResponse<'_>) -> Result<Bod
         let response = Response::new(200).field("Content-Type", "text/plain");
         responder.respond(response.content(format!("{sum}\n")));
     })?;
-    Ok(start_response.later(None, answer))
+    Ok(answer.until(deadline).wait(start_response))
 }
 
 /// Sends an answer that grows: its status at once, and its content as it is found.

@@ -877,6 +877,24 @@ fn promise_with_a_moment_is_a_504_then_and_not_before() {
 }
 
 #[test]
+fn promise_keeps_its_moment_however_it_is_left_with_the_server() {
+    let promises: Rc<RefCell<Vec<Responder>>> = Rc::default();
+    for until in [None, Some(Moment::START + seconds(9))] {
+        let made = promises.clone();
+        let mut hand = ByHand::new(move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            let (responder, answer) = deferred(environ.wakeup());
+            made.borrow_mut().push(responder);
+            Ok(start_response.later(until, answer.until(Moment::START + seconds(3))))
+        });
+        hand.receive(GET.as_bytes());
+        hand.wake();
+        assert_eq!(hand.deadline(), Some(Moment::START + seconds(3)), "{until:?}");
+        hand.pass(seconds(3));
+        assert_eq!(told(&mut hand, &[]), ["504 length: the application took too long", "open"]);
+    }
+}
+
+#[test]
 fn promise_with_a_moment_can_be_kept_before() {
     let (mut hand, responders) = promising(|answer| answer.until(Moment::START + seconds(3)));
     hand.receive(GET.as_bytes());

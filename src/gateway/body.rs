@@ -10,9 +10,9 @@ use super::{GatewayError, StartResponse};
 use crate::message::InvalidResponse;
 use crate::now::Moment;
 
-/// Proof that the response was started, or will be; the return value of a gateway.
+/// The return value of a gateway: its response was started, or is promised for later.
 ///
-/// Only a [`StartResponse`] can make one.
+/// Only a [`StartResponse`] can make one, so a response can be neither forgotten nor given twice.
 #[derive(Debug)]
 pub struct Body(Option<Remainder>);
 
@@ -73,6 +73,70 @@ impl fmt::Debug for Remainder {
 /// needs no code. Dropping the stream is its end, however it comes: when the connection is known to
 /// be broken, it is dropped at once.
 ///
+/// A stream must not block: it runs on the thread of the event loop, and all clients would wait with it. While it has
+/// nothing to give, it says [`Piece::Pending`], and is woken by a [`Wakeup`](super::Wakeup).
+///
+/// **Wake after each change that the stream can see, its end included.** Whoever sends the last piece and then drops the
+/// sender wakes once more after that, or else nobody asks the stream again, and its client waits for the end of the content:
+///
+/// ```
+/// use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+/// use std::thread;
+///
+/// use tidegate::gateway::{BodyStream, Piece};
+/// use tidegate::now::Moment;
+/// use tidegate::{Body, Environ, GatewayError, StartResponse};
+///
+/// /// Gives what another thread sends.
+/// struct FromThread {
+///     receiver: Receiver<Vec<u8>>,
+///     current: Vec<u8>,
+/// }
+///
+/// impl BodyStream for FromThread {
+///     fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
+///         match self.receiver.try_recv() {
+///             Ok(piece) => {
+///                 self.current = piece;
+///                 Ok(Piece::Data(&self.current))
+///             }
+///             Err(TryRecvError::Empty) => Ok(Piece::Pending { until: None }),
+///             Err(TryRecvError::Disconnected) => Ok(Piece::End),
+///         }
+///     }
+/// }
+///
+/// fn gateway(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+///     let wakeup = environ.wakeup();
+///     // Bounded: the thread waits here while the client reads slowly.
+///     let (sender, receiver) = sync_channel(4);
+///     thread::spawn(move || {
+///         for piece in ["low ", "tide"] {
+///             if sender.send(piece.into()).is_err() {
+///                 return; // The stream was dropped: the client has left.
+///             }
+///             wakeup.wake();
+///         }
+///         // In this order: the stream that is woken must find the channel closed.
+///         drop(sender);
+///         wakeup.wake();
+///     });
+///     start_response.status(200).stream(FromThread { receiver, current: Vec::new() })
+/// }
+/// # use std::io::{Read, Write};
+/// # let server = tidegate::Server::new().listen("127.0.0.1:0".parse()?).bind()?;
+/// # let address = server.addresses()[0].socket_addr().unwrap();
+/// # thread::spawn(move || server.run(gateway));
+/// # let mut client = std::net::TcpStream::connect(address)?;
+/// # client.write_all(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")?;
+/// # let mut answer = String::new();
+/// # client.read_to_string(&mut answer)?;
+/// # assert!(answer.ends_with("\r\n\r\nlow tide"), "{answer}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Here a thread that panics looks like one that is done; `examples/later.rs` tells them apart.
+///
 /// [`output_bytes_high`]: crate::limits::Limits::output_bytes_high
 pub trait BodyStream {
     /// Returns the next piece. Called again after `Data`; after `Pending` once it was woken, or the moment
@@ -126,7 +190,8 @@ pub enum Piece<'a> {
     End,
 }
 
-/// Every iterator over bytes is a stream.
+/// A stream of what an iterator gives. The iterator must not block, since it runs on the thread of the event loop: see
+/// [`ResponseHead::pieces`](super::ResponseHead::pieces).
 pub struct Pieces<I: Iterator> {
     iterator: I,
     current: Option<I::Item>,
@@ -262,7 +327,8 @@ pub trait Tunnel: BodyStream {
 
 /// An answer that comes later, from another thread, a timer, a child process or a future.
 ///
-/// Dropped without having been resumed when the connection is known to be broken.
+/// Dropped without having been resumed when the connection is known to be broken. It must not block, since it is resumed on
+/// the thread of the event loop.
 pub trait Later {
     /// Answers now, or says [later](StartResponse::later) again with `self`. Called once it was woken or its
     /// moment has come; wake-ups may be spurious.
@@ -274,6 +340,12 @@ pub trait Later {
     /// Notes that the client has ended its side of the connection meanwhile; the answer is resumed now. The
     /// client may have left, or still wait: both look the same.
     fn client_has_finished(&mut self) {}
+
+    /// The moment to resume it at even if nobody wakes it, if it has one of its own. What counts is the earlier of this
+    /// and the one that [`later`](StartResponse::later) is told.
+    fn deadline(&self) -> Option<Moment> {
+        None
+    }
 
     /// The memory it holds, or somebody on its behalf, in bytes, that counts towards
     /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn.

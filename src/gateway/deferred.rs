@@ -83,7 +83,7 @@ fn open(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The half that answers. Dropped unused, it makes the answer a 500.
+/// The half of a [`deferred`] answer that gives it, from any thread. Dropped unused, it makes the answer a 500.
 #[derive(Debug)]
 pub struct Responder {
     slot: Arc<Mutex<Slot>>,
@@ -122,7 +122,7 @@ impl Drop for Responder {
     }
 }
 
-/// The half that waits for the answer.
+/// The half of a [`deferred`] answer that waits for it, on the event loop.
 #[derive(Debug)]
 pub struct DeferredAnswer {
     slot: Arc<Mutex<Slot>>,
@@ -130,16 +130,29 @@ pub struct DeferredAnswer {
 }
 
 impl DeferredAnswer {
-    /// Sets a time limit: at this moment the client gets 504 (Gateway Timeout), and the responder is
-    /// abandoned.
+    /// Sets the moment at which the client gets 504 (Gateway Timeout) and the responder is abandoned. By default there is
+    /// none, and the client waits for as long as it likes.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tidegate::gateway::{Response, deferred};
+    /// # use tidegate::{Body, Environ, GatewayError, StartResponse};
+    /// fn gateway(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    ///     let (responder, answer) = deferred(environ.wakeup());
+    ///     std::thread::spawn(move || responder.respond(Response::new(200).content("slow")));
+    ///     Ok(answer.until(environ.now() + Duration::from_secs(10)).wait(start_response))
+    /// }
+    /// # fn is_gateway(_: impl tidegate::Gateway) {}
+    /// # is_gateway(gateway);
+    /// ```
     pub fn until(mut self, moment: Moment) -> DeferredAnswer {
         self.until = Some(moment);
         self
     }
 
-    /// Leaves itself with the server as the answer of this request.
+    /// Answers the request with whatever the responder gives, once it does.
     pub fn wait(self, start_response: StartResponse<'_>) -> Body {
-        start_response.later(self.until, self)
+        start_response.later(None, self)
     }
 }
 
@@ -149,7 +162,7 @@ impl Later for DeferredAnswer {
         let mut slot = open(&self.slot);
         if let (Slot::Waiting { .. }, false) = (&*slot, is_too_late) {
             drop(slot);
-            return Ok(start_response.later_boxed(self.until, self));
+            return Ok(start_response.later_boxed(None, self));
         }
         let given = mem::replace(&mut *slot, Slot::Closed);
         drop(slot);
@@ -161,6 +174,10 @@ impl Later for DeferredAnswer {
                 .send("504 Gateway Timeout: the application took too long.\n"),
             Slot::Broken | Slot::Closed => Err(Misuse::Abandoned.into()),
         }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        self.until
     }
 
     fn client_has_finished(&mut self) {

@@ -72,8 +72,9 @@ impl<'a> StartResponse<'a> {
         fields.iter().fold(head, |head, (name, value)| head.field(name, value)).start()
     }
 
-    /// Answers later: `answer` is resumed when its [`Wakeup`](super::Wakeup) is used, or at
-    /// `until`.
+    /// Answers later: `answer` is resumed when its [`Wakeup`](super::Wakeup) is used, at `until`, or at its
+    /// [own moment](Later::deadline). Without a moment and a wake-up the client waits for as long as it likes: no limit of
+    /// the server's ends that.
     pub fn later(self, until: Option<Moment>, answer: impl Later + 'static) -> Body {
         self.later_boxed(until, Box::new(answer))
     }
@@ -88,6 +89,7 @@ impl<'a> StartResponse<'a> {
 
     /// Answers later, as [`StartResponse::later`] does, for an answer that says "later" again.
     pub fn later_boxed(self, until: Option<Moment>, answer: Box<dyn Later>) -> Body {
+        let until = [until, answer.deadline()].into_iter().flatten().min();
         Body::with(Remainder::Later { until, answer })
     }
 
@@ -168,6 +170,21 @@ impl<'a> ResponseHead<'a> {
 
     /// Ends the head; the iterator's items are the content. It outlives the call, so it must own
     /// them.
+    ///
+    /// The iterator must not block: it runs on the thread of the event loop, and all clients would wait with it. So a
+    /// [`Receiver`](std::sync::mpsc::Receiver) cannot be given, although it compiles, nor the lines of a pipe or a
+    /// socket. For those there is [`stream`](ResponseHead::stream), with a [`BodyStream`] that says
+    /// [`Pending`](super::Piece::Pending).
+    ///
+    /// ```
+    /// # use tidegate::{Body, Environ, GatewayError, StartResponse};
+    /// fn gateway(_: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    ///     start_response.status(200).pieces((1..=3).map(|number| format!("{number}\n")))
+    /// }
+    /// # let mut hand = tidegate::conversation::ByHand::new(gateway);
+    /// # hand.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    /// # assert!(hand.transmit_all().ends_with(b"\r\n\r\n1\n2\n3\n"));
+    /// ```
     ///
     /// # Errors
     /// Returns [`Misuse`](super::Misuse) when status or fields are invalid.

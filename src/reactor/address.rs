@@ -30,9 +30,25 @@ pub enum ListenAddress {
     Descriptor(RawFd),
 }
 
-/// The reason why a text is no address to listen on.
+impl ListenAddress {
+    /// The IP address and port, which of a [bound](crate::server::BoundServer::addresses) server is the real one; none of
+    /// a unix socket.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) | ListenAddress::Descriptor(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> ListenAddress {
+        ListenAddress::Tcp(address)
+    }
+}
+
+/// The error that a text is not an address to listen on.
 #[non_exhaustive]
-#[derive(Debug)]
 pub enum InvalidAddress {
     /// The text has none of the forms of an address.
     Form(String),
@@ -54,14 +70,21 @@ impl fmt::Display for InvalidAddress {
         match self {
             InvalidAddress::Form(text) => {
                 let forms = "HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH or fd://NUMBER";
-                write!(f, "{text:?} is no address: {forms} is wanted")
+                write!(f, "{text:?} is not an address; expected {forms}")
             }
             InvalidAddress::NoPath => write!(f, "a path must follow \"unix:\""),
             InvalidAddress::NoDescriptor(number) => {
-                write!(f, "{number:?} is no descriptor: a number must follow \"fd://\"")
+                write!(f, "{number:?} is not a descriptor: a number must follow \"fd://\"")
             }
             InvalidAddress::UnknownHost { host, cause } => write!(f, "{host:?} is not known: {cause}"),
         }
+    }
+}
+
+/// Says the same as [`Display`](fmt::Display): `main` shows the error that it returns in this form.
+impl fmt::Debug for InvalidAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -144,19 +167,19 @@ mod tests {
             (":8000", Ok("http://[::]:8000/")),
             ("unix:/a b", Ok("unix:/a b")),
             ("localhost:0", Ok("http://")),
-            ("", Err("no address")),
-            ("8000", Err("no address")),
-            ("::1:80", Err("no address")),
-            ("fe80::1:80", Err("no address")),
-            ("127.0.0.1:70000", Err("no address")),
-            (":x", Err("no address")),
-            (":+80", Err("no address")),
-            ("127.0.0.1:+80", Err("no address")),
+            ("", Err("not an address")),
+            ("8000", Err("not an address")),
+            ("::1:80", Err("not an address")),
+            ("fe80::1:80", Err("not an address")),
+            ("127.0.0.1:70000", Err("not an address")),
+            (":x", Err("not an address")),
+            (":+80", Err("not an address")),
+            ("127.0.0.1:+80", Err("not an address")),
             ("unix:", Err("path")),
             ("http://127.0.0.1:80", Ok("http://127.0.0.1:80/")),
-            ("http://127.0.0.1", Err("no address")),
-            ("http://127.0.0.1:80/x", Err("no address")),
-            ("https://127.0.0.1:80/", Err("no address")),
+            ("http://127.0.0.1", Err("not an address")),
+            ("http://127.0.0.1:80/x", Err("not an address")),
+            ("https://127.0.0.1:80/", Err("not an address")),
             ("fd://3", Ok("fd://3")),
             ("fd://", Err("descriptor")),
             ("fd://-1", Err("descriptor")),

@@ -21,6 +21,14 @@ use crate::now::Moment;
 ///
 /// Methods are called in the order begin, field…, head, content…, end. An application that starts over begins again. A
 /// filter lives until its response has ended, however it ends: being dropped is the last that it hears.
+///
+/// An application that fails before it has begun a response is told of by [`failure`](Filter::failure) alone, without
+/// `begin`, `head` and `end`; then the filter is dropped. So a filter that counts or times responses does it in `drop`, and
+/// notes the status 500 in `failure`. What the server refuses by itself (400, 408, 413, …) meets no
+/// filter, or one that has not begun: where the application takes content [as it comes](crate::gateway::Admission), and the
+/// refusal comes before its answer. That one is dropped without a word, as it is when the client leaves.
+///
+/// A filter must not block, since it runs on the thread of the event loop.
 pub trait Filter {
     /// Notes that a response has begun, with this status. Whatever came before was taken back.
     fn begin(&mut self, code: u16) {
@@ -454,6 +462,10 @@ impl<F: Filter + 'static> Later for FilteredLater<F> {
     fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
         let FilteredLater { answer, filter } = *self;
         start_response.through(filter, |start_response| answer.resume(start_response))
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        self.answer.deadline()
     }
 
     fn client_has_finished(&mut self) {
