@@ -1,5 +1,3 @@
-//! # tidegate
-//!
 //! A hand-rolled event-loop HTTP/1.1 server. One thread waits for sockets, parses what arrives,
 //! calls the application through one trait, and writes what the socket takes.
 //!
@@ -8,11 +6,47 @@
 //!
 //! fn main() -> std::io::Result<()> {
 //!     serve("127.0.0.1:8000", |environ, start_response| {
-//!         let greeting = format!("Hello, {}!\n", environ.path());
+//!         let greeting = format!("Hello, {}!\n", environ.path().trim_start_matches('/'));
 //!         start_response.status(200).field("Content-Type", "text/plain").send(greeting)
 //!     })
 //! }
 //! ```
+//!
+//! # What next
+//!
+//! | task | where |
+//! |---|---|
+//! | read a request | [`Environ`]: [path](Environ::path) and routes, [content](Environ::content) and forms |
+//! | answer it | [`StartResponse`]; all ways to, and the contract, are in [`gateway`] |
+//! | answer piece by piece | [`BodyStream`](gateway::BodyStream); [from a file](gateway::ResponseHead::file) |
+//! | answer from another thread | [`deferred`](gateway::deferred) |
+//! | wait for another server | [`Environ::watch`] |
+//! | speak WebSocket | [other protocols](gateway#other-protocols) |
+//! | add fields, a password, mounts | [`middleware`](gateway::middleware) |
+//! | serve a folder | [`adapters`] |
+//! | set limits, listen on several addresses | [`Server`], [`Limits`](limits::Limits) |
+//! | use several processors | [`BoundServer::run_each`] |
+//! | end by a signal | [`ServerHandle`] |
+//! | log requests | [`access_log`] |
+//! | test an application | [testing your application](server#testing-your-application) |
+//! | learn how an event loop works | [the picture](#the-picture), and on from there |
+//!
+//! # Logs
+//!
+//! Failures are reported through the crate `log`, and without a logger nobody hears of them: a 500
+//! stays without an explanation. Programs install one first, `env_logger::init()` for instance.
+//! `error` is what an application did, `warn` what an operator can mend, `info` what the server does
+//! as a whole, `debug` a connection, `trace` a turn of one.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `static-files` | yes | [`adapters`]: a folder as an application |
+//! | `sockets` | yes | faster or safer system calls where there are some; no API |
+//!
+//! Without features the library has four dependencies: mio, slab, httparse and log. A program that is
+//! built with `panic = "abort"` gives up that a panic is a 500.
 //!
 //! # The picture
 //!
@@ -45,32 +79,16 @@
 //! The program `tidegate`, the load rig and the adapter of Python applications are packages of their own, in `crates/`.
 //!
 //! Read them in this order to learn how an event-loop server works; each opens with what it is for. The states are
-//! those in which something is waited for, and each of them has a deadline.
+//! those in which something is waited for. Each of them has a deadline, except where the server waits for an answer that
+//! the application has promised without a moment: then it waits for as long as the client does.
 //!
 //! # In a loop of one's own
 //!
 //! All layers but the reactor are public, and free of sockets, clocks and threads: the protocol without its I/O, as h11
-//! has it for Python. Whoever has another kind of loop drives a [`Conversation`](conversation::Conversation): asks what it
-//! [wants](conversation::Wants), does that, and tells it what has come and what time it is. `examples/own_loop.rs` does so with
-//! blocking sockets and a thread for each connection, [`ByHand`](conversation::ByHand) without any socket, for tests and
-//! learners. Whoever wants the protocol alone, without applications, finds it in [`protocol::Http1`].
-//!
-//! # Logs
-//!
-//! Failures are reported through the crate `log`, and without a logger nobody hears of them: a 500
-//! stays without an explanation. Programs install one first, `env_logger::init()` for instance.
-//! `error` is what an application did, `warn` what an operator can mend, `info` what the server does
-//! as a whole, `debug` a connection, `trace` a turn of one.
-//!
-//! # Features
-//!
-//! | feature | default | what it adds |
-//! |---|---|---|
-//! | `static-files` | yes | [`adapters`]: a folder as an application |
-//! | `sockets` | yes | faster or safer system calls where there are some; no API |
-//!
-//! Without features the library has four dependencies: mio, slab, httparse and log. A program that is
-//! built with `panic = "abort"` gives up that a panic is a 500.
+//! has it for Python. A program with another kind of loop drives a [`Conversation`](conversation::Conversation): it asks what
+//! that [wants](conversation::Wants), does it, and tells it what has come and what time it is. `examples/own_loop.rs` does so
+//! with blocking sockets and a thread for each connection, [`ByHand`](conversation::ByHand) without any socket, for tests
+//! and learners. The protocol alone, without applications, is [`protocol::Http1`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]

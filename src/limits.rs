@@ -2,6 +2,11 @@
 //!
 //! All limits are on by default. A limit that is passed has a fixed outcome (a status code or a
 //! closed connection), named beside it.
+//!
+//! They bound what clients do, and the time that the server waits for them. They do not bound the time that an
+//! application takes: an answer that is [later](crate::gateway::Later) or a stream that is
+//! [pending](crate::gateway::Piece::Pending) without a moment is waited for until it comes or the client leaves.
+//! The application gives that moment.
 
 use std::error::Error;
 use std::fmt;
@@ -73,7 +78,8 @@ pub struct Limits {
     /// most. 500: Apache's `MinRate`. Zero turns it off.
     pub body_rate_min: u32,
     /// Longest time that a kept connection waits for the next request; then it is closed without
-    /// a word. 75 s: as nginx.
+    /// a word. 75 s: as nginx. Zero is refused, where nginx keeps no connection: answers say so with
+    /// `Connection: close` if none is to be kept.
     pub idle_timeout: Duration,
     /// Longest time without the peer taking a byte that is owed to it; then the connection is cut.
     /// 30 s.
@@ -85,8 +91,10 @@ pub struct Limits {
     /// How long a connection that was refused is still read, and what it sends thrown away, so
     /// that the error response is not lost to a TCP reset (RFC 9112 §9.6). 5 s: as nginx.
     pub linger_timeout: Duration,
-    /// Longest time that a client waits, unread, for a gateway that takes no request; beyond it 503 with
-    /// Retry-After. 30 s: as gunicorn lets an answer take, and half of what nginx waits for.
+    /// Longest time that a client waits, unread, for a gateway that [takes no
+    /// request](crate::gateway::LoopHooks::is_ready); beyond it 503 with Retry-After. It is not the time that an answer may
+    /// take: that is the moment which the application gives with [`later`](crate::StartResponse::later),
+    /// [`until`](crate::gateway::DeferredAnswer::until) or [`Pending`](crate::gateway::Piece::Pending). 30 s: as gunicorn lets an answer take, and half of what nginx waits for.
     pub gateway_timeout: Duration,
     /// Longest time without a byte in either direction on a connection that an application has taken over
     /// ([`Tunnel`](crate::gateway::Tunnel)); then it is cut. 1 h: as HAProxy's examples have it for tunnels. People leave a
@@ -138,7 +146,7 @@ impl Limits {
     /// # Errors
     /// The first limit that makes no sense, and why.
     pub fn check(&self) -> Result<(), InvalidLimit> {
-        let positive: [(&str, u64); 9] = [
+        let positive: [(&str, u64); 10] = [
             ("request_line_bytes_max", self.request_line_bytes_max as u64),
             ("head_bytes_max", self.head_bytes_max as u64),
             ("fields_max", self.fields_max as u64),
@@ -147,6 +155,7 @@ impl Limits {
             ("memory_bytes_max", self.memory_bytes_max as u64),
             ("head_timeout", self.head_timeout.as_nanos() as u64),
             ("body_timeout", self.body_timeout.as_nanos() as u64),
+            ("idle_timeout", self.idle_timeout.as_nanos() as u64),
             ("write_timeout", self.write_timeout.as_nanos() as u64),
         ];
         if let Some((limit, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
@@ -172,7 +181,7 @@ const CONNECTIONS_CAPACITY: usize = u32::MAX as usize / 2;
 
 /// A limit with which nothing could be served, or not everything; `limit` is the name of its field.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum InvalidLimit {
     /// The limit is zero.
     Zero {
@@ -208,6 +217,10 @@ impl InvalidLimit {
     /// Returns the rest of a sentence that begins with the name of the limit, and says what is wrong with it.
     pub fn reason(&self) -> String {
         match self {
+            InvalidLimit::Zero { limit: "idle_timeout" } => {
+                "must not be zero: clients would be told that their connection is kept, and find it closed"
+                    .to_string()
+            }
             InvalidLimit::Zero { .. } => "must not be zero: nothing could be served".to_string(),
             InvalidLimit::TooMuch { most, .. } => format!("can be at most {most}"),
             InvalidLimit::LessThanTwoHeads { least, .. } => format!(
@@ -223,6 +236,13 @@ impl fmt::Display for InvalidLimit {
     }
 }
 
+/// Says the same as [`Display`](fmt::Display): `main` shows the error that it returns in this form.
+impl fmt::Debug for InvalidLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error for InvalidLimit {}
 
 #[cfg(test)]
@@ -235,6 +255,10 @@ mod tests {
         assert!(limits.check().unwrap_err().to_string().contains("fields_max"));
         let limits = Limits { fields_max: FIELDS_CAPACITY + 1, ..Limits::default() };
         assert!(limits.check().unwrap_err().to_string().contains("128"));
+        let limits = Limits { idle_timeout: Duration::ZERO, ..Limits::default() };
+        assert!(
+            limits.check().unwrap_err().to_string().starts_with("idle_timeout must not be zero: clients")
+        );
         let limits = Limits { head_bytes_max: 1000, memory_bytes_max: 2000, ..Limits::default() };
         assert_eq!(limits.check(), Ok(()));
         assert!(

@@ -173,7 +173,10 @@ impl Server {
     pub fn bind(self) -> io::Result<BoundServer> {
         let mut settings = self.settings;
         settings.limits.check().map_err(InvalidServer::Limit)?;
-        if self.places.is_empty() || self.places.len() > LISTENERS_MAX {
+        if self.places.is_empty() {
+            return Err(InvalidServer::NoAddress.into());
+        }
+        if self.places.len() > LISTENERS_MAX {
             return Err(InvalidServer::Addresses.into());
         }
         let bind = |place| match place {
@@ -206,9 +209,11 @@ impl Server {
 
 /// The reason why a server cannot be as it was described.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum InvalidServer {
-    /// The server has no address, or more than 1,024.
+    /// The server has no address to listen on.
+    NoAddress,
+    /// The server has more than 1,024 addresses.
     Addresses,
     /// The server has more than 1,024 reactors.
     Reactors,
@@ -228,12 +233,22 @@ pub enum InvalidServer {
 impl fmt::Display for InvalidServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            InvalidServer::NoAddress => {
+                write!(f, "no address to listen on: call `Server::listen` (1 to {LISTENERS_MAX} of them)")
+            }
             InvalidServer::Addresses => write!(f, "a server has 1 to {LISTENERS_MAX} addresses"),
             InvalidServer::Reactors => write!(f, "a server has 1 to {REACTORS_MAX} reactors"),
             InvalidServer::Limit(limit) => limit.fmt(f),
             InvalidServer::LimitOfEach { count, limit } => write!(f, "for each of {count} reactors, {limit}"),
             InvalidServer::OneGateway => write!(f, "several reactors need a gateway each"),
         }
+    }
+}
+
+/// Says the same as [`Display`](fmt::Display): `main` shows the error that it returns in this form.
+impl fmt::Debug for InvalidServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -446,7 +461,9 @@ mod tests {
     #[test]
     fn server_without_an_address_or_with_senseless_limits_says_so() {
         let error = Server::new().bind().err().map(|error| error.to_string());
-        assert!(error.is_some_and(|text| text.contains("addresses")));
+        assert!(error.is_some_and(|text| text.starts_with("no address to listen on")));
+        let error = Server::new().bind().err().map(|error| format!("{error:?}"));
+        assert!(error.is_some_and(|text| text.contains("call `Server::listen`")));
         let limits = Limits { connections_max: 0, ..Limits::default() };
         let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
         let error = Server::new().listen(address).limits(limits).bind().err();

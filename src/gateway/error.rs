@@ -6,10 +6,36 @@ use std::fmt;
 
 use crate::message::{FieldBlock, InvalidResponse};
 
-/// A failed answer. Any error converts into it, so `?` works in a gateway.
+/// The failure of an application, which its client sees as a 500. Any error converts into it, so `?` works in a gateway.
 ///
-/// The client sees a 500 and no word of the text; the log has it all, if there is a logger (see the
-/// crate's documentation). A text alone is no error: [`GatewayError::new`] makes one of it.
+/// The client sees no word of the text; the log has it all, if there is a logger ([what is logged](crate#logs)).
+///
+/// `?` is only for what the application or its operator has to mend. What the client has done wrong is an answer like any
+/// other: 400, 404. A text alone is not an error: [`GatewayError::new`] makes one of it.
+///
+/// ```
+/// # use tidegate::{Body, Environ, GatewayError, StartResponse};
+/// # fn open_database() -> std::io::Result<Option<Vec<String>>> { Ok(Some(vec!["low tide".into()])) }
+/// fn gateway(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+///     // `parse().…?` would be a 500 and a line in the log for each client that mistypes a number.
+///     let Ok(number) = environ.query().parse::<usize>() else {
+///         return start_response.status(400).send("Which one? Ask for ?0\n");
+///     };
+///     let rows = open_database()?.ok_or_else(|| GatewayError::new("no database"))?;
+///     match rows.get(number) {
+///         Some(row) => start_response.status(200).send(row),
+///         None => start_response.status(404).send("There is no such row.\n"),
+///     }
+/// }
+/// # let mut hand = tidegate::conversation::ByHand::new(gateway);
+/// # hand.receive(b"GET /?0 HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(hand.transmit_all().ends_with(b"\r\n\r\nlow tide"));
+/// # hand.receive(b"GET /?x HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(hand.transmit_all().starts_with(b"HTTP/1.1 400 "));
+/// ```
+///
+/// It is not a [`std::error::Error`] itself, as `anyhow::Error` is not: Rust would then not allow that every error converts
+/// into it. [`cause`](GatewayError::cause) is the one that it was made of.
 #[derive(Debug)]
 pub struct GatewayError(Box<dyn Error + Send + Sync>);
 

@@ -3,7 +3,7 @@
 //! ```text
 //! path ──▶ a regular file ──▶ 200, 206 of a range, 304, 412, 416
 //!      ──▶ a folder ──▶ its index.html, else a listing; without the slash at its end, 301
-//!      ──▶ nothing, or hidden ──▶ 404 with the folder's own page, or what [`Rules`] say
+//!      ──▶ nothing, or hidden ──▶ 404 with the folder's own page, or what Rules say
 //!      ──▶ not to be read, or no regular file ──▶ 403
 //!      ──▶ anything, when the folder itself has gone ──▶ 503 (what is kept, within `valid_for`)
 //! ```
@@ -40,6 +40,25 @@
 //! let files = StaticFiles::new("public")?;
 //! let address = ListenAddress::Tcp(([127, 0, 0, 1], 8000).into());
 //! Server::new().listen(address).bind()?.run(files)
+//! # }
+//! ```
+//!
+//! An application with a folder beside it:
+//!
+//! ```no_run
+//! use tidegate::adapters::StaticFiles;
+//! use tidegate::gateway::middleware::Mounts;
+//! use tidegate::{Environ, Server, StartResponse};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let application = |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+//!     start_response
+//!         .status(200)
+//!         .field("Content-Type", "text/html; charset=utf-8")
+//!         .send("<link rel=stylesheet href=/static/style.css>")
+//! };
+//! let site = Mounts::new().at("/", application).at("/static", StaticFiles::new("public")?);
+//! Server::new().listen("127.0.0.1:8000".parse()?).bind()?.run(site)
 //! # }
 //! ```
 
@@ -88,6 +107,11 @@ use crate::gateway::{
     Admission, Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
 };
 use crate::message::{FieldBlock, Fields, HttpDate, Method};
+
+/// Tells which folder an error is about, and keeps its kind.
+fn cannot_serve(folder: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot serve the folder {}: {error}", folder.display()))
+}
 
 /// Longest content that the server copies behind its head anyway, and so is not shared with it: 16 KiB.
 const COPIED_BYTES_MAX: u64 = 16 * 1024;
@@ -151,7 +175,8 @@ impl StaticFiles {
     /// is not kept, until there is a folder of this name again.
     ///
     /// # Errors
-    /// Returns the error of the system when the folder is missing, is no folder, or must not be entered.
+    /// Returns the error of the system, with the name of the folder, when it is missing, is not a folder, or must not be
+    /// entered.
     pub fn new(folder: impl AsRef<Path>) -> io::Result<StaticFiles> {
         StaticFiles::with_rules(folder, Rules::default())
     }
@@ -162,8 +187,10 @@ impl StaticFiles {
     /// Returns the same errors.
     pub fn with_rules(folder: impl AsRef<Path>, rules: Rules) -> io::Result<StaticFiles> {
         // So that a later change of the working directory does not move it.
-        let path = std::path::absolute(folder)?;
-        let folder = Arc::new(Folder::open(&path, rules.links)?);
+        let path = std::path::absolute(&folder).map_err(|error| cannot_serve(folder.as_ref(), &error))?;
+        let folder =
+            Folder::open(&path, rules.links).map_err(|error| cannot_serve(folder.as_ref(), &error))?;
+        let folder = Arc::new(folder);
         Ok(StaticFiles {
             path,
             folder,

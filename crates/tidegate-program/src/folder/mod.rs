@@ -74,7 +74,7 @@ impl<'a> Site<'a> {
         let compression = options.compress.then(shared_compression);
         let reopening = Reopening::default();
         let site = Site { folder, options, rules, parts, users, reopening, compression };
-        let files = site.files().map_err(|error| cannot_serve(folder, &error))?;
+        let files = site.files().map_err(|error| error.to_string())?;
         if listing == Shown::On {
             files.check_listing().map_err(|error| {
                 let reason = cannot_serve(folder, &error);
