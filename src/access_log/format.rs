@@ -1,16 +1,4 @@
 //! Parses formats of lines in the words of gunicorn's `--access-logformat`.
-//!
-//! A format is text with atoms in it, `%(name)s`. Each is looked up here, so that writing a line only
-//! walks along a list of parts; a name that there is not is an error before the server runs. What the
-//! atoms mean stands with [`FormattedLog`](super::FormattedLog).
-//!
-//! ```
-//! use tidegate::access_log::LogFormat;
-//!
-//! assert!("%(h)s %(s)s %({X-Request-Id}i)s 100%%".parse::<LogFormat>().is_ok());
-//! let error = "%(h)s %(x)s".parse::<LogFormat>().unwrap_err();
-//! assert!(error.to_string().starts_with("%(x)s is no part of an access log format"));
-//! ```
 
 use std::error::Error;
 use std::fmt;
@@ -19,7 +7,19 @@ use std::str::FromStr;
 use crate::conversation::Wanted;
 use crate::message::is_field_name;
 
-/// A parsed format.
+/// A format of the lines of an access log, parsed, in the words of gunicorn's `--access-logformat`.
+///
+/// A format is text with atoms in it, `%(name)s`. Each is looked up here, so that writing a line only
+/// walks along a list of parts; a name that there is not is an error before the server runs. What the
+/// atoms mean stands with [`FormattedLog`](super::FormattedLog).
+///
+/// ```
+/// use tidegate::access_log::LogFormat;
+///
+/// assert!("%(h)s %(s)s %({X-Request-Id}i)s 100%%".parse::<LogFormat>().is_ok());
+/// let error = "%(h)s %(x)s".parse::<LogFormat>().unwrap_err();
+/// assert!(error.to_string().starts_with("%(x)s is no part of an access log format"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFormat {
     pub(super) parts: Vec<Part>,
@@ -67,7 +67,7 @@ pub(super) enum Part {
     Variable(usize),
 }
 
-/// The reason why a text is no format.
+/// The error that a text is not a format of an access log.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidLogFormat {

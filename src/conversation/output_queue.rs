@@ -1,28 +1,4 @@
 //! A queue of bytes owed to the peer, in order, until the socket has taken them.
-//!
-//! One queue serves the whole event loop as long as sockets take what they are given: its buffer
-//! is written, emptied and used for the next connection. Only when a socket takes less does the
-//! rest become a queue of that connection ([`OutputQueue::split_off`]).
-//!
-//! Short content is copied behind its head, so that both leave in one write; long content that the
-//! application has handed over waits as it is. (Copying wins or ties up to 8 KiB; from 16 KiB on,
-//! the vectored write does.)
-//!
-//! Part of a file can stand at the end of the queue: [`OutputQueue::slices`] never shows it, so it is
-//! for surroundings that send files ([`Disk::sends_files`](super::Disk::sends_files)). Nothing is
-//! queued behind it: what follows a file waits until the file has left.
-//!
-//! ```
-//! use tidegate::conversation::OutputQueue;
-//! use tidegate::gateway::Content;
-//!
-//! let mut queue = OutputQueue::default();
-//! queue.buffer().extend_from_slice(b"head ");
-//! queue.push(Content::Static(&[b'x'; 20_000]), 20_000);
-//! assert_eq!((queue.owed(), queue.slices().count()), (20_005, 2));
-//! queue.consume(5 + 19_999);
-//! assert_eq!(queue.slices().next(), Some(&b"x"[..]));
-//! ```
 
 use std::collections::VecDeque;
 use std::mem;
@@ -34,7 +10,31 @@ const COPIED_BYTES_MAX: usize = 16 * 1024;
 /// Longest buffer that is kept for the next connection. 256 KiB: four times the high-water mark.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
-/// A queue of bytes.
+/// A queue of bytes owed to the peer, in order, until the socket has taken them.
+///
+/// One queue serves the whole event loop as long as sockets take what they are given: its buffer
+/// is written, emptied and used for the next connection. Only when a socket takes less does the
+/// rest become a queue of that connection ([`OutputQueue::split_off`]).
+///
+/// Short content is copied behind its head, so that both leave in one write; long content that the
+/// application has handed over waits as it is. (Copying wins or ties up to 8 KiB; from 16 KiB on,
+/// the vectored write does.)
+///
+/// Part of a file can stand at the end of the queue: [`OutputQueue::slices`] never shows it, so it is
+/// for surroundings that send files ([`Disk::sends_files`](super::Disk::sends_files)). Nothing is
+/// queued behind it: what follows a file waits until the file has left.
+///
+/// ```
+/// use tidegate::conversation::OutputQueue;
+/// use tidegate::gateway::Content;
+///
+/// let mut queue = OutputQueue::default();
+/// queue.buffer().extend_from_slice(b"head ");
+/// queue.push(Content::Static(&[b'x'; 20_000]), 20_000);
+/// assert_eq!((queue.owed(), queue.slices().count()), (20_005, 2));
+/// queue.consume(5 + 19_999);
+/// assert_eq!(queue.slices().next(), Some(&b"x"[..]));
+/// ```
 #[derive(Debug, Default)]
 pub struct OutputQueue {
     /// Copied bytes, which are sent first.

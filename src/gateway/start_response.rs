@@ -1,33 +1,4 @@
 //! Starts a response: status, fields, and then content, in this order and once each.
-//!
-//! ```text
-//! StartResponse ── status(200) ──▶ ResponseHead ── field(…) ──▶ ResponseHead
-//!       │                               ├── send(content) ──────────▶ Body
-//!       │                               ├── stream(…), pieces(…) ───▶ Body
-//!       │                               ├── file(…) ────────────────▶ Body
-//!       │                               └── start(…) ──▶ Writer ────▶ Body
-//!       └── later(…), at(…) ────────────────────────────────────────▶ Body
-//! ```
-//!
-//! Each step uses up the one before it, so the order cannot be broken. To answer twice does not
-//! compile,
-//!
-//! ```compile_fail,E0382
-//! # use tidegate::{Body, GatewayError, StartResponse};
-//! fn twice(start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
-//!     start_response.status(200).send("a")?;
-//!     start_response.status(200).send("b")
-//! }
-//! ```
-//!
-//! and neither does not answering, since there is no other way to a [`Body`]:
-//!
-//! ```compile_fail,E0308
-//! # use tidegate::{Body, GatewayError, StartResponse};
-//! fn never(_: StartResponse<'_>) -> Result<Body, GatewayError> {
-//!     Ok(())
-//! }
-//! ```
 
 use std::fmt;
 

@@ -1,25 +1,4 @@
 //! The chunked transfer coding (RFC 9112 §7.1).
-//!
-//! ```text
-//! chunked-body = *( chunk-size [ chunk-ext ] CRLF chunk-data CRLF )
-//!                1*"0" [ chunk-ext ] CRLF trailer-section CRLF
-//! chunk-ext    = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
-//! ```
-//!
-//! Strict to the byte, because this is where two readers of one message come to differ: a size has
-//! hex digits and nothing before or after them, and every line ends with CR LF, never with LF
-//! alone. Extensions and trailer fields are checked and limited. Extensions are thrown away, trailer fields are handed
-//! on as they came: what they mean is for [`Trailers`](super::Trailers) to say.
-//!
-//! ```
-//! use tidegate::protocol::ChunkedDecoder;
-//!
-//! let mut decoder = ChunkedDecoder::new(1024);
-//! let first = decoder.decode(b"5\r\nHello0\r\n\r\n").unwrap();
-//! assert_eq!((first.consumed, first.content), (8, &b"Hello"[..]));
-//! assert!(decoder.decode(b"\r\n0\r\n\r\n").unwrap().content.is_empty());
-//! assert!(decoder.is_complete());
-//! ```
 
 use super::error::ProtocolError;
 use crate::message::{is_field_name, is_field_value};
@@ -43,7 +22,28 @@ pub struct Decoded<'i> {
     pub trailers: &'i [u8],
 }
 
-/// Decodes the chunked coding, in whatever pieces the bytes come.
+/// Decodes the chunked transfer coding (RFC 9112 §7.1), in whatever pieces the bytes come.
+///
+/// ```text
+/// chunked-body = *( chunk-size [ chunk-ext ] CRLF chunk-data CRLF )
+///                1*"0" [ chunk-ext ] CRLF trailer-section CRLF
+/// chunk-ext    = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
+/// ```
+///
+/// Strict to the byte, because this is where two readers of one message come to differ: a size has
+/// hex digits and nothing before or after them, and every line ends with CR LF, never with LF
+/// alone. Extensions and trailer fields are checked and limited. Extensions are thrown away, trailer fields are handed
+/// on as they came: what they mean is for [`Trailers`](super::Trailers) to say.
+///
+/// ```
+/// use tidegate::protocol::ChunkedDecoder;
+///
+/// let mut decoder = ChunkedDecoder::new(1024);
+/// let first = decoder.decode(b"5\r\nHello0\r\n\r\n").unwrap();
+/// assert_eq!((first.consumed, first.content), (8, &b"Hello"[..]));
+/// assert!(decoder.decode(b"\r\n0\r\n\r\n").unwrap().content.is_empty());
+/// assert!(decoder.is_complete());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkedDecoder {
     state: ChunkedState,

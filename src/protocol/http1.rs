@@ -1,32 +1,4 @@
 //! HTTP/1.1 for one connection: the two state machines of [`state`](super::RequestState), tied together.
-//!
-//! It holds no bytes. It borrows input and returns how much of it was used; it appends output to a buffer of
-//! the caller. Driven by hand it looks like this:
-//!
-//! ```
-//! use tidegate::limits::Limits;
-//! use tidegate::message::ContentLength;
-//! use tidegate::now::Now;
-//! use tidegate::protocol::{FieldSlots, Http1, ResponseEncoder, ServerFields};
-//!
-//! let (limits, mut http, mut out) = (Limits::default(), Http1::new(), Vec::new());
-//! let own = ServerFields::new("tidegate", &Now::default());
-//!
-//! let mut slots = FieldSlots::new();
-//! let input = b"GET /tide HTTP/1.1\r\nHost: a.example\r\n\r\n";
-//! let parsed = http.read_head(input, 0, &mut slots, &limits).unwrap().unwrap();
-//! assert_eq!(parsed.head().target.raw_path(), "/tide");
-//!
-//! let mut head = ResponseEncoder::begin(&mut out, &own, 200, None).unwrap();
-//! head.field(&mut out, "Content-Type", b"text/plain").unwrap();
-//! http.end_head(&head, &mut out, ContentLength::Known(3)).unwrap();
-//! let admitted = http.open_piece(&mut out, 3);
-//! out.extend_from_slice(&b"low"[..admitted as usize]);
-//! http.close_piece(&mut out);
-//! http.end_response(&mut out).unwrap();
-//! http.next_exchange();
-//! assert!(out.starts_with(b"HTTP/1.1 200 OK\r\n") && out.ends_with(b"Content-Length: 3\r\n\r\nlow"));
-//! ```
 
 use super::chunked::Decoded;
 use super::error::ProtocolError;
@@ -46,7 +18,36 @@ use crate::message::{ContentLength, FieldBlock, Fields, InvalidResponse, Method,
 /// crowd.
 pub const RETRY_AFTER_SECONDS: &str = "10";
 
-/// The protocol state of one connection; while it idles, a constant.
+/// HTTP/1.1 for one connection: the state machines of [`RequestState`] and [`ResponseState`], tied together. While the
+/// connection idles, it is a constant.
+///
+/// It holds no bytes. It borrows input and returns how much of it was used; it appends output to a buffer of
+/// the caller. Driven by hand it looks like this:
+///
+/// ```
+/// use tidegate::limits::Limits;
+/// use tidegate::message::ContentLength;
+/// use tidegate::now::Now;
+/// use tidegate::protocol::{FieldSlots, Http1, ResponseEncoder, ServerFields};
+///
+/// let (limits, mut http, mut out) = (Limits::default(), Http1::new(), Vec::new());
+/// let own = ServerFields::new("tidegate", &Now::default());
+///
+/// let mut slots = FieldSlots::new();
+/// let input = b"GET /tide HTTP/1.1\r\nHost: a.example\r\n\r\n";
+/// let parsed = http.read_head(input, 0, &mut slots, &limits).unwrap().unwrap();
+/// assert_eq!(parsed.head().target.raw_path(), "/tide");
+///
+/// let mut head = ResponseEncoder::begin(&mut out, &own, 200, None).unwrap();
+/// head.field(&mut out, "Content-Type", b"text/plain").unwrap();
+/// http.end_head(&head, &mut out, ContentLength::Known(3)).unwrap();
+/// let admitted = http.open_piece(&mut out, 3);
+/// out.extend_from_slice(&b"low"[..admitted as usize]);
+/// http.close_piece(&mut out);
+/// http.end_response(&mut out).unwrap();
+/// http.next_exchange();
+/// assert!(out.starts_with(b"HTTP/1.1 200 OK\r\n") && out.ends_with(b"Content-Length: 3\r\n\r\nlow"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http1 {
     request: RequestState,

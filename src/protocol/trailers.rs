@@ -1,17 +1,4 @@
 //! Trailer fields, which come after chunked content (RFC 9110 §6.5, RFC 9112 §7.1.2).
-//!
-//! Those of a request are kept apart from its head: nothing that stands here changes what was decided there. Fields
-//! that [cannot be trailers](may_be_trailer) are left out. A request is not refused for them, because they do no harm
-//! where nobody sees them.
-//!
-//! ```
-//! use tidegate::message::Fields;
-//! use tidegate::protocol::Trailers;
-//!
-//! let trailers = Trailers::parse(b"Content-Digest: sha-256=:abc:\r\nHost: evil\r\n");
-//! let fields: Vec<_> = Fields::new(&trailers).iter().collect();
-//! assert_eq!(fields, [("Content-Digest", &b"sha-256=:abc:"[..])]);
-//! ```
 
 use super::response_encoder::encode_field_line;
 use crate::message::{FieldLines, Fields, InvalidResponse, is_field_name, is_field_value, may_be_trailer};
@@ -19,7 +6,20 @@ use crate::message::{FieldLines, Fields, InvalidResponse, is_field_name, is_fiel
 /// The last chunk, which the trailers follow.
 const LAST_CHUNK: &[u8] = b"0\r\n";
 
-/// The trailer fields of a request, in bytes that a [`ChunkedDecoder`](super::ChunkedDecoder) has passed on.
+/// The trailer fields of a request (RFC 9110 §6.5), in bytes that a [`ChunkedDecoder`](super::ChunkedDecoder) has passed on.
+///
+/// Those of a request are kept apart from its head: nothing that stands here changes what was decided there. Fields
+/// that [cannot be trailers](may_be_trailer) are left out. A request is not refused for them, because they do no harm
+/// where nobody sees them.
+///
+/// ```
+/// use tidegate::message::Fields;
+/// use tidegate::protocol::Trailers;
+///
+/// let trailers = Trailers::parse(b"Content-Digest: sha-256=:abc:\r\nHost: evil\r\n");
+/// let fields: Vec<_> = Fields::new(&trailers).iter().collect();
+/// assert_eq!(fields, [("Content-Digest", &b"sha-256=:abc:"[..])]);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Trailers<'b> {
     lines: Vec<(&'b str, &'b [u8])>,
