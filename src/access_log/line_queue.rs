@@ -19,9 +19,11 @@ use std::time::Duration;
 
 /// Most bytes that wait for the reader of a log, or are being written. 1 MiB: ten thousand lines, which a
 /// server at a hundred thousand requests a second logs in a tenth of a second.
+#[doc(hidden)]
 pub const QUEUE_BYTES_MAX: usize = 1 << 20;
 /// How long a queue that is dropped, or a program that ends, waits for its lines to be written. 1 s: a reader
 /// that is alive takes milliseconds.
+#[doc(hidden)]
 pub const END_PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes that are written at a time, in whole lines. 4 KiB: Linux puts these into a pipe in one piece, so
 /// that lines of several processes in one pipe stay whole.

@@ -2,7 +2,7 @@
 //!
 //! | adapter | feature | for |
 //! |---|---|---|
-//! | `static_files` | `static-files` | the files of one folder |
+//! | `StaticFiles` | `static-files` | the files of one folder: the module `static_files` says how |
 //!
 //! The adapter of Python applications (PEP 3333) is a package of its own, `tidegate-wsgi`.
 //!
@@ -47,4 +47,5 @@ pub mod static_files;
 mod recording;
 
 #[cfg(feature = "static-files")]
+#[doc(no_inline)]
 pub use static_files::{FileCache, Links, Moved, Reopening, Rules, StaticFiles, media_type};

@@ -94,7 +94,7 @@ impl FieldBlock {
     }
 
     /// The server's own fields that are replaced.
-    pub fn replaced(&self) -> Replaced {
+    pub(crate) fn replaced(&self) -> Replaced {
         self.replaced
     }
 }

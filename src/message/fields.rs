@@ -99,7 +99,7 @@ pub fn is_field_name(name: &[u8]) -> bool {
 }
 
 /// Whether this is a valid field value (RFC 9110 §5.5): no CR, LF, NUL or other control character but the
-/// tab. Bytes above 0x7f are opaque, and allowed; blanks at the ends are not part of the value, but harmless.
+/// tab. Bytes above 0x7f are opaque, and allowed; spaces at the ends are not part of the value, but harmless.
 pub fn is_field_value(value: &[u8]) -> bool {
     // A tab is below the blank, too, and looked at again as a byte.
     let may_hold_control = |word| words::below(word, b' ') | words::equal(word, 0x7f);
@@ -108,7 +108,8 @@ pub fn is_field_value(value: &[u8]) -> bool {
 }
 
 /// Parses a number of digits and nothing else, as Content-Length has it (RFC 9110 §8.6): `parse` would take
-/// `+5`. None if it is no number, or one beyond 64 bits.
+/// `+5`. None if it is not a number, or one beyond 64 bits.
+#[doc(hidden)]
 pub fn parse_decimal(value: &[u8]) -> Option<u64> {
     let add_digit = |number: u64, digit: &u8| match digit {
         b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
@@ -118,6 +119,7 @@ pub fn parse_decimal(value: &[u8]) -> Option<u64> {
 }
 
 /// The most digits of a number of 64 bits.
+#[doc(hidden)]
 pub const DECIMAL_DIGITS_MAX: usize = 20;
 
 /// Writes the digits of a number into `digits`. This runs once a response, and the standard library's
@@ -129,6 +131,7 @@ pub const DECIMAL_DIGITS_MAX: usize = 20;
 /// assert_eq!(format_decimal(u64::MAX, &mut [0; DECIMAL_DIGITS_MAX]), b"18446744073709551615");
 /// assert_eq!(format_decimal(0, &mut [0; DECIMAL_DIGITS_MAX]), b"0");
 /// ```
+#[doc(hidden)]
 pub fn format_decimal(mut number: u64, digits: &mut [u8; DECIMAL_DIGITS_MAX]) -> &[u8] {
     let mut at = digits.len();
     loop {
@@ -141,7 +144,7 @@ pub fn format_decimal(mut number: u64, digits: &mut [u8; DECIMAL_DIGITS_MAX]) ->
     }
 }
 
-/// Yields the members of a comma-separated list, without blanks around them and without empty members (RFC
+/// Yields the members of a comma-separated list, without spaces around them and without empty members (RFC
 /// 9110 §5.6.1.2: a recipient ignores those).
 pub fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())

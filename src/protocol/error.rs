@@ -12,7 +12,7 @@ use crate::message::StatusCode;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProtocolError {
-    /// The head follows no grammar: bad token, bad line end, blank before a colon, folded line.
+    /// The head follows no grammar: bad token, bad line end, space before a colon, folded line.
     MalformedHead,
     /// A PROXY header of HAProxy's comes first, of its version 1 or 2. Only a server that was told which
     /// peers to trust may believe it; this one has no such setting.
@@ -25,7 +25,7 @@ pub enum ProtocolError {
     MissingHost,
     /// There is more than one Host field.
     RepeatedHost,
-    /// The Host field is no host with an optional port.
+    /// The Host field is not a host with an optional port.
     InvalidHost,
     /// Content-Length is not a plain decimal number.
     InvalidContentLength,

@@ -111,7 +111,7 @@ impl FramingFields {
 /// Parses digits and nothing else: `str::parse` would take `+5`.
 ///
 /// # Errors
-/// Returns an error when this is no number. A number beyond 64 bits counts as content that is too large.
+/// Returns an error when this is not a number. A number beyond 64 bits counts as content that is too large.
 pub fn parse_content_length(value: &[u8]) -> Result<u64, ProtocolError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(ProtocolError::InvalidContentLength);

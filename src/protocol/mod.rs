@@ -37,7 +37,7 @@ pub use head_parser::{
     EMPTY_LINES_MAX, FieldSlots, ParsedHead, blank_lines, has_head_end, parse_head, parse_request_line,
 };
 pub use http1::{Http1, RETRY_AFTER_SECONDS, Savepoint};
-pub use persistence::{CloseReason, ConnectionOption, Persistence};
+pub use persistence::{CloseReason, Persistence};
 pub use receive_buffer::ReceiveBuffer;
 pub use response_encoder::{
     BodyEncoder, CONTINUE, ContentWish, ResponseContext, ResponseEncoder, ServerFields, TrailerWish,

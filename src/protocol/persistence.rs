@@ -1,7 +1,6 @@
 //! Decides whether the connection persists after this exchange (RFC 9112 §9.3).
 
-pub use crate::message::ConnectionOption;
-use crate::message::Version;
+use crate::message::{ConnectionOption, Version};
 
 /// The fate of the connection when the exchange is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

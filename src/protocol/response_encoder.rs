@@ -6,10 +6,10 @@
 
 use std::mem;
 
-use super::persistence::{CloseReason, ConnectionOption, Persistence};
+use super::persistence::{CloseReason, Persistence};
 use crate::message::{
-    ContentLength, DECIMAL_DIGITS_MAX, FieldBlock, FieldRole, HttpDate, InvalidResponse, StatusCode, Version,
-    format_decimal, is_field_value,
+    ConnectionOption, ContentLength, DECIMAL_DIGITS_MAX, FieldBlock, FieldRole, HttpDate, InvalidResponse,
+    StatusCode, Version, format_decimal, is_field_value,
 };
 use crate::now::Now;
 

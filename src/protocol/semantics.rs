@@ -9,9 +9,9 @@
 
 use super::error::ProtocolError;
 use super::framing::{FramingFields, RequestFraming};
-use super::persistence::{ConnectionOption, Persistence};
+use super::persistence::Persistence;
 use super::response_encoder::TrailerWish;
-use crate::message::{Method, RequestTarget, Version, is_host, list_items};
+use crate::message::{ConnectionOption, Method, RequestTarget, Version, is_host, list_items};
 
 /// The client's expectation before it sends the content (RFC 9110 §10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

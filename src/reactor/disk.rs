@@ -48,6 +48,7 @@ struct RoomyFile {
 
 /// Returns the bytes that temporary files may hold by default: a part of what is free. Several processes
 /// share it.
+#[doc(hidden)]
 pub fn spool_bytes_by_default() -> u64 {
     sys::free_bytes(&std::env::temp_dir()).map_or(UNKNOWN_BYTES_MAX, |bytes| bytes / FREE_SHARE)
 }
