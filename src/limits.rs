@@ -59,7 +59,7 @@ pub struct Limits {
     pub connections_max: usize,
     /// Bytes held for all connections together: heads in part, content in memory, output owed, and requests that
     /// applications have taken to other threads. From three quarters of it on, content goes to temporary files at once,
-    /// half a head waits to be read on, and nothing more is produced for who is owed anything. Where that lasts for a
+    /// half a head waits to be read on, and no more content is produced for a client that has not taken what is there. Where that lasts for a
     /// second, or beyond it, those who hold most and have moved least give theirs back: content moves to the disk, the
     /// others are cut. At least twice [`Limits::head_bytes_max`], for each of several event loops. 256 MiB: a small
     /// machine survives it.
@@ -98,7 +98,7 @@ pub struct Limits {
     pub gateway_timeout: Duration,
     /// Longest time without a byte in either direction on a connection that an application has taken over
     /// ([`Tunnel`](crate::gateway::Tunnel)); then it is cut. 1 h: as HAProxy's examples have it for tunnels. People leave a
-    /// page open for long, and whoever wants to know sooner whether a client is there pings it.
+    /// page open for long, and an application that wants to know sooner whether a client is there pings it.
     pub tunnel_timeout: Duration,
     /// How long a graceful shutdown waits for what is in flight; then it is cut. 30 s.
     pub drain_timeout: Duration,
@@ -195,7 +195,7 @@ pub enum InvalidLimit {
         /// The greatest possible value.
         most: usize,
     },
-    /// The limit is less than twice the longest head: a head could wait for ever to be read on.
+    /// The limit is less than twice the longest head: a head could wait forever to be read on.
     LessThanTwoHeads {
         /// The name of the limit's field.
         limit: &'static str,
@@ -224,7 +224,7 @@ impl InvalidLimit {
             InvalidLimit::Zero { .. } => "must not be zero: nothing could be served".to_string(),
             InvalidLimit::TooMuch { most, .. } => format!("can be at most {most}"),
             InvalidLimit::LessThanTwoHeads { least, .. } => format!(
-                "must be at least {least}, twice the longest head: else one could wait for ever to be read on"
+                "must be at least {least}, twice the longest head: else one could wait forever to be read on"
             ),
         }
     }

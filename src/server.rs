@@ -22,6 +22,56 @@
 //! })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Testing your application
+//!
+//! Over a real socket: port 0 is a free one, and `addresses` tells which.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//! use std::thread;
+//!
+//! use tidegate::{Body, Environ, GatewayError, Server, StartResponse};
+//!
+//! fn application(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+//!     start_response.status(200).send(environ.path())
+//! }
+//!
+//! let server = Server::new().listen("127.0.0.1:0".parse()?).bind()?;
+//! let address = server.addresses()[0].socket_addr().ok_or("a unix socket")?;
+//! let handle = server.handle();
+//! let running = thread::spawn(move || server.run(application));
+//!
+//! let mut client = TcpStream::connect(address)?;
+//! client.write_all(b"GET /tide HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")?;
+//! let mut answer = String::new();
+//! client.read_to_string(&mut answer)?;
+//! assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n/tide"));
+//!
+//! handle.stop();
+//! running.join().expect("the server has panicked")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Without a socket, a thread or a clock: [`ByHand`](crate::conversation::ByHand) takes bytes and gives bytes, and time
+//! passes when it is told so. Timeouts are tested without waiting for them.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use tidegate::conversation::ByHand;
+//! use tidegate::{Environ, StartResponse};
+//!
+//! let mut hand = ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+//!     let tomorrow = environ.now() + Duration::from_secs(86_400);
+//!     Ok(start_response.at(tomorrow, |start_response| start_response.status(200).send("Good morning")))
+//! });
+//! hand.receive(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+//! assert!(hand.transmit_all().is_empty());
+//! hand.pass(Duration::from_secs(86_400));
+//! assert!(hand.transmit_all().ends_with(b"\r\n\r\nGood morning"));
+//! ```
 
 use std::error::Error;
 use std::fmt;
@@ -55,7 +105,7 @@ const REACTORS_MAX: usize = 1024;
 ///
 /// Messages go to the [log](crate#logs), such as `serving on http://127.0.0.1:8000/` at level `info`. Signals
 /// are left alone: by default Ctrl-C ends the process at once, with whatever is in flight. To finish that
-/// first, give a [`ServerHandle`] to whoever handles signals; the program `tidegate` does.
+/// first, let a thread that handles signals have a [`ServerHandle`], which shows how.
 ///
 /// # Errors
 /// Returns the error when the address is invalid, or cannot be bound.
@@ -66,7 +116,8 @@ where
     Server::new().listen(address.parse()?).bind()?.serve(application)
 }
 
-/// The configuration of a server.
+/// A server that is being described: its addresses, its limits, its access log. [`bind`](Server::bind) makes one that can
+/// run.
 #[derive(Default)]
 pub struct Server {
     places: Vec<Place>,
@@ -102,7 +153,7 @@ impl Server {
         Server::default()
     }
 
-    /// Adds an address to listen on.
+    /// Adds an address to listen on: a text that is parsed, or a [`SocketAddr`](std::net::SocketAddr) with `.into()`.
     pub fn listen(mut self, address: ListenAddress) -> Server {
         self.places.push(Place::Address(address));
         self
@@ -148,7 +199,7 @@ impl Server {
     /// the thread of the event loop, between turns.
     ///
     /// Allocators keep what is freed, in case it is needed again: after a burst of uploads an idle server may
-    /// hold tens of megabytes. Only whoever has chosen the allocator knows how it gives them back; glibc has
+    /// hold tens of megabytes. Only the program that has chosen the allocator knows how it gives them back; glibc has
     /// `malloc_trim`, which the program `tidegate` calls.
     pub fn at_low_tide(mut self, act: impl Fn() + Send + Sync + 'static) -> Server {
         self.settings.at_low_tide = Arc::new(act);
@@ -290,6 +341,17 @@ impl BoundServer {
     }
 
     /// Serves until it is shut down.
+    ///
+    /// A closure that is given to `run` needs the types of its parameters, since [`Gateway`] is implemented by other types,
+    /// too; [`serve`](BoundServer::serve) infers them:
+    ///
+    /// ```no_run
+    /// # use tidegate::{Environ, Server, StartResponse};
+    /// # let bound = || Server::new().listen("127.0.0.1:8000".parse()?).bind();
+    /// bound()?.run(|_: &mut Environ<'_>, start_response: StartResponse<'_>| start_response.status(200).send("low"))?;
+    /// bound()?.serve(|_, start_response| start_response.status(200).send("tide"))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Returns the error when waiting for events fails; nothing that a client or the application does ends a

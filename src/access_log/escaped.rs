@@ -18,7 +18,7 @@ impl fmt::Display for HexEscaped<'_> {
     }
 }
 
-/// Escapes blanks as well, for a text that nothing encloses.
+/// Escapes spaces as well, for a text that nothing encloses.
 pub(super) fn escape_blanks(bytes: Vec<u8>) -> String {
     HexEscaped(&bytes).to_string().replace(' ', "\\x20")
 }

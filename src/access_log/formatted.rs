@@ -39,7 +39,7 @@ use crate::conversation::{AccessLog, ExchangeRecord, Wanted};
 ///
 /// A dash stands for what is not known. Case does not matter in the names of fields and variables; of
 /// several fields of one name the first is shown. Quotes, backslashes, control characters and bytes
-/// above 0x7f appear as `\xHH`, and in the name of a user also blanks, since nothing encloses it. Only
+/// above 0x7f appear as `\xHH`, and in the name of a user also spaces, since nothing encloses it. Only
 /// what the format names is collected.
 ///
 /// ```

@@ -161,7 +161,7 @@ impl AccessLog for Box<dyn AccessLog + Send> {
     }
 }
 
-/// Takes everything and keeps nothing.
+/// A [`Journal`] that takes everything and keeps nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoJournal;
 

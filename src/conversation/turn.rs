@@ -34,7 +34,7 @@ pub trait Wire {
     fn flush(&self, out: &mut OutputQueue);
 }
 
-/// Takes nothing: everything is sent at the end of the turn.
+/// A [`Wire`] that takes nothing: everything is sent at the end of the turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoWire;
 

@@ -1,6 +1,6 @@
 //! The wishes of a conversation, and the ways in which it ends.
 
-/// The thing that a conversation waits for.
+/// The wish of a [`Conversation`](super::Conversation): what its loop is to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wants {
     /// Bytes from the peer.

@@ -76,8 +76,8 @@ impl fmt::Debug for Remainder {
 /// A stream must not block: it runs on the thread of the event loop, and all clients would wait with it. While it has
 /// nothing to give, it says [`Piece::Pending`], and is woken by a [`Wakeup`](super::Wakeup).
 ///
-/// **Wake after each change that the stream can see, its end included.** Whoever sends the last piece and then drops the
-/// sender wakes once more after that, or else nobody asks the stream again, and its client waits for the end of the content:
+/// **Wake after each change that the stream can see, its end included.** After the last piece the sender is dropped: without one
+/// more wake-up nobody asks the stream again, and its client waits for the end of the content.
 ///
 /// ```
 /// use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -151,7 +151,7 @@ pub trait BodyStream {
     /// after [`Piece::End`], and only where they can be sent: the content is chunked (HTTP/1.1, and no Content-Length)
     /// and the client has said `TE: trailers`. All others never see them, so nothing a client needs belongs here.
     ///
-    /// It is good manners to announce their names in a `Trailer` field of the head. What is no field, or
+    /// It is good manners to announce their names in a `Trailer` field of the head. What is not a field, or
     /// [cannot be a trailer](crate::message::may_be_trailer), breaks the response off, as an error of
     /// [`next_piece`](BodyStream::next_piece) does.
     fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
@@ -255,6 +255,7 @@ pub struct FileStream {
 
 impl FileStream {
     /// Whether all of the range was read.
+    #[doc(hidden)]
     pub fn is_over(&self) -> bool {
         self.range.length == 0
     }

@@ -20,7 +20,8 @@ pub enum Admission {
 /// An application, or an adapter to many of them.
 ///
 /// Every function and closure of this shape is one. The server calls it from its only thread, one
-/// request at a time, so it may own what it needs.
+/// request at a time, so it may own what it needs. To have it back when the server has ended, lend it:
+/// `server.run(&mut application as &mut dyn Gateway)`.
 pub trait Gateway {
     /// Answers one request.
     ///
@@ -41,8 +42,8 @@ pub trait Gateway {
     /// where the content is chunked), the content is empty. The client is not asked for its content (no 100
     /// (Continue)), and none that comes is taken for a request: the answer says `Connection: close`, and what the client
     /// sends after it is thrown away for [`linger_timeout`](crate::limits::Limits::linger_timeout), so that the
-    /// answer is not lost (RFC 9112 §9.6). A short answer is best: who sends all before it reads takes a
-    /// long one late, or never.
+    /// answer is not lost (RFC 9112 §9.6). A short answer is best: a client that sends everything before it reads
+    /// takes a long one late, or never.
     ///
     /// A panic is a 500.
     ///

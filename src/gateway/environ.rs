@@ -55,7 +55,7 @@ const VARIABLES: [&str; 15] = [
 ///
 /// # The path
 ///
-/// [`Environ::path`] is the path to route by, as text: percent-decoded once, and what is no UTF-8 replaced by
+/// [`Environ::path`] is the path to route by, as text: percent-decoded once, and what is not UTF-8 replaced by
 /// U+FFFD, as Werkzeug does it. [`Environ::path_info`] is the same as bytes, without a loss: `PATH_INFO` of RFC
 /// 3875 §4.1.5 and PEP 3333. Neither tells `/a%2Fb` from `/a/b`; where a segment may hold a slash, split
 /// [`Environ::raw_path`], and [decode](crate::message::percent_decode) each segment. Dot segments (`/a/../b`) and
@@ -116,7 +116,29 @@ impl<'a> Environ<'a> {
         Environ { head, content, content_length, script_name_bytes: 0, added: None, client, server, now }
     }
 
-    /// The request method.
+    /// The request method. With the [path](Environ::path) it is what routes are made of:
+    ///
+    /// ```
+    /// # use tidegate::{Body, Environ, GatewayError, StartResponse};
+    /// fn site(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    ///     match (environ.method().as_str(), &*environ.path()) {
+    ///         ("GET" | "HEAD", "/") => start_response.status(200).send("Welcome"),
+    ///         ("POST", "/orders") => start_response.status(201).field("Location", "/orders/1").send(""),
+    ///         ("GET" | "HEAD", path) if path.starts_with("/orders/") => {
+    ///             start_response.status(200).send(format!("Order {}", &path["/orders/".len()..]))
+    ///         }
+    ///         (_, "/" | "/orders") => start_response.status(405).field("Allow", "GET, HEAD, POST").send(""),
+    ///         _ => start_response.status(404).send(""),
+    ///     }
+    /// }
+    /// # let mut hand = tidegate::conversation::ByHand::new(site);
+    /// # hand.receive(b"GET /orders/7 HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(hand.transmit_all().ends_with(b"\r\n\r\nOrder 7"));
+    /// # hand.receive(b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(hand.transmit_all().starts_with(b"HTTP/1.1 405 "));
+    /// ```
+    ///
+    /// The answer to HEAD is that to GET: the server leaves its content out.
     pub fn method(&self) -> Method<'a> {
         self.head.method
     }
@@ -124,7 +146,7 @@ impl<'a> Environ<'a> {
     /// The path to route by: percent-decoded text, below the mount point if there is one. Empty for `OPTIONS *`, and
     /// for CONNECT.
     ///
-    /// Most paths hold no escape; then nothing is copied. How `%2F` and bytes that are no UTF-8 come out
+    /// Most paths hold no escape; then nothing is copied. How `%2F` and bytes that are not UTF-8 come out
     /// stands [above](Environ#the-path).
     ///
     /// ```
@@ -203,7 +225,65 @@ impl<'a> Environ<'a> {
         self.head.target.authority().or_else(from_field).filter(|host| !host.is_empty())
     }
 
-    /// The request content.
+    /// The request content: complete, unless the application [takes it as it comes](super::Admission::AsItComes).
+    ///
+    /// It is an [`io::Read`], and a [slice](RequestContent::as_slice) as long as it lies in memory. Long content lies in a
+    /// temporary file; reading works for both. [`body_bytes_max`](crate::limits::Limits::body_bytes_max) bounds it, to 1 GiB
+    /// by default, so an application that wants less says so: by the head, before anything is taken in, and once more when
+    /// the content is there, since a chunked one has no length before.
+    ///
+    /// The library parses no forms. One of the usual kind (`application/x-www-form-urlencoded`) is taken apart in a few
+    /// lines, those with files (`multipart/form-data`) by a library for it.
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// use tidegate::gateway::Admission;
+    /// use tidegate::message::percent_decode_text;
+    /// use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+    ///
+    /// /// Greets by the form that was sent.
+    /// struct Greeter;
+    ///
+    /// /// Longest form in bytes.
+    /// const FORM_BYTES_MAX: u64 = 64 * 1024;
+    ///
+    /// impl Gateway for Greeter {
+    ///     fn admit(&self, environ: &Environ<'_>) -> Admission {
+    ///         match environ.content_length() {
+    ///             Some(length) if length > FORM_BYTES_MAX => Admission::FromHead,
+    ///             _ => Admission::Collect,
+    ///         }
+    ///     }
+    ///
+    ///     fn call(
+    ///         &mut self,
+    ///         environ: &mut Environ<'_>,
+    ///         start_response: StartResponse<'_>,
+    ///     ) -> Result<Body, GatewayError> {
+    ///         // What the head has declared, or what has come.
+    ///         let length = environ.content_length().unwrap_or(0).max(environ.content().len());
+    ///         if length > FORM_BYTES_MAX {
+    ///             return start_response.status(413).send("Too much.\n");
+    ///         }
+    ///         let mut form = Vec::new();
+    ///         environ.content().read_to_end(&mut form)?;
+    ///         let form = String::from_utf8_lossy(&form);
+    ///         match form.split('&').find_map(|pair| pair.strip_prefix("name=")) {
+    ///             Some(name) => {
+    ///                 let name = name.replace('+', " ");
+    ///                 start_response.status(200).send(format!("Hello, {}!", percent_decode_text(&name)))
+    ///             }
+    ///             None => start_response.status(400).send("Who are you?\n"),
+    ///         }
+    ///     }
+    /// }
+    /// # let mut hand = tidegate::conversation::ByHand::new(Greeter);
+    /// # hand.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 19\r\n\r\na=b&name=low+t%69de");
+    /// # assert!(hand.transmit_all().ends_with(b"Hello, low tide!"));
+    /// # hand.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n");
+    /// # assert!(hand.transmit_all().starts_with(b"HTTP/1.1 413 "));
+    /// ```
     pub fn content(&mut self) -> &mut RequestContent<'a> {
         &mut self.content
     }
@@ -225,7 +305,7 @@ impl<'a> Environ<'a> {
     /// The trailer fields of the request (RFC 9110 §6.5): what the client has said behind its content, in chunks, because
     /// it did not know it before. A checksum, for one. Empty for nearly all requests.
     ///
-    /// They are no fields of the head, and no variables: [`field`](Environ::field) and [`get`](Environ::get) do not know
+    /// They are neither fields of the head nor variables: [`field`](Environ::field) and [`get`](Environ::get) do not know
     /// them. Those that would frame, route, authenticate or change the request, or say of which kind its content is, are
     /// left out ([`may_be_trailer`](crate::message::may_be_trailer)). A trailer section of more than 8 KiB is refused
     /// with 431. None are there in [`Gateway::admit`](super::Gateway::admit), nor where that has declined the content.
@@ -331,7 +411,8 @@ impl<'a> Environ<'a> {
         self.client.wake_source.watcher()
     }
 
-    /// Shows the same request without its content, to those who judge it or pass it on in [`Gateway::admit`].
+    /// Shows the same request without its content, for middleware that passes it on in [`Gateway::admit`] with other
+    /// variables or another path.
     ///
     /// [`Gateway::admit`]: super::Gateway::admit
     pub fn without_content(&self) -> Environ<'a> {

@@ -77,7 +77,8 @@ impl GatewayError {
         GatewayError::new(WithFields { cause, fields })
     }
 
-    /// Splits off the fields for the 500 that answers the error.
+    /// Splits off the fields for the 500 that answers the error; for implementations of [`super::ResponseSink`].
+    #[doc(hidden)]
     pub fn take_fields(self) -> (GatewayError, FieldBlock) {
         let (cause, fields) = self.split();
         (GatewayError(cause), fields)
@@ -136,7 +137,7 @@ pub enum Misuse {
     Filtered,
     /// The connection cannot be taken over: content of the request is still coming, or the server has no tunnels.
     NoUpgrade,
-    /// The answer was dropped by whoever promised it.
+    /// The promised answer was dropped before it was given.
     Abandoned,
     /// The application panicked, with this message.
     Panicked(String),

@@ -7,7 +7,7 @@ use crate::now::Moment;
 /// Most servers have no hooks, and write and pay nothing for them. They are for gateways that hold an interpreter's
 /// lock while they answer, or hand requests to threads that are not to wake the loop for each answer.
 /// [`BoundServer::run_with_hooks`](crate::server::BoundServer::run_with_hooks) takes them beside the gateway, as an
-/// object of its own: what both know, they share, and whoever wraps the gateway has no hooks to pass on.
+/// object of its own: what both know, they share, and a gateway around the gateway has no hooks to pass on.
 ///
 /// A panic in a hook ends nothing. The loop goes on as if there were no such hook, and looks again soon.
 ///
@@ -45,7 +45,7 @@ pub trait LoopHooks {
         wait();
     }
 
-    /// Returns until when the server may wait for events although nothing happens: none is for ever, `now` is
+    /// Returns until when the server may wait for events although nothing happens: none is forever, `now` is
     /// not at all. Asked before each wait. It is for gateways that do not wake the server for every answer.
     fn deadline(&self, now: Moment) -> Option<Moment> {
         let _ = now;

@@ -54,7 +54,7 @@ impl MemoryAccount {
     }
 }
 
-/// Bytes that count until this is dropped.
+/// A part of a [`MemoryAccount`]: bytes that count until this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     account: MemoryAccount,

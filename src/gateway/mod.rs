@@ -25,7 +25,9 @@
 //!    the connection in a way that the client can tell.
 //! 6. An error or a panic in the call is a 500, unless content was handed over before; later than
 //!    that it breaks the response off. Either way the next connection does not notice.
-//! 7. A gateway must not block: it holds the only thread. What takes time answers [later](Later).
+//! 7. A gateway must not block: it holds the only thread. Nor may a [stream](BodyStream), an answer that is resumed
+//!    [later](Later), a [tunnel](Tunnel) or a [filter](middleware::Filter), which run on the same one. What takes time
+//!    answers later, from another thread.
 //!
 //! A closure is an application:
 //!
@@ -71,8 +73,8 @@
 //!
 //! - **Try first, then wait.** The loop tells when a descriptor *becomes* ready, once; one that is ready when its watch
 //!   begins is told of, too. So read until a call says [`WouldBlock`](std::io::ErrorKind::WouldBlock) before you return
-//!   [`Piece::Pending`] or say [later](StartResponse::later) again. Whoever stops before that, with bytes left unread, may
-//!   wait for ever.
+//!   [`Piece::Pending`] or say [later](StartResponse::later) again. An answer that stops before that, with bytes
+//!   left unread, may wait forever.
 //! - **Every wake-up is a hint.** It may come for nothing, for another descriptor of the same answer, or for one that is no
 //!   longer watched. Connections that are woken have their turn after those whose clients have sent something.
 //! - **The deadline is yours.** A backend that says nothing wakes nobody: give a moment with `later` and `Pending`, and
@@ -80,8 +82,8 @@
 //!   the client is gone, and all of them when it stops.
 //! - **Who owns what.** [`Watched`] owns what it watches, and takes it out of the loop before it is closed. So no event comes
 //!   for a number that meanwhile belongs to another file. It may outlive its connection, in a pool or on another thread:
-//!   then its events wake nobody. Who takes it out of a pool [ends the watch](Watched::into_inner), and watches it anew
-//!   for the connection at hand.
+//!   then its events wake nobody. An answer that takes it out of a pool [ends the watch](Watched::into_inner), and watches
+//!   it anew for the connection at hand.
 //! - **What it costs.** To begin a watch takes two system calls, and to end it one. It needs no descriptor and no memory of
 //!   the loop's. But what is watched is a descriptor that clients cannot have: where none is left, the application cannot open
 //!   it, and says 503.
@@ -96,10 +98,14 @@
 //! Protocols) both directions of the connection belong to the application, which is a [`Tunnel`] then.
 //! `examples/websocket.rs` is a WebSocket, with a library for the frames.
 //!
+//! - **Shake hands.** The server checks `Connection` and `Upgrade` of the request, and writes both in its answer. What the
+//!   protocol asks for besides is the application's part: for a WebSocket (RFC 6455 §4.2) to check `Sec-WebSocket-Version` and
+//!   `Sec-WebSocket-Key`, and to answer with `Sec-WebSocket-Accept`, as a [field](UpgradeHead::field).
 //! - **Take bytes first, and work when asked for a piece.** [`Tunnel::receive`] only stores them. Then the client's reading
 //!   paces the work, and the answers that wait have a bound: no piece is asked for while much is owed to the client.
 //! - **Bound what you store.** When it is full, `receive` returns 0, and the socket is not read. What was refused is offered
-//!   again after the next piece was asked for. Whoever waits for something else before there is room uses the [`Wakeup`].
+//!   again after the next piece was asked for. A tunnel that waits for something else before there is room uses the
+//!   [`Wakeup`].
 //! - **Watch the silence.** [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout) is long. A protocol with pings gives
 //!   the moment of the next one with [`Piece::Pending`], and ends the tunnel of a client that does not answer.
 //! - **Check who asks.** A browser lets any page open a WebSocket to any server, with the cookies of that server. Compare
@@ -158,8 +164,11 @@
 //! # assert!(hand.transmit_all().ends_with(b"4\r\ntide\r\n0\r\nX-Count: 8\r\n\r\n"));
 //! ```
 //!
+//! # The server's side
+//!
 //! This layer knows nothing of protocol, sockets or clocks; whatever implements [`ResponseSink`]
-//! can call an application, a test included.
+//! can call an application, a test included. Applications never need what is there for that: [`BodyKind`], [`Client`],
+//! [`WakeSource`], [`NoWake`], [`Selector`], [`Spool`], [`SpoolFile`], [`SpoolRoom`], [`MemoryAccount`], [`Reservation`].
 
 mod body;
 mod call;

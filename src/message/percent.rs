@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::words;
 
 /// Decodes escapes (`%41` is `A`) once. A `%` that begins no escape stays as it is, and so does `+`, which means a
-/// blank in forms only. Nothing is copied where there is no escape.
+/// space in forms only. Nothing is copied where there is no escape.
 ///
 /// ```
 /// use tidegate::message::percent_decode;

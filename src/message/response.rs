@@ -43,7 +43,7 @@ impl FieldRole {
     /// ```
     ///
     /// # Errors
-    /// No field name, no field value, a Content-Length that is no number, or a field that is the
+    /// No field name, no field value, a Content-Length that is not a number, or a field that is the
     /// server's.
     pub fn of(name: &str, value: &[u8]) -> Result<FieldRole, InvalidResponse> {
         if !is_field_name(name.as_bytes()) {
@@ -97,7 +97,7 @@ pub enum InvalidResponse {
     Status(u16),
     /// The reason phrase has a control character in it (RFC 9112 §4).
     Reason,
-    /// The field name is no token (RFC 9110 §5.1).
+    /// The field name is not a token (RFC 9110 §5.1).
     FieldName(String),
     /// The value of this field has CR, LF, NUL or another control character in it (RFC 9110 §5.5).
     FieldValue(String),

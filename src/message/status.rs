@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// A final status code, 200 to 599.
+/// A status code that an exchange can end with: 200 to 599, or 101, which ends HTTP on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StatusCode(u16);
 
 impl StatusCode {
     /// 101 Switching Protocols, which ends HTTP on its connection.
     pub const SWITCHING_PROTOCOLS: StatusCode = StatusCode(101);
-    /// 426.
+    /// 426 Upgrade Required.
     pub const UPGRADE_REQUIRED: StatusCode = StatusCode(426);
     /// 200 OK.
     pub const OK: StatusCode = StatusCode(200);

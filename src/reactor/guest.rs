@@ -16,7 +16,7 @@ use super::running::Patience;
 
 /// A server that is driven by another event loop: of a toolkit for windows, of a game, of an async runtime.
 ///
-/// The server keeps its own selector (epoll, kqueue), and gives out the descriptor of it. Whoever drives it polls that
+/// The server keeps its own selector (epoll, kqueue), and gives out the descriptor of it. The loop that drives it polls that
 /// descriptor among others of theirs, and calls [`turn_ready`](GuestLoop::turn_ready) when it is readable or when the
 /// [next deadline](GuestLoop::next_deadline) has come. [`BoundServer::run`](crate::server::BoundServer::run) is such a
 /// loop, too, and does nothing else. So both have the same limits, deadlines and graceful end, and the application, which

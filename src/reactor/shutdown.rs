@@ -33,6 +33,31 @@ pub(super) enum Queue {
 
 /// A handle that shuts a server down. It can be cloned and sent to other threads, and outlives the server
 /// harmlessly.
+///
+/// The library leaves signals alone. A program that is to end well handles them, on a thread of its own; here with the
+/// crate `signal-hook`, as the program `tidegate` does:
+///
+/// ```no_run
+/// use signal_hook::consts::{SIGINT, SIGTERM};
+/// use signal_hook::iterator::Signals;
+/// use tidegate::Server;
+///
+/// let server = Server::new().listen("127.0.0.1:8000".parse()?).bind()?;
+/// let handle = server.handle();
+/// let mut signals = Signals::new([SIGINT, SIGTERM])?;
+/// std::thread::spawn(move || {
+///     let mut signals = signals.forever();
+///     // The first one lets everybody finish, the second one is impatient.
+///     if signals.next().is_some() {
+///         handle.drain();
+///     }
+///     if signals.next().is_some() {
+///         handle.stop();
+///     }
+/// });
+/// server.serve(|_, start_response| start_response.status(200).send("Hello, World!"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct ServerHandle {
     command: Arc<AtomicU8>,

@@ -26,8 +26,8 @@
 //!   sent from the disk they are when the answer begins, and whoever writes to it afterwards changes what is sent.
 //! - A type comes from the name's extension; text is said to be UTF-8. Without a known extension
 //!   it is `application/octet-stream`, and browsers are told not to guess.
-//! - Content of a request is not waited for, nor read: who sends some gets its answer at once, and the end of the
-//!   connection.
+//! - Content of a request is not waited for, nor read: a client that sends some gets its answer at once, and the end of
+//!   the connection.
 //! - `index.html` and `404.html` aside, no name is special, unless [`Rules`] want codings that lie beside
 //!   their files (`app.js.br`); these are looked for anew once what is kept is no longer valid. No language negotiation;
 //!   compression on the fly is the package `tidegate-compress`.

@@ -60,7 +60,7 @@ type Moving = dyn Fn(&str) -> Option<Moved> + Send + Sync;
 /// Says the `Cache-Control` of a file.
 type Caching = dyn Fn(&Path) -> Option<String> + Send + Sync;
 
-/// Another place, to which a client is sent.
+/// A redirect: the place to which a client is sent instead of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// The status of the redirect, 301 for one.

@@ -450,7 +450,7 @@ fn errors_of_the_system_become_statuses() {
 fn what_is_no_folder_cannot_be_served() {
     let site = Site::new();
     let error = StaticFiles::new(site.path("none")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     assert!(error.to_string().contains(&*site.path("none").to_string_lossy()), "{error}");
     assert!(StaticFiles::new(site.path("hello.txt")).is_err());
     assert!(StaticFiles::new(Path::new("")).is_err());

@@ -10,8 +10,8 @@
 //! On the way in it can answer itself, [set](crate::Environ::set) a variable, or
 //! [shift](crate::Environ::enter) the path. Nothing more is needed for that than a [`Gateway`](crate::Gateway) that
 //! owns another one; [`BasicAuth`] and [`Mounts`] are two. What it says in
-//! [`admit`](crate::Gateway::admit) should go with what it does in `call`: whoever is answered without the application
-//! need not send content first.
+//! [`admit`](crate::Gateway::admit) should go with what it does in `call`: a client that is answered without the
+//! application need not send content first.
 //!
 //! On the way out a [`Filter`] sees one response, however it is given: at once, written, as a stream, from a file, or
 //! [later](crate::gateway::Later) from another thread. It can add fields and drop some, watch the content pass, and

@@ -10,7 +10,7 @@ use crate::message::split_port;
 ///
 /// The one with a host that was asked for comes before those without, and then the longest prefix counts. An
 /// application finds its prefix in `SCRIPT_NAME`, and the rest of the path in `PATH_INFO`, which is
-/// [`Environ::path`]; it is empty for the mount point itself, without a slash. Whoever lies nowhere is answered 404.
+/// [`Environ::path`]; it is empty for the mount point itself, without a slash. A path that lies nowhere is answered 404.
 ///
 /// A host is compared without its port and without regard to case, a prefix with the decoded path. As everywhere in the
 /// library, dot segments are left alone: `/a/../admin` lies below `/a`.
