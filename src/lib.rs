@@ -19,7 +19,7 @@
 //! | read a request | [`Environ`]: [path](Environ::path) and routes, [content](Environ::content) and forms |
 //! | answer it | [`StartResponse`]; all ways to, and the contract, are in [`gateway`] |
 //! | answer piece by piece | [`BodyStream`](gateway::BodyStream); [from a file](gateway::ResponseHead::file) |
-//! | answer from another thread | [`deferred`](gateway::deferred) |
+//! | answer from another thread | [`deferred`](gateway::deferred); as the content grows, [`channel`](gateway::channel) |
 //! | wait for another server | [`Environ::watch`] |
 //! | speak WebSocket | [other protocols](gateway#other-protocols) |
 //! | add fields, a password, mounts | [`middleware`](gateway::middleware) |

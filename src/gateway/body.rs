@@ -135,7 +135,7 @@ impl fmt::Debug for Remainder {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Here a thread that panics looks like one that is done; `examples/later.rs` tells them apart.
+/// Here a thread that panics looks like one that is done. A [`channel`](super::channel) tells them apart, and wakes by itself.
 ///
 /// [`output_bytes_high`]: crate::limits::Limits::output_bytes_high
 pub trait BodyStream {

@@ -144,8 +144,8 @@ impl<'a> ResponseHead<'a> {
     ///
     /// The iterator must not block: it runs on the thread of the event loop, and all clients would wait with it. So a
     /// [`Receiver`](std::sync::mpsc::Receiver) cannot be given, although it compiles, nor the lines of a pipe or a
-    /// socket. For those there is [`stream`](ResponseHead::stream), with a [`BodyStream`] that says
-    /// [`Pending`](super::Piece::Pending).
+    /// socket. For those there is [`stream`](ResponseHead::stream): with a [`channel`](super::channel) from a thread that may
+    /// wait, or with a [`BodyStream`] that says [`Pending`](super::Piece::Pending).
     ///
     /// ```
     /// # use tidegate::{Body, Environ, GatewayError, StartResponse};
