@@ -85,7 +85,7 @@ pub trait ResponseSink {
 /// }
 /// ```
 ///
-/// and neither does not answering, since there is no other way to a [`Body`]:
+/// and neither does not answering, since there is no other way to a [`Body`](super::Body):
 ///
 /// ```compile_fail,E0308
 /// # use tidegate::{Body, GatewayError, StartResponse};
