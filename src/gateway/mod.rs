@@ -167,7 +167,7 @@
 //! # The server's side
 //!
 //! This layer knows nothing of protocol, sockets or clocks; whatever implements [`ResponseSink`]
-//! can call an application, a test included. Applications never need what is there for that: [`BodyKind`], [`Client`],
+//! can call an application, a test included. Applications never need what is there for that: [`Remainder`], [`Client`],
 //! [`WakeSource`], [`NoWake`], [`Selector`], [`Spool`], [`SpoolFile`], [`SpoolRoom`], [`MemoryAccount`], [`Reservation`].
 
 mod body;
