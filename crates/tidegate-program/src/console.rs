@@ -1,19 +1,29 @@
 //! Writes to stderr all that the operator reads: the program's own sentences, the log, and panics.
 //!
+//! It may be a file that is put in the place of stderr (`--error-logfile`), or the log of the system (syslog).
+//!
 //! Stderr may be closed, or a pipe that nobody reads any more: that is no reason to stop serving, nor to
 //! wait. So all of it goes through one [`LineQueue`], in the order in which it was said.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::env;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
+use std::path::Path;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use clap::ValueEnum;
 use log::LevelFilter;
+use rustix::fs::fstat;
 use tidegate::access_log::{END_PATIENCE, LineQueue};
 use tidegate::message::Calendar;
+
+use super::log_place::{LogPlace, Severity, Syslog};
 
 /// The way to stderr. It belongs to the process that made it: a forked child has none of its parent's
 /// threads.
@@ -23,10 +33,30 @@ struct Console {
 }
 
 static CONSOLE: Mutex<Option<Console>> = Mutex::new(None);
+/// The place of the log of this process.
+static PLACE: Mutex<LogPlace> = Mutex::new(LogPlace::Stream);
+/// Whether lines are marked with their severity, instead of beginning with the time.
+static IS_MARKED: AtomicBool = AtomicBool::new(false);
+
+/// The form of the log's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    /// Journal where systemd's journal reads stderr, else plain
+    Auto,
+    /// Time, level, message
+    Plain,
+    /// Severity as systemd's journal reads it, and message: <4>message
+    Journal,
+}
 
 /// Prints one sentence to the operator, whatever the level of the log.
 pub fn say(sentence: &str) {
-    print((one_line(sentence) + "\n").as_bytes());
+    print((marked(Severity::NOTICE, one_line(sentence)) + "\n").as_bytes());
+}
+
+/// Marks a line with its severity, where that is wanted.
+fn marked(severity: Severity, line: String) -> String {
+    if IS_MARKED.load(Ordering::Relaxed) { severity.mark(&line) } else { line }
 }
 
 /// Waits until everything is written, but no longer than a second. Call it before the process ends.
@@ -38,9 +68,51 @@ pub fn finish() {
     lines.finish(END_PATIENCE);
 }
 
-/// Makes stderr the destination of the log: `2026-01-31T12:00:00.000Z WARN what happened`. A logger that was
+/// Sends the log to its place: `2026-01-31T12:00:00.000Z WARN what happened`, or in another form. A logger that was
 /// set before stays: a process has one, and may come here twice.
-pub fn log_to_stderr(level: LevelFilter) {
+///
+/// # Errors
+/// Returns an error with a ready sentence when the place cannot be written to.
+pub fn start_log(level: LevelFilter, form: LogForm, place: &LogPlace) -> io::Result<()> {
+    let is_marked = match (place, form) {
+        (LogPlace::Syslog(_), _) | (_, LogForm::Journal) => true,
+        (LogPlace::Stream, LogForm::Auto) => is_journal(),
+        (LogPlace::File(_), LogForm::Auto) | (_, LogForm::Plain) => false,
+    };
+    open_place(place)?;
+    IS_MARKED.store(is_marked, Ordering::Relaxed);
+    PLACE.lock().unwrap_or_else(PoisonError::into_inner).clone_from(place);
+    log_to_console(level);
+    Ok(())
+}
+
+/// Opens the place of the log: a file takes the place of stderr, so that all that is said there comes into it, also by an
+/// application. To be called again when it was moved away.
+///
+/// # Errors
+/// Returns an error with a ready sentence when the place cannot be written to.
+pub fn open_place(place: &LogPlace) -> io::Result<()> {
+    match place {
+        LogPlace::Stream => Ok(()),
+        LogPlace::File(path) => redirect_stderr(path).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write the log to {}: {error}", path.display()))
+        }),
+        LogPlace::Syslog(socket) => Syslog::connect(socket.clone(), Severity::NOTICE).map(drop),
+    }
+}
+
+fn redirect_stderr(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    Ok(rustix::stdio::dup2_stderr(file)?)
+}
+
+/// Whether stderr is read by the journal of systemd, which tells what it has given us (systemd.exec(5)).
+fn is_journal() -> bool {
+    let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
+    fstat(io::stderr()).is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino))
+}
+
+fn log_to_console(level: LevelFilter) {
     let installed = env_logger::Builder::new()
         .filter_level(level)
         .format(|line, record| writeln!(line, "{}", log_line(record.level(), &record.args().to_string())))
@@ -82,7 +154,13 @@ fn lines() -> io::Result<Arc<LineQueue>> {
         _ => {
             let notice =
                 |lost| log_line(log::Level::Warn, &format!("lines lost here, which nothing read: {lost}"));
-            let lines = Arc::new(LineQueue::with_notice(notice, io::stderr())?);
+            let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let lines = Arc::new(match place {
+                LogPlace::Stream | LogPlace::File(_) => LineQueue::with_notice(notice, io::stderr())?,
+                LogPlace::Syslog(socket) => {
+                    LineQueue::with_notice(notice, Syslog::connect(socket, Severity::NOTICE)?)?
+                }
+            });
             let before = console.replace(Console { process: process::id(), lines: lines.clone() });
             // Its lines are the parent's to write.
             std::mem::forget(before);
@@ -93,11 +171,9 @@ fn lines() -> io::Result<Arc<LineQueue>> {
 
 /// Prints what the standard library's hook would, but does not wait for the reader.
 fn say_panic(panic: &PanicHookInfo<'_>) {
-    let mut text = format!(
-        "thread {:?} {}\n",
-        thread::current().name().unwrap_or("unnamed"),
-        one_line(&panic.to_string())
-    );
+    let name = thread::current().name().unwrap_or("unnamed").to_string();
+    let line = format!("thread {name:?} {}", one_line(&panic.to_string()));
+    let mut text = marked(Severity::CRITICAL, line) + "\n";
     let trace = Backtrace::capture();
     if trace.status() == BacktraceStatus::Captured {
         text += &format!("{trace}\n");
@@ -106,7 +182,11 @@ fn say_panic(panic: &PanicHookInfo<'_>) {
 }
 
 fn log_line(level: log::Level, message: &str) -> String {
-    format!("{} {level} {}", timestamp(SystemTime::now()), one_line(message))
+    let line = one_line(message);
+    match IS_MARKED.load(Ordering::Relaxed) {
+        true => Severity::of(level).mark(&line),
+        false => format!("{} {level} {line}", timestamp(SystemTime::now())),
+    }
 }
 
 /// Formats a time as RFC 3339, in UTC, to the millisecond.

@@ -17,8 +17,10 @@ mod descriptors;
 mod environment;
 mod folder;
 mod heap;
+mod log_place;
 mod options;
 mod precompress;
+mod privileges;
 mod signals;
 mod sockets;
 mod welcome;
@@ -38,8 +40,9 @@ pub use self::descriptors::{make_room_beside, make_room_for};
 pub use self::environment::Lookup;
 pub use self::folder::{BesideFolders, FolderOptions, Mount, Mounts, parse_mount};
 pub use self::heap::{give_back, keep_what_is_free, share_one_heap};
+pub use self::log_place::LogPlace;
 pub use self::options::{Extension, NoExtension, Options, Others, Refusal, parse, parse_with};
-pub use self::sockets::give_away;
+pub use self::sockets::{bind, give_away};
 
 use tidegate::access_log::{AccessLog, CombinedLog, JsonLog, LineQueue, LogFile, ReopenHandle};
 use tidegate::gateway::Gateway;
@@ -48,6 +51,7 @@ use tidegate::{BoundServer, ListenAddress, Server};
 use tidegate_status::Facts;
 
 use self::folder::Site;
+use self::log_place::{Severity, Syslog};
 use self::options::{AccessLogFormat, Command};
 use self::signals::{Again, ProgramSignals};
 
@@ -72,8 +76,11 @@ pub fn main() -> ExitCode {
 
 /// Carries out the command line, and returns the exit status. The options of an extension are its own affair.
 pub fn run(options: &Options) -> u8 {
-    options.start_log();
     let _finish = FinishLog;
+    if let Err(error) = options.prepare_process() {
+        say(&format!("tidegate: {error}"));
+        return EXIT_FAILED;
+    }
     let done = match options.command() {
         Some(Command::Bench(options)) => tidegate_bench::run(options, make_room_for),
         Some(Command::Precompress { folder, options }) => {
@@ -110,17 +117,24 @@ fn serve(options: &Options, folder: Option<(&Path, &FolderOptions)>) -> Result<(
         None => Ok(Box::new(welcome::Welcome) as Box<dyn Gateway>),
         Some(site) => site.gateway(),
     };
+    if options.only_checks() {
+        options.identity()?;
+        say("tidegate: nothing is wrong with options and files");
+        return Ok(());
+    }
     let mut limits = options.limits().clone();
     let kept = || site.as_ref().map_or(0, Site::descriptors_kept_max);
     limits.connections_max = make_room_beside(limits.connections_max, kept);
     // From here on a signal is an event, even if it comes before the server does.
     let signals = ProgramSignals::install().map_err(|error| error.to_string())?;
     let (server, log) = server(options, limits).map_err(|error| error.to_string())?;
-    let server = options.addresses().iter().cloned().fold(server, Server::listen);
+    let bind = |server: Server, address| Ok(server.listener(bind(options, address)?));
+    let server = options.addresses().iter().try_fold(server, bind).map_err(with_way_out)?;
     let mut server = server.reactors(options.reactors()).bind().map_err(with_way_out)?;
     let _status = show_status(options, &mut server, &what).map_err(with_way_out)?;
     sockets::give_away(options, &server.addresses())?;
-    let again = Again { folder: site.as_ref().map(Site::reopening), log };
+    options.become_user()?;
+    let again = Again { folder: site.as_ref().map(Site::reopening), log, errors: options.log_file() };
     signals.forward_to(server.handle(), again).map_err(|error| error.to_string())?;
     announce(&server.addresses(), &what);
     server.run_each(gateway).map_err(|error| error.to_string())
@@ -183,23 +197,35 @@ pub fn access_log(options: &Options) -> io::Result<Option<OpenLog>> {
     if format == AccessLogFormat::Off {
         return Ok(None);
     }
-    let (lines, handle) = match options.access_log_file() {
-        None => (stdout_lines()?, None),
-        Some(path) => {
+    let (lines, handle) = access_log_lines(options.access_log_place().unwrap_or(&LogPlace::Stream))?;
+    let log: Box<dyn AccessLog + Send> = match format {
+        AccessLogFormat::Json => Box::new(JsonLog::new(lines)),
+        AccessLogFormat::Combined | AccessLogFormat::Off => Box::new(CombinedLog::new(lines)),
+    };
+    Ok(Some((log, handle)))
+}
+
+/// Opens the place of an access log. The handle reopens the file, if it is one.
+///
+/// # Errors
+/// Returns the same errors as [`access_log`].
+pub fn access_log_lines(place: &LogPlace) -> io::Result<(LineQueue, Option<ReopenHandle>)> {
+    match place {
+        LogPlace::Stream => Ok((stdout_lines()?, None)),
+        LogPlace::File(path) => {
             let file = LogFile::open(path).map_err(|error| {
                 let path = path.display();
                 io::Error::new(error.kind(), format!("cannot write the access log to {path}: {error}"))
             })?;
             let handle = file.handle();
             // It may be a FIFO, or on a disk that hangs.
-            (LineQueue::new(ACCESS_LOG, file)?, Some(handle))
+            Ok((LineQueue::new(ACCESS_LOG, file)?, Some(handle)))
         }
-    };
-    let log: Box<dyn AccessLog + Send> = match format {
-        AccessLogFormat::Json => Box::new(JsonLog::new(lines)),
-        AccessLogFormat::Combined | AccessLogFormat::Off => Box::new(CombinedLog::new(lines)),
-    };
-    Ok(Some((log, handle)))
+        LogPlace::Syslog(socket) => {
+            let syslog = Syslog::connect(socket.clone(), Severity::INFO)?;
+            Ok((LineQueue::new(ACCESS_LOG, syslog)?, None))
+        }
+    }
 }
 
 /// Opens stdout for an access log. The standard library's own would keep lines that it could not write.

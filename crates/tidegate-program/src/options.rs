@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fmt::{self, Debug};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,6 +16,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
+use rustix::fs::{Mode, RawMode};
 
 use tidegate::ListenAddress;
 use tidegate::limits::{InvalidLimit, Limits};
@@ -22,10 +24,12 @@ use tidegate::server::InvalidAddress;
 use tidegate_bench::{BenchOptions, Size, Span};
 
 use super::EXIT_USAGE;
-use super::console::log_to_stderr;
+use super::console::{self, LogForm};
 use super::environment::{self, Lookup};
 use super::folder::{FILES, FolderOptions};
+use super::log_place::LogPlace;
 use super::precompress::PrecompressOptions;
+use super::privileges::Identity;
 
 /// The hint where to find the package that serves Python applications.
 const PYTHON_PACKAGE: &str =
@@ -270,6 +274,10 @@ impl Options {
             let reason = "--socket-mode and --socket-group are about unix sockets, and none is listened on";
             return Err(refuse(reason.to_string()));
         }
+        if settings.backlog.is_some() && settings.reactors > 1 {
+            let reason = "--backlog is for one event loop: of several, each has a queue of its own, of 4096";
+            return Err(refuse(reason.to_string()));
+        }
         Ok(Options { command: arguments.command, settings, addresses, limits })
     }
 
@@ -296,9 +304,9 @@ impl Options {
         }
     }
 
-    /// The file of the access log; none for stdout.
-    pub(super) fn access_log_file(&self) -> Option<&Path> {
-        self.settings.access_log_file.as_deref()
+    /// The place of the access log; none for stdout.
+    pub(super) fn access_log_place(&self) -> Option<&LogPlace> {
+        self.settings.access_log_file.as_ref()
     }
 
     /// The permissions and the group that unix sockets get.
@@ -321,9 +329,60 @@ impl Options {
         &self.limits
     }
 
-    /// Sends the log to stderr, for the whole process; a second call does nothing.
-    pub fn start_log(&self) {
-        log_to_stderr(self.settings.log_level.into());
+    /// Sets the umask, and sends the log to its place, for the whole process; a second call changes nothing.
+    ///
+    /// # Errors
+    /// Returns an error with a ready sentence when the log cannot be written.
+    pub fn prepare_process(&self) -> io::Result<()> {
+        if let Some(umask) = self.settings.umask {
+            rustix::process::umask(Mode::from_raw_mode(umask as RawMode));
+        }
+        let form = self.settings.log_format;
+        console::start_log(self.settings.log_level.into(), form, &self.settings.error_logfile)
+    }
+
+    /// Opens the file of the log again, after it was moved away.
+    pub fn reopen_log(&self) {
+        super::signals::reopen(&self.settings.error_logfile);
+    }
+
+    /// The place of the log, if it is a file: to be opened again after that was moved away.
+    pub(super) fn log_file(&self) -> Option<LogPlace> {
+        Some(self.settings.error_logfile.clone()).filter(|place| matches!(place, LogPlace::File(_)))
+    }
+
+    /// The path of the socket of syslog, if the log is sent there.
+    pub fn syslog(&self) -> Option<&Path> {
+        match &self.settings.error_logfile {
+            LogPlace::Syslog(socket) => Some(socket),
+            LogPlace::Stream | LogPlace::File(_) => None,
+        }
+    }
+
+    /// The user and the group that the process is to become, if any.
+    ///
+    /// # Errors
+    /// Returns a sentence when there are none of these names.
+    pub(super) fn identity(&self) -> Result<Option<Identity>, String> {
+        Identity::find(self.settings.user.as_deref(), self.settings.group.as_deref())
+    }
+
+    /// Becomes the user and the group that were named, for good. To be called when all that takes an administrator is open.
+    ///
+    /// # Errors
+    /// Returns a sentence when there are none of these names, or the system refuses.
+    pub fn become_user(&self) -> Result<(), String> {
+        self.identity()?.map_or(Ok(()), |identity| identity.take_on())
+    }
+
+    /// Whether nothing is to be served: only what is wrong is to be found out.
+    pub fn only_checks(&self) -> bool {
+        self.settings.check_config
+    }
+
+    /// The longest queue of clients that wait to be accepted, if it was given.
+    pub(super) fn backlog(&self) -> Option<i32> {
+        self.settings.backlog
     }
 }
 
@@ -467,8 +526,17 @@ struct ServingOptions {
     #[arg(long, value_name = "FORMAT", global = true, default_value = "off")]
     access_log: AccessLogFormat,
     /// File for the access log, in the format combined unless --access-log says json; SIGUSR1 and SIGHUP open it again
-    #[arg(long, value_name = "FILE", global = true)]
-    access_log_file: Option<PathBuf>,
+    ///
+    /// With syslog: it is sent to the log of the system, by /dev/log or the socket of another path (syslog:PATH).
+    #[arg(long, value_name = "FILE|syslog:", global = true)]
+    access_log_file: Option<LogPlace>,
+
+    /// File for the log and all else that is said on stderr, or syslog: for the log of the system, as above
+    #[arg(long, visible_alias = "log-file", value_name = "FILE|syslog:", global = true, default_value = "-")]
+    error_logfile: LogPlace,
+    /// Form of the log's lines on stderr or in a file
+    #[arg(long, value_name = "FORM", global = true, default_value = "auto")]
+    log_format: LogForm,
 
     /// Show the running server on an address of its own: live view, /metrics, /health, /connections.json
     ///
@@ -482,6 +550,22 @@ struct ServingOptions {
     /// Group of unix sockets: a name of /etc/group, or a number
     #[arg(long, value_name = "GROUP", global = true)]
     socket_group: Option<String>,
+    /// Longest queue of clients that wait to be accepted [default: 4096; the system may have a lower limit]
+    #[arg(long, value_name = "COUNT", global = true, value_parser = clap::value_parser!(i32).range(1..))]
+    backlog: Option<i32>,
+
+    /// Become this user, by name or number, once sockets and logs are open; only root can
+    #[arg(long, short, value_name = "USER", global = true)]
+    user: Option<String>,
+    /// Become this group instead of the user's own
+    #[arg(long, short, value_name = "GROUP", global = true)]
+    group: Option<String>,
+    /// Permissions that new files and sockets do not get, 027 for instance [default: as the program was started with]
+    #[arg(long, value_name = "MODE", global = true, value_parser = parse_mode)]
+    umask: Option<u32>,
+    /// Check options and files, and serve nothing; the exit status is 0 if all is well
+    #[arg(long, global = true)]
+    check_config: bool,
 
     /// The limits.
     #[command(flatten)]
@@ -512,8 +596,10 @@ enum LogLevel {
     /// Nothing
     Off,
     /// Failures of the application
+    #[value(alias = "critical")]
     Error,
     /// Also what an operator can mend
+    #[value(alias = "warning")]
     Warn,
     /// Also what the server does as a whole
     Info,

@@ -10,13 +10,23 @@ use tidegate::access_log::ReopenHandle;
 use tidegate::adapters::Reopening;
 use tidegate::server::ServerHandle;
 
-use super::console::say;
+use super::console::{open_place, say};
+use super::log_place::LogPlace;
 
 /// All that can be opened again while the server runs.
 #[derive(Default)]
 pub struct Again {
     pub folder: Option<Reopening>,
     pub log: Option<ReopenHandle>,
+    /// The place of what is said on stderr.
+    pub errors: Option<LogPlace>,
+}
+
+/// Opens the place of the log again, after it was moved away.
+pub fn reopen(place: &LogPlace) {
+    if let Err(error) = open_place(place) {
+        log::warn!("the old one is written on: {error}");
+    }
 }
 
 /// The signals, caught and waiting to be handled.
@@ -32,7 +42,7 @@ impl ProgramSignals {
     }
 
     /// Passes the signals on to a server, for as long as the process lives. SIGHUP has all of
-    /// `again` opened again, and SIGUSR1 its log.
+    /// `again` opened again, and SIGUSR1 its logs.
     ///
     /// # Errors
     /// Returns the error of the system when it grants no thread to wait in.
@@ -42,6 +52,7 @@ impl ProgramSignals {
             for signal in self.0.forever() {
                 if matches!(signal, SIGHUP | SIGUSR1) {
                     again.log.iter().for_each(ReopenHandle::reopen);
+                    again.errors.iter().for_each(reopen);
                     again.folder.iter().filter(|_| signal == SIGHUP).for_each(Reopening::ask);
                 } else if !std::mem::replace(&mut is_draining, true) {
                     say("tidegate finishes what it is serving (Ctrl-C again stops at once)");

@@ -1,16 +1,30 @@
-//! The permissions and the group of unix sockets (`--socket-mode`, `--socket-group`).
+//! Listening sockets as the options want them: their queue (`--backlog`), and the permissions, owner and group of unix
+//! sockets (`--socket-mode`, `--socket-group`, `--user`).
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use tidegate::ListenAddress;
+use tidegate::server::Listener;
 
 use super::Options;
+use super::privileges::find_group;
 
-/// The file in which groups have their names.
-const GROUPS: &str = "/etc/group";
+/// Listens on an address.
+///
+/// # Errors
+/// Returns the error of the system, with the address.
+pub fn bind(options: &Options, address: &ListenAddress) -> io::Result<Listener> {
+    let listener = Listener::bind(address)?;
+    if let Some(backlog) = options.backlog() {
+        // Whoever listens already may say so again, for a queue of another length.
+        rustix::net::listen(listener.as_fd(), backlog)?;
+    }
+    Ok(listener)
+}
 
 /// Gives the unix sockets among these addresses to those who the options say.
 ///
@@ -18,33 +32,25 @@ const GROUPS: &str = "/etc/group";
 /// Returns a sentence when the group is not known, or the system refuses.
 pub fn give_away(options: &Options, addresses: &[ListenAddress]) -> Result<(), String> {
     let (mode, group) = options.sockets();
-    let group = group.map(number_of).transpose()?;
+    let identity = options.identity()?.map(|identity| identity.numbers());
+    let group = group.map(find_group).transpose()?.map(|group| group.as_raw());
+    let owner = identity.and_then(|(user, _)| user);
+    let group = group.or(identity.map(|(_, group)| group));
     let paths = addresses.iter().filter_map(|address| match address {
         ListenAddress::Unix(path) => Some(path),
         _ => None,
     });
     for path in paths {
-        give(path, mode, group).map_err(|error| format!("cannot give {} away: {error}", path.display()))?;
+        give(path, mode, owner, group)
+            .map_err(|error| format!("cannot give {} away: {error}", path.display()))?;
     }
     Ok(())
 }
 
-fn give(path: &Path, mode: Option<u32>, group: Option<u32>) -> io::Result<()> {
+fn give(path: &Path, mode: Option<u32>, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
     // The group first: with the mode alone the wrong one could connect meanwhile.
-    if group.is_some() {
-        chown(path, None, group)?;
+    if owner.is_some() || group.is_some() {
+        chown(path, owner, group)?;
     }
     mode.map_or(Ok(()), |mode| fs::set_permissions(path, Permissions::from_mode(mode)))
-}
-
-/// Returns the number of a group.
-fn number_of(group: &str) -> Result<u32, String> {
-    if let Ok(number) = group.parse() {
-        return Ok(number);
-    }
-    let groups = fs::read_to_string(GROUPS).map_err(|error| format!("cannot read {GROUPS}: {error}"))?;
-    let mut lines = groups.lines().map(|line| line.split(':'));
-    let number =
-        lines.find_map(|mut words| (words.next() == Some(group)).then(|| words.nth(1)?.parse().ok())?);
-    number.ok_or_else(|| format!("{GROUPS} has no group {group}"))
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use tidegate::access_log::AccessLog;
 use tidegate::access_log::{
-    CombinedLog, FormattedLog, InvalidLogFormat, JsonLog, LineQueue, LogFile, LogFormat, ReopenHandle,
+    CombinedLog, FormattedLog, InvalidLogFormat, JsonLog, LineQueue, LogFormat, ReopenHandle,
 };
 
 use super::options::PythonOptions;
@@ -49,21 +49,13 @@ pub struct AskedLog {
 pub fn access_log(options: &PythonOptions) -> io::Result<AskedLog> {
     let wsgi = &options.wsgi;
     let form = wsgi.access_logformat.clone();
-    match wsgi.access_logfile.as_deref() {
+    match &wsgi.access_logfile {
         None => {
             let (log, reopen) = tidegate_program::access_log(&options.program)?.unzip();
             Ok(AskedLog { log, reopen: reopen.flatten() })
         }
-        Some("-") => {
-            Ok(AskedLog { log: Some(in_form(form, tidegate_program::stdout_lines()?)), reopen: None })
-        }
-        Some(path) => {
-            let file = LogFile::open(path).map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot write the access log to {path}: {error}"))
-            })?;
-            let reopen = Some(file.handle());
-            // It may be a FIFO, or on a disk that hangs.
-            let lines = LineQueue::new(tidegate_program::ACCESS_LOG, file)?;
+        Some(place) => {
+            let (lines, reopen) = tidegate_program::access_log_lines(place)?;
             Ok(AskedLog { log: Some(in_form(form, lines)), reopen })
         }
     }

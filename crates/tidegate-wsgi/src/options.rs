@@ -11,7 +11,7 @@ use clap::builder::{FalseyValueParser, Resettable};
 use clap::{Args, value_parser};
 
 use tidegate::limits::Limits;
-use tidegate_program::{Extension, FolderOptions, Mount, Options, Others, Size, Span, parse_mount};
+use tidegate_program::{Extension, FolderOptions, LogPlace, Mount, Options, Others, Size, Span, parse_mount};
 
 use super::access::LogForm;
 use super::adapter::TrustedProxies;
@@ -79,6 +79,9 @@ pub struct WsgiOptions {
     /// Go to this folder before the application is loaded
     #[arg(long, value_name = "DIR")]
     pub chdir: Option<PathBuf>,
+    /// Variable of the environment of the application, NAME=VALUE; may be repeated
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = parse_variable)]
+    pub env: Vec<(String, String)>,
     /// Folders to look for modules in first, separated by commas; may be repeated
     #[arg(long, value_name = "DIRS", value_delimiter = ',')]
     pub pythonpath: Vec<PathBuf>,
@@ -97,18 +100,87 @@ pub struct WsgiOptions {
     /// Peers whose X-Forwarded- fields are believed: addresses separated by commas, or * for all
     #[arg(long, value_name = "LIST", default_value = FORWARDED_ALLOW_IPS_DEFAULT)]
     pub forwarded_allow_ips: TrustedProxies,
-    /// Log every exchange to this file, or - for stdout
+    /// Log every exchange to this file, or - for stdout, or syslog: for the log of the system
     #[arg(long, value_name = "FILE")]
-    pub access_logfile: Option<String>,
+    pub access_logfile: Option<LogPlace>,
     /// Format of that log: json, combined, or a format with gunicorn's atoms, such as "%(h)s %(r)s %(s)s"
     #[arg(long, value_name = "FORMAT")]
     pub access_logformat: Option<LogForm>,
     /// Longest field line that must be taken; it is the head as a whole that is limited
     #[arg(long = "limit-request-field_size", value_name = "SIZE", hide = true)]
     limit_request_field_size: Option<Size>,
+    /// The options that only gunicorn has.
+    #[command(flatten)]
+    gunicorns: GunicornsOptions,
     /// The options of mounted folders.
     #[command(flatten)]
     pub files: FolderOptions,
+}
+
+/// Options of gunicorn's that have no meaning here: each is answered with what does the same.
+#[derive(Args, Debug)]
+struct GunicornsOptions {
+    #[arg(long, short, hide = true)]
+    config: Option<String>,
+    #[arg(long, short = 'k', hide = true)]
+    worker_class: Option<String>,
+    #[arg(long, hide = true)]
+    worker_connections: Option<String>,
+    #[arg(long, short = 'D', hide = true)]
+    daemon: bool,
+    #[arg(long, hide = true)]
+    certfile: Option<String>,
+    #[arg(long, hide = true)]
+    keyfile: Option<String>,
+    #[arg(long, hide = true)]
+    log_config: Option<String>,
+    #[arg(long, hide = true)]
+    statsd_host: Option<String>,
+    #[arg(long, hide = true)]
+    proxy_protocol: bool,
+}
+
+impl GunicornsOptions {
+    /// Refuses the first that was given, with the way to do without it.
+    fn check(&self) -> Result<(), String> {
+        let refused = [
+            (
+                self.config.is_some(),
+                "--config: such a file is a program for gunicorn. Here options stand on the command line, and each can be a \
+                 variable (TIDEGATE_WORKERS=4), in a file for systemd's EnvironmentFile= or docker's --env-file; what \
+                 hooks do belongs into the module of the application",
+            ),
+            (
+                self.worker_class.is_some(),
+                "--worker-class: there is one kind, an event loop with --threads for the application; gevent's and asyncio's \
+                 loops are others",
+            ),
+            (self.worker_connections.is_some(), "--worker-connections: that is --connections-max"),
+            (self.daemon, "--daemon: systemd, docker or nohup put it into the background"),
+            (
+                self.certfile.is_some() || self.keyfile.is_some(),
+                "--certfile and --keyfile: it speaks no TLS; put nginx before it (see README)",
+            ),
+            (
+                self.log_config.is_some(),
+                "--log-config: the server does not log by Python's logging; the application configures its own, and \
+                 --log-level, --error-logfile and --log-format are for the server's",
+            ),
+            (self.statsd_host.is_some(), "--statsd-host: it counts nothing for statsd"),
+            (self.proxy_protocol, "--proxy-protocol: have the proxy send X-Forwarded-For instead"),
+        ];
+        match refused.into_iter().find(|(is_given, _)| *is_given) {
+            Some((_, sentence)) => Err(format!("gunicorn's {sentence}")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => Err("it is NAME=VALUE"),
+    }
 }
 
 impl Extension for WsgiOptions {
@@ -126,6 +198,7 @@ be loaded.";
         // Room in the head for the field line that must be taken.
         let wanted = self.limit_request_field_size.map_or(0, Size::in_memory);
         limits.head_bytes_max = limits.head_bytes_max.max(wanted);
+        self.gunicorns.check()?;
         if self.mounts.is_empty()
             && let Some(option) = others.folder_option
         {
@@ -242,8 +315,25 @@ mod tests {
         assert_eq!((given.chdir.clone(), given.pid.clone()), (Some("/d".into()), Some("p".into())));
         assert!(given.reload && given.preload);
         assert_eq!(given.reload_extra_file, [PathBuf::from("e")]);
-        assert_eq!(given.access_logfile.as_deref(), Some("-"));
+        assert_eq!(given.access_logfile, Some(LogPlace::Stream));
         assert!(given.access_logformat.is_some());
+    }
+
+    #[test]
+    fn options_of_gunicorn_without_a_meaning_are_refused_with_what_does_the_same() {
+        for (words, other) in [
+            (&["-c", "gunicorn.conf.py"][..], "TIDEGATE_WORKERS"),
+            (&["-k", "gevent"], "--threads"),
+            (&["--daemon"], "systemd"),
+            (&["--certfile", "x"], "nginx"),
+            (&["--worker-connections", "9"], "--connections-max"),
+        ] {
+            let refusal = parse_words(&[&["a"], words].concat()).unwrap_err();
+            assert!(refusal.contains("gunicorn's") && refusal.contains(other), "{words:?}: {refusal}");
+        }
+        assert!(parse_words(&["a", "--env", "=x"]).is_err());
+        let options = parse_words(&["a", "--log-level", "warning", "-e", "A=b=c"]).unwrap();
+        assert_eq!(options.wsgi.env, [("A".to_string(), "b=c".to_string())]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ mod greenlets;
 mod memory;
 #[path = "wsgi/mounts.rs"]
 mod mounts;
+#[path = "wsgi/operation.rs"]
+mod operation;
 #[path = "wsgi/probe.rs"]
 mod probe;
 #[path = "wsgi/probe_blocks.rs"]

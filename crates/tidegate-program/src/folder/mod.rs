@@ -125,7 +125,8 @@ impl<'a> Site<'a> {
     }
 
     fn files(&self) -> io::Result<StaticFiles> {
-        let files = StaticFiles::with_rules(self.folder, self.rules.clone())?;
+        let files = StaticFiles::with_rules(self.folder, self.rules.clone());
+        let files = files.map_err(|error| io::Error::new(error.kind(), cannot_serve(self.folder, &error)))?;
         // By now the limit of descriptors is what it will be.
         let cache = self.options.file_cache.bounds().divided(self.parts);
         Ok(files.file_cache(cache).reopened_by(&self.reopening))

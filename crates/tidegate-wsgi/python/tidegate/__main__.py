@@ -8,10 +8,11 @@ Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong com
 application that cannot be loaded.
 """
 
+import os
 import sys
 
-from tidegate import _tidegate
-from tidegate.console import open_missing_streams, say
+from tidegate import _tidegate, exits
+from tidegate.console import open_missing_streams, say, use_syslog
 from tidegate.restart import Origin, with_inherited_sockets
 
 EXIT_FAILED = 1
@@ -30,16 +31,21 @@ def run(arguments: list, application=None) -> int:
         return settings
     origin = Origin()
     pid_file = None
-    settings.start_log()
     try:
+        settings.prepare_process()
+        use_syslog(settings.syslog)
+        os.environ.update(settings.env)
         # First of all, so that every path on the command line begins in the same directory.
         origin.enter(settings.chdir)
+        if settings.check_config:
+            return _check(settings, application)
         listeners = settings.bind()
         if settings.pid is not None:
             from tidegate.pidfile import PidFile
 
             pid_file = PidFile(settings.pid)
             pid_file.write()
+        settings.become_user()
     except OSError as error:
         say(f"tidegate: {error}")
         return EXIT_FAILED
@@ -48,6 +54,17 @@ def run(arguments: list, application=None) -> int:
     finally:
         if pid_file is not None:
             pid_file.remove()
+
+
+def _check(settings, application) -> int:
+    """Finds out whether it could be served, and serves nothing."""
+    from tidegate.application import load_or_report
+
+    if application is None and load_or_report(settings) is None:
+        return exits.NOT_LOADED
+    settings.check_folders()
+    say("tidegate: nothing is wrong with options, application and folders")
+    return exits.SHUT_DOWN
 
 
 def _serve(settings, listeners: list, origin: Origin, application) -> int:

@@ -13,6 +13,8 @@ traceback is what its author needs.
 import os
 import sys
 
+from tidegate.console import report, say
+
 # The attributes that are looked for where only a module is named: PEP 3333's, and Flask's.
 _USUAL_NAMES = ("application", "app")
 _USUAL_FACTORIES = ("create_app", "make_app")
@@ -33,6 +35,18 @@ def load(name: str, pythonpath: list):
         application, name = _usual_one(module)
     _check(application, name)
     return application
+
+
+def load_or_report(settings):
+    """The application of the settings; None, and why, if it cannot be loaded."""
+    try:
+        return load(settings.application, settings.pythonpath)
+    except ApplicationError as error:
+        say(f"tidegate: {error}")
+    except BaseException as error:
+        report(error)
+        say(f"tidegate: the application {settings.application} cannot be loaded (see above)")
+    return None
 
 
 def _look_first_in(directories: list) -> None:

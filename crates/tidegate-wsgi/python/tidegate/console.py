@@ -15,6 +15,9 @@ from tidegate import _tidegate
 
 STDERR = 2
 
+# The socket of the log of the system, if what is said goes there.
+_syslog = None
+
 # The process whose stderr the native half writes.
 _owner = None
 _stderr_before = None
@@ -95,6 +98,9 @@ def say(sentence: str) -> None:
     Past `sys.stderr`, which must not be entered twice: signal handlers say things, too.
     """
     line = (sentence + "\n").encode("utf-8", "backslashreplace")
+    if _syslog is not None and os.getpid() != _owner:
+        _send_to_syslog(line)
+        return
     if os.getpid() == _owner:
         _tidegate.write_stderr(line)
         return
@@ -103,6 +109,24 @@ def say(sentence: str) -> None:
             os.write(STDERR, line)
     except OSError:
         pass
+
+
+def use_syslog(path) -> None:
+    """Has what is said sent to the log of the system by this socket; None: to stderr."""
+    global _syslog
+    _syslog = path
+
+
+def _send_to_syslog(line: bytes) -> None:
+    """Sends one line, as notice of a daemon, if somebody takes it at once."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.setblocking(False)
+        try:
+            datagrams.sendto(b"<29>tidegate[%d]: %s" % (os.getpid(), line.rstrip()), _syslog)
+        except OSError:
+            pass
 
 
 def _has_room() -> bool:
@@ -146,7 +170,8 @@ def stack_of(thread: int) -> str:
     return "".join(traceback.format_list([f for f in stack if f.filename != threading.__file__]))
 
 
-_STARTED_IN_A_TERMINAL = os.isatty(STDERR)
+# Stderr as it was at the start: a file may take its place.
+_terminal = os.dup(STDERR) if os.isatty(STDERR) else None
 
 
 def terminal_is_gone() -> bool:
@@ -155,4 +180,4 @@ def terminal_is_gone() -> bool:
     It tells the two meanings of SIGHUP apart: an operator who wants the application loaded anew, and
     a window that was closed, after which nobody could press Ctrl-C any more.
     """
-    return _STARTED_IN_A_TERMINAL and not os.isatty(STDERR)
+    return _terminal is not None and not os.isatty(_terminal)

@@ -16,7 +16,10 @@ class PidFile:
         Raises OSError with a sentence: the file names a process that lives, or cannot be written.
         """
         other = self._read()
-        if other is not None and other != os.getpid() and _is_alive(other):
+        if other == os.getpid():
+            # Started again in the same process, which may have become a user since who must not write here.
+            return
+        if other is not None and _is_alive(other):
             raise OSError(f"{self.path} names the process {other}, which is running")
         # Renamed into place: a reader sees the old number or the new one, never half of it.
         beside = f"{self.path}.{os.getpid()}"

@@ -37,8 +37,8 @@ import sys
 import time
 
 from tidegate import exits
-from tidegate.application import ApplicationError, load
-from tidegate.console import announce, report, say, terminal_is_gone
+from tidegate.application import load_or_report
+from tidegate.console import announce, say, terminal_is_gone
 from tidegate.signals import CAUGHT_SIGNALS, end_at_once_from_now_on, let_through
 from tidegate.worker import Leave, Supervision, Worker
 
@@ -149,19 +149,13 @@ class Supervisor:
             self._wait()
 
     def _preload(self) -> bool:
-        try:
-            self._application = load(self.settings.application, self.settings.pythonpath)
-        except ApplicationError as error:
-            say(f"tidegate: {error}")
-        except BaseException as error:
-            report(error)
-            say(f"tidegate: the application {self.settings.application} cannot be loaded (see above)")
-        else:
-            # What is here now stays: a collection in a worker would only copy shared pages.
-            gc.collect()
-            gc.freeze()
-            return True
-        return False
+        self._application = load_or_report(self.settings)
+        if self._application is None:
+            return False
+        # What is here now stays: a collection in a worker would only copy shared pages.
+        gc.collect()
+        gc.freeze()
+        return True
 
     # Events.
 
@@ -211,6 +205,7 @@ class Supervisor:
         elif number == signal.SIGHUP:
             self._replace_workers()
         elif number == signal.SIGUSR1:
+            self.settings.reopen_log()
             for worker in self._workers.values():
                 worker.send(signal.SIGUSR1)
         elif number == signal.SIGTTIN:

@@ -138,6 +138,7 @@ impl PyServer {
         if let Some(reopen) = &self.reopen {
             reopen.reopen();
         }
+        self.options.program.reopen_log();
     }
 
     /// wake(): ends the wait of the event loop, which then looks for signals.
@@ -244,7 +245,7 @@ fn pool(wsgi: &WsgiOptions) -> Pool {
 }
 
 /// Finds the folders beside the application.
-fn mounts(wsgi: &WsgiOptions) -> PyResult<Mounts<'_>> {
+pub(super) fn mounts(wsgi: &WsgiOptions) -> PyResult<Mounts<'_>> {
     Mounts::new(&wsgi.mounts, &wsgi.files).map_err(PyOSError::new_err)
 }
 

@@ -96,10 +96,43 @@ impl Settings {
         self.options.wsgi.preload
     }
 
-    /// start_log(): sends the log of this process to stderr. A second call is harmless. Messages are written
-    /// before the process ends by the functions of `atexit`, or becomes another program after them.
-    fn start_log(&self, py: Python<'_>) -> PyResult<()> {
-        self.options.program.start_log();
+    /// The variables for the application, as pairs.
+    #[getter]
+    fn env(&self) -> Vec<(String, String)> {
+        self.options.wsgi.env.clone()
+    }
+
+    #[getter]
+    fn check_config(&self) -> bool {
+        self.options.program.only_checks()
+    }
+
+    /// The socket of the log of the system; None if the log is not sent there.
+    #[getter]
+    fn syslog(&self) -> Option<String> {
+        self.options.program.syslog().map(|path| path.display().to_string())
+    }
+
+    /// check_folders(): raises OSError with a ready sentence if a mounted folder is not there.
+    fn check_folders(&self) -> PyResult<()> {
+        super::server::mounts(&self.options.wsgi).map(drop)
+    }
+
+    /// reopen_log(): opens the file of the log again, after it was moved away.
+    fn reopen_log(&self) {
+        self.options.program.reopen_log();
+    }
+
+    /// become_user(): becomes the user and the group of the options, for good. Raises OSError with a ready sentence.
+    fn become_user(&self) -> PyResult<()> {
+        self.options.program.become_user().map_err(PyOSError::new_err)
+    }
+
+    /// prepare_process(): sets the umask, and sends the log of this process to its place. A second call is harmless.
+    /// Messages are written before the process ends by the functions of `atexit`, or becomes another program after
+    /// them. Raises OSError with a ready sentence.
+    fn prepare_process(&self, py: Python<'_>) -> PyResult<()> {
+        self.options.program.prepare_process().map_err(|error| PyOSError::new_err(error.to_string()))?;
         let finish = PyCFunction::new_closure(py, None, None, |arguments, _| {
             arguments.py().detach(tidegate_program::finish)
         })?;
@@ -111,11 +144,15 @@ impl Settings {
         let bind = |address: &ListenAddress| {
             let listener = match address {
                 ListenAddress::Descriptor(number) => take_over(py, *number, address)?,
-                address => Listener::bind(address).map_err(|error| PyOSError::new_err(error.to_string()))?,
+                address => tidegate_program::bind(&self.options.program, address)
+                    .map_err(|error| PyOSError::new_err(error.to_string()))?,
             };
             Ok(BoundListener::new(listener))
         };
-        self.options.program.addresses().iter().map(bind).collect()
+        let addresses = self.options.program.addresses();
+        let bound = addresses.iter().map(bind).collect::<PyResult<_>>()?;
+        tidegate_program::give_away(&self.options.program, addresses).map_err(PyOSError::new_err)?;
+        Ok(bound)
     }
 }
 

@@ -28,7 +28,7 @@ fn serve(mode: Mode, more: &[&str]) -> Served {
 }
 
 /// The folder that the application was given for its files.
-fn folder_of(command: &std::process::Command) -> PathBuf {
+pub fn folder_of(command: &std::process::Command) -> PathBuf {
     let (_, folder) = command.get_envs().find(|(name, _)| *name == "PROBE_FOLDER").unwrap();
     PathBuf::from(folder.unwrap())
 }
