@@ -25,6 +25,7 @@ mod trailer;
 mod words;
 
 pub use accept_encoding::accepted_codings;
+#[cfg(feature = "static-files")]
 pub(crate) use accept_encoding::weight;
 pub use date::{Calendar, HttpDate};
 pub use field_block::FieldBlock;
