@@ -42,22 +42,33 @@ fn application_finds_variables_and_umask_of_the_command_line() {
     assert!(text.starts_with("('light=blue', ") && text.ends_with(", 63)"), "{text}");
 }
 
-/// The workers are the user's, and so is what they may do. Only root can become somebody else.
+/// Only root can become somebody else, and nobody but root may run a package that lies in root's own folder: there the
+/// group alone changes.
 #[test]
 #[cfg(target_os = "linux")]
 fn workers_are_processes_of_the_user_that_was_named() {
-    // Nor can anybody else run a package that only root may read.
     let library = std::process::Command::new(environment::python())
         .args(["-c", "import os; print(os.__file__)"])
         .output();
     let library = String::from_utf8(library.unwrap().stdout).unwrap();
     let is_open = [environment::python(), library.trim().into()].iter().all(|path| is_open_to_all(path));
-    if !rustix::process::geteuid().is_root() || !is_open {
-        return;
-    }
-    for more in [&["--user", "65534"][..], &["--user", "nobody", "--workers", "2"]] {
-        let text = served(more).get("/").text();
-        assert!(text.starts_with("(None, 65534, [65534], "), "{more:?}: {text}");
+    if !rustix::process::geteuid().is_root() {
+        let folder = TempFolder::new();
+        folder.write("here.py", SOURCE);
+        let mut command = command("here:app", Mode::Threads, &folder);
+        let ended = run_command(command.current_dir(folder.path()).args(["--user", "0"]));
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains("only a process of root may"), "{}", ended.stderr);
+    } else if is_open {
+        for more in [&["--user", "65534"][..], &["--user", "nobody", "--workers", "2"]] {
+            let text = served(more).get("/").text();
+            assert!(text.starts_with("(None, 65534, [65534], "), "{more:?}: {text}");
+        }
+    } else {
+        for more in [&["--group", "65534"][..], &["--group", "65534", "--workers", "2"]] {
+            let text = served(more).get("/").text();
+            assert!(text.starts_with("(None, 0, [65534], "), "{more:?}: {text}");
+        }
     }
 }
 
