@@ -22,7 +22,7 @@ use super::snapshot::Snapshot;
 use super::wakeup_queue::WakeupQueue;
 use crate::now::Moment;
 
-/// Connections that are looked at in a turn of the loop. 1,024: some 50 µs, less than four accepts.
+/// Connections that are looked at in a turn of the loop. 1,024: ten thousand are seen within ten turns, and no turn is much longer.
 pub(super) const CONNECTIONS_PER_TURN: usize = 1024;
 
 /// Takes a snapshot, on the thread of the loop: it should be quick.

@@ -56,7 +56,7 @@ impl Coding {
         }
     }
 
-    /// The memory of a coder at work, in bytes: what was measured, rounded up.
+    /// The memory of a coder at work, in bytes, an estimate from windows and tables.
     pub(crate) fn held_bytes(self) -> usize {
         match self {
             #[cfg(feature = "dense")]

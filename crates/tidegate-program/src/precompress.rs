@@ -106,7 +106,7 @@ fn coding_of(extension: &str) -> Result<Coding, String> {
         let own: Vec<_> = Coding::ALL.iter().map(|coding| coding.extension()).collect();
         let own = own.join(",");
         format!(
-            "this program cannot make {extension}, which would double its size: it can with --codings {own}, \
+            "this program cannot make {extension}, which would be a good deal larger then: it can with --codings {own}, \
              and one that can make all is built by \"{WAY_OUT}\""
         )
     })

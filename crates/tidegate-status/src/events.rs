@@ -14,8 +14,8 @@ use crate::facts::Facts;
 use crate::frame::{frame, hello};
 use crate::inbox::Inbox;
 
-/// The time between two frames. Half a second: often enough to see something move, and some 0.3 % of a processor for ten
-/// thousand connections.
+/// The time between two frames. Half a second: often enough to see something move, and seldom enough that ten thousand
+/// connections are looked at twenty thousand times a second.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// How long a loop may take to answer before a frame says that it does not. One second: no turn takes as long unless the
 /// application blocks it.
