@@ -9,7 +9,7 @@ use super::{Fields, list_items};
 /// ```
 /// use tidegate::message::{Fields, accepted_codings};
 ///
-/// let lines = [("Accept-Encoding".to_string(), b"gzip, br;q=0.9, zstd;q=0".to_vec())];
+/// let lines = vec![("Accept-Encoding".to_string(), b"gzip, br;q=0.9, zstd;q=0".to_vec())];
 /// assert_eq!(accepted_codings(Fields::new(&lines), &["zstd", "br", "gzip"]), ["gzip", "br"]);
 /// ```
 pub fn accepted_codings<'n>(fields: Fields<'_>, known: &[&'n str]) -> Vec<&'n str> {
