@@ -10,8 +10,7 @@
 //! before it is counted, so what remains is what each request costs.
 
 mod support;
-// The example is a program, of which the application is a part.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the example is a program, of which the application is a part")]
 #[path = "../examples/workbench.rs"]
 mod workbench;
 

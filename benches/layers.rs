@@ -7,9 +7,8 @@
 //! The figures show where a change tells; what a request costs in all, `instructions` counts. Nothing is
 //! checked, since times depend on the machine and its load. Two runs are compared by their medians.
 
-// The clients in it are for the benches that have a server.
 #[path = "support/load.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the clients in it are for the benches that have a server")]
 mod load;
 
 use std::fs::File;

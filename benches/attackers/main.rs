@@ -30,23 +30,22 @@
 //! attackers need there is taken from the good clients, too, whatever server is asked.
 
 mod bad;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../support/clients.rs"]
 mod clients;
 mod cores;
 #[path = "../support/example.rs"]
-#[allow(dead_code)] // The workbench is not attacked.
+#[allow(dead_code, reason = "the workbench is not attacked")]
 mod example;
 mod folder;
 mod good;
 #[path = "../support/nginx.rs"]
 mod nginx;
-// Other benches use the rest.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../support/process.rs"]
 mod process;
 mod server;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../support/table.rs"]
 mod table;
 

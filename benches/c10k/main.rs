@@ -36,8 +36,7 @@ mod files;
 mod memory;
 #[path = "../support/nginx.rs"]
 mod nginx;
-// Other benches use the rest.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../support/process.rs"]
 mod process;
 mod server;

@@ -17,7 +17,7 @@ use super::support::temp_folder::TempFolder;
 const PAUSE: Duration = Duration::from_millis(30);
 /// Connections whose requests come in fragments at the same time.
 const FRAGMENTED: usize = 512;
-/// What the load generator sends with each request for a file.
+/// The codings that the load generator accepts with each request for a file.
 const CODINGS_TAKEN: &str = "Accept-Encoding: br;q=1, gzip;q=0.8";
 
 /// A running entry, and the folder that it reads.
@@ -233,7 +233,7 @@ pub fn files(entry: &Entry<'_>) {
     assert_eq!(entry.file("../dataset.json", "").code, 404);
 }
 
-/// What is put in the place of a file is sent from then on.
+/// A file that is put in the place of another is sent from then on.
 pub fn files_are_fresh(entry: &Entry<'_>) {
     let name = "reset.css";
     let asked = [("", ""), (".br", CODINGS_TAKEN), (".gz", "Accept-Encoding: gzip")];

@@ -6,8 +6,7 @@
 //! ```
 //!
 //! Time is measured nowhere here: what is counted is the same on a busy machine and an idle one.
-// Each bench compiles all of it and uses a part.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each bench compiles all of it and uses a part")]
 
 pub mod budget;
 pub mod example;

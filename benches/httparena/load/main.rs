@@ -21,23 +21,22 @@
 //! which it does not read, and never for files, which it would block for.
 
 mod client;
-#[path = "../../attackers/cores.rs"]
-mod cores;
-// Others use the rest.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../../support/clients.rs"]
 mod clients;
+#[path = "../../attackers/cores.rs"]
+mod cores;
 #[path = "../data.rs"]
 mod data;
 #[path = "../../support/nginx.rs"]
 mod nginx;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../../support/process.rs"]
 mod process;
 mod profiles;
 mod reactors;
 mod servers;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../../support/table.rs"]
 mod table;
 

@@ -22,18 +22,18 @@
 //! # assert!(answer.len() < 500 && String::from_utf8_lossy(&answer).contains("\r\nContent-Encoding: gzip\r\n"));
 //! ```
 //!
-//! What is coded: an answer of a [type that is text](is_text), of 512 bytes or more, if the client takes a coding. Its
+//! An answer is coded if it is of a [type that is text](is_text), has 512 bytes or more, and the client takes a coding. Its
 //! entity tag becomes a weak one, since the bytes are others; both forms are known by it, so an If-None-Match with it
 //! is answered by the application as before. It says `Vary: Accept-Encoding`, coded or not. Ranges are those of the
 //! content as it is: an answer to one passes as it is.
 //!
-//! What never is, since the length of a coded answer tells something about secrets in it to those who can have a part of it
-//! made up (BREACH): an answer with Set-Cookie, or with `private` or `no-store` in its Cache-Control; one to a request with
+//! An answer that may be secret is never coded, since its length would tell something about the secret to those who can
+//! choose a part of it (BREACH): an answer with Set-Cookie, or with `private` or `no-store` in its Cache-Control; one to a request with
 //! Authorization, or with a Cookie, unless [`Compressed::regardless_of_cookies`] says that these do not matter. An
 //! answer with `no-transform` in its Cache-Control or a digest of its content passes as it is, too. What an application must
 //! keep secret beyond that (tokens in pages of a user who is known by an address, say), it must say by `private`.
 //!
-//! What it takes is bounded ([`Bounds`]), for all event loops together: where all coders are in use, an answer
+//! The memory of coders and of results is bounded ([`Bounds`]), for all event loops together: where all coders are in use, an answer
 //! passes as it is. A coder works on the thread of the event loop, piece by piece as a stream is drawn; content of more than
 //! 1 MiB is coded in the fastest way, at some 100 MB/s. A stream that waits is flushed first, so nothing is held back.
 //! `text/event-stream` passes as it is: a coder held for hours would serve one client.
@@ -157,7 +157,7 @@ impl Drop for Hired {
 
 /// A gateway that codes the answers of another one.
 ///
-/// It is to stand around all others that add fields to answers, so that it sees what they say about them.
+/// Put it around all other middleware that adds fields to answers: it goes by what they say.
 #[derive(Clone, Debug)]
 pub struct Compressed<G> {
     gateway: G,

@@ -464,7 +464,7 @@ pub(super) enum Command {
     Bench(Box<BenchOptions>),
     /// Make the codings that static --precompressed sends: app.js.gz beside app.js, and .br and .zst where they are built in
     ///
-    /// Of files that are text and have 512 bytes or more, hidden ones aside. What is up to date stays as it is.
+    /// Files that are text and have 512 bytes or more are coded, but for hidden ones. Siblings that are up to date stay as they are.
     Precompress {
         /// The folder
         #[arg(value_name = "DIR")]

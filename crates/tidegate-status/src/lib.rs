@@ -8,7 +8,7 @@
 //! | `/health` | 200, or 503 while the server drains or its loop does not answer |
 //! | `/connections.json` | every connection; `?reactor=0&place=7` only one |
 //!
-//! It is a tidegate server itself, with an event loop on a thread of its own. So it answers while the application of the
+//! The status server is a tidegate server itself, with an event loop on a thread of its own. So it answers while the application of the
 //! other one blocks that loop, and can say so; and no path of the application is taken.
 //!
 //! ```text

@@ -2,7 +2,7 @@
 //!
 //! Validators, head and content belong together: all of them are taken from one descriptor, and content that is kept
 //! in memory was read between two looks at the file that saw the same. A file that is written to meanwhile is read again.
-//! Of content that is sent from the disk this holds when the answer begins; what is written to the file later is sent, too.
+//! Where content is sent from the disk, this holds when the answer begins: bytes that are written to the file later are sent, too.
 
 use std::fs::{File, Metadata};
 use std::io;

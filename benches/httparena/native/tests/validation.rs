@@ -48,7 +48,7 @@ fn entries_take_part_in_no_profile_that_is_not_played() {
     }
 }
 
-/// What is no number is refused, and nobody is harmed.
+/// A query without numbers is refused, and nobody is harmed.
 #[test]
 fn nonsense_is_refused() {
     play(|entry| {

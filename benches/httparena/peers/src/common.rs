@@ -1,5 +1,5 @@
 //! Reads the same parameters and files for each peer.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "one peer uses one part, and the other another")]
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

@@ -1,6 +1,5 @@
 //! Helpers that the tests of the entry share with those of the program and of the library.
-// A part of it is used.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "other tests use the rest")]
 
 #[path = "../../../../../tests/support/loopback.rs"]
 pub mod loopback;
