@@ -656,9 +656,10 @@ impl Filter for Hoarder {
     }
 }
 
-/// Yields `abc`, waits until it is woken, and yields `def`.
+/// Yields `abc`, has nothing for as many times as it says, and yields `def`.
 struct Hesitating {
     count: usize,
+    pauses: usize,
     is_prompt: bool,
 }
 
@@ -667,9 +668,8 @@ impl BodyStream for Hesitating {
         self.count += 1;
         Ok(match self.count {
             1 => Piece::Data(b"abc"),
-            2 if !self.is_prompt => Piece::Pending { until: None },
-            2 => Piece::Data(b"def"),
-            3 if !self.is_prompt => Piece::Data(b"def"),
+            count if count <= 1 + self.pauses => Piece::Pending { until: None },
+            count if count == 2 + self.pauses => Piece::Data(b"def"),
             _ => Piece::End,
         })
     }
@@ -681,21 +681,36 @@ impl BodyStream for Hesitating {
 
 #[test]
 fn what_a_filter_holds_back_leaves_when_the_application_waits_or_wants_it_to() {
-    for is_prompt in [false, true] {
+    for (is_prompt, pauses) in [(false, 2), (true, 0), (true, 1)] {
         let gateway = move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
             let hoarder = Hoarder { held: Vec::new(), leaving: Vec::new() };
             start_response.through(hoarder, |start_response| {
-                start_response.status(200).stream(Hesitating { count: 0, is_prompt })
+                start_response.status(200).stream(Hesitating { count: 0, pauses, is_prompt })
             })
         };
         let mut hand = ByHand::new(gateway);
         hand.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n");
         let mut all = transmit_all(&mut hand);
-        assert!(all.ends_with(if is_prompt { b"abcdef" } else { b"\r\n\r\nabc" }), "{}", all.escape_ascii());
+        let expected = if pauses == 0 { b"abcdef" } else { b"\n\r\nabc" };
+        assert!(all.ends_with(expected), "{}", all.escape_ascii());
         hand.wake();
         all.extend(transmit_all(&mut hand));
         assert!(all.ends_with(b"\r\n\r\nabcdef"), "{}", all.escape_ascii());
     }
+}
+
+/// To the server a stream does not wait while its filter gives what it has held back: a wake-up in between means nothing.
+#[test]
+fn stream_that_is_woken_while_its_filter_gives_what_it_held_back_is_asked_again() {
+    let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let hoarder = Hoarder { held: Vec::new(), leaving: Vec::new() };
+        start_response.through(hoarder, |start_response| {
+            start_response.status(200).stream(Hesitating { count: 0, pauses: 1, is_prompt: false })
+        })
+    });
+    hand.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    let all = transmit_all(&mut hand);
+    assert!(all.ends_with(b"\r\n\r\nabcdef"), "{}", all.escape_ascii());
 }
 
 /// Puts other content in the place of whatever comes.

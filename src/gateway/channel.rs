@@ -194,11 +194,13 @@ impl ContentSender {
     }
 
     fn append(&self, mut state: MutexGuard<'_, State>, content: &[u8]) {
-        let was_empty = state.bytes.is_empty();
+        let (was_empty, capacity) = (state.bytes.is_empty(), state.bytes.capacity());
         state.bytes.extend_from_slice(content);
+        let has_grown = state.bytes.capacity() > capacity;
         drop(state);
-        // Else it was woken for those before, and has not come yet.
-        if was_empty && !content.is_empty() {
+        // Else it was woken for those before, and has not come yet. While its client does not read, it comes only to have
+        // its memory counted.
+        if has_grown || (was_empty && !content.is_empty()) {
             self.wakeup.wake();
         }
     }
@@ -282,8 +284,9 @@ impl BodyStream for SentContent {
             return Ok(Piece::Data(&self.lent));
         }
         if let Phase::Open { .. } = state.phase {
+            // It may wait for long: neither half keeps a buffer meanwhile.
+            state.bytes = Vec::new();
             drop(state);
-            // Who waits for long holds no buffer.
             self.lent = Vec::new();
             return Ok(Piece::Pending { until: None });
         }

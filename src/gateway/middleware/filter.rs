@@ -393,23 +393,26 @@ enum Stage {
     Drawing,
     /// The filter gives what it has held back, since the last piece is to be sent before the next is made.
     Pausing,
-    /// The stream waits, which it could not say while there was something to send.
-    Waiting(Option<Moment>),
+    /// The filter holds nothing back, and nothing has come since.
+    Flushed,
     /// The stream has ended.
     Ended,
 }
 
 impl<F: Filter> BodyStream for FilteredStream<F> {
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
-        match std::mem::replace(&mut self.stage, Stage::Drawing) {
-            Stage::Drawing => {}
-            Stage::Pausing => return Ok(Piece::Data(self.filter.pause()?)),
-            Stage::Waiting(until) => return Ok(Piece::Pending { until }),
+        let is_flushed = match std::mem::replace(&mut self.stage, Stage::Drawing) {
+            Stage::Drawing => false,
+            Stage::Flushed => true,
+            Stage::Pausing => {
+                self.stage = Stage::Flushed;
+                return Ok(Piece::Data(self.filter.pause()?));
+            }
             Stage::Ended => {
                 self.stage = Stage::Ended;
                 return Ok(Piece::End);
             }
-        }
+        };
         let is_prompt = self.stream.is_prompt();
         match self.stream.next_piece(now)? {
             Piece::Data(bytes) => {
@@ -419,12 +422,11 @@ impl<F: Filter> BodyStream for FilteredStream<F> {
                 Ok(Piece::Data(self.filter.content(bytes)?))
             }
             Piece::Pending { until } => {
-                let held = self.filter.pause()?;
-                if held.is_empty() {
-                    return Ok(Piece::Pending { until });
-                }
-                self.stage = Stage::Waiting(until);
-                Ok(Piece::Data(held))
+                self.stage = Stage::Flushed;
+                let held = if is_flushed { &[] } else { self.filter.pause()? };
+                // What was held back leaves first, and then the stream is asked again: it may have been woken meanwhile,
+                // and to the server, which has not heard that it waits, that meant nothing.
+                Ok(if held.is_empty() { Piece::Pending { until } } else { Piece::Data(held) })
             }
             Piece::End => {
                 self.stage = Stage::Ended;
