@@ -6,12 +6,14 @@ mod support;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::{Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use support::loopback::{Answer, Client, End, Running, noise, serve, serve_with, wait_until};
-use tidegate::gateway::{ContentSender, SendError, channel};
+use tidegate::gateway::{BodyStream, ContentSender, Piece, SendError, Wakeup, channel};
 use tidegate::limits::Limits;
+use tidegate::now::Moment;
 use tidegate::{Environ, GatewayError, Server, StartResponse};
 
 /// Far more than all buffers of a loopback connection hold.
@@ -253,4 +255,40 @@ fn thread_of_an_answer_to_head_has_nobody_to_send_to() {
     client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.read("HEAD").code, 200);
     assert_eq!(told.recv_timeout(PATIENCE), Ok(()));
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct CountingWaker(AtomicUsize);
+
+impl Wake for CountingWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A connection looks at the memory of its content when it has a turn. While its client does not read, it needs to be
+/// told that there is more, but not of each piece.
+#[test]
+fn connection_is_told_of_content_that_grows_unread() {
+    let waker = Arc::new(CountingWaker::default());
+    let (sender, content) = channel(Wakeup::new(waker.clone().into()));
+    for _ in 0..60 {
+        sender.send([b'x'; 1_000]).unwrap();
+    }
+    assert!(content.held_bytes() >= 60_000);
+    let woken = waker.0.load(Ordering::SeqCst);
+    assert!((3..=10).contains(&woken), "{woken}");
+}
+
+#[test]
+fn content_that_waits_holds_no_memory() {
+    let (sender, mut content) = channel(Wakeup::new(Waker::noop().clone()));
+    for _ in 0..3 {
+        sender.send([b'x'; 30_000]).unwrap();
+        assert!(matches!(content.next_piece(Moment::START), Ok(Piece::Data(piece)) if piece.len() == 30_000));
+        assert!(content.held_bytes() >= 30_000);
+    }
+    assert!(matches!(content.next_piece(Moment::START), Ok(Piece::Pending { until: None })));
+    assert_eq!(content.held_bytes(), 0);
 }

@@ -201,7 +201,7 @@ fn counters_add_up_what_was_asked_and_answered() {
     assert_eq!(counters.content_bytes, 13 + 13 + 2 + 4);
     assert_eq!(counters.exchange_times.count(), 4);
     assert!(counters.exchange_times.sum >= Duration::from_millis(300), "{counters:?}");
-    assert!(counters.turn_times.count() == counters.turns && counters.turns >= 2, "{counters:?}");
+    assert!(counters.turn_times.count() == counters.turns && counters.turns >= 1, "{counters:?}");
     assert!(counters.steps.iter().sum::<Duration>() >= Duration::from_millis(300), "{counters:?}");
 }
 
@@ -241,8 +241,26 @@ fn question_to_a_server_that_has_ended_is_dropped() {
     drop(server);
     let (sender, receiver) = mpsc::channel();
     observer.ask(move |snapshot| drop(sender.send(snapshot)));
-    drop(observer);
-    assert!(receiver.recv_timeout(PATIENCE).is_err());
+    assert_eq!(receiver.recv_timeout(PATIENCE).unwrap_err(), mpsc::RecvTimeoutError::Disconnected);
+}
+
+#[test]
+fn server_that_was_never_started_drops_questions_and_those_from_before() {
+    let mut server = Server::new().listen("127.0.0.1:0".parse().unwrap()).bind().unwrap();
+    let observer = server.observer();
+    let (sender, receiver) = mpsc::channel();
+    let ask = |sender: mpsc::Sender<_>| observer.ask(move |snapshot| drop(sender.send(snapshot)));
+    ask(sender.clone());
+    drop(server);
+    ask(sender);
+    assert_eq!(receiver.recv_timeout(PATIENCE).unwrap_err(), mpsc::RecvTimeoutError::Disconnected);
+}
+
+#[test]
+fn observer_that_panics_ends_nothing() {
+    let server = serve(Server::new());
+    server.observer.ask(|_| panic!("the observer's own fault"));
+    assert!(server.snapshot_with(|_| true).connections.is_empty());
 }
 
 #[test]

@@ -996,17 +996,22 @@ fn access_log_that_panics_ends_itself_and_not_the_server() {
         }
         fn flush(&mut self) {}
     }
-    let address = "127.0.0.1:0".parse().unwrap();
-    let server = Server::new().listen(address).access_log(Fragile).bind().unwrap();
-    let [ListenAddress::Tcp(address)] = server.addresses()[..] else { panic!("one address") };
-    let handle = server.handle();
-    let thread =
-        thread::spawn(move || server.serve(|_, start_response| start_response.status(200).send("ok")));
-    for _ in 0..3 {
-        assert_eq!(Client::connect(address).get("/").code, 200);
+    for is_observed in [false, true] {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut server = Server::new().listen(address).access_log(Fragile).bind().unwrap();
+        let observer = is_observed.then(|| server.observer());
+        let [ListenAddress::Tcp(address)] = server.addresses()[..] else { panic!("one address") };
+        let handle = server.handle();
+        let thread =
+            thread::spawn(move || server.serve(|_, start_response| start_response.status(200).send("ok")));
+        for _ in 0..3 {
+            assert_eq!(Client::connect(address).get("/").code, 200);
+        }
+        handle.stop();
+        thread.join().unwrap().unwrap();
+        // Whoever observes goes on counting.
+        assert!(observer.is_none_or(|observer| observer.counters()[0].exchanges[2] == 3));
     }
-    handle.stop();
-    thread.join().unwrap().unwrap();
 }
 
 /// A gateway that is ready for one request, and then again when it is opened: like a pool with one place

@@ -46,8 +46,8 @@ pub(crate) struct BoundLoop {
     clock: Clock,
     /// The number of this loop, and that of all loops of the same server.
     place: (u32, u32),
-    /// The means to observe it; none if nobody will.
-    post: Option<Post>,
+    /// The side of whoever observes the loop; none if nobody will.
+    observed: Option<Box<Observed>>,
 }
 
 impl BoundLoop {
@@ -73,7 +73,7 @@ impl BoundLoop {
             handle: ServerHandle::new([queue.clone()]),
             queue,
             place: (0, 1),
-            post: None,
+            observed: None,
             settings,
             journal: LoopJournal::new(access_log, clock),
             clock,
@@ -93,13 +93,13 @@ impl BoundLoop {
     /// Makes loops observable, and an observer of them all.
     pub fn observer(loops: &mut [BoundLoop]) -> Observer {
         Observer::new(loops.iter_mut().map(|event_loop| {
-            let BoundLoop { post, journal, clock, queue, .. } = event_loop;
-            let made = post.get_or_insert_with(|| {
-                let made = Post::new(*clock, queue.clone());
-                journal.observe(made.meter.clone());
-                made
+            let BoundLoop { observed, journal, clock, queue, .. } = event_loop;
+            let observed = observed.get_or_insert_with(|| {
+                let post = Post::new(*clock, queue.clone());
+                journal.observe(post.meter.clone());
+                Box::new(Observed::new(post, clock.moment()))
             });
-            made.clone()
+            observed.post.clone()
         }))
     }
 
@@ -148,7 +148,7 @@ impl BoundLoop {
             handle: self.handle,
             queue: self.queue,
             place: self.place,
-            observed: self.post.map(|post| Box::new(Observed::new(post, self.clock.moment()))),
+            observed: self.observed,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::clock::Clock;
-use super::meter::{Meter, MeteredLog};
+use super::meter::Meter;
 use crate::conversation::{AccessLog, ExchangeRecord, Journal, RequestLine, Wanted};
 use crate::gateway::GatewayError;
 
@@ -41,16 +41,23 @@ impl LoopJournal {
         }
     }
 
-    /// Writes to the access log. A panic in it ends the log, and nothing else.
     fn write(&mut self, write: impl FnOnce(&mut (dyn AccessLog + Send))) {
-        let Some(log) = &mut self.access_log else {
-            return;
-        };
-        if catch_unwind(AssertUnwindSafe(|| write(&mut **log))).is_err() {
-            log::error!("the access log has panicked: it ends here");
-            let broken = self.access_log.take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
-        }
+        write_guarded(&mut self.access_log, write);
+    }
+}
+
+/// Writes to an access log, if there is one. A panic in it ends the log, and nothing else.
+fn write_guarded(
+    access_log: &mut Option<Box<dyn AccessLog + Send>>,
+    write: impl FnOnce(&mut (dyn AccessLog + Send)),
+) {
+    let Some(log) = access_log else {
+        return;
+    };
+    if catch_unwind(AssertUnwindSafe(|| write(&mut **log))).is_err() {
+        log::error!("the access log has panicked: it ends here");
+        let broken = access_log.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
     }
 }
 
@@ -81,5 +88,27 @@ impl Journal for LoopJournal {
                  off in the proxy (send-proxy, proxy_protocol), which can say X-Forwarded-For instead"
             );
         }
+    }
+}
+
+/// An access log that counts exchanges, and passes them on to another, if there is one.
+struct MeteredLog {
+    meter: Arc<Meter>,
+    log: Option<Box<dyn AccessLog + Send>>,
+}
+
+impl AccessLog for MeteredLog {
+    fn wanted(&self) -> Wanted {
+        self.log.as_ref().map_or(Wanted::nothing(), |log| log.wanted())
+    }
+
+    fn record(&mut self, record: &ExchangeRecord<'_>) {
+        self.meter.note_exchange(record);
+        // A panic in the other log ends that one, and not the counting.
+        write_guarded(&mut self.log, |log| log.record(record));
+    }
+
+    fn flush(&mut self) {
+        write_guarded(&mut self.log, |log| log.flush());
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::clock::Clock;
-use crate::conversation::{AccessLog, ExchangeRecord, Outcome, Wanted};
+use crate::conversation::{ExchangeRecord, Outcome};
 use crate::now::Moment;
 
 /// The upper bounds of the buckets of each histogram. From 10 µs, which no turn with an answer in it takes less than, to
@@ -204,7 +204,7 @@ impl Meter {
         }
     }
 
-    fn note_exchange(&self, record: &ExchangeRecord<'_>) {
+    pub fn note_exchange(&self, record: &ExchangeRecord<'_>) {
         let class = usize::from(record.status / 100).min(self.exchanges.len() - 1);
         self.exchanges[class].add(1);
         self.aborted.add(u64::from(record.outcome == Outcome::Aborted));
@@ -246,31 +246,6 @@ impl Laps {
         meter.turn_times.add(last.since(begun));
         meter.turn_begun.store(0, Relaxed);
         last
-    }
-}
-
-/// An access log that counts exchanges, and passes them on to another, if there is one.
-pub(super) struct MeteredLog {
-    pub meter: Arc<Meter>,
-    pub log: Option<Box<dyn AccessLog + Send>>,
-}
-
-impl AccessLog for MeteredLog {
-    fn wanted(&self) -> Wanted {
-        self.log.as_ref().map_or(Wanted::nothing(), |log| log.wanted())
-    }
-
-    fn record(&mut self, record: &ExchangeRecord<'_>) {
-        self.meter.note_exchange(record);
-        if let Some(log) = &mut self.log {
-            log.record(record);
-        }
-    }
-
-    fn flush(&mut self) {
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
     }
 }
 

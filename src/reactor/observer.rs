@@ -13,8 +13,9 @@
 
 use std::fmt;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clock::Clock;
 use super::meter::{Counters, Meter};
@@ -31,16 +32,40 @@ type Take = Box<dyn FnOnce(Arc<Snapshot>) + Send>;
 /// The place where questions wait for the loop.
 pub(super) struct Desk {
     has_questions: AtomicBool,
-    questions: Mutex<Vec<Take>>,
+    /// None once nobody will answer any more.
+    questions: Mutex<Option<Vec<Take>>>,
 }
 
 impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Take>>> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a question in, or drops it if nobody will answer.
+    fn put(&self, take: Take) {
+        // A question that is dropped is dropped behind the lock: what it does then is not ours.
+        let _unwanted = match &mut *self.lock() {
+            Some(questions) => {
+                questions.push(take);
+                None
+            }
+            None => Some(take),
+        };
+        self.has_questions.store(true, Ordering::Release);
+    }
+
+    /// Drops all questions, and those that still come.
+    fn close(&self) {
+        let left = self.lock().take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
+    }
+
     /// Takes all questions.
     fn clear(&self) -> Vec<Take> {
         if !self.has_questions.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
-        mem::take(&mut *self.questions.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lock().as_mut().map(mem::take).unwrap_or_default()
     }
 }
 
@@ -84,7 +109,7 @@ pub(super) struct Post {
 
 impl Post {
     pub fn new(clock: Clock, queue: Arc<WakeupQueue>) -> Post {
-        let desk = Desk { has_questions: AtomicBool::new(false), questions: Mutex::new(Vec::new()) };
+        let desk = Desk { has_questions: AtomicBool::new(false), questions: Mutex::new(Some(Vec::new())) };
         Post { desk: Arc::new(desk), meter: Arc::new(Meter::new(clock)), queue }
     }
 }
@@ -107,14 +132,10 @@ impl Observer {
 
     /// Asks each event loop for a snapshot, and returns at once. `take` is called once for each loop, on its thread and
     /// between two of its turns, and should do no more than to pass the snapshot on. For a loop that has ended it is not
-    /// called, but dropped.
+    /// called, but dropped. A panic in it is logged, and ends nothing.
     pub fn ask(&self, take: impl Fn(Arc<Snapshot>) + Clone + Send + 'static) {
         for post in &*self.loops {
-            let take = take.clone();
-            let mut questions = post.desk.questions.lock().unwrap_or_else(PoisonError::into_inner);
-            questions.push(Box::new(take));
-            drop(questions);
-            post.desk.has_questions.store(true, Ordering::Release);
+            post.desk.put(Box::new(take.clone()));
             post.queue.notify();
         }
     }
@@ -125,7 +146,7 @@ impl Observer {
     }
 }
 
-/// The observed loop's side.
+/// The observed loop's side, from before it starts to its end. Questions are dropped with it.
 pub(super) struct Observed {
     pub post: Post,
     /// The end of the last turn.
@@ -169,9 +190,21 @@ impl Observed {
             }
             None => {
                 let snapshot = Arc::new(under_way.snapshot);
-                under_way.takers.into_iter().for_each(|take| take(snapshot.clone()));
+                for take in under_way.takers {
+                    if catch_unwind(AssertUnwindSafe(|| take(snapshot.clone()))).is_err() {
+                        log::error!("an observer has panicked: the server goes on");
+                    }
+                }
             }
         }
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.post.desk.close();
+        let under_way = self.under_way.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(under_way)));
     }
 }
 
