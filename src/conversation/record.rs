@@ -247,10 +247,11 @@ impl Record {
         Some(RequestLine { method, target, version: *version })
     }
 
-    /// Reports to the journal how the exchange has ended, and begins anew.
+    /// Reports to the journal how the exchange has ended, and begins anew. Without an access log there are no details: none
+    /// has wanted any.
     #[inline]
     pub fn close(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
-        if self.details.is_some() || (self.status != 0 && journal.wanted().is_some()) {
+        if self.details.is_some() {
             self.report(outcome, peer, now, journal);
         }
         (self.status, self.content_bytes) = (0, 0);

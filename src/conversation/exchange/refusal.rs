@@ -103,7 +103,6 @@ impl Exchange {
         self.record.content_bytes += self.http.write_error(out.buffer(), own_fields, status, content, fields);
         let written = &out.buffer()[start..];
         if let Some(wanted) = turn.journal.wanted()
-            && !wanted.response_fields.is_empty()
             && !written.is_empty()
         {
             self.record.note_response(written, wanted);
