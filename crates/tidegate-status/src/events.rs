@@ -78,12 +78,13 @@ impl Frames {
             }
             Asked::No(_) => Err(now + INTERVAL),
             Asked::Since(asked, inbox) => {
-                let (asked, answers) = (*asked, inbox.complete());
-                if answers.is_none() && now.since(asked) < PATIENCE {
+                let asked = *asked;
+                if !inbox.is_complete() && now.since(asked) < PATIENCE {
                     state.waiting.push(wakeup.clone());
                     return Err(asked + PATIENCE);
                 }
-                let rendered = frame(&self.facts, &self.observer.counters(), &answers.unwrap_or_default());
+                // One loop that is blocked does not hide the others.
+                let rendered = frame(&self.facts, &self.observer.counters(), &inbox.arrived());
                 state.frame = event("frame", &rendered).into();
                 state.number += 1;
                 state.asked = Asked::No(Some(now));

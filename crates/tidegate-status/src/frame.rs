@@ -119,9 +119,11 @@ fn marks(snapshot: &Snapshot) -> String {
     String::from_utf8(marks).unwrap_or_default()
 }
 
-/// Renders a list of connections: all, those of one loop, or the one at a place.
+/// Renders a list of connections: all, those of one loop, or the one at a place. The loops that are missing from it, since
+/// they have not answered, are named.
 pub(crate) fn connections(
     snapshots: &[std::sync::Arc<Snapshot>],
+    silent: &[usize],
     reactor: Option<usize>,
     place: Option<usize>,
 ) -> String {
@@ -133,6 +135,9 @@ pub(crate) fn connections(
     list(object.value("connections"), found, |out, (snapshot, connection)| {
         describe(out, snapshot, connection);
     });
+    if !silent.is_empty() {
+        object.list("silent_reactors", silent, display);
+    }
     object.end();
     out.push('\n');
     out

@@ -7,12 +7,12 @@ use tidegate::conversation::Shutdown;
 use tidegate::gateway::{Later, Response, Wakeup};
 use tidegate::message::Method;
 use tidegate::now::Moment;
-use tidegate::server::{Observer, Snapshot};
+use tidegate::server::{Counters, Observer, Snapshot};
 use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
 use crate::events::{Events, Frames};
 use crate::facts::Facts;
-use crate::frame::connections;
+use crate::frame::{connections, shutdown_name};
 use crate::inbox::Inbox;
 use crate::metrics::{Format, metrics};
 
@@ -42,7 +42,7 @@ impl StatusGateway {
         StatusGateway { frames, observer, facts, is_tcp }
     }
 
-    /// Answers when all loops have.
+    /// Answers when all loops have, or when they have had their time.
     fn when_asked(
         &self,
         environ: &Environ<'_>,
@@ -173,53 +173,73 @@ struct Asked {
 
 impl Later for Asked {
     fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
-        match self.inbox.complete() {
-            Some(snapshots) => self.respond(&snapshots).send(start_response),
-            None if start_response.now() < self.until => {
-                let until = self.until;
-                Ok(start_response.later_boxed(Some(until), self))
-            }
-            None => self.say_that_nobody_answers().send(start_response),
+        let until = self.until;
+        if !self.inbox.is_complete() && start_response.now() < until {
+            return Ok(start_response.later_boxed(Some(until), self));
         }
+        self.respond(&self.inbox.arrived()).send(start_response)
     }
 }
 
 impl Asked {
+    /// Shows the loops that have answered. A loop that is blocked, or has ended, does not hide the others.
     fn respond(&self, snapshots: &[Arc<Snapshot>]) -> Response {
+        let counters = self.observer.counters();
         match self.answer {
-            Answer::Health => match snapshots.iter().find(|snapshot| snapshot.shutdown != Shutdown::No) {
-                None => plain(200, "serving\n"),
-                Some(snapshot) => {
-                    plain(503, &format!("{}\n", crate::frame::shutdown_name(snapshot.shutdown)))
-                }
+            Answer::Health => match health(&counters, snapshots) {
+                Ok(()) => plain(200, "serving\n"),
+                Err(reason) => plain(503, &format!("{reason}\n")),
             },
             Answer::Metrics(format) => Response::new(200)
                 .field("Content-Type", format.media_type())
                 .field("Cache-Control", "no-store")
-                .content(metrics(format, &self.facts, &self.observer.counters(), snapshots)),
-            Answer::Connections(Selection { reactor, place }) => Response::new(200)
-                .field("Content-Type", "application/json")
-                .field("Cache-Control", "no-store")
-                .field("X-Content-Type-Options", "nosniff")
-                .content(connections(snapshots, reactor, place)),
+                .content(metrics(format, &self.facts, &counters, snapshots)),
+            Answer::Connections(Selection { reactor, place }) => {
+                let silent = silent(&counters, snapshots);
+                let is_known = reactor.map_or(silent.len() < counters.len(), |one| !silent.contains(&one));
+                if !is_known {
+                    return plain(503, &format!("{}\n", silence(&counters, snapshots)));
+                }
+                Response::new(200)
+                    .field("Content-Type", "application/json")
+                    .field("Cache-Control", "no-store")
+                    .field("X-Content-Type-Options", "nosniff")
+                    .content(connections(snapshots, &silent, reactor, place))
+            }
         }
     }
+}
 
-    /// Metrics are what one wants to see then: those that are known without asking are shown.
-    fn say_that_nobody_answers(&self) -> Response {
-        let counters = self.observer.counters();
-        if let Answer::Metrics(format) = self.answer {
-            return Response::new(200)
-                .field("Content-Type", format.media_type())
-                .field("Cache-Control", "no-store")
-                .content(metrics(format, &self.facts, &counters, &[]));
-        }
-        let longest = counters.iter().filter_map(|loop_| Some(loop_.read.since(loop_.turn_begun?))).max();
-        let lasts = longest.map_or("no turn is under way".to_string(), |longest| {
-            format!("its turn has lasted for {:.1} s: the application blocks it", longest.as_secs_f64())
-        });
-        plain(503, &format!("the event loop has not answered for {} s; {lasts}\n", PATIENCE.as_secs()))
+/// Says why the server is not to get more requests, if it is not. A loop that drains says more than one that does not
+/// answer: it may have ended already.
+fn health(counters: &[Counters], snapshots: &[Arc<Snapshot>]) -> Result<(), String> {
+    match snapshots.iter().find(|snapshot| snapshot.shutdown != Shutdown::No) {
+        Some(snapshot) => Err(shutdown_name(snapshot.shutdown).to_string()),
+        None if snapshots.len() < counters.len() => Err(silence(counters, snapshots)),
+        None => Ok(()),
     }
+}
+
+/// The numbers of the loops that have not answered.
+fn silent(counters: &[Counters], snapshots: &[Arc<Snapshot>]) -> Vec<usize> {
+    let is_silent = |number: &usize| snapshots.iter().all(|snapshot| snapshot.reactor != *number);
+    (0..counters.len()).filter(is_silent).collect()
+}
+
+/// Says which loops have not answered, and the longest turn among theirs.
+fn silence(counters: &[Counters], snapshots: &[Arc<Snapshot>]) -> String {
+    let silent = silent(counters, snapshots);
+    let turns = silent.iter().map(|number| &counters[*number]);
+    let longest = turns.filter_map(|of_loop| Some(of_loop.read.since(of_loop.turn_begun?))).max();
+    let who = match (&silent[..], counters.len()) {
+        (_, 1) => "the event loop has".to_string(),
+        ([one], all) => format!("event loop {one} of {all} has"),
+        (several, all) => format!("{} of {all} event loops have", several.len()),
+    };
+    let lasts = longest.map_or("no turn is under way".to_string(), |longest| {
+        format!("its turn has lasted for {:.1} s: the application blocks it", longest.as_secs_f64())
+    });
+    format!("{who} not answered for {} s; {lasts}", PATIENCE.as_secs())
 }
 
 #[cfg(test)]

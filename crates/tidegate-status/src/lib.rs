@@ -5,7 +5,7 @@
 //! | `/` | the live view: every connection by its state, what it waits for, and what turns of the loop are spent on |
 //! | `/events` | the frames of that view, as server-sent events |
 //! | `/metrics` | counters and histograms, as OpenMetrics or in Prometheus' older format |
-//! | `/health` | 200, or 503 while the server drains or its loop does not answer |
+//! | `/health` | 200, or 503 while the server drains or one of its loops does not answer |
 //! | `/connections.json` | every connection; `?reactor=0&place=7` only one |
 //!
 //! The status server is a tidegate server itself, with an event loop on a thread of its own. So it answers while the application of the

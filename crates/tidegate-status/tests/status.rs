@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::open_metrics::{check, samples};
-use support::{Both, PATIENCE, ask_socket, get};
+use support::{Both, PATIENCE, ask_socket, eventually, get};
 
 /// The events of a stream until this many frames have come: names and data.
 fn events(both: &Both, frames: usize) -> Vec<(String, Value)> {
@@ -168,6 +168,75 @@ fn counters_are_known_while_the_application_blocks_the_loop() {
     let metrics = both.ask_with("/metrics", accept).2;
     check(&metrics).unwrap_or_else(|error| panic!("{error} in:\n{metrics}"));
     assert!(metrics.contains("tidegate_loop_turn_age_seconds{reactor=\"0\"} "), "{metrics}");
+}
+
+/// Returns a server with two event loops that each have a half head, and the clients that have sent them.
+fn two_loops() -> (Both, Vec<TcpStream>) {
+    let both = Both::serve_by(2, "127.0.0.1:0");
+    let mut clients = Vec::new();
+    eventually(|| {
+        let text = both.ask("/connections.json").2;
+        if text.contains("\"reactor\":0") && text.contains("\"reactor\":1") {
+            return Ok(());
+        }
+        clients.push(both.client("GET / HT"));
+        Err(format!("one loop gets all connections: {text}"))
+    });
+    (both, clients)
+}
+
+#[test]
+fn loop_that_is_blocked_does_not_hide_the_others() {
+    let (both, _clients) = two_loops();
+    let _blocked = both.client(&get("/hold"));
+    let blocked = eventually(|| {
+        let (code, _, text) = both.ask("/health");
+        let is_blocked = |number: &usize| {
+            text.starts_with(&format!("event loop {number} of 2 has not answered"))
+                && text.contains("the application blocks it")
+        };
+        (0..2).find(|number| code == 503 && is_blocked(number)).ok_or(text.clone())
+    });
+    let other = 1 - blocked;
+    eventually(|| {
+        let (_, frame) = events(&both, 1).pop().unwrap();
+        let (seen, unseen) = (&frame["loops"][other], &frame["loops"][blocked]);
+        let is_seen = seen["marks"].as_str().is_some_and(|marks| marks.contains('H'));
+        let is_blocked = unseen["turn_lasts"].as_f64().is_some_and(|seconds| seconds > 0.9);
+        (is_seen && is_blocked && unseen["marks"].is_null()).then_some(()).ok_or(frame.to_string())
+    });
+    eventually(|| {
+        let metrics = both.ask("/metrics").2;
+        let has = |number| metrics.contains(&format!("tidegate_connections{{reactor=\"{number}\""));
+        (has(other) && !has(blocked)).then_some(()).ok_or(metrics.clone())
+    });
+    eventually(|| {
+        let (code, _, text) = both.ask("/connections.json");
+        let all: Value = serde_json::from_str(&text).unwrap_or_default();
+        let is_known = code == 200 && all["connections"][0]["reactor"] == other;
+        (is_known && all["silent_reactors"] == serde_json::json!([blocked])).then_some(()).ok_or(text)
+    });
+    let (code, _, text) = both.ask(&format!("/connections.json?reactor={blocked}"));
+    assert_eq!(code, 503, "what is asked for is not known: {text}");
+}
+
+#[test]
+fn health_says_that_a_server_drains_of_which_one_loop_has_ended() {
+    let (both, clients) = two_loops();
+    let _busy = both.client(&get("/later"));
+    both.wait_for("Delivery::Deferred");
+    drop(clients);
+    both.handle.drain();
+    eventually(|| {
+        let metrics = both.ask("/metrics").2;
+        let drains = |number| metrics.contains(&format!("tidegate_draining{{reactor=\"{number}\"}} 1"));
+        (drains(0) != drains(1)).then_some(()).ok_or(metrics.clone())
+    });
+    let health = || Some(both.ask("/health")).filter(|(code, ..)| *code == 503).map(|(.., text)| text);
+    eventually(|| match health() {
+        Some(text) if text == "draining\n" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
 }
 
 #[test]

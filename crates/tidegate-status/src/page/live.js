@@ -110,7 +110,9 @@ function total(loops, name) {
 }
 
 function show(frame) {
-  const loops = frame.loops;
+  // A loop that is blocked keeps the connections that it was last seen with.
+  const loops = frame.loops = frame.loops.map((one, index) =>
+    one.marks === undefined && one.turn_lasts !== null && before ? { ...before.loops[index], ...one } : one);
   const stuck = loops.filter(one => one.turn_lasts > .9);
   const shutting = loops.find(one => one.state && one.state !== 'serving');
   if (stuck.length) state(`blocked: a turn has lasted for ${time(stuck[0].turn_lasts)}`, 'bad');

@@ -6,7 +6,8 @@ pub mod open_metrics;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,11 +25,24 @@ pub struct Both {
     pub handle: ServerHandle,
     address: SocketAddr,
     status: Option<StatusServer>,
+    /// Whether `/hold` is to block no longer.
+    is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
-fn application(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+fn application(
+    environ: &mut Environ<'_>,
+    start_response: StartResponse<'_>,
+    is_over: &AtomicBool,
+) -> Result<Body, GatewayError> {
     match &*environ.path() {
+        "/hold" => {
+            let start = Instant::now();
+            while !is_over.load(Ordering::Relaxed) && start.elapsed() < PATIENCE {
+                thread::sleep(Duration::from_millis(5));
+            }
+            start_response.status(200).send("late")
+        }
         "/block" => {
             thread::sleep(BLOCKED);
             start_response.status(200).send("late")
@@ -52,13 +66,28 @@ impl Both {
     }
 
     pub fn serve_on(address: &str) -> Both {
-        let mut bound = Server::new().listen("127.0.0.1:0".parse().unwrap()).bind().unwrap();
+        Both::serve_by(1, address)
+    }
+
+    /// Serves by this many event loops. `/hold` blocks one of them until the end.
+    pub fn serve_by(reactors: usize, address: &str) -> Both {
+        let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
+        let mut bound = server.reactors(reactors).bind().unwrap();
         let facts = Facts::new("a test", bound.addresses().iter().map(ToString::to_string));
         let status = StatusServer::start(address.parse().unwrap(), bound.observer(), facts).unwrap();
         let ListenAddress::Tcp(address) = bound.addresses().remove(0) else { panic!("it listens on TCP") };
         let handle = bound.handle();
-        let thread = thread::spawn(move || bound.serve(application));
-        Both { handle, address, status: Some(status), thread: Some(thread) }
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ends = is_over.clone();
+        let thread = thread::spawn(move || {
+            bound.run_each(|_| {
+                let ends = ends.clone();
+                Ok(move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+                    application(environ, start_response, &ends)
+                })
+            })
+        });
+        Both { handle, address, status: Some(status), is_over, thread: Some(thread) }
     }
 
     /// The address of the status server.
@@ -118,10 +147,22 @@ impl Both {
 impl Drop for Both {
     fn drop(&mut self) {
         self.handle.stop();
+        self.is_over.store(true, Ordering::Relaxed);
         self.status = None;
         let ended = self.thread.take().unwrap().join();
         if !thread::panicking() {
             ended.unwrap().unwrap();
+        }
+    }
+}
+
+/// Tries until it succeeds, and fails with the last error.
+pub fn eventually<T>(mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
         }
     }
 }
