@@ -17,9 +17,6 @@ use tidegate_status::{Facts, StatusServer};
 
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// How long `/block` blocks the event loop: longer than the status server waits.
-const BLOCKED: Duration = Duration::from_secs(4);
-
 /// Both servers.
 pub struct Both {
     pub handle: ServerHandle,
@@ -41,10 +38,6 @@ fn application(
             while !is_over.load(Ordering::Relaxed) && start.elapsed() < PATIENCE {
                 thread::sleep(Duration::from_millis(5));
             }
-            start_response.status(200).send("late")
-        }
-        "/block" => {
-            thread::sleep(BLOCKED);
             start_response.status(200).send("late")
         }
         "/later" => {
@@ -69,7 +62,7 @@ impl Both {
         Both::serve_by(1, address)
     }
 
-    /// Serves by this many event loops. `/hold` blocks one of them until the end.
+    /// Serves by this many event loops. `/hold` blocks one of them until it is [released](Both::release).
     pub fn serve_by(reactors: usize, address: &str) -> Both {
         let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
         let mut bound = server.reactors(reactors).bind().unwrap();
@@ -131,6 +124,11 @@ impl Both {
         client
     }
 
+    /// Lets the loop go on that `/hold` blocks, if one does.
+    pub fn release(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until a connection is in this state.
     pub fn wait_for(&self, stage: &str) {
         let start = Instant::now();
@@ -147,7 +145,7 @@ impl Both {
 impl Drop for Both {
     fn drop(&mut self) {
         self.handle.stop();
-        self.is_over.store(true, Ordering::Relaxed);
+        self.release();
         self.status = None;
         let ended = self.thread.take().unwrap().join();
         if !thread::panicking() {
