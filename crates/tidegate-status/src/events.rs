@@ -46,21 +46,21 @@ enum Asked {
     Since(Moment, Inbox),
 }
 
-impl State {
-    /// Whether the loops are to be asked: nobody has, or whoever has is gone.
-    fn is_to_be_asked(&self, now: Moment) -> bool {
-        match &self.asked {
-            Asked::No(made) => made.is_none_or(|made| now.since(made) >= INTERVAL),
-            Asked::Since(asked, _) => now.since(*asked) >= 2 * PATIENCE,
-        }
-    }
-}
-
 impl Frames {
     pub fn new(observer: Observer, facts: Facts) -> Frames {
         let asked = Asked::No(None);
         let state = Mutex::new(State { frame: Arc::new([]), number: 0, asked, waiting: Vec::new() });
         Frames { observer, facts, state }
+    }
+
+    /// Returns the number after which a browser that comes now is shown frames. Only a fresh one is shown at once: an old one
+    /// has connections that are gone, and the next one's rates would be means over the time since then.
+    fn number_for_newcomer(&self, now: Moment) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.asked {
+            Asked::No(Some(made)) if now.since(made) < INTERVAL => 0,
+            Asked::No(_) | Asked::Since(..) => state.number,
+        }
     }
 
     /// Returns a frame after the one of this number; or the moment when to ask again, if not woken before.
@@ -69,15 +69,7 @@ impl Frames {
         match &state.asked {
             _ if state.number > seen => Ok((state.number, state.frame.clone())),
             Asked::No(Some(made)) if now.since(*made) < INTERVAL => Err(*made + INTERVAL),
-            // An old question is that of browsers that have left.
-            Asked::No(_) | Asked::Since(..) if state.is_to_be_asked(now) => {
-                let inbox = Inbox::ask(&self.observer);
-                inbox.wake_when_complete(wakeup);
-                state.asked = Asked::Since(now, inbox);
-                Err(now + PATIENCE)
-            }
-            Asked::No(_) => Err(now + INTERVAL),
-            Asked::Since(asked, inbox) => {
+            Asked::Since(asked, inbox) if now.since(*asked) < 2 * PATIENCE => {
                 let asked = *asked;
                 if !inbox.is_complete() && now.since(asked) < PATIENCE {
                     state.waiting.push(wakeup.clone());
@@ -91,6 +83,13 @@ impl Frames {
                 state.waiting.drain(..).for_each(|waiting| waiting.wake());
                 Ok((state.number, state.frame.clone()))
             }
+            // An old question is that of browsers that have left.
+            Asked::No(_) | Asked::Since(..) => {
+                let inbox = Inbox::ask(&self.observer);
+                inbox.wake_when_complete(wakeup);
+                state.asked = Asked::Since(now, inbox);
+                Err(now + PATIENCE)
+            }
         }
     }
 }
@@ -103,7 +102,7 @@ fn event(name: &str, data: &str) -> Vec<u8> {
 pub(crate) struct Events {
     frames: Arc<Frames>,
     wakeup: Wakeup,
-    /// The number of the last frame that was sent; none before the first event.
+    /// The number of the frame after which the next one is sent; none before the first event.
     seen: Option<u64>,
     piece: Arc<[u8]>,
 }
@@ -117,7 +116,7 @@ impl Events {
 impl BodyStream for Events {
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
         let Some(seen) = self.seen else {
-            self.seen = Some(0);
+            self.seen = Some(self.frames.number_for_newcomer(now));
             self.piece = event("hello", &hello(&self.frames.facts)).into();
             return Ok(Piece::Data(&self.piece));
         };

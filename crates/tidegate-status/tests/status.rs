@@ -5,6 +5,8 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use support::open_metrics::{check, samples};
@@ -131,6 +133,24 @@ fn frames_come_by_themselves_and_have_every_connection_as_a_mark() {
     assert_eq!(last["described"].as_array().unwrap().len(), 3);
     let turns = |index: usize| events[index].1["loops"][0]["turns"].as_u64().unwrap();
     assert!(turns(3) > turns(1), "to be looked at is a turn, too");
+}
+
+#[test]
+fn browser_that_comes_later_is_shown_no_old_frame() {
+    let both = Both::serve();
+    let kept = both.answered("/");
+    let marks = |events: Vec<(String, Value)>| events[1].1["loops"][0]["marks"].clone();
+    assert_eq!(marks(events(&both, 1)), "K");
+    // The stream that has ended is written to once more, and makes a frame for that.
+    thread::sleep(Duration::from_millis(1_200));
+    drop(kept);
+    eventually(|| match both.ask("/connections.json").2 {
+        text if text == "{\"connections\":[]}\n" => Ok(()),
+        text => Err(text),
+    });
+    // Longer than two frames are apart, should that stream go on.
+    thread::sleep(Duration::from_millis(600));
+    assert_eq!(marks(events(&both, 1)), "", "the connection has gone before");
 }
 
 #[test]
