@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 
 use support::browser::Browser;
 use support::process::{PATIENCE, Program, run, tidegate};
@@ -61,6 +63,19 @@ fn status_is_for_this_machine_only_and_off_by_default() {
     let taken = run(&["--listen", "127.0.0.1:0", "--status", program.authority()]);
     assert_eq!(taken.code, Some(1));
     assert!(taken.stderr.contains(program.authority()), "{}", taken.stderr);
+}
+
+#[test]
+fn unix_socket_of_the_status_has_the_mode_and_the_group_given() {
+    let folder = TempFolder::new();
+    let path = folder.path().join("status");
+    let group = fs::metadata(folder.path()).unwrap().gid().to_string();
+    let status = format!("unix:{}", path.display());
+    let arguments =
+        ["-l", "127.0.0.1:0", "--status", &status, "--socket-mode", "620", "--socket-group", &group];
+    let _program = Program::start_command(tidegate().args(arguments), 1);
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!((metadata.mode() & 0o777, metadata.gid().to_string()), (0o620, group));
 }
 
 #[test]

@@ -140,10 +140,11 @@ fn serve(options: &Options, folder: Option<(&Path, &FolderOptions)>) -> Result<(
     server.run_each(gateway).map_err(|error| error.to_string())
 }
 
-/// Shows the server on the address of `--status` for as long as the result lives; `serves` says what it serves.
+/// Shows the server on the address of `--status` for as long as the result lives; `serves` says what it serves. A unix
+/// socket is given to those who the options say.
 ///
 /// # Errors
-/// Returns the error when the address cannot be bound.
+/// Returns the error when the address cannot be bound, or its socket not be given away.
 pub fn show_status(
     options: &Options,
     server: &mut BoundServer,
@@ -152,6 +153,7 @@ pub fn show_status(
     let Some(address) = options.status() else { return Ok(None) };
     let addresses = server.addresses().iter().map(ListenAddress::to_string).collect::<Vec<_>>();
     let status = StatusServer::start(address.clone(), server.observer(), Facts::new(serves, addresses))?;
+    give_away(options, std::slice::from_ref(status.address())).map_err(io::Error::other)?;
     say(&format!("tidegate shows its status on {}", status.address()));
     Ok(Some(status))
 }

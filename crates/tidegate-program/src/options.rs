@@ -269,7 +269,8 @@ impl Options {
         let others = Others { has_command, has_status, folder_option, reactors: settings.reactors };
         settle(others, &mut limits).map_err(&mut refuse)?;
         let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
-        let has_unix_socket = addresses.iter().any(|address| matches!(address, ListenAddress::Unix(_)));
+        let mut sockets = addresses.iter().chain(&settings.status);
+        let has_unix_socket = sockets.any(|address| matches!(address, ListenAddress::Unix(_)));
         if (settings.socket_mode.is_some() || settings.socket_group.is_some()) && !has_unix_socket {
             let reason = "--socket-mode and --socket-group are about unix sockets, and none is listened on";
             return Err(refuse(reason.to_string()));
