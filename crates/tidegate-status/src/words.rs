@@ -77,12 +77,19 @@ pub fn otherwise(connection: &ConnectionSnapshot) -> &'static str {
         (OutputState::Ended, ..) => "it is closed (linger_timeout)",
         (OutputState::Waiting, ..) => "it is answered 503 (gateway_timeout)",
         (OutputState::Backlog, ..) => "it is cut, since the client does not read (write_timeout)",
+        // Its deadline is set in any case, and the application may name an earlier moment.
+        (.., StageName::Tunnel) => "it is cut if nothing has moved (tunnel_timeout)",
         (_, Wants::Application, _) => "the application is asked again",
         (.., StageName::Fresh) => "it is closed without an answer (head_timeout)",
         (.., StageName::Kept) => "it is closed (idle_timeout)",
         (.., StageName::Head) => "it is answered 408 (head_timeout)",
         (.., StageName::Content) => "it is answered 408 (body_timeout)",
-        (.., StageName::Tunnel) => "it is cut, since nothing moves (tunnel_timeout)",
+        // The answer has begun, or is awaited, and the request's content still comes.
+        (
+            _,
+            Wants::Read | Wants::ReadOrWrite,
+            StageName::Deferred | StageName::Stream | StageName::QueuedFile | StageName::ReadFile,
+        ) => "it is answered 408, or cut if its answer has begun (body_timeout)",
         (
             ..,
             StageName::Deferred

@@ -116,6 +116,28 @@ fn connections_are_described_by_name_and_in_words() {
 }
 
 #[test]
+fn deadlines_of_answers_say_what_happens() {
+    let both = Both::serve();
+    let _uploads = both.client("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1234");
+    both.wait_for("Delivery::Deferred");
+    let upgrade = "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nbytes";
+    let _tunnel = both.client(upgrade);
+    let all = eventually(|| match both.ask("/connections.json").2 {
+        // It has been offered bytes, and has refused them.
+        text if text.contains("\"wants\":\"Application\"") => Ok(text),
+        text => Err(text),
+    });
+    let all: Value = serde_json::from_str(&all).unwrap();
+    let otherwise = |stage: &str| {
+        let mut connections = all["connections"].as_array().unwrap().iter();
+        connections.find(|one| one["stage"] == stage).unwrap()["otherwise"].as_str().unwrap()
+    };
+    let of_upload = "it is answered 408, or cut if its answer has begun (body_timeout)";
+    assert_eq!(otherwise("Delivery::Deferred"), of_upload, "{all}");
+    assert_eq!(otherwise("Delivery::Tunnel"), "it is cut if nothing has moved (tunnel_timeout)", "{all}");
+}
+
+#[test]
 fn frames_come_by_themselves_and_have_every_connection_as_a_mark() {
     let both = Both::serve();
     let _half = both.client("GET / HT");

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tidegate::gateway::{Response, deferred};
-use tidegate::{Body, Environ, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
+use tidegate::gateway::{Admission, BodyStream, IncomingContent, Later, Piece, Response, Tunnel, deferred};
+use tidegate::now::Moment;
+use tidegate::{Body, Environ, Gateway, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
 use tidegate_status::{Facts, StatusServer};
 
 /// Longest wait for anything.
@@ -25,6 +26,47 @@ pub struct Both {
     /// Whether `/hold` is to block no longer.
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+/// The observed application. It holds the loop until this is so.
+struct Application(Arc<AtomicBool>);
+
+impl Gateway for Application {
+    fn admit(&self, environ: &Environ<'_>) -> Admission {
+        if environ.path() == "/upload" { Admission::AsItComes } else { Admission::Collect }
+    }
+
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        application(environ, start_response, &self.0)
+    }
+}
+
+/// Answers when all content has come.
+struct Upload(IncomingContent);
+
+impl Later for Upload {
+    fn resume(self: Box<Self>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+        Ok(start_response.later_boxed(None, self))
+    }
+}
+
+/// Takes nothing, and says nothing.
+struct Silent;
+
+impl BodyStream for Silent {
+    fn next_piece(&mut self, _: Moment) -> Result<Piece<'_>, GatewayError> {
+        Ok(Piece::Pending { until: None })
+    }
+}
+
+impl Tunnel for Silent {
+    fn receive(&mut self, _: &[u8]) -> Result<usize, GatewayError> {
+        Ok(0)
+    }
 }
 
 fn application(
@@ -48,6 +90,11 @@ fn application(
             });
             Ok(answer.wait(start_response))
         }
+        "/upload" => Box::new(Upload(environ.take_incoming())).resume(start_response),
+        "/tunnel" => match environ.upgrade("echo") {
+            Some(upgrade) => start_response.upgrade(&upgrade).tunnel(Silent),
+            None => start_response.status(400).send("no"),
+        },
         "/long" => start_response.status(200).pieces(std::iter::repeat_n([b'x'; 65_536], 10_000)),
         _ => start_response.status(200).send("Hello, World!"),
     }
@@ -72,14 +119,7 @@ impl Both {
         let handle = bound.handle();
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = is_over.clone();
-        let thread = thread::spawn(move || {
-            bound.run_each(|_| {
-                let ends = ends.clone();
-                Ok(move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
-                    application(environ, start_response, &ends)
-                })
-            })
-        });
+        let thread = thread::spawn(move || bound.run_each(|_| Ok(Application(ends.clone()))));
         Both { handle, address, status: Some(status), is_over, thread: Some(thread) }
     }
 
