@@ -161,6 +161,8 @@ impl Interest {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
     Timed,
+    /// The client has left while the thread was at it, and nobody has been told: Java does not find it before it goes on.
+    Left,
     /// An asynchronous exchange has timeouts of Tomcat's own.
     Async,
 }
@@ -263,9 +265,16 @@ impl Handoff {
         self.wakeup.wake();
     }
 
-    /// Notes that the exchange goes on after its thread has returned: only Tomcat's own timeouts end it.
+    /// Notes that the exchange goes on after its thread has returned: only Tomcat's own timeouts end it. Java finds it by its
+    /// number from now on, so an event tells it of a client that has left before.
     pub fn go_async(&self) {
-        self.lock().pace = Pace::Async;
+        let mut state = self.lock();
+        let was_left = mem::replace(&mut state.pace, Pace::Async) == Pace::Left;
+        let (id, must_tell) = (state.id, was_left && state.end.is_none());
+        drop(state);
+        if must_tell {
+            self.queue.push_now(Job::Event(id, Event::Gone));
+        }
     }
 
     /// Adds the fields of an interim response.
@@ -326,7 +335,7 @@ impl Handoff {
             ClientState::Waiting | ClientState::HasFinished => {}
         }
         state.answer = Answer::Upgrade(head);
-        (state.pace, state.inflow) = (Pace::Async, Inflow::Open);
+        state.inflow = Inflow::Open;
         drop(state);
         self.wake();
         Given::Room
@@ -574,17 +583,21 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.lock();
         // Who writes finds out by that; who has not begun may wait for long.
-        let has_broken = state.end.is_none()
-            && state.pace == Pace::Async
-            && (matches!(state.answer, Answer::Unknown) || state.inflow != Inflow::None);
+        let has_broken =
+            state.end.is_none() && (matches!(state.answer, Answer::Unknown) || state.inflow != Inflow::None);
         state.client = ClientState::Gone;
         let block = state.block.take();
         state.outbox.clear();
         let (id, has_listener) = (state.id, state.reader.has_anybody() || state.writer.has_anybody());
+        let is_unheard = has_broken && !has_listener;
+        if is_unheard && state.pace == Pace::Timed {
+            state.pace = Pace::Left;
+        }
+        let must_tell = is_unheard && state.pace == Pace::Async;
         self.handoff.tell(state);
         if block.is_some() {
             self.place.give_up();
-        } else if has_broken && !has_listener {
+        } else if must_tell {
             // Nobody would find out before something is written.
             self.handoff.queue.push_now(Job::Event(id, Event::Gone));
         }
@@ -765,18 +778,69 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
+    fn new(outbox_bytes_high: usize) -> (Arc<Queue>, Arc<Handoff>, Seat) {
+        let queue: Arc<Queue> = Arc::new(Jobs::new(1, 1));
+        let request = Request { block: vec![0; 16], content: Content::Nothing, reservation: None };
+        let wakeup = Wakeup::new(Waker::noop().clone());
+        let handoff = Arc::new(Handoff::new(request, None, wakeup, queue.clone(), outbox_bytes_high));
+        let place = queue.push(Job::Request(handoff.clone()));
+        let seat = Seat { handoff: handoff.clone(), place };
+        (queue, handoff, seat)
+    }
+
+    /// Takes the request as a thread does.
+    fn take(queue: &Queue, handoff: &Handoff, id: i64) {
+        assert!(matches!(queue.try_take(false).job, Some(Job::Request(_))));
+        assert!(handoff.take(id).is_some());
+    }
+
+    fn next_event(queue: &Queue) -> Option<(i64, Event)> {
+        match queue.try_take(false).job? {
+            Job::Event(id, event) => Some((id, event)),
+            Job::Request(_) | Job::Task => panic!("the queue has another job"),
+        }
+    }
+
+    /// An asynchronous exchange without a timeout would never end if nobody told it that its client has left.
+    #[test]
+    fn exchange_that_goes_on_is_told_once_that_its_client_has_left() {
+        for leaves_first in [true, false] {
+            let (queue, handoff, seat) = new(BYTES_HIGH);
+            take(&queue, &handoff, 7);
+            if leaves_first {
+                drop(seat);
+                assert_eq!(next_event(&queue), None, "Java cannot find it yet");
+                handoff.go_async();
+            } else {
+                handoff.go_async();
+                assert_eq!(next_event(&queue), None, "the client is there");
+                drop(seat);
+            }
+            assert_eq!(next_event(&queue), Some((7, Event::Gone)), "leaves first: {leaves_first}");
+            handoff.go_async();
+            assert_eq!(next_event(&queue), None, "leaves first: {leaves_first}");
+        }
+    }
+
+    #[test]
+    fn exchange_that_has_been_answered_is_not_told_of_its_client() {
+        let (queue, handoff, seat) = new(BYTES_HIGH);
+        take(&queue, &handoff, 7);
+        handoff.end(Vec::new());
+        drop(seat);
+        handoff.go_async();
+        assert_eq!(next_event(&queue), None);
+    }
+
     /// A flush that only asks whether there is room does not take an event away from the listener that waits for it.
     #[test]
     fn question_does_not_take_the_place_of_who_waits() {
-        let queue: Arc<Queue> = Arc::new(Jobs::new(1, 1));
-        let request = Request { block: Vec::new(), content: Content::Nothing, reservation: None };
-        let wakeup = Wakeup::new(Waker::noop().clone());
-        let handoff = Arc::new(Handoff::new(request, None, wakeup, queue.clone(), BYTES_HIGH));
-        let place = queue.push(Job::Task);
+        let (queue, handoff, seat) = new(BYTES_HIGH);
+        take(&queue, &handoff, 7);
         assert_eq!(handoff.push(None, vec![0; BYTES_HIGH]), Given::Full);
         assert!(!handoff.await_readiness(Direction::Write, Asker::Anybody));
         assert!(!handoff.await_readiness(Direction::Write, Asker::Nobody));
-        drop(Seat { handoff, place });
-        assert!(matches!(queue.try_take(false).job, Some(Job::Event(0, Event::Writable))));
+        drop(seat);
+        assert_eq!(next_event(&queue), Some((7, Event::Writable)));
     }
 }

@@ -79,8 +79,14 @@ fn clients_that_leave_are_noticed(served: &Served) {
 
 fn stuck_servlet_is_answered_and_named(served: &Served) {
     let mut client = begin(served, "/probe/life/stuck?id=1");
+    let mut late = begin(served, "/probe/async/late?id=late");
     assert_eq!(served.get("/plaintext").text(), "Hello, World!", "beside a stuck servlet");
     assert_eq!(client.read("GET").code, 504);
+    assert_eq!(late.read("GET").code, 504);
+    // Its exchange has no timeout, and nobody is left to answer: it goes on only now.
+    assert_eq!(served.get("/probe/life/open").text(), "open");
+    let notes = served.wait_for_note("late", "complete");
+    assert_eq!(notes.matches("error:EOFException").count(), 1, "{notes}");
     let line = served.program.stderr.next_with("/probe/life/stuck");
     assert!(line.contains("for longer than 3000 ms"), "{line}");
     served.program.stderr.next_with("probe.Life.stuck");

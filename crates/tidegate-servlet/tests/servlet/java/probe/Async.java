@@ -110,6 +110,10 @@ public class Async extends Page {
                 context.complete();
             });
             case "/never" -> context.setTimeout(0);
+            case "/late" -> {
+                context.setTimeout(0);
+                Life.awaitOpening();
+            }
             case "/read" -> read(request, response, context, id);
             case "/write" -> new Writer(response.getOutputStream(), context, number(request, "bytes"), id);
             default -> {

@@ -25,7 +25,7 @@ public class Life extends Page {
             }
             case "/wait" -> {
                 System.out.println("waiting " + id);
-                GATE.await(60, TimeUnit.SECONDS);
+                awaitOpening();
                 response.getWriter().print("let go");
             }
             case "/open" -> {
@@ -73,6 +73,10 @@ public class Life extends Page {
             case "/threads" -> response.getWriter().print(Thread.currentThread().getName());
             default -> response.sendError(404);
         }
+    }
+
+    static void awaitOpening() throws InterruptedException {
+        GATE.await(60, TimeUnit.SECONDS);
     }
 
     private static void stuck() throws InterruptedException {
