@@ -55,6 +55,7 @@ public class Life extends Page {
             }
             case "/read" -> {
                 System.out.println("reading " + id);
+                Heard.note(id, "reading");
                 try {
                     response.getWriter().print(sum(request.getInputStream().readAllBytes()));
                 } catch (IOException error) {
