@@ -23,7 +23,7 @@ use crate::request::{Content, Request, name_block};
 use tidegate_jobs::{Jobs, Place};
 
 /// Bytes from the client that wait for the owner of a tunnel, above which no more are read; and bytes for the client, below
-/// which a thread that had to wait goes on. 64 KiB: the most that a socket takes at once.
+/// which a thread that had to wait goes on, where it may not only make less. 64 KiB: the most that a socket takes at once.
 const BYTES_HIGH: usize = 64 * 1024;
 
 /// A job for a thread.
@@ -244,7 +244,8 @@ impl Handoff {
             pace: Pace::Timed,
             client: ClientState::Waiting,
         };
-        Handoff { state: Mutex::new(state), wakeup, queue, outbox_bytes_high }
+        // With room for nothing at all, who waits would never go on.
+        Handoff { state: Mutex::new(state), wakeup, queue, outbox_bytes_high: outbox_bytes_high.max(1) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -438,7 +439,7 @@ impl Handoff {
         let mut state = self.lock();
         let is_ready = state.client == ClientState::Gone
             || match direction {
-                Direction::Write => state.has_room(),
+                Direction::Write => self.has_room(&state),
                 Direction::Read => state.is_readable(),
             };
         let interest = match direction {
@@ -449,11 +450,16 @@ impl Handoff {
         is_ready
     }
 
+    /// Whether who makes content, and had to wait, may go on.
+    fn has_room(&self, state: &State) -> bool {
+        state.outbox_bytes < self.outbox_bytes_high.min(BYTES_HIGH)
+    }
+
     /// Tells whoever waits that something has changed. On the thread of the loop only.
     fn tell(&self, mut state: MutexGuard<'_, State>) {
         let is_gone = state.client == ClientState::Gone;
         let mut calls = [None; 2];
-        if state.writer != Interest::Nobody && (is_gone || state.has_room()) {
+        if state.writer != Interest::Nobody && (is_gone || self.has_room(&state)) {
             let interest = mem::replace(&mut state.writer, Interest::Nobody);
             calls[0] = Some((interest, Direction::Write, Event::Writable));
         }
@@ -476,10 +482,6 @@ impl Handoff {
 }
 
 impl State {
-    fn has_room(&self) -> bool {
-        self.outbox_bytes < BYTES_HIGH
-    }
-
     fn is_tunnel_open(&self) -> bool {
         matches!(self.inflow, Inflow::Open | Inflow::Blocked) && self.client != ClientState::Gone
     }
@@ -777,6 +779,7 @@ impl Tunnel for Pieces {
 mod tests {
     use super::*;
     use std::task::Waker;
+    use std::time::Duration;
 
     fn new(outbox_bytes_high: usize) -> (Arc<Queue>, Arc<Handoff>, Seat) {
         let queue: Arc<Queue> = Arc::new(Jobs::new(1, 1));
@@ -830,6 +833,26 @@ mod tests {
         drop(seat);
         handoff.go_async();
         assert_eq!(next_event(&queue), None);
+    }
+
+    #[test]
+    fn thread_waits_at_a_bound_that_is_smaller_than_what_a_socket_takes() {
+        for (bound, least) in [(1000, 1000), (0, 1)] {
+            let (queue, handoff, seat) = new(bound);
+            take(&queue, &handoff, 7);
+            assert_eq!(handoff.push(None, vec![0; least - 1]), Given::Room, "{bound}");
+            assert!(handoff.await_readiness(Direction::Write, Asker::Nobody), "{bound}");
+            assert_eq!(handoff.push(None, vec![0]), Given::Full, "{bound}");
+            assert!(!handoff.await_readiness(Direction::Write, Asker::Anybody), "{bound}");
+            let mut pieces = Pieces { seat, current: Vec::new() };
+            while handoff.lock().outbox_bytes > 0 {
+                assert!(
+                    matches!(pieces.next_piece(Moment::from_start(Duration::ZERO)), Ok(Piece::Data(_))),
+                    "{bound}"
+                );
+            }
+            assert_eq!(next_event(&queue), Some((7, Event::Writable)), "{bound}");
+        }
     }
 
     /// A flush that only asks whether there is room does not take an event away from the listener that waits for it.
