@@ -204,20 +204,24 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         virtualThreads = getUseVirtualThreads() && !isInline ? virtualThreads() : null;
         concurrent = new Semaphore(Math.max(1, getMaxThreads()));
         if (isInline) {
-            inline = new Worker(Native.NOW);
+            inline = new Worker(connector, Native.NOW);
         } else if (virtualThreads != null) {
             // It only hands jobs on.
             Native.command(connector, Native.ENTER);
-            start(new Worker(Native.WAIT), "jobs");
+            start(new Worker(connector, Native.WAIT), "jobs");
         } else {
             int spare = Math.max(1, Math.min(getMinSpareThreads(), getMaxThreads()));
             for (int i = 0; i < spare; i++) {
                 Native.command(connector, Native.ENTER);
-                start(new Worker(Native.WAIT), "exec-" + started.incrementAndGet());
+                start(new Worker(connector, Native.WAIT), "exec-" + started.incrementAndGet());
             }
         }
-        ended = new CountDownLatch(1);
-        start(this::loop, "loop");
+        // A loop that is left behind by a stop ends for itself alone.
+        long served = connector;
+        CountDownLatch latch = new CountDownLatch(1);
+        Worker caller = inline;
+        ended = latch;
+        start(() -> loop(served, caller, latch), "loop");
         ScheduledExecutorService utility = getUtilityExecutor();
         if (requestTimeout > 0 && utility != null) {
             watch = utility.scheduleWithFixedDelay(this::watch, requestTimeout, requestTimeout, TimeUnit.MILLISECONDS);
@@ -243,14 +247,17 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         }
     }
 
-    private void loop() {
+    private void loop(long served, Worker caller, CountDownLatch latch) {
         loop = Thread.currentThread();
         try {
-            Native.run(connector);
+            Native.run(served);
         } catch (IOException e) {
             log.error("The event loop has ended", e);
         } finally {
-            ended.countDown();
+            if (caller != null) {
+                workers.remove(caller);
+            }
+            latch.countDown();
         }
     }
 
@@ -301,9 +308,13 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     }
 
     private void command(int command) {
+        command(connector, command);
+    }
+
+    private void command(long served, int command) {
         try {
-            if (connector >= 0) {
-                Native.command(connector, command);
+            if (served >= 0) {
+                Native.command(served, command);
             }
         } catch (IOException e) {
             log.error("The event loop cannot be told", e);
@@ -364,6 +375,8 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
 
     /** Comes for jobs, and does them: the life of a thread, or what there is in a turn of the loop. */
     private final class Worker implements Runnable {
+        /** The connector whose jobs it does; there may be another by the time that a servlet lets it go. */
+        private final long served;
         private int how;
         /** The exchange that the next job may be; null before it is needed. Only this thread changes it. */
         private volatile Channel channel;
@@ -375,7 +388,8 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         private long seen;
         private long reported;
 
-        Worker(int how) {
+        Worker(long served, int how) {
+            this.served = served;
             this.how = how;
         }
 
@@ -432,7 +446,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
             }
             long ended = over;
             over = 0;
-            int length = Native.take(connector, channel.block, how, ended);
+            int length = Native.take(served, channel.block, how, ended);
             if (length == Native.CLOSED || length == 0) {
                 return false;
             }
@@ -444,7 +458,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
                 return true;
             }
             if ((channel.block[0] & Native.NEEDS_THREAD) != 0) {
-                startAnother();
+                startAnother(served);
             }
             if (virtualThreads != null) {
                 handOn(length);
@@ -570,11 +584,11 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         }
     }
 
-    private void startAnother() {
+    private void startAnother(long served) {
         try {
-            start(new Worker(Native.WAIT_AS_NEW), "exec-" + started.incrementAndGet());
+            start(new Worker(served, Native.WAIT_AS_NEW), "exec-" + started.incrementAndGet());
         } catch (OutOfMemoryError e) {
-            command(Native.START_FAILED);
+            command(served, Native.START_FAILED);
             log.error("The system has no thread left", e);
         }
     }

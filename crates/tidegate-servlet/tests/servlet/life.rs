@@ -225,3 +225,23 @@ fn servlet_that_ends_the_process_ends_it() {
     begin(&served, "/probe/life/halt?code=4");
     assert_eq!(served.program.wait().code(), Some(4));
 }
+
+/// A thread that a servlet held while the connector stopped and started again belongs to none that serves now.
+#[test]
+fn thread_that_outlasts_a_stop_does_not_serve_after_the_next_start() {
+    let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=2", "drainTimeout=100"]);
+    let _held = begin(&served, "/probe/life/held?id=held");
+    served.program.stdout.next_with("held held");
+    served.command("stop");
+    served.start_command("start");
+    let port = served.program.stdout.next_with("port ").trim_start_matches("port ").to_string();
+    served.program.addresses[0] = format!("http://127.0.0.1:{port}/");
+    assert_eq!(served.get("/probe/life/release").text(), "released");
+    thread::sleep(Duration::from_millis(100));
+    // An old thread would take one of three requests at a time.
+    let mut clients: Vec<_> = (0..3).map(|_| begin(&served, "/probe/life/threads?millis=200")).collect();
+    for client in &mut clients {
+        let thread = client.read("GET").text();
+        assert!(["-exec-3", "-exec-4"].iter().any(|new| thread.ends_with(new)), "{thread}");
+    }
+}

@@ -32,6 +32,17 @@ public class Life extends Page {
                 GATE.countDown();
                 response.getWriter().print("open");
             }
+            case "/held" -> {
+                // Longer than this class may live, which others of the name come after.
+                System.out.println("held " + id);
+                while (System.getProperty("held") == null) {
+                    Thread.sleep(5);
+                }
+            }
+            case "/release" -> {
+                System.setProperty("held", "no more");
+                response.getWriter().print("released");
+            }
             case "/stuck" -> {
                 System.out.println("stuck " + id);
                 stuck();
@@ -71,7 +82,10 @@ public class Life extends Page {
             case "/interrupted" -> response.getWriter().print(Thread.currentThread().isInterrupted());
             case "/exit" -> System.exit(number(request, "code"));
             case "/halt" -> Runtime.getRuntime().halt(number(request, "code"));
-            case "/threads" -> response.getWriter().print(Thread.currentThread().getName());
+            case "/threads" -> {
+                Thread.sleep(number(request, "millis"));
+                response.getWriter().print(Thread.currentThread().getName());
+            }
             default -> response.sendError(404);
         }
     }
