@@ -1,4 +1,4 @@
-//! Tests `--compress` and `precompress` over sockets, with curl as the client that decodes.
+//! Tests `--compress` and `precompress` over sockets, and decodes what comes.
 
 mod support;
 
@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use support::process::{Answer, Program, eventually, run};
 use support::temp_folder::TempFolder;
+
+/// The codings that are built in.
+const CODINGS: &[&str] = if cfg!(feature = "dense") { &["gzip", "br", "zstd"] } else { &["gzip"] };
 
 /// A text of several pieces, which no coding makes longer.
 fn text() -> String {
@@ -34,14 +37,28 @@ fn ask(program: &Program, target: &str, fields: &[&str]) -> Answer {
     program.ask("GET", target, &[&["Accept-Encoding: gzip"], fields].concat(), b"")
 }
 
-/// Fetches by curl, which decodes.
-fn curl(program: &Program, target: &str, accept: &str) -> Vec<u8> {
-    let mut command = Command::new("curl");
-    command.args(["-sS", "--fail", "--compressed", "-H", accept, &program.url(target)]);
-    let output =
-        command.output().expect("this test needs curl; on Debian or Ubuntu: apt-get install -y curl");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
+/// Fetches a target in this coding, and decodes it.
+fn decoded(program: &Program, target: &str, coding: &str) -> Vec<u8> {
+    // As it is built here, it knows no coding, and gives what the server has sent.
+    let client = ureq::Agent::config_builder().proxy(None).build().new_agent();
+    let mut answer = client.get(program.url(target)).header("Accept-Encoding", coding).call().unwrap();
+    assert_eq!(answer.headers()["Content-Encoding"], coding, "{target}");
+    decode(coding, &answer.body_mut().read_to_vec().unwrap())
+}
+
+fn decode(coding: &str, content: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    match coding {
+        // It refuses what follows the end.
+        "gzip" => flate2::read::MultiGzDecoder::new(content).read_to_end(&mut decoded).map(drop),
+        #[cfg(feature = "dense")]
+        "br" => brotli::BrotliDecompress(&mut { content }, &mut decoded),
+        #[cfg(feature = "dense")]
+        "zstd" => zstd::stream::copy_decode(content, &mut decoded),
+        _ => panic!("{coding} is not built in"),
+    }
+    .unwrap();
+    decoded
 }
 
 #[test]
@@ -72,9 +89,10 @@ fn texts_are_coded_for_those_who_take_it_and_nothing_else_is() {
     }
     let refused = program.ask("GET", "/long.txt", &["Accept-Encoding: gzip;q=0, identity"], b"");
     assert_eq!(refused.field("Content-Encoding"), None);
-    for _ in 0..3 {
-        let content = curl(&program, "/long.txt", "Accept-Encoding: gzip");
-        assert!(content == text().as_bytes());
+    for coding in CODINGS {
+        for _ in 0..3 {
+            assert!(decoded(&program, "/long.txt", coding) == text().as_bytes(), "{coding}");
+        }
     }
 }
 
@@ -98,7 +116,7 @@ fn what_is_kept_is_sent_with_its_length_also_to_those_who_ask_for_the_head() {
         true => Err(std::io::Error::other("the same")),
         false => Ok(()),
     });
-    let content = curl(&program, "/long.txt", "Accept-Encoding: gzip");
+    let content = decoded(&program, "/long.txt", "gzip");
     assert_eq!(String::from_utf8(content).unwrap(), "another tide\n".repeat(1_000));
 }
 
@@ -201,20 +219,46 @@ fn folder_is_coded_beforehand_and_what_is_not_built_in_says_so() {
         anew.stderr
     );
     let all = run(&["precompress", public.to_str().unwrap()]);
-    match all.code {
-        // Built with the feature dense.
-        Some(0) => {
-            let program = serve(&folder, &["--precompressed"]);
-            for accept in ["br", "zstd", "gzip"] {
-                let accept = format!("Accept-Encoding: {accept}");
-                let content = curl(&program, "/long.txt", &accept);
-                assert_eq!(String::from_utf8(content).unwrap(), "another tide\n".repeat(1_000));
-            }
+    if cfg!(feature = "dense") {
+        assert_eq!(all.code, Some(0), "{}", all.stderr);
+        let program = serve(&folder, &["--precompressed"]);
+        for coding in CODINGS {
+            let content = decoded(&program, "/long.txt", coding);
+            assert_eq!(String::from_utf8(content).unwrap(), "another tide\n".repeat(1_000), "{coding}");
         }
-        _ => assert!(all.stderr.contains("--features dense"), "{}", all.stderr),
+    } else {
+        assert!(all.code != Some(0) && all.stderr.contains("--features dense"), "{}", all.stderr);
     }
     let missing = run(&["precompress", "/no/such/folder", "--codings", "gz"]);
     assert!(missing.code == Some(1) && missing.stderr.contains("/no/such/folder"), "{}", missing.stderr);
+}
+
+/// A client of others decodes what is made on the fly, and what lies beside the file.
+#[test]
+#[ignore = "needs curl; on Debian or Ubuntu: apt-get install -y --no-install-recommends curl"]
+fn curl_decodes_what_is_sent() {
+    let folder = site();
+    let public = folder.path().join("public");
+    let mut text = text();
+    for beforehand in [false, true] {
+        if beforehand {
+            // Made as dense as can be, a longer one takes its time.
+            text = "another tide\n".repeat(1_000);
+            folder.write("public/long.txt", &text);
+            let codings = if cfg!(feature = "dense") { "gz,br,zst" } else { "gz" };
+            let coding = run(&["precompress", public.to_str().unwrap(), "--codings", codings]);
+            assert_eq!(coding.code, Some(0), "{}", coding.stderr);
+        }
+        let program = serve(&folder, if beforehand { &["--precompressed"] } else { &[] });
+        for coding in CODINGS {
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "--fail", "--noproxy", "*", "--compressed"]);
+            curl.args(["-H", &format!("Accept-Encoding: {coding}"), &program.url("/long.txt")]);
+            let output = curl.output().expect("curl is installed");
+            assert!(output.status.success(), "{coding}: {}", String::from_utf8_lossy(&output.stderr));
+            assert!(output.stdout == text.as_bytes(), "{coding}");
+        }
+    }
 }
 
 #[test]
