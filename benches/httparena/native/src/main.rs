@@ -26,7 +26,7 @@ use tidegate::{ListenAddress, Server, ServerHandle};
 use arena::Arena;
 use dataset::Dataset;
 
-/// Connections at a time. The largest profile has 4,096, others had 16,384.
+/// Most connections at a time, if the system allows as many. The largest profile has 4,096, others had 16,384.
 const CONNECTIONS_MAX: usize = 32_768;
 
 /// Bytes that wait for a connection. Above what one read takes in (256 KiB), so that no upload is held back for a moment,
@@ -65,8 +65,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         Some(count) => count,
         None => thread::available_parallelism()?.get(),
     };
-    let limits =
-        Limits { connections_max: CONNECTIONS_MAX, output_bytes_high: WAITING_BYTES, ..Limits::default() };
+    let connections_max = tidegate_program::make_room_for(CONNECTIONS_MAX);
+    let limits = Limits { connections_max, output_bytes_high: WAITING_BYTES, ..Limits::default() };
     let server = Server::new().listen(options.listen.clone()).limits(limits).reactors(reactors).bind()?;
     end_on_signals(server.handle())?;
     for address in server.addresses() {
