@@ -121,13 +121,13 @@ impl<J, A> State<J, A> {
     }
 
     fn remove(&mut self, ticket: Ticket) -> Option<J> {
-        // Mostly one of the first: who has waited longest is given up first.
-        let find = |jobs: &VecDeque<(Ticket, J)>| jobs.iter().position(|(other, _)| *other == ticket);
-        let (jobs, index) = match find(&self.waiting) {
-            Some(index) => (&mut self.waiting, index),
-            None => find(&self.doubtful).map(|index| (&mut self.doubtful, index))?,
-        };
-        jobs.remove(index).map(|(_, job)| job)
+        // A job that was not pushed last may well be deep in here, and tickets rise.
+        if let Ok(index) = self.waiting.binary_search_by_key(&ticket, |(other, _)| *other) {
+            return self.waiting.remove(index).map(|(_, job)| job);
+        }
+        // Mostly one of the first: who has stepped back first is given up first.
+        let index = self.doubtful.iter().position(|(other, _)| *other == ticket)?;
+        self.doubtful.remove(index).map(|(_, job)| job)
     }
 
     fn take(&mut self) -> Option<J> {
