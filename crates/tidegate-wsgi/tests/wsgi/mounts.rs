@@ -1,6 +1,8 @@
 //! Tests folders beside an application (`--mount`): their files are answered without it, however busy it is.
 
 use std::path::PathBuf;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use super::frameworks::drive_with;
 use super::served::{Mode, Served, command};
@@ -93,6 +95,18 @@ pub fn files_are_served_while_the_application_takes_nothing_more() {
     }
 }
 
+/// Waits until nobody in the pool has anything left to do, and returns how often its threads have gone to sleep.
+#[cfg(target_os = "linux")]
+fn sleeps_once_at_rest(served: &Served) -> u64 {
+    let mut sleeps = served.sleeps_of_the_pool();
+    super::support::loopback::wait_until("the pool is at rest", || {
+        std::thread::sleep(Duration::from_millis(50));
+        let before = std::mem::replace(&mut sleeps, served.sleeps_of_the_pool());
+        sleeps == before
+    });
+    sleeps
+}
+
 /// A thread of the pool that is woken goes to sleep again, which the system counts.
 #[cfg(target_os = "linux")]
 pub fn files_wake_no_thread_of_the_application() {
@@ -100,11 +114,13 @@ pub fn files_wake_no_thread_of_the_application() {
     assert_eq!(served.get("/hello").text(), "hello");
     let mut client = served.connect();
     assert_eq!(client.get("/static/app.css").text(), "a{}");
-    let before = served.sleeps_of_the_pool();
+    let before = sleeps_once_at_rest(&served);
     for _ in 0..200 {
         assert_eq!(client.get("/static/app.css").text(), "a{}");
     }
-    assert_eq!(served.sleeps_of_the_pool(), before, "sleeps of threads that had nothing to do");
+    let sleeps = served.sleeps_of_the_pool() - before;
+    // What the interpreter's threads do for themselves now and then is no part of it.
+    assert!(sleeps < 10, "{sleeps} sleeps of threads that had nothing to do");
     // Nor do files count as requests of the application: else this connection would have been the last.
     assert_eq!(client.get("/hello").text(), "hello");
     assert!(!client.get("/static/app.css").says_close());
