@@ -7,8 +7,9 @@
 //! A coding has its file's time of modification, by which the next run sees that it is up to date. One that is not shorter is
 //! not made, and taken away if it is of an older content. Hidden files and links are passed over.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,10 +142,12 @@ fn make_all(path: &Path, codings: &[Coding], is_anew: bool) -> io::Result<Sums> 
     let modified = metadata.modified()?;
     let mut content = None;
     for &coding in codings {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}", coding.extension()));
-        let beside = PathBuf::from(beside);
-        if !is_anew && fs::metadata(&beside).and_then(|of_coded| of_coded.modified()).ok() == Some(modified) {
+        let mut coded_path = path.as_os_str().to_owned();
+        coded_path.push(format!(".{}", coding.extension()));
+        let coded_path = PathBuf::from(coded_path);
+        if !is_anew
+            && fs::metadata(&coded_path).and_then(|of_coded| of_coded.modified()).ok() == Some(modified)
+        {
             sums.up_to_date += 1;
             continue;
         }
@@ -155,32 +158,84 @@ fn make_all(path: &Path, codings: &[Coding], is_anew: bool) -> io::Result<Sums> 
         let coded = code(content, coding, Effort::Most)?;
         if coded.len() >= content.len() {
             sums.not_shorter += 1;
-            match fs::remove_file(&beside) {
+            match fs::remove_file(&coded_path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => continue,
             }
         }
-        replace(&beside, &coded, &metadata, modified)?;
+        replace(&coded_path, &coded, &metadata, modified)?;
         (sums.made, sums.made_bytes) = (sums.made + 1, sums.made_bytes + coded.len() as u64);
     }
     Ok(sums)
 }
 
-/// Puts a file in its place at once, so that a server never sees half of it.
+/// Puts a file in its place at once, so that a server never sees half of it, and nobody reads it who may not read the original.
 fn replace(path: &Path, content: &[u8], like: &Metadata, modified: SystemTime) -> io::Result<()> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.new", std::process::id()));
-    let new = path.with_file_name(name);
-    let written = File::create(&new).and_then(|mut file| {
-        file.write_all(content)?;
-        file.set_modified(modified)?;
-        file.set_permissions(like.permissions())?;
-        fs::rename(&new, path)
-    });
+    let new = beside(path);
+    // Whatever has the name was left over, or put there by somebody else: a link must not be followed.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.set_modified(modified))
+        .and_then(|()| file.set_permissions(like.permissions()))
+        .and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         // What is wrong is said; that this is left over, too, would hide it.
         let _ = fs::remove_file(&new);
     }
     written
+}
+
+/// The name that a file has until it is whole: hidden, so that no server sends it.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.new", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    /// A folder of a test, which is gone after it.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn link_in_the_place_of_a_new_file_is_not_followed() {
+        let folder = Folder::new("link");
+        let (file, other) = (folder.0.join("app.js"), folder.0.join("other"));
+        fs::write(&file, "let tide = 1;\n".repeat(100)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        fs::write(&other, "not ours").unwrap();
+        let coded = folder.0.join("app.js.gz");
+        symlink(&other, beside(&coded)).unwrap();
+        let options = PrecompressOptions { codings: vec!["gz".to_string()], all: false };
+        assert!(run(&folder.0, &options).unwrap().contains("1 codings made"));
+        assert_eq!(fs::read(&other).unwrap(), b"not ours");
+        let metadata = fs::symlink_metadata(&coded).unwrap();
+        assert!(metadata.is_file() && metadata.len() > 0);
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 3, "nothing is left over");
+    }
 }
