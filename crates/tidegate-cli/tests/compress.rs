@@ -135,6 +135,12 @@ fn known_versions_are_not_sent_again_and_ranges_are_of_the_file() {
     let range = "Range: bytes=4-7";
     let part = ask(&program, "/long.txt", &[range]);
     assert_eq!((part.code, part.text().as_str(), part.field("Content-Encoding")), (206, "tide", None));
+    for range in [range, "Range: bytes=4-7,9-12"] {
+        let part = ask(&program, "/long.txt", &[range]);
+        assert_eq!((part.code, part.field("Vary")), (206, Some("Accept-Encoding")), "{range}");
+    }
+    let part_of_picture = ask(&program, "/photo.png", &[range]);
+    assert_eq!((part_of_picture.code, part_of_picture.field("Vary")), (206, None));
     // Whoever has the coded form cannot go on with the other one.
     let whole = ask(&program, "/long.txt", &[range, &format!("If-Range: {coded}")]);
     assert_eq!((whole.code, whole.field("Content-Encoding")), (200, Some("gzip")));

@@ -45,6 +45,12 @@ pub fn is_text(media_type: &str) -> bool {
     }
 }
 
+/// Whether the content is several ranges of another (RFC 9110 §14.6).
+fn is_of_ranges(media_type: &str) -> bool {
+    let start = media_type.trim_start().get(..20);
+    start.is_some_and(|start| start.eq_ignore_ascii_case("multipart/byteranges"))
+}
+
 /// The name of a result: content of one tag at one place, in one coding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -126,6 +132,8 @@ struct Seen {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Kind {
     Text,
+    /// Ranges of something, which may be text.
+    Ranges,
     #[default]
     Other,
 }
@@ -186,7 +194,7 @@ impl Coded {
             ContentLength::Known(length) => Some(length),
             ContentLength::Unknown => None,
         };
-        if self.seen.kind == Kind::Other || self.seen.ban == Ban::Banned {
+        if self.seen.kind != Kind::Text || self.seen.ban == Ban::Banned {
             return Passage::Unseen;
         }
         let key = self.key(coding);
@@ -235,8 +243,12 @@ impl Coded {
 
     fn add_fields(&mut self, head: &mut PassingHead<'_>, passage: Passage) {
         let is_coded = passage != Passage::Unseen;
-        let may_be_coded =
-            self.seen.kind == Kind::Text && self.seen.ban == Ban::None || self.seen.code == 304;
+        // A range and "not modified" say what the whole would have said (RFC 9110 §15.3.7, §15.4.5).
+        let may_be_coded = match self.seen.code {
+            206 => self.seen.kind != Kind::Other,
+            304 => true,
+            _ => self.seen.kind == Kind::Text && self.seen.ban == Ban::None,
+        };
         if let Some(tag) = self.seen.tag.take() {
             let is_weak = is_coded || self.seen.code == 304 && self.asked.knows_weakly(&tag);
             match is_weak && tag.starts_with(b"\"") {
@@ -284,8 +296,11 @@ impl Filter for Coded {
             return false;
         }
         if is("Content-Type") {
-            let is_text = std::str::from_utf8(value).is_ok_and(is_text);
-            self.seen.kind = if is_text { Kind::Text } else { Kind::Other };
+            self.seen.kind = match std::str::from_utf8(value) {
+                Ok(media_type) if is_text(media_type) => Kind::Text,
+                Ok(media_type) if is_of_ranges(media_type) => Kind::Ranges,
+                _ => Kind::Other,
+            };
         } else if is("Vary") && lists(&["Accept-Encoding", "*"]) {
             self.seen.vary = Vary::Said;
         } else if is("Cache-Control") && lists(&["private", "no-store", "no-transform"])
