@@ -51,17 +51,17 @@ fn is_of_ranges(media_type: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case("multipart/byteranges"))
 }
 
-/// The name of a result: content of one tag at one place, in one coding.
+/// The name of a result: content of one tag and type at one place, in one coding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Host, target and tag, with blanks between them.
+    /// Host, target, tag and media type, with blanks between them.
     place: Box<str>,
     coding: Coding,
 }
 
 impl Key {
-    pub fn new(host: &str, target: &str, tag: &str, coding: Coding) -> Key {
-        Key { place: format!("{host} {target} {tag}").into(), coding }
+    pub fn new([host, target, tag, media_type]: [&str; 4], coding: Coding) -> Key {
+        Key { place: format!("{host} {target} {tag} {media_type}").into(), coding }
     }
 
     pub fn held_bytes(&self) -> usize {
@@ -124,7 +124,8 @@ struct Seen {
     /// The value of Accept-Ranges, which is held back, too.
     accept_ranges: Option<Vec<u8>>,
     kind: Kind,
-    /// Whether something forbids to code it: it is secret, or coded, or says that its bytes are to stay.
+    /// The media type, if it is one of text.
+    media_type: Box<str>,
     ban: Ban,
     vary: Vary,
 }
@@ -138,11 +139,15 @@ enum Kind {
     Other,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+/// The use of an answer that something forbids.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Ban {
     #[default]
     None,
-    Banned,
+    /// To keep it for others: it depends on what they ask for, and applications may give all of it one tag.
+    Keeping,
+    /// To code it: it is secret, or coded, or says that its bytes are to stay.
+    Coding,
 }
 
 /// Whether the application itself says that the answer depends on Accept-Encoding.
@@ -194,7 +199,7 @@ impl Coded {
             ContentLength::Known(length) => Some(length),
             ContentLength::Unknown => None,
         };
-        if self.seen.kind != Kind::Text || self.seen.ban == Ban::Banned {
+        if self.seen.kind != Kind::Text || self.seen.ban == Ban::Coding {
             return Passage::Unseen;
         }
         let key = self.key(coding);
@@ -219,12 +224,16 @@ impl Coded {
         Passage::Changed
     }
 
-    /// The name of the result, where it may be kept: it is known by a strong tag, and not about an error.
+    /// The name of the result, where it may be kept: it is known by a strong tag, the same for all, and not about an
+    /// error.
     fn key(&self, coding: Coding) -> Option<Key> {
         let tag = self.seen.tag.as_deref().and_then(|tag| std::str::from_utf8(tag).ok())?;
-        let may_be_kept =
-            tag.starts_with('"') && self.seen.code == 200 && self.asked.method != Asking::Otherwise;
-        may_be_kept.then(|| Key::new(&self.asked.host, &self.asked.target, tag, coding))
+        let may_be_kept = tag.starts_with('"')
+            && self.seen.code == 200
+            && self.seen.ban == Ban::None
+            && self.asked.method != Asking::Otherwise;
+        let Asked { host, target, .. } = &self.asked;
+        may_be_kept.then(|| Key::new([host, target, tag, &self.seen.media_type], coding))
     }
 
     /// Takes what has come out, to be sent, and collects it.
@@ -247,7 +256,7 @@ impl Coded {
         let may_be_coded = match self.seen.code {
             206 => self.seen.kind != Kind::Other,
             304 => true,
-            _ => self.seen.kind == Kind::Text && self.seen.ban == Ban::None,
+            _ => self.seen.kind == Kind::Text && self.seen.ban != Ban::Coding,
         };
         if let Some(tag) = self.seen.tag.take() {
             let is_weak = is_coded || self.seen.code == 304 && self.asked.knows_weakly(&tag);
@@ -275,7 +284,7 @@ impl Filter for Coded {
     fn begin(&mut self, code: u16) {
         (self.seen, self.work) = (Seen { code, ..Seen::default() }, Work::None);
         if !matches!(code, 200 | 203 | 404) {
-            self.seen.ban = Ban::Banned;
+            self.seen.ban = Ban::Coding;
         }
     }
 
@@ -297,17 +306,25 @@ impl Filter for Coded {
         }
         if is("Content-Type") {
             self.seen.kind = match std::str::from_utf8(value) {
-                Ok(media_type) if is_text(media_type) => Kind::Text,
+                Ok(media_type) if is_text(media_type) => {
+                    self.seen.media_type = media_type.into();
+                    Kind::Text
+                }
                 Ok(media_type) if is_of_ranges(media_type) => Kind::Ranges,
                 _ => Kind::Other,
             };
-        } else if is("Vary") && lists(&["Accept-Encoding", "*"]) {
-            self.seen.vary = Vary::Said;
+        } else if is("Vary") {
+            if lists(&["Accept-Encoding", "*"]) {
+                self.seen.vary = Vary::Said;
+            }
+            if list_items(value).any(|item| !item.eq_ignore_ascii_case(b"Accept-Encoding")) {
+                self.seen.ban = self.seen.ban.max(Ban::Keeping);
+            }
         } else if is("Cache-Control") && lists(&["private", "no-store", "no-transform"])
             || ["Set-Cookie", "Content-Encoding", "Content-Range"].iter().any(|other| is(other))
             || ["Content-Digest", "Repr-Digest", "Digest", "Content-MD5"].iter().any(|other| is(other))
         {
-            self.seen.ban = Ban::Banned;
+            self.seen.ban = Ban::Coding;
         }
         true
     }

@@ -24,7 +24,8 @@
 //!
 //! An answer is coded if it is of a [type that is text](is_text), has 512 bytes or more, and the client takes a coding. Its
 //! entity tag becomes a weak one, since the bytes are others; both forms are known by it, so an If-None-Match with it
-//! is answered by the application as before. It says `Vary: Accept-Encoding`, coded or not. Ranges are those of the
+//! is answered by the application as before. It says `Vary: Accept-Encoding`, coded or not. If its Vary names anything else, its
+//! result is not kept: an application may have one tag for all that it depends on. Ranges are those of the
 //! content as it is: an answer to one passes as it is.
 //!
 //! An answer that may be secret is never coded, since its length would tell something about the secret to those who can

@@ -82,7 +82,8 @@ mod tests {
     fn results_are_bounded_and_who_is_asked_for_stays() {
         let account = MemoryAccount::default();
         let mut results = Results::default();
-        let key = |number: usize| Key::new("host", &format!("/{number}"), "\"tag\"", Coding::Gzip);
+        let key =
+            |number: usize| Key::new(["host", &format!("/{number}"), "\"tag\"", "text/css"], Coding::Gzip);
         for number in 0..10 {
             results.keep(key(number), vec![0; 1_000].into(), 4_500, Some(&account));
             assert!(results.get(&key(0)).is_some());
