@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use support::driver::transmit_all;
 use support::loopback::{Answer, End, serve_gateway};
@@ -743,5 +744,35 @@ fn content_is_replaced_however_it_is_given() {
             assert_eq!((response.code, response.field("Content-Length")), (200, Some("5")), "{path}");
             assert_eq!(response.text(), if method == "GET" { "other" } else { "" }, "{path}");
         }
+    }
+}
+
+/// Puts content in the place of whatever comes that others have, too.
+struct Share(Arc<[u8]>);
+
+impl Filter for Share {
+    fn head(&mut self, _head: &mut PassingHead<'_>) -> Passage {
+        Passage::Replaced
+    }
+
+    fn replacement(&mut self) -> Result<Content<'_>, GatewayError> {
+        Ok(Content::Shared(self.0.clone()))
+    }
+}
+
+#[test]
+fn shared_content_that_replaces_another_is_not_copied() {
+    let shared: Arc<[u8]> = vec![b's'; LONG].into();
+    for (method, queued) in [("GET", 1), ("HEAD", 0)] {
+        let content = shared.clone();
+        let mut hand = ByHand::new(move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            start_response
+                .through(Share(content.clone()), |start_response| every_way(environ, start_response))
+        });
+        hand.receive(format!("{method} /send HTTP/1.0\r\nHost: a\r\n\r\n").as_bytes());
+        // Here, in the gateway, and where it waits to be sent.
+        assert_eq!(Arc::strong_count(&shared), 2 + queued, "{method}");
+        let sent = hand.transmit_all();
+        assert_eq!(sent.ends_with(&shared), queued == 1, "{method}");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate::gateway::middleware::{Filter, Passage, PassingHead};
-use tidegate::gateway::{Environ, GatewayError, MemoryAccount};
+use tidegate::gateway::{Content, Environ, GatewayError, MemoryAccount};
 use tidegate::message::{ContentLength, Method, list_items};
 
 use crate::coder::{Coder, Coding, Effort};
@@ -355,11 +355,8 @@ impl Filter for Coded {
 
     fn end(&mut self) -> Result<&[u8], GatewayError> {
         match std::mem::replace(&mut self.work, Work::None) {
-            Work::None => Ok(&[]),
-            Work::Kept(content) => {
-                self.leaving = content.to_vec();
-                Ok(&self.leaving)
-            }
+            // What is kept has been given as the replacement.
+            Work::None | Work::Kept(_) => Ok(&[]),
             // Nobody but us can tell that it is not all: the client knows no length.
             Work::Coding { rest: Some(1..), .. } => {
                 Err(GatewayError::new("less content than its Content-Length says"))
@@ -378,13 +375,20 @@ impl Filter for Coded {
         }
     }
 
+    fn replacement(&mut self) -> Result<Content<'_>, GatewayError> {
+        Ok(match std::mem::replace(&mut self.work, Work::None) {
+            Work::Kept(content) => Content::Shared(content),
+            Work::None | Work::Coding { .. } => Content::Borrowed(&[]),
+        })
+    }
+
     fn held_bytes(&self) -> usize {
         let of_work = match &self.work {
-            Work::None => 0,
+            // It counts where it is kept.
+            Work::None | Work::Kept(_) => 0,
             Work::Coding { hired, kept, .. } => {
                 hired.bytes + kept.as_ref().map_or(0, |(_, all)| all.capacity())
             }
-            Work::Kept(content) => content.len(),
         };
         of_work + self.leaving.capacity()
     }

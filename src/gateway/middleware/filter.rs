@@ -72,6 +72,15 @@ pub trait Filter {
         Ok(&[])
     }
 
+    /// Returns all that is sent where the content is [replaced](Passage::Replaced); shared content is not copied. Without an
+    /// implementation of its own, it is what [`end`](Filter::end) returns.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Filter::content`].
+    fn replacement(&mut self) -> Result<Content<'_>, GatewayError> {
+        Ok(Content::Borrowed(self.end()?))
+    }
+
     /// The trailer fields that follow the content, where they are sent at all: those of the application's
     /// stream, of which some can be taken away, and others added. What a filter adds to content that was
     /// handed over in the call has no place.
@@ -105,8 +114,8 @@ pub enum Passage {
     /// The content passes through [`Filter::content`] and changes its length, which nobody knows then: a
     /// Content-Length of the application's is dropped.
     Changed,
-    /// The content is dropped, and not even drawn if it is a stream or a file: [`Filter::end`] returns all that is sent in
-    /// its place. A Content-Length of the application's is dropped, and the filter may add its own.
+    /// The content is dropped, and not even drawn if it is a stream or a file: [`Filter::replacement`] returns all that is
+    /// sent in its place. A Content-Length of the application's is dropped, and the filter may add its own.
     Replaced,
 }
 
@@ -218,9 +227,15 @@ fn end_at_once(
     passed: Passed,
     sink: &mut dyn ResponseSink,
 ) -> Result<Body, GatewayError> {
-    let ended = guarded(|| match filter.end()? {
-        more if more.is_empty() || passed.length == ContentLength::Nothing => Ok(()),
-        more => Ok(sink.content(Content::Borrowed(more))?),
+    let ended = guarded(|| {
+        let more = match passed.passage {
+            Passage::Replaced => filter.replacement()?,
+            Passage::Unseen | Passage::Seen | Passage::Changed => Content::Borrowed(filter.end()?),
+        };
+        match more.as_slice().is_empty() || passed.length == ContentLength::Nothing {
+            true => Ok(()),
+            false => Ok(sink.content(more)?),
+        }
     });
     match ended {
         Ok(()) => Ok(Body::complete()),
