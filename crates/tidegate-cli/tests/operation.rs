@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
@@ -161,7 +161,7 @@ fn program_becomes_the_user_that_was_named_once_all_is_open() {
     let listen = format!("unix:{}", socket.display());
     let log = log.to_str().unwrap();
     let arguments = ["--listen", &listen, "--user", "nobody", "--access-log-file", log];
-    let program = Program::start(&[&[&*site], &arguments[..]].concat()[..]);
+    let mut program = Program::start(&[&[&*site], &arguments[..]].concat()[..]);
     assert_eq!(program.get("/").text(), "page");
     wait_for(std::path::Path::new(log), "GET / ");
     // Each thread has credentials of its own.
@@ -174,6 +174,26 @@ fn program_becomes_the_user_that_was_named_once_all_is_open() {
         }
     }
     assert_eq!(fs::metadata(&socket).unwrap().uid(), 65534);
+    // Moved away, the log is opened again by that user: a file that is made for it, as logrotate does.
+    let moved = folder.path().join("access.1");
+    assert_eq!(fs::metadata(log).unwrap().uid(), 65534);
+    fs::rename(log, &moved).unwrap();
+    fs::write(log, "").unwrap();
+    chown(log, Some(65534), None).unwrap();
+    program.signal(Signal::USR1);
+    eventually(|| match (program.get("/").text(), fs::metadata(log)?.len()) {
+        (_, 0) => Err(std::io::Error::other("not opened again")),
+        _ => Ok(()),
+    });
+    program.interrupt();
+    assert_eq!(program.wait().code(), Some(0));
+    // A link in the place of a log leads to what is not the user's.
+    let other = folder.path().join("other");
+    fs::write(&other, "").unwrap();
+    fs::remove_file(log).unwrap();
+    symlink(&other, log).unwrap();
+    drop(Program::start(&[&[&*site], &arguments[..]].concat()[..]));
+    assert_eq!(fs::metadata(&other).unwrap().uid(), 0);
     // What that user must not read is an error at the start, and no page of errors later.
     fs::set_permissions(&site, fs::Permissions::from_mode(0o700)).unwrap();
     let ended = run(&["--listen", "127.0.0.1:0", &site, "--user", "nobody"]);

@@ -42,7 +42,7 @@ pub use self::folder::{BesideFolders, FolderOptions, Mount, Mounts, parse_mount}
 pub use self::heap::{give_back, keep_what_is_free, share_one_heap};
 pub use self::log_place::LogPlace;
 pub use self::options::{Extension, NoExtension, Options, Others, Refusal, parse, parse_with};
-pub use self::sockets::{bind, give_away};
+pub use self::sockets::{bind, give_away, give_log_away};
 
 use tidegate::access_log::{AccessLog, CombinedLog, JsonLog, LineQueue, LogFile, ReopenHandle};
 use tidegate::gateway::Gateway;

@@ -1,13 +1,16 @@
 //! The places of a log: stderr, a file, or the log of the system (syslog), and the form of its lines there.
 
 use std::convert::Infallible;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{self, PathBuf};
 use std::process;
 use std::str::FromStr;
 
 use log::Level;
+use rustix::fs::OFlags;
 
 /// The word that stands for the log of the system; a path of its socket may follow.
 const SYSLOG: &str = "syslog:";
@@ -17,6 +20,8 @@ const SYSLOG_SOCKET: &str = match () {
     () if cfg!(any(target_os = "freebsd", target_os = "netbsd", target_os = "dragonfly")) => "/var/run/log",
     () => "/dev/log",
 };
+/// The permissions of a log file that is made, without those that the umask takes away: the same as those of a `LogFile`.
+const FILE_MODE: u32 = 0o644;
 /// The facility of all messages: `daemon` (RFC 5424 §6.2.1).
 const DAEMON: u8 = 3;
 
@@ -29,6 +34,29 @@ pub enum LogPlace {
     File(PathBuf),
     /// The log of the system, by the path of its socket.
     Syslog(PathBuf),
+}
+
+impl LogPlace {
+    /// Gives a log file to this user, who is to open it again when it was moved away; one that is not there yet is made. Other
+    /// places stay as they are: links, FIFOs, devices, and files of several names, which may lead to what is not a log.
+    ///
+    /// # Errors
+    /// Returns the error of the system when it refuses.
+    pub fn give_to(&self, user: u32) -> io::Result<()> {
+        let LogPlace::File(path) = self else { return Ok(()) };
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let opened = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(FILE_MODE)
+            .custom_flags(flags.bits().cast_signed())
+            .open(path);
+        // Whatever is wrong is said by who opens it for writing.
+        let Ok(file) = opened else { return Ok(()) };
+        let metadata = file.metadata()?;
+        let is_ours = metadata.is_file() && metadata.nlink() == 1;
+        if is_ours && metadata.uid() != user { fchown(&file, Some(user), None) } else { Ok(()) }
+    }
 }
 
 impl FromStr for LogPlace {

@@ -190,6 +190,7 @@ impl Extension for WsgiOptions {
 Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.
 Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; PORT is --listen :PORT, \
 WEB_CONCURRENCY is --workers. The command line wins, then TIDEGATE_...
+--user: sockets are opened and log files made before; --status, --auth, folders and application are opened by that user.
 SIGINT (Ctrl-C) and SIGTERM let finish what is being served; a second one stops at once.
 Exit status: 0 after a shutdown, 1 for an error of the system, 2 for a wrong command line, 3 if the application cannot \
 be loaded.";

@@ -139,7 +139,7 @@ impl Settings {
         py.import("atexit")?.call_method1("register", (finish,)).map(drop)
     }
 
-    /// bind() -> list of Listener: binds all addresses. Raises OSError with a ready sentence.
+    /// bind() -> list of Listener: binds all addresses, and gives unix sockets and log files to the user to be. Raises OSError with a ready sentence.
     fn bind(&self, py: Python<'_>) -> PyResult<Vec<BoundListener>> {
         let bind = |address: &ListenAddress| {
             let listener = match address {
@@ -152,6 +152,9 @@ impl Settings {
         let addresses = self.options.program.addresses();
         let bound = addresses.iter().map(bind).collect::<PyResult<_>>()?;
         tidegate_program::give_away(&self.options.program, addresses).map_err(PyOSError::new_err)?;
+        // The workers open it, as the user that they have become.
+        let log = self.options.wsgi.access_logfile.as_ref();
+        tidegate_program::give_log_away(&self.options.program, log).map_err(PyOSError::new_err)?;
         Ok(bound)
     }
 }
