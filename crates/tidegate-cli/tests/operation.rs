@@ -213,7 +213,8 @@ fn users_that_are_not_there_are_named() {
 
 #[test]
 fn configuration_is_checked_and_nothing_served() {
-    let (_folder, site) = folder();
+    let (folder, site) = folder();
+    let log = folder.path().join("log");
     let check = |arguments: &[&str]| run(&[&["--check-config"], arguments].concat());
     let Ended { code, stderr, .. } = check(&[&site]);
     assert_eq!((code, stderr.contains("nothing is wrong")), (Some(0), true), "{stderr}");
@@ -223,10 +224,16 @@ fn configuration_is_checked_and_nothing_served() {
         (&["static", &site, "--user", "nobody-of-this-name"], 1, "no user"),
         (&["static", &site, "--umask", "999"], 2, "--umask"),
         (&["static", &site, "--backlog", "9", "--reactors", "2"], 2, "--backlog"),
+        (&["static", &site, "--error-logfile", "/none/log"], 1, "/none/log"),
+        (&["static", &site, "--access-log-file", &site], 1, &site),
+        // The log is not made, and the verdict does not go into it.
+        (&["static", &site, "--error-logfile", log.to_str().unwrap()], 0, "nothing is wrong"),
+        (&["static", &site, "--access-log-file", log.to_str().unwrap()], 0, "nothing is wrong"),
     ] {
         let ended = check(arguments);
         assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(word), "{arguments:?}: {}", ended.stderr);
+        assert!(!log.exists(), "{arguments:?}");
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use log::LevelFilter;
-use rustix::fs::fstat;
+use rustix::fs::{Access, fstat};
 use tidegate::access_log::{END_PATIENCE, LineQueue};
 use tidegate::message::Calendar;
 
@@ -94,11 +94,39 @@ pub fn start_log(level: LevelFilter, form: LogForm, place: &LogPlace) -> io::Res
 pub fn open_place(place: &LogPlace) -> io::Result<()> {
     match place {
         LogPlace::Stream => Ok(()),
-        LogPlace::File(path) => redirect_stderr(path).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot write the log to {}: {error}", path.display()))
-        }),
+        LogPlace::File(path) => redirect_stderr(path).map_err(|error| cannot_write(path, &error)),
         LogPlace::Syslog(socket) => Syslog::connect(socket.clone(), Severity::NOTICE).map(drop),
     }
+}
+
+/// Finds out whether a place could be written to, and makes nothing there.
+///
+/// # Errors
+/// Returns the same errors as [`open_place`].
+pub fn check_place(place: &LogPlace) -> io::Result<()> {
+    match place {
+        LogPlace::File(path) => check_file(path).map_err(|error| cannot_write(path, &error)),
+        LogPlace::Stream | LogPlace::Syslog(_) => open_place(place),
+    }
+}
+
+fn check_file(path: &Path) -> io::Result<()> {
+    let access = match path.exists() {
+        true => rustix::fs::access(path, Access::WRITE_OK),
+        false => {
+            // A plain name has an empty parent, which is no folder.
+            let path = Path::new(".").join(path);
+            rustix::fs::access(path.parent().unwrap_or(&path), Access::WRITE_OK | Access::EXEC_OK)
+        }
+    };
+    match access {
+        Ok(()) if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        access => Ok(access?),
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write the log to {}: {error}", path.display()))
 }
 
 fn redirect_stderr(path: &Path) -> io::Result<()> {

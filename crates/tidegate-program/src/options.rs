@@ -330,7 +330,8 @@ impl Options {
         &self.limits
     }
 
-    /// Sets the umask, and sends the log to its place, for the whole process; a second call changes nothing.
+    /// Sets the umask, and sends the log to its place, for the whole process; a second call changes nothing. Where nothing is
+    /// to be served, the places of logs are only checked: who asked reads the verdict on stderr.
     ///
     /// # Errors
     /// Returns an error with a ready sentence when the log cannot be written.
@@ -338,8 +339,13 @@ impl Options {
         if let Some(umask) = self.settings.umask {
             rustix::process::umask(Mode::from_raw_mode(umask as RawMode));
         }
-        let form = self.settings.log_format;
-        console::start_log(self.settings.log_level.into(), form, &self.settings.error_logfile)
+        let (level, form) = (self.settings.log_level.into(), self.settings.log_format);
+        if !self.only_checks() {
+            return console::start_log(level, form, &self.settings.error_logfile);
+        }
+        console::start_log(level, form, &LogPlace::Stream)?;
+        console::check_place(&self.settings.error_logfile)?;
+        self.access_log_place().map_or(Ok(()), console::check_place)
     }
 
     /// Opens the file of the log again, after it was moved away.
@@ -355,8 +361,8 @@ impl Options {
     /// The path of the socket of syslog, if the log is sent there.
     pub fn syslog(&self) -> Option<&Path> {
         match &self.settings.error_logfile {
-            LogPlace::Syslog(socket) => Some(socket),
-            LogPlace::Stream | LogPlace::File(_) => None,
+            LogPlace::Syslog(socket) if !self.only_checks() => Some(socket),
+            LogPlace::Stream | LogPlace::File(_) | LogPlace::Syslog(_) => None,
         }
     }
 

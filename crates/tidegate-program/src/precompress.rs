@@ -4,12 +4,13 @@
 //! app.js ──▶ app.js.gz, and with the feature `dense` app.js.br and app.js.zst
 //! ```
 //!
-//! A coding has its file's time of modification, by which the next run sees that it is up to date. One that is not shorter is
+//! A coding has its file's time of modification, by which the next run sees that it is up to date, unless the file was changed
+//! later. One that is not shorter is
 //! not made, and taken away if it is of an older content. Hidden files and links are passed over.
 
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -145,9 +146,7 @@ fn make_all(path: &Path, codings: &[Coding], is_anew: bool) -> io::Result<Sums> 
         let mut coded_path = path.as_os_str().to_owned();
         coded_path.push(format!(".{}", coding.extension()));
         let coded_path = PathBuf::from(coded_path);
-        if !is_anew
-            && fs::metadata(&coded_path).and_then(|of_coded| of_coded.modified()).ok() == Some(modified)
-        {
+        if !is_anew && is_up_to_date(&coded_path, &metadata) {
             sums.up_to_date += 1;
             continue;
         }
@@ -167,6 +166,15 @@ fn make_all(path: &Path, codings: &[Coding], is_anew: bool) -> io::Result<Sums> 
         (sums.made, sums.made_bytes) = (sums.made + 1, sums.made_bytes + coded.len() as u64);
     }
     Ok(sums)
+}
+
+/// Whether a coding is of this content: it has the same time of modification, and the file was not changed since it was made. (That
+/// time alone would not do: some tools give all files the same.)
+fn is_up_to_date(coded_path: &Path, original: &Metadata) -> bool {
+    let modified = |metadata: &Metadata| (metadata.mtime(), metadata.mtime_nsec());
+    let changed = |metadata: &Metadata| (metadata.ctime(), metadata.ctime_nsec());
+    fs::metadata(coded_path)
+        .is_ok_and(|coded| modified(&coded) == modified(original) && changed(original) <= changed(&coded))
 }
 
 /// Puts a file in its place at once, so that a server never sees half of it, and nobody reads it who may not read the original.
@@ -219,6 +227,26 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn another_content_under_an_old_date_is_coded_anew() {
+        let folder = Folder::new("old-date");
+        let file = folder.0.join("app.js");
+        let options = PrecompressOptions { codings: vec!["gz".to_string()], all: false };
+        let write = |content: &str| {
+            fs::write(&file, content.repeat(100)).unwrap();
+            let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+            fs::File::options().write(true).open(&file).unwrap().set_modified(date).unwrap();
+        };
+        write("let tide = 1;\n");
+        assert!(run(&folder.0, &options).unwrap().contains("1 codings made"));
+        assert!(run(&folder.0, &options).unwrap().contains("1 up to date"));
+        // Longer than the clock of the file system takes for a step.
+        thread::sleep(std::time::Duration::from_millis(20));
+        write("let tide = 2;\n");
+        assert!(run(&folder.0, &options).unwrap().contains("1 codings made"));
+        assert!(run(&folder.0, &options).unwrap().contains("1 up to date"));
     }
 
     #[test]
