@@ -144,9 +144,9 @@ enum Kind {
 enum Ban {
     #[default]
     None,
-    /// To keep it for others: it depends on what they ask for, and applications may give all of it one tag.
+    /// The answer is not kept for others: it depends on what they ask for, and applications may give all of it one tag.
     Keeping,
-    /// To code it: it is secret, or coded, or says that its bytes are to stay.
+    /// The answer is not coded: it is secret, or coded already, or says that its bytes are to stay.
     Coding,
 }
 
