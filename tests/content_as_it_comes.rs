@@ -517,10 +517,12 @@ fn waker_that_panics_ends_nothing() {
             panic!("on purpose");
         }
     }
+    let (sender, waits) = std::sync::mpsc::channel();
     let server = serve_gateway(
         Server::new().listen("127.0.0.1:0".parse().unwrap()),
-        OnThread(|content: &mut IncomingContent| {
+        OnThread(move |content: &mut IncomingContent| {
             content.wake_when_readable(&Waker::from(std::sync::Arc::new(Grenade)));
+            sender.send(()).unwrap();
             while !content.is_readable() {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -530,7 +532,8 @@ fn waker_that_panics_ends_nothing() {
     let mut client = server.connect();
     for _ in 0..2 {
         client.send(post("/", 3, ""));
-        thread::sleep(Duration::from_millis(50));
+        // Of content that is there already, it is told at once, on its own thread: that would be its own panic.
+        waits.recv_timeout(PATIENCE).unwrap();
         client.send("low");
         assert_eq!(client.read("POST").text(), "3 bytes, None");
     }
