@@ -23,7 +23,8 @@
 //! | wait for another server | [`Environ::watch`] |
 //! | speak WebSocket | [other protocols](gateway#other-protocols) |
 //! | add fields, a password, mounts | [`middleware`](gateway::middleware) |
-//! | serve a folder | [`adapters`] |
+//! | serve a folder | the package `tidegate-files` |
+//! | write an adapter | [adapters](gateway#adapters) |
 //! | set limits, listen on several addresses | [`Server`], [`Limits`](limits::Limits) |
 //! | use several processors | [`BoundServer::run_each`] |
 //! | end by a signal | [`ServerHandle`] |
@@ -42,7 +43,6 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `static-files` | yes | [`adapters`]: a folder as an application |
 //! | `sockets` | yes | faster or safer system calls where there are some; no API |
 //!
 //! Without features the library has four dependencies: mio, slab, httparse and log. A program that is
@@ -74,9 +74,10 @@
 //! | gateway | [`gateway`] | what an application sees; not the protocol |
 //! | conversation | [`conversation`] | protocol and gateway for one connection, still without a socket |
 //! | reactor | (private) | epoll and kqueue through mio; the only place with sockets and clocks |
-//! | facade | [`server`], [`adapters`], [`access_log`] | the server, ready to use |
+//! | facade | [`server`], [`access_log`] | the server, ready to use |
 //!
-//! The program `tidegate`, the load rig and the adapter of Python applications are packages of their own, in `crates/`.
+//! The program `tidegate`, the load rig, and the adapters to folders, Python and servlets are packages of their own, in
+//! `crates/`.
 //!
 //! Read them in this order to learn how an event-loop server works; each opens with what it is for. The states are
 //! those in which something is waited for. Each of them has a deadline, except where the server waits for an answer that
@@ -97,7 +98,6 @@
 compile_error!("tidegate runs on Unix: Linux, macOS and the BSDs");
 
 pub mod access_log;
-pub mod adapters;
 pub mod conversation;
 pub mod gateway;
 pub mod limits;

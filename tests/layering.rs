@@ -25,7 +25,6 @@ const ALL: &[&str] = &[
     "conversation",
     "reactor",
     "server",
-    "adapters",
     "access_log",
     "mio",
     "slab",
@@ -63,7 +62,7 @@ const ON_PURPOSE: &[(&str, &str)] = &[
 /// Folders whose files name each other in one direction only: each can be read after those that it names.
 const WITHOUT_CIRCLES: &[&str] = &[
     "access_log/",
-    "adapters/static_files/",
+    "crates/tidegate-files/src/",
     "conversation/",
     "gateway/",
     "message/",
@@ -72,8 +71,8 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "reactor/sys/",
 ];
 
-/// Files that adapters share, and that are no adapters themselves.
-const ADAPTER_TOOLS: &[&str] = &["mod", "html"];
+/// The files that are the face of their folder.
+const FACES: &[&str] = &["mod", "lib"];
 
 /// One line of the table.
 struct Absence {
@@ -127,11 +126,6 @@ const ABSENCES: &[Absence] = &[
         knows: &["access_log", "server", "conversation", "message", "log"],
         nor: &[SYSTEM],
     },
-    Absence {
-        place: "adapters/",
-        knows: &["adapters", "gateway", "message", "limits", "now", "log", "rustix"],
-        nor: &[],
-    },
     // Cargo keeps other packages away from what their manifest does not name. What the library has public for those who
     // drive it in another way is not for these.
     Absence {
@@ -160,8 +154,13 @@ const ABSENCES: &[Absence] = &[
         nor: &[SYSTEM, &["std::fs"]],
     },
     Absence {
+        place: "crates/tidegate-files/",
+        knows: &["gateway", "message", "limits", "now", "log", "rustix"],
+        nor: &[],
+    },
+    Absence {
         place: "crates/tidegate-program/",
-        knows: &["server", "adapters", "access_log", "gateway", "message", "limits", "now", "log", "rustix"],
+        knows: &["server", "access_log", "gateway", "message", "limits", "now", "log", "rustix"],
         nor: &[],
     },
 ];
@@ -379,25 +378,6 @@ fn every_folder_has_a_line_in_the_table() {
     }
 }
 
-/// Files `adapters/cgi.rs` and `adapters/cgi/…` would be one adapter.
-#[test]
-fn adapters_do_not_know_each_other() {
-    let of_adapter = |path: &str| -> Option<String> {
-        let below = path.strip_prefix("adapters/")?.trim_end_matches(".rs");
-        below.split('/').next().map(str::to_string).filter(|name| !ADAPTER_TOOLS.contains(&name.as_str()))
-    };
-    let sources = sources();
-    let all: Vec<String> = sources.iter().filter_map(|(path, _)| of_adapter(path)).collect();
-    for (path, source) in &sources {
-        let Some(own) = of_adapter(path) else { continue };
-        let code = without_tests(&without_comments(source));
-        let named = all.iter().filter(|other| **other != own).find(|other| {
-            names(&code, &format!("adapters::{other}")) || names(&code, &format!("super::{other}"))
-        });
-        assert!(named.is_none(), "{path} names {named:?}");
-    }
-}
-
 /// Finds which file of a folder, or folder in it, names which others. What the face of the folder passes on counts as what it
 /// is, and passing it on does not count.
 fn acquaintances(folder: &str, files: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
@@ -407,7 +387,8 @@ fn acquaintances(folder: &str, files: &[(String, String)]) -> BTreeMap<String, B
     let inside: Vec<(String, String)> =
         files.iter().filter_map(|(path, source)| Some((below(path)?, code_of(source)))).collect();
     let nodes: BTreeSet<String> = inside.iter().map(|(below, _)| node(below)).collect();
-    let face = inside.iter().find(|(below, _)| below == "mod").map_or("", |(_, code)| code);
+    let is_face = |below: &str| FACES.contains(&below);
+    let face = inside.iter().find(|(below, _)| is_face(below)).map_or("", |(_, code)| code);
     let mut passed_on = BTreeMap::new();
     for file in &nodes {
         for name in occurrences(face, file).flat_map(|at| named_after(face, at + file.len())) {
@@ -417,10 +398,11 @@ fn acquaintances(folder: &str, files: &[(String, String)]) -> BTreeMap<String, B
     let mut known = BTreeMap::<String, BTreeSet<String>>::new();
     for (below, code) in &inside {
         let others = match below.as_str() {
-            "mod" => nodes.iter().filter(|file| uses(face, file)).cloned().collect(),
+            below if is_face(below) => nodes.iter().filter(|file| uses(face, file)).cloned().collect(),
             _ => {
                 let up = "super::".repeat(below.matches('/').count() + 1);
-                let absolute = format!("crate::{}", folder.replace('/', "::"));
+                let within = folder.rsplit_once("src/").map_or(folder, |(_, within)| within);
+                let absolute = format!("crate::{}", within.replace('/', "::"));
                 let prefixes = [up.trim_end_matches("::"), absolute.trim_end_matches("::")];
                 let ends = prefixes.iter().flat_map(|prefix| code.match_indices(*prefix));
                 let names = ends.flat_map(|(at, prefix)| named_after(code, at + prefix.len()));
@@ -492,6 +474,9 @@ fn circles_are_found_also_through_the_face_of_a_folder() {
             .collect::<Vec<_>>()
     };
     let check = |texts, expected: &[&str]| assert_eq!(circle(&acquaintances("a/", &files(texts))), expected);
+    let package = [("b", "use crate::c::C;"), ("c", "use super::B;"), ("lib", "mod c; pub use b::B;")]
+        .map(|(name, text)| (format!("crates/a/src/{name}.rs"), text.to_string()));
+    assert_eq!(circle(&acquaintances("crates/a/src/", &package)), ["b", "c"]);
     check(["mod b; pub use b::B;", "use super::c::C;", "use super::d::E;", ""], &[]);
     check(["mod b; pub use b::B;", "use super::c::C;", "use super::{B, X};", ""], &["b", "c"]);
     check(["", "use super::c;", "use super::d::E;", "use super::super::b;"], &["b", "c", "d"]);
@@ -535,7 +520,8 @@ fn forbidden_names_are_found_in_every_spelling() {
     check(program, "use tidegate::protocol::Http1;", &["crates/tidegate-program/src/a.rs names protocol"]);
     let adapter = "crates/tidegate-wsgi/src/adapter/a.rs";
     check(adapter, "use tidegate::server::Server;", &["crates/tidegate-wsgi/src/adapter/a.rs names server"]);
-    check("adapters/a.rs", "use crate::conversation::Turn;", &["adapters/a.rs names conversation"]);
+    let files = "crates/tidegate-files/src/a.rs";
+    check(files, "use tidegate::conversation::Turn;", &["crates/tidegate-files/src/a.rs names conversation"]);
     check("now.rs", "fn f() { let _ = SystemTime::now(); }", &["now.rs names SystemTime"]);
 }
 

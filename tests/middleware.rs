@@ -15,8 +15,6 @@ use std::sync::Arc;
 use support::driver::transmit_all;
 use support::loopback::{Answer, End, serve_gateway};
 use support::response::{Framing, Response, read_all};
-#[cfg(feature = "static-files")]
-use support::temp_folder::TempFolder;
 use tidegate::conversation::ByHand;
 use tidegate::gateway::middleware::{BasicAuth, Filter, Mounts, Passage, PassingHead, WithFields};
 use tidegate::gateway::{Admission, BodyStream, Content, FileRange, Piece, deferred};
@@ -522,30 +520,6 @@ fn whoever_is_further_out_finds_the_path_as_it_was() {
         Ok(body)
     };
     assert_eq!(answer(outer, "GET", "/a/b/c").text(), "c /a/b/c| ");
-}
-
-#[cfg(feature = "static-files")]
-#[test]
-fn folder_is_served_below_a_prefix() {
-    let folder = TempFolder::new();
-    std::fs::write(folder.path().join("index.html"), "home").unwrap();
-    std::fs::write(folder.path().join("long.bin"), XS).unwrap();
-    let files = tidegate::adapters::StaticFiles::new(folder.path()).unwrap();
-    let site = WithFields::new(Mounts::new().at("/files", files)).set("X-Frame-Options", "DENY").unwrap();
-    let server = serve_gateway(Server::new().listen("127.0.0.1:0".parse().unwrap()), site);
-    let mut client = server.connect();
-    // Links in a page are relative to the folder that it is in.
-    let response = client.get("/files");
-    assert_eq!((response.code, response.field("Location")), (301, Some("/files/")));
-    assert_eq!(client.get("/files/").text(), "home");
-    let response = client.get("/files/long.bin");
-    assert_eq!((response.content.len(), response.field("X-Frame-Options")), (LONG, Some("DENY")));
-    let date = response.field("Last-Modified").unwrap().to_string();
-    client.send(format!("GET /files/long.bin HTTP/1.1\r\nHost: a\r\nIf-Modified-Since: {date}\r\n\r\n"));
-    let response = client.read("GET");
-    assert_eq!((response.code, response.field("X-Frame-Options")), (304, Some("DENY")));
-    assert_eq!(client.get("/files/../etc").code, 404);
-    assert_eq!(client.get("/elsewhere").code, 404);
 }
 
 #[test]

@@ -42,7 +42,10 @@ pub struct Figures {
 impl Figures {
     /// Shows, checks or saves them, as the command line says.
     pub fn settle(&self) -> Result<ExitCode, Failure> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/budget.toml");
+        // A bench of a package below `crates/` has the same budget.
+        let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        let mut paths = folders.map(|folder| folder.join("benches/budget.toml"));
+        let path = paths.find(|path| path.exists()).ok_or("there is no benches/budget.toml")?;
         let mut budget = Budget(fs::read_to_string(&path)?);
         let is_asked = |option: &str| std::env::args().any(|argument| argument == option);
         let too_high = self.show(&budget);

@@ -8,6 +8,7 @@
 //! Time is measured nowhere here: what is counted is the same on a busy machine and an idle one.
 #![allow(dead_code, reason = "each bench compiles all of it and uses a part")]
 
+pub mod allocations;
 pub mod budget;
 pub mod example;
 pub mod load;

@@ -64,6 +64,38 @@
 //! content, and change it as it streams. [`middleware`] tells how, and has three: [fields](middleware::WithFields),
 //! [a password](middleware::BasicAuth), and [mounts](middleware::Mounts) by host and prefix.
 //!
+//! # Adapters
+//!
+//! An adapter is a gateway that passes requests on to something else: to the files of a folder (the package
+//! `tidegate-files`), to Python (`tidegate-wsgi`), to servlets (`tidegate-servlet`). It knows this module and the package of
+//! its own field, and neither the protocol nor the event loop. To write one:
+//!
+//! 1. Translate the [`Environ`] into the words of the other side: look variables up with [`get`](Environ::get), or pass all
+//!    of them on with [`variables`](Environ::variables).
+//! 2. Never block in [`call`](Gateway::call). What takes time goes to a thread or a child process as an
+//!    [owned copy](Environ::detach), and the answer comes back through [`deferred`], or any [`Later`].
+//! 3. Hand long content over as a [`BodyStream`] or a [`FileRange`]: back-pressure and framing are the server's.
+//! 4. Answer with a status what the client has done wrong, and return `Err` for what an operator has to mend: that is a
+//!    500, and a line in the log.
+//!
+//! ```
+//! use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+//!
+//! /// Sends everybody to another host.
+//! struct MovedTo(&'static str);
+//!
+//! impl Gateway for MovedTo {
+//!     fn call(
+//!         &mut self,
+//!         environ: &mut Environ<'_>,
+//!         start_response: StartResponse<'_>,
+//!     ) -> Result<Body, GatewayError> {
+//!         let location = format!("https://{}{}", self.0, environ.target().raw_path());
+//!         start_response.status(308).field("Location", location).send("")
+//!     }
+//! }
+//! ```
+//!
 //! # Other descriptors
 //!
 //! An answer under way can wait for a socket or a pipe of its own: a database's, a FastCGI program's, a child's.

@@ -35,7 +35,14 @@ pub fn accepted_codings<'n>(fields: Fields<'_>, known: &[&'n str]) -> Vec<&'n st
     accepted.into_iter().map(|(name, _)| name).collect()
 }
 
-/// Reads the weight `q=0.5` as 500 (RFC 9110 §12.4.2); one that cannot be read is 0.
+/// Reads the weight `q=0.5` as 500 (RFC 9110 §12.4.2), as it follows a coding, a type or a language; one that cannot be
+/// read is 0.
+///
+/// ```
+/// use tidegate::message::weight;
+///
+/// assert_eq!([weight(b"q=0.5"), weight(b"Q=1"), weight(b"q=2")], [500, 1_000, 0]);
+/// ```
 pub fn weight(parameter: &[u8]) -> u16 {
     let Some((b'q' | b'Q', [b'=', digits @ ..])) = parameter.split_first() else { return 0 };
     match digits {

@@ -24,9 +24,7 @@ mod target;
 mod trailer;
 mod words;
 
-pub use accept_encoding::accepted_codings;
-#[cfg(feature = "static-files")]
-pub(crate) use accept_encoding::weight;
+pub use accept_encoding::{accepted_codings, weight};
 pub use date::{Calendar, HttpDate};
 pub use field_block::FieldBlock;
 pub use fields::{

@@ -86,8 +86,9 @@ impl<'a> RequestTarget<'a> {
         }
     }
 
-    /// Whether the target is a path without escapes, which means what it says.
-    pub(crate) fn has_plain_path(self) -> bool {
+    /// Whether the target is a path without escapes and without a query: then [`raw_path`](RequestTarget::raw_path) is all
+    /// of it, and means what it says.
+    pub fn has_plain_path(self) -> bool {
         self.form == Form::Path
     }
 

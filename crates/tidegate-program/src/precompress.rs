@@ -18,8 +18,8 @@ use std::thread;
 use std::time::SystemTime;
 
 use clap::Args;
-use tidegate::adapters::media_type;
 use tidegate_compress::{Coding, Effort, code, is_text};
+use tidegate_files::media_type;
 
 /// Shortest file that is coded, in bytes. 512: as with `--compress`.
 const LENGTH_MIN: u64 = 512;

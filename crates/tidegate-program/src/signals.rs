@@ -7,8 +7,8 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tidegate::access_log::ReopenHandle;
-use tidegate::adapters::Reopening;
 use tidegate::server::ServerHandle;
+use tidegate_files::Reopening;
 
 use super::console::{open_place, say};
 use super::log_place::LogPlace;

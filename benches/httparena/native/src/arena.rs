@@ -6,9 +6,9 @@ use std::str;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::adapters::{FileCache, Rules, StaticFiles};
 use tidegate::gateway::{Admission, IncomingContent, Later, Piece};
 use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+use tidegate_files::{FileCache, Rules, StaticFiles};
 
 use crate::dataset::Dataset;
 

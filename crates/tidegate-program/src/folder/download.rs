@@ -1,8 +1,8 @@
 //! Tells browsers to keep a file instead of showing it, where a link asks for that: `/report.pdf?download`.
 
-use tidegate::adapters::StaticFiles;
 use tidegate::gateway::middleware::{Filter, Passage, PassingHead};
 use tidegate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
+use tidegate_files::StaticFiles;
 
 /// The query that asks for it.
 const QUERY: &str = "download";

@@ -17,10 +17,10 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use tidegate::adapters::{Links, Reopening, Rules, StaticFiles};
 use tidegate::gateway::Gateway;
 use tidegate::gateway::middleware::WithFields;
 use tidegate_compress::{Compressed, Compression};
+use tidegate_files::{Links, Reopening, Rules, StaticFiles};
 
 use self::auth::{Auth, Users};
 use self::cors::Cors;

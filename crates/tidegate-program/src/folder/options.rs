@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use glob::{MatchOptions, Pattern};
-use tidegate::adapters::FileCache;
 use tidegate::message::{is_field_name, is_field_value};
 use tidegate_bench::Span;
+use tidegate_files::FileCache;
 
 /// The heading of these options in the help.
 pub const FILES: &str = "Files";

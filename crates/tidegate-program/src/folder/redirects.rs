@@ -11,7 +11,7 @@
 //! blank, and else is part of a place. The query of a request is passed on, unless the destination has one. Deliberately not here: conditions, and rewrites (200),
 //! of which `--spa` is the usual one.
 
-use tidegate::adapters::Moved;
+use tidegate_files::Moved;
 
 /// The statuses of a redirect.
 const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];

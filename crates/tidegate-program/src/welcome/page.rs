@@ -5,8 +5,8 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use tidegate::adapters::html::Escaped;
 use tidegate::gateway::Environ;
+use tidegate_files::html::Escaped;
 
 /// The fields of every page.
 pub const FIELDS: [(&str, &str); 5] = [

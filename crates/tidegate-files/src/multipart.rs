@@ -5,9 +5,10 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use tidegate::gateway::{BodyStream, FileRange, FileStream, GatewayError, Piece};
+use tidegate::now::Moment;
+
 use super::range::Part;
-use crate::gateway::{BodyStream, FileRange, FileStream, GatewayError, Piece};
-use crate::now::Moment;
 
 /// A response of several parts, each with a head of its own.
 pub struct Multipart {

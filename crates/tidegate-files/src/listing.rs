@@ -9,11 +9,12 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use tidegate::message::Calendar;
+
 use super::folder::{Folder, Kind};
 use super::path::name_bytes;
 use super::view::{Direction, Form, Sort, View};
-use crate::adapters::html::{Escaped, UriSegment};
-use crate::message::Calendar;
+use crate::html::{Escaped, UriSegment};
 
 /// Most entries of one folder that are looked at. 100,000: to sort their names takes a thread a tenth of a second, and to
 /// look at each of them half a second.

@@ -9,7 +9,7 @@
 //!
 //! Parts that overlap, or nearly touch, are sent as one: nobody gets a byte twice (§14.2, §17.15).
 
-use crate::message::list_items;
+use tidegate::message::list_items;
 
 /// Most ranges in a request; one with more gets the whole file, as the standard allows (§14.2). 32: those who read
 /// documents in parts ask for a dozen at most, and lighttpd knows ten.

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::adapters::html::Escaped;
-use crate::gateway::{Body, Environ, GatewayError, ResponseHead};
-use crate::message::{StatusCode, list_items};
+use tidegate::gateway::{Body, Environ, GatewayError, ResponseHead};
+use tidegate::message::{StatusCode, list_items};
+
+use crate::html::Escaped;
 
 const STYLE: &str = include_str!("listing.css");
 

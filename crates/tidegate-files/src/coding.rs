@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::message::{Fields, accepted_codings};
+use tidegate::message::{Fields, accepted_codings};
 
 /// Largest window that a client has to have for zstd, in bytes. 8 MiB: browsers have no more (RFC 9659 §3).
 const ZSTD_WINDOW_MAX: u64 = 8 << 20;

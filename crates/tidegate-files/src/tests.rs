@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use tidegate::gateway::MemoryAccount;
+use tidegate::gateway::middleware::Mounts;
+use tidegate::now::Moment;
+
 use super::StaticFiles;
 use super::renderer::{Listing, Version};
 use super::view::View;
-use crate::adapters::recording::{Recorded, ask_at};
-use crate::gateway::MemoryAccount;
-use crate::gateway::middleware::Mounts;
-use crate::now::Moment;
+use crate::recording::{Recorded, ask_at};
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 

@@ -10,8 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tidegate::message::FieldBlock;
+
 use super::validators::{Certainty, Identity, Validators};
-use crate::message::FieldBlock;
 
 /// How often a file is read that changes while it is read. 3: then somebody writes to it all the time, and it is sent
 /// from the disk.

@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use crate::message::{Fields, HttpDate};
+use tidegate::message::{Fields, HttpDate};
 
 /// Time for which a change may not show, after another one, where the file system counts nanoseconds. 20 ms: twice the
 /// longest tick of the clock of Linux, from which it takes them.

@@ -30,7 +30,7 @@ const IMMUTABLE: &str = "max-age=31536000, immutable";
 /// Rules for the files of a folder. The default ones are those of a plain site.
 ///
 /// ```
-/// use tidegate::adapters::{Links, Rules};
+/// use tidegate_files::{Links, Rules};
 ///
 /// let rules = Rules::default()
 ///     .index_names(["index.htm"])

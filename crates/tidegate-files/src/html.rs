@@ -1,7 +1,7 @@
 //! Text that is safe inside HTML, and bytes that are safe inside a URI.
 //!
 //! ```
-//! use tidegate::adapters::html::{Escaped, UriSegment};
+//! use tidegate_files::html::{Escaped, UriSegment};
 //!
 //! assert_eq!(Escaped("<a href='x'>").to_string(), "&lt;a href=&#39;x&#39;&gt;");
 //! assert_eq!(UriSegment(b"50% off/now").to_string(), "50%25%20off%2Fnow");

@@ -33,7 +33,7 @@
 //!   compression on the fly is the package `tidegate-compress`.
 //!
 //! ```no_run
-//! use tidegate::adapters::StaticFiles;
+//! use tidegate_files::StaticFiles;
 //! use tidegate::{ListenAddress, Server};
 //!
 //! # fn main() -> std::io::Result<()> {
@@ -46,7 +46,7 @@
 //! An application with a folder beside it:
 //!
 //! ```no_run
-//! use tidegate::adapters::StaticFiles;
+//! use tidegate_files::StaticFiles;
 //! use tidegate::gateway::middleware::Mounts;
 //! use tidegate::{Environ, Server, StartResponse};
 //!
@@ -65,6 +65,7 @@
 mod coding;
 mod file_cache;
 mod folder;
+pub mod html;
 mod listing;
 mod media_type;
 mod multipart;
@@ -79,6 +80,8 @@ mod validators;
 mod view;
 
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
@@ -88,6 +91,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tidegate::gateway::{
+    Admission, Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
+};
+use tidegate::message::{FieldBlock, Fields, HttpDate, Method};
 
 use self::coding::Coding;
 pub use self::file_cache::FileCache;
@@ -103,10 +111,6 @@ pub use self::rules::{Links, Moved, Rules};
 use self::rules::{Listings, Missing, Siblings};
 use self::validators::{Evaluation, Validators};
 use self::view::View;
-use crate::gateway::{
-    Admission, Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
-};
-use crate::message::{FieldBlock, Fields, HttpDate, Method};
 
 /// Tells which folder an error is about, and keeps its kind.
 fn cannot_serve(folder: &Path, error: &io::Error) -> io::Error {

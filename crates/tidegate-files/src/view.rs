@@ -7,8 +7,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::gateway::Environ;
-use crate::message::{list_items, weight};
+use tidegate::gateway::Environ;
+use tidegate::message::{list_items, weight};
 
 /// A view of a folder. What the query does not say, or says wrongly, is as by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

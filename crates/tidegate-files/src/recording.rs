@@ -4,12 +4,12 @@ use std::io::{Read, Seek, SeekFrom};
 use std::thread;
 use std::time::Duration;
 
-use crate::gateway::{
+use tidegate::gateway::{
     Client, Content, Environ, Gateway, GatewayError, Misuse, NoWake, Peer, Piece, Remainder, RequestContent,
     ResponseSink, ServerInfo, StartResponse,
 };
-use crate::message::{ContentLength, Fields, Method, RequestHead, RequestTarget, Version};
-use crate::now::Moment;
+use tidegate::message::{ContentLength, Fields, Method, RequestHead, RequestTarget, Version};
+use tidegate::now::Moment;
 
 /// A response as a gateway gave it.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl ResponseSink for Recorded {
     }
 
     fn field(&mut self, name: &str, value: &[u8]) {
-        assert!(crate::message::is_field_value(value), "{name}: {}", value.escape_ascii());
+        assert!(tidegate::message::is_field_value(value), "{name}: {}", value.escape_ascii());
         self.fields.push((name.to_string(), String::from_utf8_lossy(value).into_owned()));
     }
 
@@ -111,15 +111,13 @@ pub fn ask_at(
                 }
                 return Ok(recorded);
             }
-            Remainder::Tunnel(_) => {
-                return Err(GatewayError::new("a recording has no connection to take over"));
-            }
             Remainder::File(range) => {
                 let mut file = range.file;
                 file.seek(SeekFrom::Start(range.offset)).unwrap();
                 file.take(range.length).read_to_end(&mut recorded.content).unwrap();
                 return Ok(recorded);
             }
+            _ => return Err(GatewayError::new("no folder answers so")),
         };
     }
     Ok(recorded)

@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::gateway::{MemoryAccount, Reservation};
+use tidegate::now::Moment;
+
 use super::folder::{Folder, descriptors_allowed};
 use super::opened::{OpenedFile, Place};
 use super::validators::{Certainty, Identity};
-use crate::gateway::{MemoryAccount, Reservation};
-use crate::now::Moment;
 
 /// How long a file is kept that nobody asks for, as long as there is room; afterwards it goes as soon as others are looked
 /// at or taken in. 60 s: a page and what belongs to it are asked for within that, and what a crawler has seen is not held
@@ -41,7 +42,7 @@ const DESCRIPTORS_SHARE: usize = 8;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tidegate::adapters::FileCache;
+/// use tidegate_files::FileCache;
 ///
 /// let patient = FileCache { valid_for: Duration::from_secs(10), ..FileCache::default() };
 /// assert!(patient.valid_for > FileCache::default().valid_for);
@@ -59,7 +60,7 @@ pub struct FileCache {
     /// to have the descriptor looked at and the file sent.
     pub content_bytes_max: u64,
     /// Most memory that is taken, and never more than a quarter of
-    /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max), in whose account it counts. 64 MiB: that
+    /// [`memory_bytes_max`](tidegate::limits::Limits::memory_bytes_max), in whose account it counts. 64 MiB: that
     /// quarter, unless somebody has changed it.
     pub memory_bytes_max: usize,
     /// Most descriptors that are kept, and never more than an eighth of those that the process is allowed (`ulimit -n`).
@@ -346,10 +347,11 @@ fn is_still_at(path: &Path, identity: &Identity, folder: &Folder) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tidegate::now::Moment;
+
     use super::*;
-    use crate::adapters::recording::{Recorded, ask_at};
-    use crate::adapters::{Links, StaticFiles};
-    use crate::now::Moment;
+    use crate::recording::{Recorded, ask_at};
+    use crate::{Links, StaticFiles};
     use std::fs;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::SystemTime;
@@ -423,7 +425,7 @@ mod tests {
         let folder = Folder::open(&site.folder, Links::Inside).unwrap();
         for number in 0..200_u64 {
             fs::write(site.folder.join("0"), vec![b'x'; 10_000]).unwrap();
-            let super::super::Node::File(file, metadata) = folder.find(Path::new("0")).unwrap() else {
+            let crate::Node::File(file, metadata) = folder.find(Path::new("0")).unwrap() else {
                 panic!("no file");
             };
             let opened = OpenedFile::new(file, metadata, 32 * 1024, |_| Default::default()).unwrap();

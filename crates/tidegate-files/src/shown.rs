@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::renderer::{Listing, Page};
-use super::{Form, fail, listing, refuse, view};
-use crate::gateway::{
+use tidegate::gateway::{
     Body, BodyStream, Environ, GatewayError, Later, Piece, ResponseHead, StartResponse, Wakeup,
 };
-use crate::now::Moment;
+use tidegate::now::Moment;
+
+use super::renderer::{Listing, Page};
+use super::{Form, fail, listing, refuse, view};
 
 /// How long a client waits for a listing at most; then it gets 503 and may come again. 30 s: as long as a
 /// server waits for a client.

@@ -12,11 +12,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use tidegate::gateway::{MemoryAccount, Reservation, Wakeup};
+use tidegate::now::Moment;
+
 use super::folder::Folder;
 use super::listing;
 use super::view::{self, View};
-use crate::gateway::{MemoryAccount, Reservation, Wakeup};
-use crate::now::Moment;
 
 /// How long a page is shown although an entry may have changed, or another one have come in the very tick of
 /// the file system's clock in which the folder was read. 1 s: nobody notices, and a client that asks for a
