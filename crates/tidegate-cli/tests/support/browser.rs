@@ -61,7 +61,7 @@ impl Browser {
             format!("--user-data-dir={}", browser._profile.path().display()),
         ];
         let options = json!({ "binary": chromium, "args": flags });
-        let wanted = json!({ "goog:chromeOptions": options, "pageLoadStrategy": "none" });
+        let wanted = json!({ "goog:chromeOptions": options, "pageLoadStrategy": "none", "goog:loggingPrefs": { "browser": "ALL" } });
         let started = browser.post("", json!({ "capabilities": { "alwaysMatch": wanted } }));
         let id = started["sessionId"].as_str().unwrap();
         browser.session = format!("{}/{id}", browser.session);
@@ -97,6 +97,14 @@ impl Browser {
             assert!(start.elapsed() < PATIENCE, "{expression} never came true in {}", page());
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Takes what the console has said of errors since it was last asked: of scripts, of policies, of what could not be
+    /// loaded.
+    pub fn console_errors(&self) -> Vec<String> {
+        let entries = self.post("/se/log", json!({ "type": "browser" }));
+        let errors = entries.as_array().unwrap().iter().filter(|entry| entry["level"] == "SEVERE");
+        errors.map(|entry| entry["message"].as_str().unwrap().to_string()).collect()
     }
 
     /// The path of an element's commands.
