@@ -83,9 +83,10 @@ use crate::conversation::{AccessLog, ExchangeRecord, Wanted};
 use crate::gateway::{Body, Environ, Gateway, GatewayError, LoopHooks, ServerInfo, StartResponse};
 use crate::limits::{InvalidLimit, Limits};
 pub use crate::reactor::{
-    BUCKETS, BudgetSnapshot, ConnectionSnapshot, Counters, GuestLoop, Histogram, InterestState,
-    InvalidAddress, ListenAddress, Listener, ListenerSnapshot, MemorySnapshot, Names, Observer, OutputState,
-    QueuesSnapshot, ServerHandle, Snapshot, Step, spool_bytes_by_default,
+    Act, BUCKETS, BudgetSnapshot, Cause, ConnectionSnapshot, Counters, EventSource, GuestLoop, Histogram,
+    InterestState, InvalidAddress, ListenAddress, Listener, ListenerSnapshot, MemorySnapshot, Names,
+    Observer, Operation, OutputState, QueuesSnapshot, SeenEvent, ServerHandle, Snapshot, Step, SystemCall,
+    Witness, spool_bytes_by_default,
 };
 use crate::reactor::{BoundLoop, Settings};
 
@@ -358,7 +359,7 @@ impl BoundServer {
     /// server. A server with several reactors needs a gateway for each, and is refused: see
     /// [`BoundServer::run_each`].
     pub fn run(self, gateway: impl Gateway) -> io::Result<()> {
-        self.into_only()?.start(Box::new(gateway), None)?.run()
+        self.into_only()?.run(Box::new(gateway), None)
     }
 
     /// Serves as [`BoundServer::run`] does, with hooks in the event loop: see [`LoopHooks`].
@@ -366,7 +367,36 @@ impl BoundServer {
     /// # Errors
     /// Returns the same errors as [`BoundServer::run`].
     pub fn run_with_hooks(self, gateway: impl Gateway, hooks: impl LoopHooks) -> io::Result<()> {
-        self.into_only()?.start(Box::new(gateway), Some(Box::new(hooks)))?.run()
+        self.into_only()?.run(Box::new(gateway), Some(Box::new(hooks)))
+    }
+
+    /// Serves as [`BoundServer::run`] does, before a witness, who sees what the loop does for the first few connections: each
+    /// system call, and the states before and after it. Later connections have no witness. The loop waits for the witness, and
+    /// a panic of the witness ends it.
+    ///
+    /// ```no_run
+    /// use tidegate::Server;
+    /// use tidegate::now::Moment;
+    /// use tidegate::server::Act;
+    /// # use tidegate::{Environ, StartResponse};
+    ///
+    /// let server = Server::new().listen("127.0.0.1:8000".parse()?).bind()?;
+    /// # let gateway = |_: &mut Environ<'_>, start_response: StartResponse<'_>| start_response.status(200).send("");
+    /// server.run_witnessed(gateway, 1, |connection: Option<u64>, at: Moment, act: &Act<'_>| {
+    ///     println!("{connection:?} {at:?} {act:?}");
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the same errors as [`BoundServer::run`].
+    pub fn run_witnessed(
+        self,
+        gateway: impl Gateway,
+        connections: u64,
+        witness: impl Witness,
+    ) -> io::Result<()> {
+        self.into_only()?.run_witnessed(Box::new(gateway), connections, Box::new(witness))
     }
 
     /// Serves in somebody else's event loop, which waits and gives turns: see [`GuestLoop`].
@@ -375,7 +405,7 @@ impl BoundServer {
     /// Returns the errors of [`BoundServer::run`]; and the error when no descriptor is left, or when the
     /// system has none that can be polled for events, as systems without epoll or kqueue.
     pub fn into_loop<'g>(self, gateway: impl Gateway + 'g) -> io::Result<GuestLoop<'g>> {
-        GuestLoop::new(self.into_only()?.start(Box::new(gateway), None)?)
+        GuestLoop::new(self.into_only()?, Box::new(gateway))
     }
 
     /// Returns the only event loop.
@@ -414,7 +444,7 @@ impl BoundServer {
         let gateway = &gateway;
         let run = |number: usize, event_loop: BoundLoop| {
             let others = StopOthers(event_loop.handle());
-            let ran = gateway(number).and_then(|gateway| event_loop.start(Box::new(gateway), None)?.run());
+            let ran = gateway(number).and_then(|gateway| event_loop.run(Box::new(gateway), None));
             if ran.is_ok() {
                 std::mem::forget(others);
             }

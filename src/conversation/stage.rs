@@ -1,5 +1,7 @@
 //! The names of the states that a conversation can be in, for whoever looks at a running server.
 
+use std::fmt;
+
 use crate::protocol::{RequestState, ResponseState};
 
 /// The stage of a conversation, by the name that the state has in the code.
@@ -69,6 +71,13 @@ pub struct ConversationState {
     pub request: RequestState,
     /// The state of the response.
     pub response: ResponseState,
+}
+
+impl fmt::Display for ConversationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConversationState { stage, request, response } = self;
+        write!(f, "{} (request {}, response {})", stage.path(), request.name(), response.name())
+    }
 }
 
 impl ConversationState {

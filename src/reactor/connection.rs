@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use mio::Interest;
 
+use super::act::{Act, Cause};
 use super::connection_id::ConnectionId;
 use super::pressure::{Holding, STALL_MAX};
 use super::readiness::{Filled, Flushed, Readiness, fill, flush};
@@ -39,27 +40,6 @@ const HEADS_READ_BYTES: usize = 64 * 1024;
 /// Bytes that are read at a time while memory is scarce, of a client that may only have begun a request: all
 /// of them may have to be kept. 4 KiB: nearly every head is shorter.
 const SCARCE_READ_BYTES: usize = 4 * 1024;
-
-/// The reason why a connection has its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// The connection has just been accepted.
-    Accepted,
-    /// The socket is ready.
-    Event,
-    /// The connection stopped early in an earlier turn.
-    Remainder,
-    /// The application has woken the connection.
-    Wake,
-    /// The timer has gone off.
-    Timer,
-    /// The connection has waited for the gateway for as long as it may.
-    TurnedAway,
-    /// Memory is scarce, and the connection is to give back what it can.
-    Pressure,
-    /// The connection is to make room for a new one.
-    Evicted,
-}
 
 /// The next step for a connection after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -364,7 +344,7 @@ impl<S: Transport> Connection<S> {
     /// Does everything that can be done now.
     #[inline(always)]
     pub fn turn(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> Verdict {
-        log::trace!("connection {}: {cause:?}", id.number());
+        log::trace!("connection {}: has its turn ({cause:?}) in {}", id.number(), self.conversation.state());
         if let Output::Ended(_) | Output::Waiting(_) = self.output
             && let Some(verdict) = self.stir(id, shared)
         {
@@ -407,6 +387,10 @@ impl<S: Transport> Connection<S> {
         let (mut filled, mut flushed) = (0, 0);
         loop {
             let wants = conversation.wants(out.owed(), turn.output_bytes_high());
+            socket.stream.tell(|| {
+                let (state, owed_bytes) = (conversation.state(), out.owed());
+                Act::Advanced { state, wants, owed_bytes }
+            });
             match wants {
                 Wants::Read | Wants::ReadOrWrite
                     if filled < TURN_BYTES
@@ -589,6 +573,11 @@ impl<S: Transport> Connection<S> {
             readiness: self.socket.readiness.names(),
             lists: Names::new(self.lists, &List::NAMES),
         }
+    }
+
+    /// Tells the witness of an act, if there is one.
+    pub fn tell<'a>(&self, act: impl FnOnce() -> Act<'a>) {
+        self.socket.stream.tell(act);
     }
 
     /// The conversation, for tests.

@@ -6,16 +6,18 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Waker};
 
+use super::act::Witness;
 use super::clock::Clock;
 use super::connections::Connections;
 use super::disk::{RealDisk, spool_bytes_by_default};
 use super::journal::LoopJournal;
-use super::listener::Listener;
+use super::listener::{Listener, Listening};
 use super::meter::{Laps, Step};
 use super::observer::{CONNECTIONS_PER_TURN, Observed, Observer, Post};
 use super::running::{Patience, Running, WAKER, listener_token};
@@ -26,6 +28,7 @@ use super::socket::signs;
 use super::sys;
 use super::wakeup_queue::WakeupQueue;
 use super::watch::LoopSelector;
+use super::witness::{Testimony, Witnessed};
 use crate::conversation::AccessLog;
 use crate::gateway::{Gateway, LoopHooks};
 use crate::limits::Limits;
@@ -113,15 +116,51 @@ impl BoundLoop {
         self.handle.clone()
     }
 
+    /// Serves with this gateway until it is shut down.
+    ///
+    /// # Errors
+    /// Returns the error when no descriptor is left, or when waiting for events fails.
+    pub fn run<'g>(
+        self,
+        gateway: Box<dyn Gateway + 'g>,
+        hooks: Option<Box<dyn LoopHooks + 'g>>,
+    ) -> io::Result<()> {
+        self.start(gateway, hooks)?.run()
+    }
+
+    /// Serves likewise, before a witness of the first few connections.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`BoundLoop::run`].
+    pub fn run_witnessed<'g>(
+        self,
+        gateway: Box<dyn Gateway + 'g>,
+        connections: u64,
+        witness: Box<dyn Witness + 'g>,
+    ) -> io::Result<()> {
+        let testimony = Rc::new(Testimony::new(witness, connections, self.clock));
+        self.start_with(gateway, None, |listener| Witnessed::new(listener, testimony.clone()))?.run()
+    }
+
     /// Begins to serve with this gateway.
     ///
     /// # Errors
     /// Returns the error when no descriptor is left.
-    pub fn start<'g>(
+    pub(super) fn start<'g>(
         self,
         gateway: Box<dyn Gateway + 'g>,
         hooks: Option<Box<dyn LoopHooks + 'g>>,
     ) -> io::Result<EventLoop<'g>> {
+        self.start_with(gateway, hooks, |listener| listener)
+    }
+
+    /// Begins to serve with what `wrap` makes of each listener.
+    fn start_with<'g, L: Listening>(
+        self,
+        gateway: Box<dyn Gateway + 'g>,
+        hooks: Option<Box<dyn LoopHooks + 'g>>,
+        wrap: impl Fn(Listener) -> L,
+    ) -> io::Result<EventLoop<'g, L>> {
         let Limits { connections_max, spool_bytes_max, .. } = self.settings.limits;
         if let Some(listener) = self.listeners.first() {
             // A process that was forked since has a table of its own, no larger than it had to be.
@@ -143,7 +182,7 @@ impl BoundLoop {
         Ok(EventLoop {
             poll: self.poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
-            running: Running::new(self.listeners, connections, shared),
+            running: Running::new(self.listeners.into_iter().map(wrap).collect(), connections, shared),
             clock: self.clock,
             handle: self.handle,
             queue: self.queue,
@@ -154,11 +193,11 @@ impl BoundLoop {
 }
 
 /// A server that runs, and the selector that tells it of events.
-pub(crate) struct EventLoop<'g> {
+pub(super) struct EventLoop<'g, L: Listening = Listener> {
     poll: Poll,
     /// The events of this turn.
     events: Events,
-    running: Running<'g>,
+    running: Running<'g, L>,
     clock: Clock,
     handle: ServerHandle,
     queue: Arc<WakeupQueue>,
@@ -168,7 +207,7 @@ pub(crate) struct EventLoop<'g> {
     observed: Option<Box<Observed>>,
 }
 
-impl EventLoop<'_> {
+impl<L: Listening> EventLoop<'_, L> {
     /// Serves until it is shut down.
     ///
     /// # Errors
@@ -211,6 +250,8 @@ impl EventLoop<'_> {
             waited = poll.poll(events, patience);
             queue.wake_up();
         });
+        let events = events.iter().map(|event| (event.token(), signs(event)));
+        self.running.tell_of_wait(sys::CALLS.wait, patience, events);
         unless_interrupted(waited)
     }
 

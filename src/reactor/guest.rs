@@ -11,8 +11,9 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Instant;
 
-use super::event_loop::EventLoop;
+use super::event_loop::{BoundLoop, EventLoop};
 use super::running::Patience;
+use crate::gateway::Gateway;
 
 /// A server that is driven by another event loop: of a toolkit for windows, of a game, of an async runtime.
 ///
@@ -62,7 +63,8 @@ pub struct GuestLoop<'g> {
 
 impl<'g> GuestLoop<'g> {
     /// Makes a guest: from now on wake-ups come through the selector.
-    pub(crate) fn new(event_loop: EventLoop<'g>) -> io::Result<GuestLoop<'g>> {
+    pub(crate) fn new(bound: BoundLoop, gateway: Box<dyn Gateway + 'g>) -> io::Result<GuestLoop<'g>> {
+        let event_loop = bound.start(gateway, None)?;
         let descriptor = event_loop.descriptor()?;
         event_loop.fall_asleep();
         Ok(GuestLoop { event_loop, descriptor, has_ended: false })

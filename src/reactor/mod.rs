@@ -9,6 +9,7 @@
 //!   ├── Timers ─────────────── heap of (moment, connection)
 //!   ├── WakeupQueue ────────── filled by other threads
 //!   ├── ServerHandle ───────── drain, stop
+//!   ├── Witness ────────────── sees each system call of the first few connections; a Running of its own, with sockets that tell
 //!   ├── Observer ───────────── asks for a Snapshot, reads the counters; nothing unless somebody observes
 //!   └── Shared ─────────────── application, limits, clock, scratches, disk, journal
 //! ```
@@ -29,6 +30,7 @@
 //! tokens, timers and wake-ups carry a generation. Whoever may close a connection does it by
 //! saying so ([`Verdict::Gone`](connection::Verdict)); only the loop removes it.
 
+mod act;
 mod address;
 mod clock;
 mod connection;
@@ -58,7 +60,9 @@ mod sys;
 mod timers;
 mod wakeup_queue;
 mod watch;
+mod witness;
 
+pub use act::{Act, Cause, EventSource, Operation, SeenEvent, SystemCall, Witness};
 pub use address::{InvalidAddress, ListenAddress};
 pub use disk::spool_bytes_by_default;
 pub(crate) use event_loop::BoundLoop;

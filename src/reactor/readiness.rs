@@ -49,6 +49,11 @@ impl Readiness {
     }
 }
 
+/// The names of the signs of an event.
+pub(super) fn signs_of(event: u8) -> Names {
+    Names::new(event, &["READABLE", "WRITABLE", "READ_CLOSED", "BROKEN"])
+}
+
 /// The result of a read.
 pub(super) enum Filled {
     /// This many bytes are in the scratch.

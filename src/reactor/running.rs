@@ -11,15 +11,18 @@ use std::time::Duration;
 
 use mio::Token;
 
-use super::connection::{Cause, Connection, List, Verdict};
+use super::act::{Act, Cause, EventSource, SeenEvent};
+use super::connection::{Connection, List, Verdict};
 use super::connection_id::ConnectionId;
 use super::connections::{Connections, reserved};
 use super::listener::{Accepted, Accepting, Listener, Listening};
 use super::pressure::{SPILLED_BYTES_MAX, STALL_MAX, Tide, most_expensive};
+use super::readiness::signs_of;
 use super::room::{Found, LOOKS_PER_TURN, Standing};
 use super::shared::Shared;
 use super::shutdown::{Command, Queue};
-use super::snapshot::{BudgetSnapshot, ListenerSnapshot, QueuesSnapshot, Snapshot};
+use super::snapshot::{BudgetSnapshot, ConnectionSnapshot, ListenerSnapshot, QueuesSnapshot, Snapshot};
+use super::stream::Transport;
 use super::timers::Timers;
 use super::wakeup_queue::WakeupQueue;
 use crate::conversation::{Memory, Shutdown};
@@ -394,6 +397,13 @@ impl<'g, L: Listening> Running<'g, L> {
 
     /// Gives one connection its turn, and does what follows from it.
     fn turn(&mut self, id: ConnectionId, cause: Cause) {
+        self.tell(id, |connection| Act::TurnBegun(cause, connection));
+        self.take_turn(id, cause);
+        self.tell(id, Act::TurnEnded);
+    }
+
+    #[inline(always)]
+    fn take_turn(&mut self, id: ConnectionId, cause: Cause) {
         let is_full = self.connections.room.is_known_to_be_full();
         let Some(connection) = self.connections.get(id) else {
             return;
@@ -515,7 +525,52 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    // For whoever observes the server
+    // For whoever observes or witnesses the server
+
+    /// Tells the witness of a connection of an act, if there is one.
+    #[inline(always)]
+    fn tell(&mut self, id: ConnectionId, act: impl FnOnce(Box<ConnectionSnapshot>) -> Act<'static>) {
+        if !L::Stream::IS_WITNESSED {
+            return;
+        }
+        let (context, high) = (&self.shared.context, self.shared.output_bytes_high());
+        if let Some(connection) = self.connections.get(id) {
+            connection.tell(|| act(Box::new(connection.describe(id, context, high))));
+        }
+    }
+
+    /// Tells the witness that the loop has waited, if there is one.
+    #[inline(always)]
+    pub fn tell_of_wait(
+        &self,
+        call: &'static str,
+        limit: Option<Duration>,
+        events: impl Iterator<Item = (Token, u8)>,
+    ) {
+        if let Some(listener) = self.listeners.first() {
+            listener.tell(|| Act::Waited {
+                call,
+                limit,
+                events: events.map(|event| self.seen(event)).collect(),
+            });
+        }
+    }
+
+    /// Says what an event is about.
+    fn seen(&self, (token, signs): (Token, u8)) -> SeenEvent {
+        let listener = usize::MAX - 1 - token.0.min(WAKER.0 - 1);
+        let about = if token == WAKER {
+            EventSource::Waker
+        } else if let Some(id) = self.connections.find(token) {
+            EventSource::Connection(id.number())
+        } else if listener < self.listeners.len() {
+            EventSource::Listener(listener)
+        } else {
+            let watching = self.connections.find_watching(token);
+            watching.map_or(EventSource::Gone, |id| EventSource::Watched(id.number()))
+        };
+        SeenEvent { about, signs: signs_of(signs) }
+    }
 
     /// Describes everything but the connections. `events` is the most that are taken in a turn.
     pub fn describe(&self, (reactor, reactors): (u32, u32), events: usize) -> Snapshot {

@@ -12,11 +12,15 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use super::act::Act;
 use super::sys;
 
 /// The operations that the reactor needs of a connected socket: the system's, or a simulated one. Dropping it
 /// closes it.
 pub(super) trait Transport {
+    /// Whether somebody [witnesses](super::witness) what is done with it.
+    const IS_WITNESSED: bool = false;
+
     /// Whether a read that did not fill its buffer has [drained](sys::SHORT_READ_DRAINS) the socket.
     fn short_read_drains(&self) -> bool {
         sys::SHORT_READ_DRAINS
@@ -52,6 +56,10 @@ pub(super) trait Transport {
 
     /// Asks for other events than before.
     fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()>;
+
+    /// Tells the witness of an act, if there is one.
+    #[inline(always)]
+    fn tell<'a>(&self, _act: impl FnOnce() -> Act<'a>) {}
 }
 
 /// A non-blocking connected socket.

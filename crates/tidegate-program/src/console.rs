@@ -143,6 +143,8 @@ fn is_journal() -> bool {
 fn log_to_console(level: LevelFilter) {
     let installed = env_logger::Builder::new()
         .filter_level(level)
+        // It speaks of tokens, which nobody can tell apart.
+        .filter_module("mio", level.min(LevelFilter::Debug))
         .format(|line, record| writeln!(line, "{}", log_line(record.level(), &record.args().to_string())))
         .target(env_logger::Target::Pipe(Box::new(Stderr)))
         .try_init();

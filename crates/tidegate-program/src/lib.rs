@@ -10,11 +10,12 @@
 //!                      Refusal (help, version, what is wrong) ──▶ exit status ◀───────────┘
 //! ```
 //!
-//! `tidegate bench` serves nothing: it asks other servers (the package `tidegate-bench`).
+//! `tidegate bench` serves nothing: it asks other servers (the package `tidegate-bench`). `tidegate explain` serves itself.
 
 mod console;
 mod descriptors;
 mod environment;
+mod explain;
 mod folder;
 mod heap;
 mod log_place;
@@ -48,7 +49,7 @@ use tidegate::access_log::{AccessLog, CombinedLog, JsonLog, LineQueue, LogFile, 
 use tidegate::gateway::Gateway;
 use tidegate::limits::Limits;
 use tidegate::{BoundServer, ListenAddress, Server};
-use tidegate_status::Facts;
+use tidegate_status::{Explainer, Facts};
 
 use self::folder::Site;
 use self::log_place::{Severity, Syslog};
@@ -83,6 +84,7 @@ pub fn run(options: &Options) -> u8 {
     }
     let done = match options.command() {
         Some(Command::Bench(options)) => tidegate_bench::run(options, make_room_for),
+        Some(Command::Explain(options)) => explain::run(options),
         Some(Command::Precompress { folder, options }) => {
             precompress::run(folder, options).map(|done| say(&done))
         }
@@ -137,7 +139,18 @@ fn serve(options: &Options, folder: Option<(&Path, &FolderOptions)>) -> Result<(
     let again = Again { folder: site.as_ref().map(Site::reopening), log, errors: options.log_file() };
     signals.forward_to(server.handle(), again).map_err(|error| error.to_string())?;
     announce(&server.addresses(), &what);
-    server.run_each(gateway).map_err(|error| error.to_string())
+    let served = match options.explain() {
+        None => server.run_each(gateway),
+        Some(connections) => gateway(0).and_then(|gateway| explained(server, gateway, connections)),
+    };
+    served.map_err(|error| error.to_string())
+}
+
+/// Serves, and tells on stdout what the event loop does for the first few connections. Nobody waits for the reader.
+fn explained(server: BoundServer, gateway: Box<dyn Gateway>, connections: u64) -> io::Result<()> {
+    let lines = LineQueue::new("the explanation", stdout()?)?;
+    let explainer = Explainer::new(move |told| lines.append(told.as_bytes()));
+    server.run_witnessed(explainer.gateway(gateway), connections, explainer.witness())
 }
 
 /// Shows the server on the address of `--status` for as long as the result lives; `serves` says what it serves. A unix
@@ -235,7 +248,12 @@ pub fn access_log_lines(place: &LogPlace) -> io::Result<(LineQueue, Option<Reope
 /// # Errors
 /// Returns the error when stdout is closed, or when the system grants no thread to write to it.
 pub fn stdout_lines() -> io::Result<LineQueue> {
-    LineQueue::new(ACCESS_LOG, File::from(io::stdout().as_fd().try_clone_to_owned()?))
+    LineQueue::new(ACCESS_LOG, stdout()?)
+}
+
+/// Opens stdout once more.
+fn stdout() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Tells the operator where something is served, one line an address.

@@ -26,6 +26,7 @@ use tidegate_bench::{BenchOptions, Size, Span};
 use super::EXIT_USAGE;
 use super::console::{self, LogForm};
 use super::environment::{self, Lookup};
+use super::explain::ExplainOptions;
 use super::folder::{FILES, FolderOptions};
 use super::log_place::LogPlace;
 use super::precompress::PrecompressOptions;
@@ -73,6 +74,8 @@ pub struct Others {
     pub has_command: bool,
     /// Whether the running server is to be shown.
     pub has_status: bool,
+    /// Whether connections are to be explained.
+    pub explains: bool,
     /// An option of folders that stands on the command line, and not behind the command that serves one.
     pub folder_option: Option<String>,
     /// Event loops.
@@ -177,7 +180,7 @@ const LIMITS: &str = "Limits";
 /// The name of the command that serves a folder.
 pub(super) const STATIC: &str = "static";
 /// The names of the commands that serve nothing.
-const WITHOUT_SERVING: [&str; 2] = ["bench", "precompress"];
+const WITHOUT_SERVING: [&str; 3] = ["bench", "explain", "precompress"];
 /// The only option of serving that these commands accept.
 const OF_BOTH: &str = "log_level";
 
@@ -206,7 +209,8 @@ fn options_of_serving(command: &clap::Command, matches: &ArgMatches) -> Result<(
     match said.next().map(|arg| arg.get_long().unwrap_or(arg.get_id().as_str())) {
         Some(name) => {
             let command = matches.subcommand_name().unwrap_or_default();
-            Err(format!("--{name} is about serving, and {command} serves nothing"))
+            let serves = if command == "explain" { "only itself" } else { "nothing" };
+            Err(format!("--{name} is about serving, and {command} serves {serves}"))
         }
         None => Ok(()),
     }
@@ -260,13 +264,23 @@ impl Options {
                 of_serving.map_err(&mut refuse)?;
                 tidegate_bench::check(options).map_err(&mut refuse)?;
             }
+            Some(Command::Explain(options)) => {
+                of_serving.map_err(&mut refuse)?;
+                options.check().map_err(&mut refuse)?;
+            }
             Some(Command::Precompress { .. }) => of_serving.map_err(&mut refuse)?,
             Some(Command::Static { .. }) | None => {}
         }
         let mut limits = settings.limits.to_limits().map_err(&mut refuse)?;
         let has_command = arguments.command.is_some();
         let has_status = settings.status.is_some();
-        let others = Others { has_command, has_status, folder_option, reactors: settings.reactors };
+        let others = Others {
+            has_command,
+            has_status,
+            explains: settings.explain.is_some(),
+            folder_option,
+            reactors: settings.reactors,
+        };
         settle(others, &mut limits).map_err(&mut refuse)?;
         let addresses = arguments.addresses(variables).map_err(&mut refuse)?;
         let mut sockets = addresses.iter().chain(&settings.status);
@@ -274,6 +288,9 @@ impl Options {
         if (settings.socket_mode.is_some() || settings.socket_group.is_some()) && !has_unix_socket {
             let reason = "--socket-mode and --socket-group are about unix sockets, and none is listened on";
             return Err(refuse(reason.to_string()));
+        }
+        if settings.explain.is_some() && settings.reactors > 1 {
+            return Err(refuse("--explain is for one event loop: leave --reactors out".to_string()));
         }
         if settings.backlog.is_some() && settings.reactors > 1 {
             let reason = "--backlog is for one event loop: of several, each has a queue of its own, of 4096";
@@ -318,6 +335,11 @@ impl Options {
     /// The address on which the running server is shown; none if it is not.
     pub(super) fn status(&self) -> Option<&ListenAddress> {
         self.settings.status.as_ref()
+    }
+
+    /// The number of connections that are explained; none if none are.
+    pub(super) fn explain(&self) -> Option<u64> {
+        self.settings.explain
     }
 
     /// The addresses to listen on: one at least.
@@ -419,6 +441,7 @@ Examples:
   tidegate public                         serve the folder public on http://127.0.0.1:8000/
   tidegate public -l :8080                serve it to other machines
   tidegate bench http://127.0.0.1:8000/   measure it
+  tidegate explain                        see what an event loop does for one client
 
 Sizes: 1000, 64k, 1MiB, 2G (powers of 1024). Times: 30 or 30s, 0.5s, 500ms, 1m, 2h.
 Environment: every option is also a variable, TIDEGATE_IDLE_TIMEOUT for instance; PORT is --listen :PORT. \
@@ -469,6 +492,12 @@ pub(super) enum Command {
     /// machine (Linux). Ctrl-C ends early and prints what was measured so far. The exit status is 1 if the
     /// server is gone at the end.
     Bench(Box<BenchOptions>),
+    /// Tell what the event loop does for one client, system call by system call: for those who want to understand it
+    ///
+    /// A server and a client are started in one process, on a free port of this machine, and end by themselves. The
+    /// story says of each system call what it was asked and what came of it, and between them in which state the connection is,
+    /// what it waits for, and until when. --explain of a server tells the same of its first client.
+    Explain(ExplainOptions),
     /// Make the codings that static --precompressed sends: app.js.gz beside app.js, and .br and .zst where they are built in
     ///
     /// Files that are text and have 512 bytes or more are coded, but for hidden ones. Siblings that are up to date stay as they are.
@@ -550,6 +579,15 @@ struct ServingOptions {
     /// For this machine only: 127.0.0.1:PORT, [::1]:PORT, or unix:PATH. Off by default, and costs nothing then.
     #[arg(long, value_name = "ADDR", global = true, value_parser = parse_status)]
     status: Option<ListenAddress>,
+
+    /// Tell on stdout what the event loop does for the first connection, or for as many as are said: each system call with
+    /// its bytes, and the states between them
+    ///
+    /// Values of fields such as Authorization and Cookie are not shown; everything else is. Later connections are served as
+    /// ever. tidegate explain tells of a client of its own.
+    #[arg(long, value_name = "COUNT", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    explain: Option<u64>,
 
     /// Permissions of unix sockets, 660 for instance [default: what the umask leaves]
     #[arg(long, value_name = "MODE", global = true, value_parser = parse_mode)]

@@ -18,8 +18,11 @@
 //! ```
 //!
 //! Nobody is asked while nobody looks.
+//!
+//! [`Explainer`] tells as a story what the loop does for a connection; it needs no status server.
 
 mod events;
+mod explain;
 mod facts;
 mod frame;
 mod gateway;
@@ -40,6 +43,7 @@ use tidegate::{ListenAddress, Server, ServerHandle};
 
 use self::gateway::StatusGateway;
 
+pub use self::explain::Explainer;
 pub use self::facts::Facts;
 
 /// Most connections to the status server. 64: some browsers, a scraper or two, and what asks for health.

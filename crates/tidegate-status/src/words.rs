@@ -20,7 +20,8 @@ pub fn legend() -> Vec<(char, &'static str, &'static str)> {
     legend
 }
 
-fn meaning(stage: StageName) -> &'static str {
+/// The thing that is true of a connection in this stage, as the predicate of "it …".
+pub fn meaning(stage: StageName) -> &'static str {
     match stage {
         StageName::Fresh => "was accepted, and has sent nothing yet",
         StageName::Kept => "was answered, and may send its next request",
@@ -51,12 +52,17 @@ pub fn letter(connection: &ConnectionSnapshot) -> char {
 
 /// The thing that a connection waits for, as the object of "waits for …".
 pub fn wish(connection: &ConnectionSnapshot) -> &'static str {
-    match connection.output {
+    wish_of(connection.output, connection.wants, connection.state.stage)
+}
+
+/// The thing that a connection in this state waits for.
+pub fn wish_of(output: OutputState, wants: Wants, stage: StageName) -> &'static str {
+    match output {
         OutputState::Ended => return "the client to end its side, too",
         OutputState::Waiting => return "the application to take requests again",
         OutputState::Clear | OutputState::Backlog => {}
     }
-    match (connection.wants, connection.state.stage) {
+    match (wants, stage) {
         (Wants::Read, StageName::Fresh) => "the first byte of its first request",
         (Wants::Read, StageName::Kept) => "the first byte of its next request",
         (Wants::Read, StageName::Head) => "the rest of a head",

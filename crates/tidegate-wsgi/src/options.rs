@@ -227,6 +227,12 @@ be loaded.";
                 "--status shows one process, and --workers make several: leave one of them out".to_string()
             );
         }
+        if others.explains {
+            return Err(
+                "--explain is for folders and the welcome application: of a Python application it tells nothing"
+                    .to_string(),
+            );
+        }
         if others.reactors > 1 {
             return Err(
                 "--reactors is not for Python: a process has one, and --workers make more".to_string()

@@ -5,12 +5,14 @@
 //! plain.rs ─── all of it, as std and mio can do it anywhere
 //! sockets.rs ─ what takes rustix, on every unix             ┐ with the feature `sockets`,
 //! linux.rs ─── what Linux and Android alone have            ┘ in place of the same function in plain.rs
+//! calls.rs     how the system's calls are named, for those who tell of them
 //! selector.rs  what systems with epoll or kqueue know of readiness; likewise
 //! ```
 //!
 //! Each file has functions of the same names, and the rest of the reactor calls them without asking where it is. Nothing
 //! that a user sees depends on which of them it gets; only what it costs does. The plain ones are always compiled.
 
+mod calls;
 #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
 mod linux;
 #[allow(dead_code)]
@@ -34,6 +36,7 @@ mod sockets;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub(super) use calls::CALLS;
 // Names that are imported one by one hide those of a glob.
 #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
 pub(super) use linux::{

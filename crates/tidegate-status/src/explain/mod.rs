@@ -1,0 +1,96 @@
+//! Explains an exchange: tells as a story what the loop does for the first connections of a server, for people who want to
+//! understand it.
+//!
+//! ```text
+//!  loop ─▶ Witness ─────────┐
+//!                           ├─▶ Story ─▶ lines, after each turn
+//!  loop ─▶ Gateway ─────────┘     │
+//!           └─▶ the application   └ bytes: escaped, cut short, without secrets
+//! ```
+//!
+//! Every numbered line is a system call. What stands between them are the states, by the names of the code.
+
+mod bytes;
+mod story;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use tidegate::gateway::Admission;
+use tidegate::now::Moment;
+use tidegate::server::{Act, Witness};
+use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
+
+use self::story::Story;
+
+/// Explains connections, for as long as the server [has it as a witness](tidegate::BoundServer::run_witnessed).
+///
+/// ```no_run
+/// use tidegate::{Environ, Server, StartResponse};
+/// use tidegate_status::Explainer;
+///
+/// let explainer = Explainer::new(|lines: &str| print!("{lines}"));
+/// let gateway = |_: &mut Environ<'_>, start_response: StartResponse<'_>| start_response.status(200).send("Hello!");
+/// let server = Server::new().listen("127.0.0.1:8000".parse()?).bind()?;
+/// server.run_witnessed(explainer.gateway(gateway), 1, explainer.witness())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Explainer(Rc<RefCell<Story>>);
+
+impl fmt::Debug for Explainer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Explainer")
+    }
+}
+
+impl Explainer {
+    /// Makes an explainer. `tell` is given whole lines, after each turn of a connection.
+    pub fn new(tell: impl FnMut(&str) + 'static) -> Explainer {
+        Explainer(Rc::new(RefCell::new(Story::new(Box::new(tell)))))
+    }
+
+    /// Puts a gateway before the application that says when that is called.
+    pub fn gateway<G: Gateway>(&self, application: G) -> impl Gateway {
+        Told { application, story: self.0.clone() }
+    }
+
+    /// The witness that the server is to have.
+    pub fn witness(&self) -> impl Witness + use<> {
+        let story = self.0.clone();
+        move |connection: Option<u64>, at: Moment, act: &Act<'_>| story.borrow_mut().see(connection, at, act)
+    }
+
+    /// Whether this many connections have come and are over.
+    pub fn has_told_of(&self, connections: u64) -> bool {
+        self.0.borrow().over() >= connections
+    }
+}
+
+/// A gateway that says when the application is called.
+struct Told<G> {
+    application: G,
+    story: Rc<RefCell<Story>>,
+}
+
+impl<G: Gateway> Gateway for Told<G> {
+    fn call(
+        &mut self,
+        environ: &mut Environ<'_>,
+        start_response: StartResponse<'_>,
+    ) -> Result<Body, GatewayError> {
+        let connection = environ.client().connection_id;
+        self.story.borrow_mut().call_begins(connection, environ);
+        // The application may write meanwhile, which the witness sees.
+        let result = self.application.call(environ, start_response);
+        self.story.borrow_mut().call_ends(connection, result.is_err());
+        result
+    }
+
+    fn admit(&self, environ: &Environ<'_>) -> Admission {
+        let admission = self.application.admit(environ);
+        self.story.borrow_mut().admits(environ.client().connection_id, admission);
+        admission
+    }
+}
