@@ -70,8 +70,7 @@ fn both_connectors_answer_alike_but_for_what_is_listed() {
 #[test]
 fn java_has_nothing_to_say_of_the_native_calls() {
     let served = Served::start_with(Connector::Tidegate, &["-Xcheck:jni"], &["threads=8"]);
-    // Two threads of the drawboard can wait for each other's locks when a client leaves, and a Java then never ends.
-    expect(&served, core().filter(|probe| probe.name != "example drawboard"));
+    expect(&served, core());
     served.get("/examples/jsp/jsp2/el/basic-arithmetic.jsp");
     let said = served.end();
     let warnings: Vec<_> =

@@ -13,6 +13,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
@@ -98,6 +99,18 @@ final class Channel extends SocketWrapperBase<Object> {
         } finally {
             getLock().unlock();
         }
+    }
+
+    /**
+     * Does what Tomcat has another thread do: it says that a message of a WebSocket was sent. A thread that closes the WebSocket
+     * waits for just that; with Tomcat's own connector all threads of the pool may do so, and nobody is left to say it.
+     */
+    @Override
+    public void execute(Runnable task) {
+        if (!endpoint.isRunning()) {
+            throw new RejectedExecutionException("the connector has ended");
+        }
+        endpoint.executeBeside(task);
     }
 
     /** Makes it ready for another exchange. Returns false if something may still know it. */

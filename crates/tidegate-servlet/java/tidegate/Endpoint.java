@@ -16,7 +16,9 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.Semaphore;
+import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadFactory;
+import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
@@ -41,6 +43,8 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     private static final long REQUEST_TIMEOUT = 30_000;
     /** How long a stop waits for what is in flight. 5 s: contexts have been stopped by then. */
     private static final long DRAIN_TIMEOUT = 5_000;
+    /** How long a thread that has nothing to do stays. 10 s: the next message may be the last for long. */
+    private static final long BESIDE_IDLE_SECONDS = 10;
     /** As good as for ever: a year. */
     private static final long YEAR = 365L * 24 * 3600 * 1000;
 
@@ -52,14 +56,14 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     private final AtomicInteger started = new AtomicInteger();
     private final Set<Worker> workers = ConcurrentHashMap.newKeySet();
     private ScheduledFuture<?> watch;
+    /** Does what {@link #executeBeside} is given; null before the first start. */
+    private volatile ThreadPoolExecutor beside;
     /** Whether what is bound has served, which it can do once. */
     private boolean hasRun;
     /** Makes virtual threads; null where none are used. */
     private ThreadFactory virtualThreads;
     /** Channels that virtual threads have used; there are no more than such threads. */
     private final Queue<Channel> spares = new ConcurrentLinkedQueue<>();
-    /** Bounds the virtual threads that there are at a time. */
-    private Semaphore concurrent;
     private boolean isInline;
     /** Threads that call servlets, at most. 200: as Tomcat has it. */
     private int threadsMax = 200;
@@ -202,7 +206,8 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         setExecutor(this::execute);
         SERVING.put(connector, this);
         virtualThreads = getUseVirtualThreads() && !isInline ? virtualThreads() : null;
-        concurrent = new Semaphore(Math.max(1, getMaxThreads()));
+        beside = new ThreadPoolExecutor(0, getMaxThreads(), BESIDE_IDLE_SECONDS, TimeUnit.SECONDS, new SynchronousQueue<>(),
+                task -> thread(task, "beside-" + started.incrementAndGet()));
         if (isInline) {
             inline = new Worker(connector, Native.NOW);
         } else if (virtualThreads != null) {
@@ -262,9 +267,15 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     }
 
     private void start(Runnable runnable, String name) {
+        thread(runnable, name).start();
+    }
+
+    private Thread thread(Runnable runnable, String name) {
         Thread thread = new Thread(runnable, getName() + "-" + name);
         thread.setDaemon(true);
-        thread.start();
+        // Not that of an application which happens to be at work: it would never be unloaded.
+        thread.setContextClassLoader(Endpoint.class.getClassLoader());
+        return thread;
     }
 
     @Override
@@ -281,6 +292,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         // Those that are left are cut.
         Native.command(connector, Native.STOP);
         awaitEnd(drainTimeout);
+        beside.shutdown();
         SERVING.remove(connector);
     }
 
@@ -334,6 +346,19 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         }
     }
 
+    /**
+     * Has a task done that threads which call servlets may wait for, on another thread than these. There are as many at most,
+     * and they go when nothing is to be done.
+     */
+    void executeBeside(Runnable task) {
+        try {
+            beside.execute(task);
+        } catch (RejectedExecutionException e) {
+            // All of them wait themselves.
+            execute(task);
+        }
+    }
+
     @Override
     public boolean processSocket(SocketWrapperBase<Object> channel, SocketEvent event, boolean dispatch) {
         if (channel == null) {
@@ -380,6 +405,8 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         private int how;
         /** The exchange that the next job may be; null before it is needed. Only this thread changes it. */
         private volatile Channel channel;
+        /** Bounds the virtual threads that there are at a time. Those that outlast a stop count for no other start. */
+        private final Semaphore concurrent = new Semaphore(getMaxThreads());
         /** The number of the exchange that has just ended; 0 for none. */
         private long over;
         private Thread thread;
@@ -501,7 +528,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
             channel = spares.poll();
             concurrent.acquireUninterruptibly();
             try {
-                virtualThreads.newThread(() -> doAlone(taken, length)).start();
+                virtualThreads.newThread(() -> doAlone(taken, length, concurrent)).start();
             } catch (Throwable t) {
                 concurrent.release();
                 giveUp(taken);
@@ -510,8 +537,8 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         }
     }
 
-    /** Does one job on a thread of its own. */
-    private void doAlone(Channel channel, int length) {
+    /** Does one job on a thread of its own, and gives back its place among those. */
+    private void doAlone(Channel channel, int length, Semaphore concurrent) {
         try {
             Done done = perform(channel, length);
             if (done == Done.ENDED) {

@@ -6,9 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tungstenite::Message;
 
 use super::probe::complete;
 use super::served::{Connector, ENDED_BY_TERM, Served};
+use super::sockets;
 use super::support::loopback::{Client, PATIENCE};
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -243,5 +245,17 @@ fn thread_that_outlasts_a_stop_does_not_serve_after_the_next_start() {
     for client in &mut clients {
         let thread = client.read("GET").text();
         assert!(["-exec-3", "-exec-4"].iter().any(|new| thread.ends_with(new)), "{thread}");
+    }
+}
+
+/// Threads that close sockets wait until their last texts are out, all of them at once, and somebody is left to say so.
+#[test]
+fn web_sockets_that_all_threads_close_end_at_once() {
+    let served = Served::start_with(Connector::Tidegate, &[], &["threads=2"]);
+    let mut clients: Vec<_> = (0..16).map(|_| sockets::open(&served, "/probe/socket/hurry")).collect();
+    clients.iter_mut().for_each(|client| client.send(Message::text("hurry")).unwrap());
+    for client in &mut clients {
+        assert_eq!(client.read().unwrap(), Message::text("last"));
+        assert!(client.read().unwrap().is_close());
     }
 }

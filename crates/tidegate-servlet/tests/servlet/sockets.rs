@@ -13,7 +13,7 @@ use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::frame::{CloseFrame, Frame};
 use tungstenite::{Bytes, Message, WebSocket};
 
-type Client = WebSocket<TcpStream>;
+pub type Client = WebSocket<TcpStream>;
 
 pub fn probes() -> impl Iterator<Item = Probe> {
     checks(HANDSHAKES).chain(checks(CHECKS))
@@ -154,7 +154,7 @@ fn id(served: &Served, name: &str) -> String {
     format!("socket-{name}-{:?}-{}", served.connector, served.program.id())
 }
 
-fn open(served: &Served, path: &str) -> Client {
+pub fn open(served: &Served, path: &str) -> Client {
     open_with(served, path, None)
 }
 

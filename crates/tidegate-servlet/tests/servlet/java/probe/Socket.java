@@ -29,6 +29,12 @@ public class Socket {
         switch (message) {
             case "close" -> session.close(new CloseReason(CloseReason.CloseCodes.GOING_AWAY, "as you wish"));
             case "throw" -> throw new IllegalStateException("a secret");
+            case "hurry" -> {
+                // The close waits until the text is out, which another thread says.
+                session.getAsyncRemote().sendText("last", result -> {});
+                session.close();
+                return null;
+            }
             case "flood" -> {
                 for (int number = 0; number < 2000; number++) {
                     session.getBasicRemote().sendBinary(ByteBuffer.wrap(new byte[10_000]));
