@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use tidegate::gateway::FileRange;
 use tidegate::message::may_be_trailer;
 
-use crate::connector::Connector;
+use crate::connector::{self, Connector};
 use crate::exchanges;
 use crate::handoff::{Asker, Direction, Given, Job, Reading};
 use crate::head::{Head, Reader};
@@ -265,13 +266,13 @@ pub(crate) fn close(id: i64) {
 ///
 /// # Errors
 /// Returns an error for a task that no thread would come for.
-pub(crate) fn command(connector: &Connector, command: Command) -> io::Result<()> {
+pub(crate) fn command(connector: &Arc<Connector>, command: Command) -> io::Result<()> {
     match command {
         Command::Pause => connector.pause(true),
         Command::Resume => connector.pause(false),
         Command::Drain => connector.drain(),
         Command::Stop => connector.stop(),
-        Command::Unbind => connector.unbind(),
+        Command::Unbind => connector::unbind(connector),
         Command::RunTask => {
             if !connector.queue.push_now(Job::Task) {
                 return Err(io::Error::other("the connector has ended"));

@@ -16,8 +16,8 @@ use tidegate_jobs::Jobs;
 /// is so far behind gains nothing from more.
 const JOBS_MAX: usize = 1024;
 
-/// The connectors of this process. None is ever taken out: a Tomcat has one or two, and their numbers stay valid.
-static CONNECTORS: RwLock<Vec<Arc<Connector>>> = RwLock::new(Vec::new());
+/// The connectors of this process by their numbers, none of which is used twice. The place of one that was unbound is empty.
+static CONNECTORS: RwLock<Vec<Option<Arc<Connector>>>> = RwLock::new(Vec::new());
 
 /// A connector that is bound, serves, or has served.
 pub(crate) struct Connector {
@@ -63,7 +63,7 @@ pub(crate) fn bind(lines: &str) -> io::Result<usize> {
         bound: Mutex::new(Some((bound, catalina))),
     };
     let mut connectors = CONNECTORS.write().unwrap_or_else(PoisonError::into_inner);
-    connectors.push(Arc::new(connector));
+    connectors.push(Some(Arc::new(connector)));
     Ok(connectors.len() - 1)
 }
 
@@ -76,7 +76,19 @@ fn port_of(address: &ListenAddress) -> Option<u16> {
 
 /// Finds a connector by its number.
 pub(crate) fn find(number: usize) -> Option<Arc<Connector>> {
-    CONNECTORS.read().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
+    CONNECTORS.read().unwrap_or_else(PoisonError::into_inner).get(number).cloned().flatten()
+}
+
+/// Gives back the sockets of a connector that has never run, and what woke the loop of one that has. Nobody finds it any more.
+pub(crate) fn unbind(connector: &Arc<Connector>) {
+    let mut connectors = CONNECTORS.write().unwrap_or_else(PoisonError::into_inner);
+    let of_it = |place: &&mut Option<Arc<Connector>>| {
+        place.as_ref().is_some_and(|other| Arc::ptr_eq(other, connector))
+    };
+    let place = connectors.iter_mut().find(of_it);
+    place.map(Option::take);
+    drop(connectors);
+    drop(connector.take_bound());
 }
 
 /// Closes a queue when it is dropped, after a panic, too: threads that waited for ever would keep the process.
@@ -94,8 +106,8 @@ impl Connector {
     /// # Errors
     /// Returns the error when waiting for events fails, or when it has run before.
     pub fn run(&self) -> io::Result<()> {
-        let taken = self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (bound, catalina) = taken.ok_or_else(|| io::Error::other("the connector runs, or has run"))?;
+        let (bound, catalina) =
+            self.take_bound().ok_or_else(|| io::Error::other("the connector runs, or has run"))?;
         let hooks = Hooks {
             queue: self.queue.clone(),
             threads: self.threads,
@@ -112,10 +124,8 @@ impl Connector {
         ran
     }
 
-    /// Gives the sockets back, if it has never run.
-    pub fn unbind(&self) {
-        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(bound);
+    fn take_bound(&self) -> Option<(BoundServer, Catalina)> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Lets clients wait, unread, or not any more.

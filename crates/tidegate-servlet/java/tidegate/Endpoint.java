@@ -43,6 +43,8 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     private static final long REQUEST_TIMEOUT = 30_000;
     /** How long a stop waits for what is in flight. 5 s: contexts have been stopped by then. */
     private static final long DRAIN_TIMEOUT = 5_000;
+    /** How long a stop waits for a loop that has been told to end at once. 1 s: ten thousand connections take it a tenth. */
+    private static final long STOP_TIMEOUT = 1_000;
     /** How long a thread that has nothing to do stays. 10 s: the next message may be the last for long. */
     private static final long BESIDE_IDLE_SECONDS = 10;
     /** As good as for ever: a year. */
@@ -198,7 +200,9 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         }
         if (hasRun) {
             // Its sockets were closed when it stopped.
+            long old = connector;
             bind();
+            command(old, Native.UNBIND);
         }
         hasRun = true;
         running = true;
@@ -289,9 +293,9 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         }
         drain();
         awaitEnd(drainTimeout);
-        // Those that are left are cut.
+        // Those that are left are cut. Only a servlet that holds the loop's own thread can hold this up: one that ends the process.
         Native.command(connector, Native.STOP);
-        awaitEnd(drainTimeout);
+        awaitEnd(STOP_TIMEOUT);
         beside.shutdown();
         SERVING.remove(connector);
     }

@@ -223,9 +223,11 @@ fn servlet_that_ends_the_process_ends_it() {
     let mut client = begin(&served, "/probe/life/exit?code=3");
     assert_eq!(served.program.wait().code(), Some(3));
     client.read_to_end();
-    let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=1"]);
-    begin(&served, "/probe/life/halt?code=4");
-    assert_eq!(served.program.wait().code(), Some(4));
+    for (how, code) in [("halt", 4), ("exit", 5)] {
+        let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=1", "drainTimeout=100"]);
+        begin(&served, &format!("/probe/life/{how}?code={code}"));
+        assert_eq!(served.program.wait().code(), Some(code));
+    }
 }
 
 /// A thread that a servlet held while the connector stopped and started again belongs to none that serves now.
@@ -246,6 +248,23 @@ fn thread_that_outlasts_a_stop_does_not_serve_after_the_next_start() {
         let thread = client.read("GET").text();
         assert!(["-exec-3", "-exec-4"].iter().any(|new| thread.ends_with(new)), "{thread}");
     }
+}
+
+/// A connector that stops and starts again and again, while clients ask, keeps its port, and nothing of what it had.
+#[test]
+fn connector_that_restarts_keeps_its_port_and_leaves_nothing_behind() {
+    let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=4", "drainTimeout=2000"]);
+    served.command("restart");
+    let before = served.descriptors();
+    for round in 0..12 {
+        let mut waiting = begin(&served, "/probe/life/sleep?millis=50&id=restart");
+        served.program.stdout.next_with("asleep restart");
+        served.command("restart");
+        assert_eq!(waiting.read("GET").text(), "slept", "round {round}");
+        assert_eq!(served.get("/plaintext").text(), "Hello, World!", "round {round}");
+    }
+    let after = served.descriptors();
+    assert!(after <= before + 4, "descriptors: {before} and then {after}");
 }
 
 /// Threads that close sockets wait until their last texts are out, all of them at once, and somebody is left to say so.

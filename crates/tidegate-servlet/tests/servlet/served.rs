@@ -110,6 +110,11 @@ impl Served {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// The number of open descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.program.id())).unwrap().count()
+    }
+
     /// The words that the application noted under this name.
     pub fn notes(&self, id: &str) -> String {
         self.get(&format!("/probe/heard/all?of={id}")).text()

@@ -12,8 +12,8 @@ import org.apache.catalina.startup.Tomcat;
  * An embedded Tomcat with one connector, as a program would have it.
  *
  * <p>Arguments: the protocol, a folder for Tomcat, then {@code attribute=value} for the connector and {@code /path@folder}
- * for what it deploys. On stdin it takes {@code reload PATH}, {@code pause}, {@code resume}, {@code stop}, {@code start}
- * and {@code execute}, and says on stdout when that is done.
+ * for what it deploys. On stdin it takes {@code reload PATH}, {@code pause}, {@code resume}, {@code stop}, {@code start},
+ * {@code restart} (of the connector alone) and {@code execute}, and says on stdout when that is done.
  */
 public final class Embedded {
     public static void main(String[] arguments) throws Exception {
@@ -75,6 +75,10 @@ public final class Embedded {
                     tomcat.start();
                 }
                 System.out.println("port " + connector.getLocalPort());
+            }
+            case "restart" -> {
+                connector.stop();
+                connector.start();
             }
             case "execute" -> {
                 try {
