@@ -11,7 +11,7 @@ use tungstenite::Message;
 use super::probe::complete;
 use super::served::{Connector, ENDED_BY_TERM, Served};
 use super::sockets;
-use super::support::loopback::{Client, PATIENCE};
+use super::support::loopback::{Client, PATIENCE, wait_until};
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -267,6 +267,36 @@ fn connector_that_restarts_keeps_its_port_and_leaves_nothing_behind() {
     assert!(after <= before + 4, "descriptors: {before} and then {after}");
 }
 
+/// Sockets whose clients leave without a word, some with bytes that nobody has read, leave nothing behind.
+#[test]
+fn web_sockets_that_are_broken_off_leave_nothing_behind() {
+    let served = Served::start_with(Connector::Tidegate, &[], &["threads=4"]);
+    let break_off = |count: usize| {
+        let mut clients: Vec<_> = (0..count).map(|_| served.connect()).collect();
+        clients.iter_mut().for_each(|client| client.send(complete(sockets::OPENING)));
+        clients.iter_mut().for_each(|client| client.read_until("\r\n\r\n"));
+        for (number, mut client) in clients.into_iter().enumerate() {
+            if number % 2 == 0 {
+                // A text of two letters, masked with zeros, which comes back.
+                client.send(b"\x81\x82\0\0\0\0hi");
+                client.leave_unread();
+            }
+        }
+    };
+    let left = || (served.descriptors(), CLASSES.map(|class| served.objects(class)));
+    break_off(20);
+    wait_until("the first are gone", || served.objects(CLASSES[0]) == 0);
+    let before = left();
+    for _ in 0..10 {
+        break_off(100);
+    }
+    wait_until("nothing is left of a thousand", || served.objects(CLASSES[0]) == 0);
+    let after = left();
+    // Each thread has a channel at hand, and the question a connection of its own.
+    assert!(after.0 <= before.0 + 4, "descriptors: {} and then {}", before.0, after.0);
+    assert!(after.1.iter().zip(before.1).all(|(after, before)| *after <= before + 4), "{before:?} {after:?}");
+}
+
 /// Threads that close sockets wait until their last texts are out, all of them at once, and somebody is left to say so.
 #[test]
 fn web_sockets_that_all_threads_close_end_at_once() {
@@ -278,3 +308,6 @@ fn web_sockets_that_all_threads_close_end_at_once() {
         assert!(client.read().unwrap().is_close());
     }
 }
+
+/// Classes of which there is one for each socket that is open, the last beside those that threads have at hand.
+const CLASSES: [&str; 2] = ["org.apache.tomcat.websocket.WsSession", "tidegate.Channel"];

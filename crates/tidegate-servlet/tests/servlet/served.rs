@@ -115,6 +115,18 @@ impl Served {
         std::fs::read_dir(format!("/proc/{}/fd", self.program.id())).unwrap().count()
     }
 
+    /// The number of objects of a class that something still holds. Java collects before it counts.
+    pub fn objects(&self, class: &str) -> usize {
+        let mut command = Command::new("jcmd");
+        let histogram =
+            environment::run(command.arg(self.program.id().to_string()).arg("GC.class_histogram"));
+        let histogram = histogram.unwrap();
+        // `12:  3  96  tidegate.Channel`
+        let mut lines = histogram.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let line = lines.find(|words| words.get(3) == Some(&class));
+        line.map_or(0, |words| words[1].parse().unwrap())
+    }
+
     /// The words that the application noted under this name.
     pub fn notes(&self, id: &str) -> String {
         self.get(&format!("/probe/heard/all?of={id}")).text()

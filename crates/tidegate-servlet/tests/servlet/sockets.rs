@@ -65,6 +65,9 @@ const HANDSHAKES: &[Check] = &[
 /// The key and its answer are those of RFC 6455, section 1.3.
 const WHOLE: &str = "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
+/// Asks the probe for a WebSocket.
+pub const OPENING: &str = "GET /probe/socket/a\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+
 /// Asks for a WebSocket, and says what the head of the answer has.
 fn handshake(served: &Served, line: &str, fields: &str, more: &str) -> String {
     let mut client = served.connect();
