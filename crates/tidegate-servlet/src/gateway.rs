@@ -52,6 +52,7 @@ impl Gateway for Catalina {
         let is_long =
             environ.content_length().map_or(collected_bytes_max == 0, |length| length > collected_bytes_max);
         match self.threads {
+            // It could not wait there for what it asks for, and nobody else would bring it.
             Threads::Loop => Admission::Collect,
             Threads::Pool(_) if is_long || environ.field("Expect").is_some() => Admission::AsItComes,
             Threads::Pool(_) if ffi::can_begin(environ.host().unwrap_or_default(), environ.raw_path()) => {

@@ -49,7 +49,8 @@
 //!
 //! A request is complete, content and all, before a thread is taken for it: no slow client holds one. There are two
 //! exceptions, where the servlet reads content as it comes: a request that says `Expect: 100-continue`, whose client is asked
-//! when somebody reads, since a servlet may refuse the content by the head; and content longer than `maxCollectedSize`. What a servlet writes waits in its
+//! when somebody reads, since a servlet may refuse the content by the head; and content longer than `maxCollectedSize`. On the thread of the
+//! loop there is none. What a servlet writes waits in its
 //! `Handoff` for its client, up to `responseMemory`; beyond that the thread waits, until the client has read on or the
 //! server's limits end it. A thread waits in Java (`LockSupport.park`), never in native code: there it can be interrupted and
 //! seen, and a virtual one lets go of its carrier. The loop calls it by `signal`; whoever registered interest without a

@@ -102,7 +102,13 @@ fn servlets_on_the_thread_of_the_loop_answer_the_same() {
             .chain(misuse::probes())
             .filter(|probe| !NEED_A_THREAD.contains(&probe.name)),
     );
+    // A servlet that cannot wait for content has all of it when it is called: it is asked for before, as Tomcat's own does it.
+    for (path, answer) in [("refuse", "413 length: page of 413"), ("ignore", IGNORED)] {
+        assert_eq!(content::expectation(&served, path), format!("100 none; {answer}"));
+    }
 }
+
+const IGNORED: &str = "200 length {Content-Type: text/plain;charset=UTF-8}: ignored";
 
 #[test]
 fn workbench_keeps_its_contract() {

@@ -170,7 +170,8 @@ const CHECKS: &[Check] = &[
     ("client that leaves in the middle of content that it was asked for", leaves_after_100, "broken"),
 ];
 
-fn expectation(served: &Served, path: &str) -> String {
+/// Sends content once it is asked for, and says what comes.
+pub fn expectation(served: &Served, path: &str) -> String {
     let mut client = served.connect();
     client.send(complete(&format!("POST /probe/content/{path}\nExpect: 100-continue\nContent-Length: 3")));
     let first = client.read("POST");
