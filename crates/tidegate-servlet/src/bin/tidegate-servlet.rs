@@ -43,6 +43,9 @@ const JAR_FOLDER: &str = "/usr/share/java";
 const JAVA_INSTALL: &str = "apt-get install default-jre-headless";
 const TOMCAT_INSTALL: &str = "apt-get install libtomcat10-embed-java libtomcat10-java";
 
+/// The first release of Java with a flag for what loads native libraries. From 24 on it warns of each that does without.
+const NATIVE_ACCESS_SINCE: u32 = 22;
+
 /// The way in which Java is to be started.
 #[derive(Default)]
 struct Plan {
@@ -85,6 +88,9 @@ fn run(arguments: Vec<OsString>) -> Result<String, String> {
     library.push(own_file("libtidegate_servlet.so", None)?);
     let class_path = env::join_paths(class_path).map_err(|error| error.to_string())?;
     let mut command = Command::new(&java);
+    if release(&java).is_some_and(|release| release >= NATIVE_ACCESS_SINCE) {
+        command.arg("--enable-native-access=ALL-UNNAMED");
+    }
     command.args(&plan.flags).arg(library).arg("-cp").arg(class_path).arg("tidegate.Launcher");
     plan.attributes.iter().for_each(|attribute| _ = command.arg("--set").arg(attribute));
     for application in &plan.applications {
@@ -106,7 +112,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Plan, String> {
             plan.applications.push(argument.into());
             continue;
         };
-        if ["-X", "-D", "-ea", "--add-", "-javaagent:", "-agentlib:"]
+        if ["-X", "-D", "-ea", "--add-", "--enable-native-access", "-javaagent:", "-agentlib:"]
             .iter()
             .any(|start| text.starts_with(start))
         {
@@ -204,6 +210,14 @@ fn java() -> Result<PathBuf, String> {
     let path = env::var_os("PATH").unwrap_or_default();
     let java = env::split_paths(&path).map(|folder| folder.join("java")).find(|file| file.is_file());
     java.ok_or_else(|| format!("there is no java; on Debian or Ubuntu: sudo {JAVA_INSTALL}"))
+}
+
+/// The release of a Java, as the file beside its folder says it: `JAVA_VERSION="17.0.15"`.
+fn release(java: &Path) -> Option<u32> {
+    let java = fs::canonicalize(java).ok()?;
+    let text = fs::read_to_string(java.parent()?.parent()?.join("release")).ok()?;
+    let version = text.lines().find_map(|line| line.strip_prefix("JAVA_VERSION=\""))?;
+    version.split(['.', '"', '-']).next()?.parse().ok()
 }
 
 /// Tomcat's jars: those of a Tomcat that is named, or Debian's.
