@@ -306,9 +306,10 @@ impl Bench {
             Own::Application { connections, .. } => connections + NGINX_OWN_PLACES,
             Own::Folder => NGINX_PLACES,
         };
-        let settings = "location / { autoindex on; } location /upload/ { dav_methods PUT; }";
+        let of_server = "location / { autoindex on; } location /upload/ { dav_methods PUT; }";
+        let directives = nginx::Directives { connections: places, of_events: "", of_server };
         let (folder, root) = (self.folder.path(), self.folder.root());
-        nginx::start(folder, &root, places, settings, |program| self.cores.command(program))
+        nginx::start(folder, &root, directives, |program| self.cores.command(program))
     }
 
     fn attack(&self, server: &ServerProcess, kind: &Kind) -> io::Result<Found> {

@@ -55,7 +55,8 @@ pub fn measure(_connections: usize) -> Vec<Row> {
 fn draw(folder: &Path, processes: usize, arguments: &[&str], files: &[PathBuf; 2]) -> io::Result<()> {
     let tidegate = Group::start(server::SERVE_PLAIN, processes)?;
     let bare = Group::start(server::SERVE_BARE, processes)?;
-    let nginx = nginx::start_workers(folder, folder, processes, CONNECTIONS, LOCATION);
+    let directives = nginx::Directives { connections: CONNECTIONS, of_events: "", of_server: LOCATION };
+    let nginx = nginx::start_workers(folder, folder, processes, directives);
     let mut command = Command::new(example::program()?);
     let url = |name: &str, address: SocketAddr| format!("{name}=http://{address}/plaintext");
     command.arg("bench").arg(url("tidegate", tidegate.address)).args(arguments);

@@ -36,7 +36,8 @@ fn compare(goal: Goal, folder: &Folder, name: &str, bytes: usize) -> io::Result<
     folder.fill(name, bytes)?;
     let mut own = Command::new(example::program()?);
     let own = ServerProcess::start(own.args(["--bind", "127.0.0.1:0", "static"]).arg(folder.root()))?;
-    let nginx = nginx::start(&folder.0, &folder.root(), 1024, "", |program| Command::new(program))?;
+    let directives = nginx::Directives { connections: 1024, of_events: "", of_server: "" };
+    let nginx = nginx::start(&folder.0, &folder.root(), directives, |program| Command::new(program))?;
     let path = format!("/{name}");
     let (mut of_own, mut of_nginx, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

@@ -14,6 +14,21 @@ use super::process::ServerProcess;
 /// Longest wait for nginx to listen; after that it never will.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Has nginx accept all who wait, and not one in each turn of its loop. Such a turn goes on for as long as a connection
+/// has another request in its pipeline, so with many pipelines one client is accepted a second, and others never.
+#[allow(dead_code, reason = "only one bench has many pipelines")]
+pub const ACCEPT_ALL: &str = "multi_accept on;";
+
+/// The part of nginx's configuration in which benches differ.
+#[derive(Clone, Copy)]
+pub struct Directives<'a> {
+    /// The most connections of a worker.
+    pub connections: usize,
+    /// More about its events.
+    pub of_events: &'a str,
+    pub of_server: &'a str,
+}
+
 /// Starts nginx with a command that begins with the program's name, for files below `root`. Its own files go
 /// into `folder`. It listens at an address that was free a moment ago, since nginx has no port 0.
 ///
@@ -22,16 +37,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn start(
     folder: &Path,
     root: &Path,
-    connections: usize,
-    of_server: &str,
+    directives: Directives<'_>,
     command: impl FnOnce(&str) -> Command,
 ) -> io::Result<ServerProcess> {
-    let head = "master_process off;";
-    start_with(folder, root, head, "", connections, of_server, command)
+    start_with(folder, root, "master_process off;", "", directives, command)
 }
 
-/// Starts nginx with several workers, which share the port. Each may have this many connections. They end only
-/// with [`ServerProcess::end`].
+/// Starts nginx with several workers, which share the port. They end only with [`ServerProcess::end`].
 ///
 /// # Errors
 /// Returns an error when there is no nginx, or when it does not listen.
@@ -40,12 +52,12 @@ pub fn start_workers(
     folder: &Path,
     root: &Path,
     workers: usize,
-    connections: usize,
-    of_server: &str,
+    directives: Directives<'_>,
 ) -> io::Result<ServerProcess> {
     let head = format!("worker_processes {workers};");
-    let of_server = format!("keepalive_timeout 300s; {of_server}");
-    start_with(folder, root, &head, "reuseport", connections, &of_server, |program| Command::new(program))
+    let of_server = format!("keepalive_timeout 300s; {}", directives.of_server);
+    let directives = Directives { of_server: &of_server, ..directives };
+    start_with(folder, root, &head, "reuseport", directives, |program| Command::new(program))
 }
 
 fn start_with(
@@ -53,17 +65,17 @@ fn start_with(
     root: &Path,
     head: &str,
     of_listen: &str,
-    connections: usize,
-    of_server: &str,
+    directives: Directives<'_>,
     command: impl FnOnce(&str) -> Command,
 ) -> io::Result<ServerProcess> {
     let program =
         program().ok_or_else(|| io::Error::other("nginx is not installed: apt-get install nginx"))?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let (root, own) = (root.display(), folder.display());
+    let Directives { connections, of_events, of_server } = directives;
     let configuration = format!(
         "daemon off; {head} pid {own}/pid; error_log stderr crit;
-         events {{ worker_connections {connections}; }}
+         events {{ worker_connections {connections}; {of_events} }}
          http {{
              access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
              default_type application/octet-stream;

@@ -43,7 +43,7 @@ pub fn measure(folder: &Path) -> io::Result<()> {
         contenders.push(Contender { name: "tidegate", workers, process });
     }
     for workers in [1, 2] {
-        match nginx::start_workers(folder, folder, workers, servers::CONNECTIONS, OF_NGINX) {
+        match nginx::start_workers(folder, folder, workers, servers::of_nginx(OF_NGINX)) {
             Ok(process) => contenders.push(Contender { name: "nginx", workers, process }),
             Err(error) => println!("without nginx: {error}"),
         }

@@ -42,7 +42,7 @@ pub struct Servers {
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers");
 
 /// Connections that nginx may have.
-pub const CONNECTIONS: usize = 4_900;
+const CONNECTIONS: usize = 4_900;
 const OF_NGINX: &str = "keepalive_timeout 300s; keepalive_requests 1000000000; gzip_static on;
     location = /baseline11 { default_type text/plain; return 200 55; }
     location = /pipeline { default_type text/plain; return 200 ok; }";
@@ -70,6 +70,11 @@ pub fn entry(data: &Path, reactors: usize) -> Vec<String> {
         .to_vec()
 }
 
+/// nginx's directives for its events, with these for its server.
+pub fn of_nginx(of_server: &str) -> nginx::Directives<'_> {
+    nginx::Directives { connections: CONNECTIONS, of_events: nginx::ACCEPT_ALL, of_server }
+}
+
 impl Servers {
     pub fn start(data: &Path, cores: &Cores) -> io::Result<Servers> {
         let entry = entry(data, 1);
@@ -83,7 +88,7 @@ impl Servers {
             let mut command = cores.command(target().join("release").join(name));
             all.push(Server { kind, process: ServerProcess::start(command.arg(address).arg(data))? });
         }
-        match nginx::start(data, data, CONNECTIONS, OF_NGINX, |program| cores.command(program)) {
+        match nginx::start(data, data, of_nginx(OF_NGINX), |program| cores.command(program)) {
             Ok(process) => all.push(Server { kind: Kind::Nginx, process }),
             Err(error) => println!("without nginx: {error}"),
         }
