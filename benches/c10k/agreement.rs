@@ -41,7 +41,7 @@ const CLOSED_LOOP: [Tool; 4] = [
     Tool { name: "rig", arguments: RIG, read: of_rig },
     Tool { name: "wrk", arguments: &["-t1", CONNECTIONS, "-d2s", "--latency"], read: of_wrk },
     Tool { name: "h2load", arguments: &["--h1", CONNECTIONS, "-D2", "--warm-up-time=1"], read: of_h2load },
-    Tool { name: "oha", arguments: &["--no-tui", "--json", CONNECTIONS, "-z2s"], read: of_oha },
+    Tool { name: "oha", arguments: &["--no-tui", "--output-format=json", CONNECTIONS, "-z2s"], read: of_oha },
 ];
 
 const OPEN_LOOP: [Tool; 3] = [
@@ -57,7 +57,15 @@ const OPEN_LOOP: [Tool; 3] = [
     },
     Tool {
         name: "oha",
-        arguments: &["--no-tui", "--json", CONNECTIONS, "-z2s", "-q", RATE, "--latency-correction"],
+        arguments: &[
+            "--no-tui",
+            "--output-format=json",
+            CONNECTIONS,
+            "-z2s",
+            "-q",
+            RATE,
+            "--latency-correction",
+        ],
         read: of_oha,
     },
 ];

@@ -13,6 +13,7 @@
 //! | `storms` | the longest turn of the loop while 10,000 connections come, go or expire at once |
 //! | `threads` | what an answer from another thread costs beyond one at once |
 //! | `files` | CPU time for files, and that of nginx where there is one |
+//! | `reactors` | what a second reactor costs and brings, and that both share nothing; nginx with two workers |
 //! | `size` | the program |
 //! | `agreement` | whether `tidegate bench` finds what wrk, h2load and oha find |
 //! | `curve` | the curves from ten connections to a hundred thousand, beside nginx and a bare loop: only if it is asked for |
@@ -25,6 +26,9 @@
 //! it is said.
 
 mod agreement;
+#[allow(dead_code, reason = "the arena's profiles use the rest")]
+#[path = "../httparena/load/client.rs"]
+mod arena;
 mod bare;
 #[path = "../support/clients.rs"]
 mod clients;
@@ -39,6 +43,7 @@ mod nginx;
 #[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../support/process.rs"]
 mod process;
+mod reactors;
 mod server;
 mod size;
 mod storms;
@@ -65,13 +70,14 @@ const CURVE: &str = "curve";
 /// A part of the bench.
 type Subject = fn(connections: usize) -> Vec<Row>;
 
-const SUBJECTS: [(&str, Subject); 9] = [
+const SUBJECTS: [(&str, Subject); 10] = [
     ("memory", memory::measure),
     ("kept", throughput::measure),
     ("fairness", fairness::measure),
     ("storms", storms::measure),
     ("threads", threads::measure),
     ("files", files::measure),
+    ("reactors", reactors::measure),
     ("size", size::measure),
     ("agreement", agreement::measure),
     (CURVE, curve::measure),
@@ -88,6 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [server::SERVE_PLAIN, descriptor, connections] => {
             return Ok(server::serve_plain(descriptor, connections.parse()?)?);
         }
+        [server::SERVE_REACTORS, count] => return Ok(server::serve_reactors(count.parse()?)?),
         [server::SERVE_BARE, descriptor, _] => return Ok(bare::serve(descriptor)?),
         _ => {}
     }

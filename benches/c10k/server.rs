@@ -27,6 +27,8 @@ pub const SERVE: &str = "--serve";
 /// connections follow.
 pub const SERVE_PLAIN: &str = "--serve-plain";
 pub const SERVE_BARE: &str = "--serve-bare";
+/// The argument that makes it a server with so many reactors.
+pub const SERVE_REACTORS: &str = "--serve-reactors";
 /// The time for which `/spin` computes.
 const SPIN: Duration = Duration::from_micros(10);
 
@@ -57,10 +59,22 @@ pub fn serve_plain(descriptor: &str, connections_max: usize) -> io::Result<()> {
     let limits = Limits { connections_max, idle_timeout: Duration::from_secs(300), ..Limits::default() };
     let address = format!("fd://{descriptor}").parse().map_err(io::Error::other)?;
     let server = Server::new().listen(address).limits(limits).bind()?;
-    let application = |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
-        start_response.status(200).field("Content-Type", "text/plain").send("Hello, World!")
-    };
-    server.run(application)
+    server.run(plaintext)
+}
+
+/// Serves a short text with several reactors, until it is killed.
+pub fn serve_reactors(count: usize) -> io::Result<()> {
+    let address = "127.0.0.1:0".parse().map_err(io::Error::other)?;
+    let server = Server::new().listen(address).reactors(count).bind()?;
+    for address in server.addresses() {
+        // Whoever has started it may be gone.
+        let _ = writeln!(io::stderr(), "serves on {address}");
+    }
+    server.run_each(|_| Ok(plaintext))
+}
+
+fn plaintext(_: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
+    start_response.status(200).field("Content-Type", "text/plain").send("Hello, World!")
 }
 
 /// The longest turn since the last question.

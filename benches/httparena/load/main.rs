@@ -14,7 +14,6 @@
 //! | `json` | seven pages of 1 to 50 items | 512, 4,096 |
 //! | `static` | twenty files, coded if they are | 512, 4,096 |
 //! | `upload` | 20 MB each; CPU time of a gigabyte, and memory | 32, 256 |
-//! | `reactors` | 50 items as JSON, and a short text 16 at a time: one reactor or worker, and two on all cores | 64 |
 //!
 //! Each server has one thread and a core for itself, the load another. hyper and may_minihttp are built from `peers/`, by
 //! the same profile. nginx answers with a fixed text, since it cannot compute. may_minihttp is not asked with chunks,
@@ -34,7 +33,6 @@ mod nginx;
 #[path = "../../support/process.rs"]
 mod process;
 mod profiles;
-mod reactors;
 mod servers;
 #[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../../support/table.rs"]
@@ -56,9 +54,7 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1200);
 /// Uploads take longer to be even.
 const ROUND_OF_UPLOADS: Duration = Duration::from_millis(2500);
-/// The profile that is none of the arena's.
-const REACTORS: &str = "reactors";
-const DESCRIPTORS: u64 = 5_000;
+const DESCRIPTORS: u64 = 10_000;
 const MEGABYTE: f64 = 1e6;
 
 /// The figures of one round.
@@ -76,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Cargo says that this is a bench; nobody else has options to give.
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let is_known = |name: &String| name == REACTORS || PROFILES.iter().any(|profile| profile.name == name);
+    let is_known = |name: &String| PROFILES.iter().any(|profile| profile.name == name);
     if let Some(unknown) = wanted.iter().find(|name| !is_known(name)) {
         return Err(format!("there is no profile {unknown:?}").into());
     }
@@ -91,12 +87,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn measure(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<(), Box<dyn Error>> {
-    if is_wanted(REACTORS) {
-        reactors::measure(folder)?;
-    }
-    if !PROFILES.iter().any(|profile| is_wanted(profile.name)) {
-        return Ok(());
-    }
     servers::build()?;
     let cores = cores::Cores::divide()?;
     let servers = Servers::start(folder, &cores)?;

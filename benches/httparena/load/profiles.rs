@@ -87,7 +87,7 @@ impl Profile {
     }
 }
 
-pub fn get(target: &str, field: &str, expected: Expected) -> Request {
+fn get(target: &str, field: &str, expected: Expected) -> Request {
     Request {
         bytes: format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n").into_bytes(),
         expected,
@@ -110,7 +110,7 @@ fn sums(kind: Kind) -> Vec<Request> {
     requests
 }
 
-pub fn texts(_: Kind) -> Vec<Request> {
+fn texts(_: Kind) -> Vec<Request> {
     vec![get("/pipeline", "", Expected::Content("ok".to_string()))]
 }
 
@@ -119,7 +119,7 @@ fn pages(_: Kind) -> Vec<Request> {
     asked.iter().map(|(count, multiplier)| page(*count, *multiplier)).collect()
 }
 
-pub fn page(count: usize, multiplier: usize) -> Request {
+fn page(count: usize, multiplier: usize) -> Request {
     get(&format!("/json/{count}?m={multiplier}"), "", Expected::Some)
 }
 

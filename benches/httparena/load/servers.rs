@@ -41,8 +41,9 @@ pub struct Servers {
 /// The peers' folder, and where they are built.
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers");
 
-/// Connections that nginx may have.
-const CONNECTIONS: usize = 4_900;
+/// Connections that nginx may have: twice as many as the load, since it accepts those that replace others before it has
+/// seen the end of these.
+const CONNECTIONS: usize = 9_800;
 const OF_NGINX: &str = "keepalive_timeout 300s; keepalive_requests 1000000000; gzip_static on;
     location = /baseline11 { default_type text/plain; return 200 55; }
     location = /pipeline { default_type text/plain; return 200 ok; }";
@@ -61,34 +62,20 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("httparena-peers")
 }
 
-/// The entry's command, for so many reactors.
-pub fn entry(data: &Path, reactors: usize) -> Vec<String> {
-    let program = env!("CARGO_BIN_EXE_tidegate-httparena");
-    let data = data.display().to_string();
-    [program, "--listen", "127.0.0.1:0", "--data", &data, "--reactors", &reactors.to_string()]
-        .map(str::to_string)
-        .to_vec()
-}
-
-/// nginx's directives for its events, with these for its server.
-pub fn of_nginx(of_server: &str) -> nginx::Directives<'_> {
-    nginx::Directives { connections: CONNECTIONS, of_events: nginx::ACCEPT_ALL, of_server }
-}
-
 impl Servers {
     pub fn start(data: &Path, cores: &Cores) -> io::Result<Servers> {
-        let entry = entry(data, 1);
-        let mut all = vec![Server {
-            kind: Kind::Tidegate,
-            process: ServerProcess::start(cores.command(&entry[0]).args(&entry[1..]))?,
-        }];
+        let mut entry = cores.command(env!("CARGO_BIN_EXE_tidegate-httparena"));
+        entry.args(["--listen", "127.0.0.1:0", "--reactors", "1", "--data"]).arg(data);
+        let mut all = vec![Server { kind: Kind::Tidegate, process: ServerProcess::start(&mut entry)? }];
         for (kind, name) in [(Kind::Hyper, "httparena-hyper"), (Kind::May, "httparena-may")] {
             // Not each of them can say which port the system has chosen.
             let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
             let mut command = cores.command(target().join("release").join(name));
             all.push(Server { kind, process: ServerProcess::start(command.arg(address).arg(data))? });
         }
-        match nginx::start(data, data, of_nginx(OF_NGINX), |program| cores.command(program)) {
+        let directives =
+            nginx::Directives { connections: CONNECTIONS, of_events: nginx::ACCEPT_ALL, of_server: OF_NGINX };
+        match nginx::start(data, data, directives, |program| cores.command(program)) {
             Ok(process) => all.push(Server { kind: Kind::Nginx, process }),
             Err(error) => println!("without nginx: {error}"),
         }
