@@ -37,6 +37,15 @@ pub fn unless_would_block<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// Makes a value of `Interrupted`, which is no error: a signal has ended the wait (Ctrl-Z does, and strace), and nobody was
+/// found ready.
+pub fn unless_interrupted(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+        result => result,
+    }
+}
+
 /// The answer to a request, made piece by piece.
 pub struct Answer {
     head: Option<String>,

@@ -1,7 +1,7 @@
 //! Step 1: one client after the other. Each call waits until it has something to return.
 //!
 //! ```text
-//! cargo run --example ladder_1_blocking
+//! cargo run -p ladder --bin step_1
 //! curl http://127.0.0.1:8000/
 //! ```
 //!

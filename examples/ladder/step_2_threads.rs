@@ -1,14 +1,16 @@
 //! Step 2: a thread for each client. While one waits, the others go on.
 //!
 //! ```text
-//! cargo run --example ladder_2_threads
-//! nc 127.0.0.1 8000 &  curl http://127.0.0.1:8000/
+//! cargo run -p ladder --bin step_2
+//! curl http://127.0.0.1:8000/
 //! ```
 //!
 //! One line has changed: the conversation moves to a thread of its own, and only that one is blocked.
 //!
-//! **It fails** when many clients wait: a thousand that say nothing are a thousand threads, each with a stack, a place in the
-//! scheduler's lists, and a switch of context whenever something comes. `ls /proc/$(pgrep ladder_2)/task | wc -l` counts them.
+//! **It fails** when many clients wait: a thousand that say nothing are a thousand threads, each with a stack (2 MiB of
+//! addresses, of which a few KiB are memory) and a place in the scheduler's lists, and whenever one of them hears something, the
+//! processor goes from one thread to another. A system has room for some tens of thousands; the next `spawn` panics.
+//! `ls /proc/$(pgrep step_2)/task | wc -l` counts them.
 
 mod http;
 

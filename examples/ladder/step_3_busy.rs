@@ -1,7 +1,7 @@
 //! Step 3: one thread asks everybody, and waits for nobody.
 //!
 //! ```text
-//! cargo run --example ladder_3_busy
+//! cargo run -p ladder --bin step_3
 //! ```
 //!
 //! A socket can be told not to block: a call that would have to wait returns `WouldBlock` instead. So one thread can go
@@ -9,7 +9,7 @@
 //! client?) has to be kept in a value now: that is a [`Connection`].
 //!
 //! **It fails** when nobody says anything: it asks all the same, as fast as it can. `top` shows a processor at 100 %, and
-//! `strace -c -p $(pgrep ladder_3)` some million calls that returned nothing.
+//! `strace -c -p $(pgrep step_3)` nothing but calls that failed.
 
 mod http;
 
@@ -52,7 +52,8 @@ impl Connection {
         if !http::has_ended(&self.request) {
             return ControlFlow::Continue(());
         }
-        // What the socket does not take at once is lost: remember this until step 6.
+        // `write_all` would have to wait for a client that reads slowly. `write` takes what there is room for, and the rest
+        // is lost: remember this until step 6.
         let _ = self.stream.write(&http::Answer::to(&self.request).whole());
         ControlFlow::Break(())
     }

@@ -1,15 +1,21 @@
 //! Step 5: the kernel keeps the list, and says only what is new.
 //!
 //! ```text
-//! cargo run --example ladder_5_edge
+//! cargo run -p ladder --bin step_5
 //! ```
 //!
-//! With epoll (kqueue on BSD and macOS) a socket is registered once. mio offers both under one face, and a `Token` of ours
-//! comes back with each event: here, the place of the connection in a slab, which is a vector that keeps a list of its
-//! free places. A wait costs as much as has happened, however many sleep.
+//! With epoll (kqueue on BSD and macOS) the list stays in the kernel. The library mio offers both under one face:
 //!
-//! mio registers *edge-triggered*: an event says that something has changed, and is not repeated. Whoever does not read
-//! all of it is not reminded.
+//! - `register` tells the kernel once which socket we care for, and what for: `Interest::READABLE`. Closing the socket, which
+//!   dropping it does, takes it off the list again.
+//! - With each event comes back the `Token` that was registered with the socket, a number of our choice: here, the place of the
+//!   connection in a *slab*, which is a vector that keeps a list of its free places. `vacant_entry` is the next free one. An
+//!   event for a place that is empty by now is passed over.
+//! - `poll` fills in the events of those who have something to say, and of no others: it costs as much as has happened, however
+//!   many sleep.
+//!
+//! And there is a trap in it. mio registers *edge-triggered*: an event says that something has changed since the last one, and
+//! is not repeated. Whoever does not read all of it is not reminded.
 //!
 //! **It fails** when a request is longer than the one read that is made of it here: its rest lies in the socket, nothing
 //! new happens, and the client waits for ever. Try `curl -H "X: $(printf %2000s | tr ' ' x)" http://127.0.0.1:8000/`.
@@ -44,7 +50,7 @@ pub fn serve(listener: net::TcpListener) -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut connections: Slab<Connection> = Slab::new();
     loop {
-        poll.poll(&mut events, None)?;
+        http::unless_interrupted(poll.poll(&mut events, None))?;
         for event in &events {
             match event.token() {
                 LISTENER => accept_all(&listener, &mut connections, &poll)?,

@@ -1,7 +1,7 @@
 //! Step 6: read until there is nothing left.
 //!
 //! ```text
-//! cargo run --example ladder_6_drain
+//! cargo run -p ladder --bin step_6
 //! ```
 //!
 //! The rule of edge-triggered events, in one sentence: *go on until the system says `WouldBlock`*. Only then is it certain
@@ -40,7 +40,7 @@ pub fn serve(listener: net::TcpListener) -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut connections: Slab<Connection> = Slab::new();
     loop {
-        poll.poll(&mut events, None)?;
+        http::unless_interrupted(poll.poll(&mut events, None))?;
         for event in &events {
             match event.token() {
                 LISTENER => accept_all(&listener, &mut connections, &poll)?,
@@ -69,6 +69,7 @@ impl Connection {
     /// Takes all that has come. Breaks when the conversation is over.
     fn advance(&mut self) -> ControlFlow<()> {
         let mut chunk = [0; 1024];
+        // A request that has ended is the only reason to stop earlier: from this client we shall never read again.
         while !http::has_ended(&self.request) {
             match http::unless_would_block(self.stream.read(&mut chunk)) {
                 Ok(Some(0)) | Err(_) => return ControlFlow::Break(()),

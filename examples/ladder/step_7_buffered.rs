@@ -1,7 +1,7 @@
 //! Step 7: keep what the socket does not take, and go on when it has room.
 //!
 //! ```text
-//! cargo run --example ladder_7_buffered
+//! cargo run -p ladder --bin step_7
 //! ```
 //!
 //! A connection is a *state machine* now: it reads, and then it writes, and each state owns what it needs. The rule holds
@@ -10,6 +10,11 @@
 //! ```text
 //!   Reading { request } ── head has ended ──▶ Writing { answer, sent } ── all sent ──▶ closed
 //! ```
+//!
+//! Who decides what we wait for? We register for both from the start, and never change it: with edges that costs one event too
+//! many for each client. With `poll(2)` it would never let us sleep, since a socket with room is always writable; there the
+//! wish has to be made from the state before each wait: `Reading` waits for IN, `Writing` for OUT. It is *computed*, as
+//! tidegate does, and not kept in a second variable: the two could come to disagree, and a client would wait for ever.
 //!
 //! **It fails** when clients ask for much and do not read: each answer lies whole in memory for as long as its client likes.
 //! A hundred clients of `/big` that read nothing hold 800 MB.
@@ -51,7 +56,7 @@ pub fn serve(listener: net::TcpListener) -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut connections: Slab<Connection> = Slab::new();
     loop {
-        poll.poll(&mut events, None)?;
+        http::unless_interrupted(poll.poll(&mut events, None))?;
         for event in &events {
             match event.token() {
                 LISTENER => accept_all(&listener, &mut connections, &poll)?,

@@ -1,7 +1,7 @@
 //! Step 8: make no more than the client takes.
 //!
 //! ```text
-//! cargo run --example ladder_8_back_pressure
+//! cargo run -p ladder --bin step_8
 //! ```
 //!
 //! The answer is asked for its next piece only when the last one was sent. A client that does not read fills the socket's
@@ -49,7 +49,7 @@ pub fn serve(listener: net::TcpListener) -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut connections: Slab<Connection> = Slab::new();
     loop {
-        poll.poll(&mut events, None)?;
+        http::unless_interrupted(poll.poll(&mut events, None))?;
         for event in &events {
             match event.token() {
                 LISTENER => accept_all(&listener, &mut connections, &poll)?,

@@ -1,16 +1,16 @@
 //! Step 9: who does not move in time has to leave.
 //!
 //! ```text
-//! cargo run --example ladder_9_deadlines
+//! cargo run -p ladder --bin step_9
 //! ```
 //!
-//! Each connection has a *deadline*, which it does not keep beside its state: it is computed, from the moment of the last
-//! byte. The wait sleeps until the next deadline at the latest. Who has missed it is removed, which closes the socket.
+//! Each connection has a *deadline*. It is not stored: it is computed from the moment of the last byte. The wait sleeps until the
+//! next deadline at the latest, and for ever if there is none. Who has missed it is removed, which closes the socket.
 //!
-//! This is the skeleton of tidegate's reactor. What it lacks is a book: many requests on one connection, content of
-//! requests, limits for everything, a deadline for the whole head (a client that sends a byte now and then moves, and
-//! never ends), timers that do not look at all connections each time, an application. `examples/by_hand.rs` and
-//! `examples/hello.rs` are the next steps.
+//! What *moves* is what our own socket sees. It holds megabytes, so a client that reads slowly, but all the time, may make no room
+//! in it for ten seconds, and is cut: try `curl --limit-rate 20k`. (The system tells of room only when there is much. tidegate
+//! tries to write once more when the deadline comes.)
+//! This is the skeleton of tidegate; the course says what it lacks.
 
 mod http;
 
@@ -29,7 +29,7 @@ const LISTENER: Token = Token(usize::MAX);
 struct Connection {
     stream: TcpStream,
     state: State,
-    /// The time when a byte last came or went.
+    /// The time when something was last done for the client: a byte came or went, or a piece was made.
     moved: Instant,
 }
 
@@ -53,7 +53,9 @@ pub fn serve(listener: net::TcpListener, patience: Duration) -> io::Result<()> {
     let mut connections: Slab<Connection> = Slab::new();
     loop {
         let next = connections.iter().map(|(_, connection)| connection.moved + patience).min();
-        poll.poll(&mut events, next.map(|next| next.saturating_duration_since(Instant::now())))?;
+        http::unless_interrupted(
+            poll.poll(&mut events, next.map(|next| next.saturating_duration_since(Instant::now()))),
+        )?;
         for event in &events {
             match event.token() {
                 LISTENER => accept_all(&listener, &mut connections, &poll)?,

@@ -1,6 +1,6 @@
 //! A solution of exercise 1: threads, and no more than there are places.
 
-#[path = "../../examples/ladder/http.rs"]
+#[path = "../../http.rs"]
 mod http;
 
 use std::io::{self, Read, Write};

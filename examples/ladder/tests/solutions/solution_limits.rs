@@ -1,6 +1,6 @@
 //! A solution of exercises 2 and 3: step 9 with a limit for the bytes of a request, and a deadline for all of it.
 
-#[path = "../../examples/ladder/http.rs"]
+#[path = "../../http.rs"]
 mod http;
 
 use std::io::{self, Read, Write};
@@ -38,7 +38,9 @@ pub fn serve(listener: net::TcpListener, patience: Duration) -> io::Result<()> {
     let mut connections: Slab<Connection> = Slab::new();
     loop {
         let next = connections.iter().map(|(_, connection)| connection.deadline(patience)).min();
-        poll.poll(&mut events, next.map(|next| next.saturating_duration_since(Instant::now())))?;
+        http::unless_interrupted(
+            poll.poll(&mut events, next.map(|next| next.saturating_duration_since(Instant::now()))),
+        )?;
         for event in &events {
             match event.token() {
                 LISTENER => accept_all(&listener, &mut connections, &poll)?,
@@ -93,12 +95,13 @@ impl Connection {
                     count => request.extend_from_slice(&chunk[..count]),
                 }
                 let moved = Instant::now();
-                if http::has_ended(request) {
-                    let answer = Some(http::Answer::to(request));
-                    self.state = State::Writing { answer, piece: Vec::new(), sent: 0, moved };
-                } else if request.len() > REQUEST_BYTES_MAX {
+                // First of all: the end of a request that is too long may have come with the rest of it.
+                if request.len() > REQUEST_BYTES_MAX {
                     let piece = TOO_LARGE.to_vec();
                     self.state = State::Writing { answer: None, piece, sent: 0, moved };
+                } else if http::has_ended(request) {
+                    let answer = Some(http::Answer::to(request));
+                    self.state = State::Writing { answer, piece: Vec::new(), sent: 0, moved };
                 }
             }
             State::Writing { answer, piece, sent, .. } if *sent == piece.len() => {

@@ -1,4 +1,4 @@
-//! Plays each step of `examples/ladder`, its failure, and the step that mends it; and the solutions of the exercises.
+//! Plays each step of the course, its failure, and the step that mends it; and the solutions of the exercises.
 
 // The last three measure threads, time and memory, which Linux tells in /proc.
 // On poll(2) mio wants each socket deregistered before it is closed, which epoll does by itself: the steps leave it to that.
@@ -6,35 +6,35 @@
 // Each step is a program of its own.
 #![allow(clippy::duplicate_mod)]
 
-#[path = "ladder/solution_limits.rs"]
+#[path = "solutions/solution_limits.rs"]
 mod solution_limits;
-#[path = "ladder/solution_places.rs"]
+#[path = "solutions/solution_places.rs"]
 mod solution_places;
-#[path = "../examples/ladder/step_1_blocking.rs"]
+#[path = "../step_1_blocking.rs"]
 #[allow(dead_code)]
 mod step_1;
-#[path = "../examples/ladder/step_2_threads.rs"]
+#[path = "../step_2_threads.rs"]
 #[allow(dead_code)]
 mod step_2;
-#[path = "../examples/ladder/step_3_busy.rs"]
+#[path = "../step_3_busy.rs"]
 #[allow(dead_code)]
 mod step_3;
-#[path = "../examples/ladder/step_4_poll.rs"]
+#[path = "../step_4_poll.rs"]
 #[allow(dead_code)]
 mod step_4;
-#[path = "../examples/ladder/step_5_edge.rs"]
+#[path = "../step_5_edge.rs"]
 #[allow(dead_code)]
 mod step_5;
-#[path = "../examples/ladder/step_6_drain.rs"]
+#[path = "../step_6_drain.rs"]
 #[allow(dead_code)]
 mod step_6;
-#[path = "../examples/ladder/step_7_buffered.rs"]
+#[path = "../step_7_buffered.rs"]
 #[allow(dead_code)]
 mod step_7;
-#[path = "../examples/ladder/step_8_back_pressure.rs"]
+#[path = "../step_8_back_pressure.rs"]
 #[allow(dead_code)]
 mod step_8;
-#[path = "../examples/ladder/step_9_deadlines.rs"]
+#[path = "../step_9_deadlines.rs"]
 #[allow(dead_code)]
 mod step_9;
 
@@ -334,6 +334,9 @@ fn exercises_2_and_3_bound_a_request_in_bytes_and_in_time() {
     let address = start("limits", |listener| solution_limits::serve(listener, SHORT));
     let endless = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(9000));
     assert!(ask(address, &endless).starts_with("HTTP/1.1 431 "));
+    // Its end lies in the chunk in which it becomes too long.
+    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(8200));
+    assert!(ask(address, &long).starts_with("HTTP/1.1 431 "));
     let (mut dripper, begun) = (connect(address), Instant::now());
     let drips = HELLO.bytes().cycle().take_while(|byte| {
         thread::sleep(SHORT / 20);
@@ -346,7 +349,7 @@ fn exercises_2_and_3_bound_a_request_in_bytes_and_in_time() {
 
 #[test]
 fn every_link_of_the_course_leads_somewhere() {
-    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ladder"));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let course = fs::read_to_string(folder.join("README.md")).unwrap();
     let links: Vec<_> = course.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
     assert!(links.len() > 20);
