@@ -10,7 +10,6 @@
 //! What *moves* is what our own socket sees. It holds megabytes, so a client that reads slowly, but all the time, may make no room
 //! in it for ten seconds, and is cut: try `curl --limit-rate 20k`. (The system tells of room only when there is much. tidegate
 //! tries to write once more when the deadline comes.)
-//! This is the skeleton of tidegate; the course says what it lacks.
 
 mod http;
 
