@@ -110,6 +110,20 @@ fn servlets_on_the_thread_of_the_loop_answer_the_same() {
 
 const IGNORED: &str = "200 length {Content-Type: text/plain;charset=UTF-8}: ignored";
 
+/// Each request has a virtual thread of its own, which the native half never holds to a thread of the system: many more
+/// clients wait than the machine has processors, and others are served beside them.
+#[test]
+#[ignore = "needs a Java of 21 or later, which TIDEGATE_JAVA names: Debian 12 has none"]
+fn servlets_on_virtual_threads_answer_the_same() {
+    let java = std::env::var("TIDEGATE_JAVA").expect("TIDEGATE_JAVA=/path/of/java");
+    let attributes = ["useVirtualThreads=true", "threads=150"];
+    let served = Served::start_in(&java, Connector::Tidegate, &[], &attributes);
+    expect(&served, core());
+    life::clients_beside_many_that_do_not_read(&served, 100);
+    let name = served.get("/probe/life/threads?millis=0").text();
+    assert!(name.contains("-virt-"), "{name}");
+}
+
 #[test]
 fn workbench_keeps_its_contract() {
     let served = Served::start(Connector::Tidegate);

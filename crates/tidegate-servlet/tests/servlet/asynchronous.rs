@@ -149,7 +149,8 @@ fn written(served: &Served, bytes: usize) -> String {
 fn heard(served: &Served, path: &str) -> String {
     let id = id(served, path);
     served.get(&format!("/probe/async/{path}?id={id}"));
-    let notes = served.wait_for_note(&id, if path == "throw" { "request-over" } else { "complete" });
+    let last = if path == "throw" { "error:IllegalStateException" } else { "complete" };
+    let notes = served.wait_for_note(&id, last);
     let of_listener = |note: &&str| !note.starts_with("request");
     notes.split(' ').filter(of_listener).collect::<Vec<_>>().join(" ")
 }

@@ -51,6 +51,19 @@ fn slow_readers_hold_no_thread(served: &Served) {
     }
 }
 
+/// Servlets wait for clients that do not read, each on its thread, and others are served beside them.
+pub fn clients_beside_many_that_do_not_read(served: &Served, count: usize) {
+    let mut slow: Vec<_> = (0..count).map(|_| begin(served, "/probe/respond/many?bytes=12000000")).collect();
+    slow.iter_mut().for_each(|client| client.read_until("xxx"));
+    for _ in 0..20 {
+        assert_eq!(served.get("/plaintext").text(), "Hello, World!");
+    }
+    for client in &mut slow {
+        let response = client.read("GET");
+        assert_eq!((response.is_cut, response.content.len()), (false, 12_000_000));
+    }
+}
+
 fn slow_senders_hold_no_thread(served: &Served) {
     let begin = |path: &str| {
         let mut client = served.connect();

@@ -54,6 +54,11 @@ impl Served {
 
     /// Starts it with further flags for Java, and further attributes for the connector.
     pub fn start_with(connector: Connector, flags: &[&str], attributes: &[&str]) -> Served {
+        Served::start_in("java", connector, flags, attributes)
+    }
+
+    /// Starts it in another Java than the one that compiles.
+    pub fn start_in(java: &str, connector: Connector, flags: &[&str], attributes: &[&str]) -> Served {
         let prepared = environment::prepared();
         let folder = TempFolder::new();
         let path = [
@@ -62,7 +67,7 @@ impl Served {
             environment::tomcat(),
         ];
         let (reader, commands) = pipe().unwrap();
-        let mut command = process::command("java");
+        let mut command = process::command(java);
         command.args(FLAGS).arg(environment::library()).args(flags).arg("-cp").arg(path.join(":"));
         command.args(["Embedded", connector.class()]).arg(folder.path()).args(attributes);
         command.arg(format!("/@{}", prepared.workbench.display()));
