@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 
 use support::browser::Browser;
-use support::process::{PATIENCE, Program, run, tidegate};
+use support::process::{PATIENCE, Program, eventually, run, tidegate};
 use support::temp_folder::TempFolder;
 
 /// Starts the program with a status server, and returns the address of that, too.
@@ -52,6 +52,23 @@ fn every_command_that_serves_is_shown_and_its_paths_stay_its_own() {
         assert_eq!(program.wait().code(), Some(0));
         assert!(TcpStream::connect(&status).is_err(), "it ends with the server");
     }
+}
+
+#[test]
+fn threads_that_check_passwords_are_shown() {
+    let folder = TempFolder::new();
+    // `htpasswd -nbB -C 12 ebb flow`: slow enough to be seen at work.
+    let users = folder.write("users", "ebb:$2y$12$zbyLLXpFcLfkFTNqaMoHaeW0znhkosWCl4AF7RcTtpZRRbNipZhge\n");
+    let folder = folder.path().to_str().unwrap();
+    let (program, status) = start(&[folder, "--auth", users.to_str().unwrap()]);
+    let shown = |sample: &str| ask(&status, "/metrics").1.contains(&format!("\ntidegate_pool_{sample}\n"));
+    assert!(shown("threads{pool=\"passwords\"} 0"));
+    let mut client = program.connect();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic ZWJiOmhpZ2g=\r\n\r\n").unwrap();
+    eventually(|| match shown("threads_busy{pool=\"passwords\"} 1") {
+        true => Ok(()),
+        false => Err(std::io::Error::other("no thread is at work")),
+    });
 }
 
 #[test]

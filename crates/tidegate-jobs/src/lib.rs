@@ -98,6 +98,15 @@ impl<J, A: Clone> Place<J, A> {
     }
 }
 
+/// The state of a queue and its threads at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Jobs that wait for a thread, also of clients that may have left.
+    pub waiting: usize,
+    /// Threads that wait for a job.
+    pub idle_threads: usize,
+}
+
 /// The jobs that waited for a thread at some moment, to be compared with a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glance {
@@ -215,6 +224,12 @@ impl<J, A: Clone> Jobs<J, A> {
     /// connection of its own, and the limit of connections bounds them.
     pub fn is_full(&self) -> bool {
         self.lock().waiting.len() >= self.waiting_max
+    }
+
+    /// Counts jobs and threads, for whoever looks at the pool.
+    pub fn census(&self) -> Census {
+        let state = self.lock();
+        Census { waiting: state.waiting.len() + state.doubtful.len(), idle_threads: state.idle_threads }
     }
 
     /// Whether no job waits.

@@ -34,7 +34,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use tidegate_bench::{Size, Span};
-pub use tidegate_status::StatusServer;
+pub use tidegate_status::{Facts, PoolState, StatusServer};
 
 pub use self::console::{finish, print, say};
 pub use self::descriptors::{make_room_beside, make_room_for};
@@ -48,8 +48,9 @@ pub use self::sockets::{bind, give_away, give_log_away};
 use tidegate::access_log::{AccessLog, CombinedLog, JsonLog, LineQueue, LogFile, ReopenHandle};
 use tidegate::gateway::Gateway;
 use tidegate::limits::Limits;
+use tidegate::server::Listener;
 use tidegate::{BoundServer, ListenAddress, Server};
-use tidegate_status::{Explainer, Facts};
+use tidegate_status::Explainer;
 
 use self::folder::Site;
 use self::log_place::{Severity, Syslog};
@@ -133,7 +134,8 @@ fn serve(options: &Options, folder: Option<(&Path, &FolderOptions)>) -> Result<(
     let bind = |server: Server, address| Ok(server.listener(bind(options, address)?));
     let server = options.addresses().iter().try_fold(server, bind).map_err(with_way_out)?;
     let mut server = server.reactors(options.reactors()).bind().map_err(with_way_out)?;
-    let _status = show_status(options, &mut server, &what).map_err(with_way_out)?;
+    let facts = |addresses| facts(&what, site.as_ref(), addresses);
+    let _status = show_status(options, &mut server, None, facts).map_err(with_way_out)?;
     sockets::give_away(options, &server.addresses())?;
     options.become_user()?;
     let again = Again { folder: site.as_ref().map(Site::reopening), log, errors: options.log_file() };
@@ -153,20 +155,70 @@ fn explained(server: BoundServer, gateway: Box<dyn Gateway>, connections: u64) -
     server.run_witnessed(explainer.gateway(gateway), connections, explainer.witness())
 }
 
-/// Shows the server on the address of `--status` for as long as the result lives; `serves` says what it serves. A unix
-/// socket is given to those who the options say.
+/// Says what is served, and by which threads beside the loops.
+fn facts(what: &str, site: Option<&Site<'_>>, addresses: Vec<String>) -> Facts {
+    let facts = Facts::new(what, addresses);
+    match site.and_then(Site::users) {
+        Some(users) => facts.pool("passwords", move || users.state()),
+        None => facts,
+    }
+}
+
+/// Binds the address on which one of several workers is shown, from 0: the address of `--status` for the first, the ports
+/// after it for the others, or its path with their number. A unix socket is given to those who the options say.
+///
+/// # Errors
+/// Returns the error when there is no such address, or when it cannot be bound, or not be given away.
+pub fn bind_status(options: &Options, worker: u16) -> io::Result<Option<Listener>> {
+    let Some(address) = options.status() else { return Ok(None) };
+    let address = status_address(address, worker).map_err(io::Error::other)?;
+    let listener = Listener::bind(&address)?;
+    give_away(options, &[listener.address()]).map_err(io::Error::other)?;
+    Ok(Some(listener))
+}
+
+/// The address on which a worker is shown, from 0.
+///
+/// # Errors
+/// Returns a sentence when there is none.
+pub fn status_address(first: &ListenAddress, worker: u16) -> Result<ListenAddress, String> {
+    match first {
+        _ if worker == 0 => Ok(first.clone()),
+        ListenAddress::Tcp(address) if address.port() == 0 => Ok(first.clone()),
+        ListenAddress::Tcp(address) => {
+            let mut address = *address;
+            let port = address.port().checked_add(worker);
+            address.set_port(port.ok_or("--status needs a port for each of --workers, one after the other")?);
+            Ok(ListenAddress::Tcp(address))
+        }
+        ListenAddress::Unix(path) => {
+            let mut path = path.clone().into_os_string();
+            path.push(format!(".{}", worker + 1));
+            Ok(ListenAddress::Unix(path.into()))
+        }
+        ListenAddress::Descriptor(_) => {
+            Err("--status takes a port or a path with --workers: each has one of its own".to_string())
+        }
+    }
+}
+
+/// Shows the server for as long as the result lives: on a listener that was [bound](bind_status) for it, else on the address
+/// of `--status`, if there is one. `facts` says what is shown beside its loops.
 ///
 /// # Errors
 /// Returns the error when the address cannot be bound, or its socket not be given away.
 pub fn show_status(
     options: &Options,
     server: &mut BoundServer,
-    serves: &str,
+    listener: Option<Listener>,
+    facts: impl FnOnce(Vec<String>) -> Facts,
 ) -> io::Result<Option<StatusServer>> {
-    let Some(address) = options.status() else { return Ok(None) };
-    let addresses = server.addresses().iter().map(ListenAddress::to_string).collect::<Vec<_>>();
-    let status = StatusServer::start(address.clone(), server.observer(), Facts::new(serves, addresses))?;
-    give_away(options, std::slice::from_ref(status.address())).map_err(io::Error::other)?;
+    let Some(listener) = listener.map_or_else(|| bind_status(options, 0), |listener| Ok(Some(listener)))?
+    else {
+        return Ok(None);
+    };
+    let addresses = server.addresses().iter().map(ListenAddress::to_string).collect();
+    let status = StatusServer::start_on(listener, server.observer(), facts(addresses))?;
     say(&format!("tidegate shows its status on {}", status.address()));
     Ok(Some(status))
 }

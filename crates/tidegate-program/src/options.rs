@@ -72,8 +72,8 @@ pub trait Extension: Args + Debug {
 pub struct Others {
     /// Whether the command line has a command: something to serve, or to measure.
     pub has_command: bool,
-    /// Whether the running server is to be shown.
-    pub has_status: bool,
+    /// The address on which the running server is to be shown; none if it is not.
+    pub status: Option<ListenAddress>,
     /// Whether connections are to be explained.
     pub explains: bool,
     /// An option of folders that stands on the command line, and not behind the command that serves one.
@@ -273,10 +273,10 @@ impl Options {
         }
         let mut limits = settings.limits.to_limits().map_err(&mut refuse)?;
         let has_command = arguments.command.is_some();
-        let has_status = settings.status.is_some();
+        let status = settings.status.clone();
         let others = Others {
             has_command,
-            has_status,
+            status,
             explains: settings.explain.is_some(),
             folder_option,
             reactors: settings.reactors,
@@ -576,7 +576,8 @@ struct ServingOptions {
 
     /// Show the running server on an address of its own: live view, /metrics, /health, /connections.json
     ///
-    /// For this machine only: 127.0.0.1:PORT, [::1]:PORT, or unix:PATH. Off by default, and costs nothing then.
+    /// For this machine only: 127.0.0.1:PORT, [::1]:PORT, or unix:PATH. Off by default, and costs nothing then. Of several
+    /// --workers each has one: the first this address, the others the ports after it, or PATH.2, PATH.3 and so on.
     #[arg(long, value_name = "ADDR", global = true, value_parser = parse_status)]
     status: Option<ListenAddress>,
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::pools::{Pool, PoolState};
+
 /// The description of the server that is shown.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -9,6 +11,8 @@ pub struct Facts {
     pub serves: String,
     /// The addresses on which it is, for people.
     pub addresses: Vec<String>,
+    /// The pools of threads that work beside the loops.
+    pub(crate) pools: Vec<Pool>,
     /// The time when it was started.
     started: Instant,
     unix_started: Duration,
@@ -20,9 +24,18 @@ impl Facts {
         Facts {
             serves: serves.into(),
             addresses: addresses.into_iter().collect(),
+            pools: Vec::new(),
             started: Instant::now(),
             unix_started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         }
+    }
+
+    /// Adds a pool of threads that work beside the loops. `name` is a word for what it is for; `look` finds out its state, and
+    /// is called for each frame, on the thread of the status server: it must not wait for long.
+    #[must_use]
+    pub fn pool(mut self, name: &'static str, look: impl Fn() -> PoolState + Send + Sync + 'static) -> Facts {
+        self.pools.push(Pool::new(name, look));
+        self
     }
 
     /// The version of the server.

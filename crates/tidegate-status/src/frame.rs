@@ -60,6 +60,13 @@ pub(crate) fn frame(facts: &Facts, counters: &[Counters], snapshots: &[std::sync
         }
         object.end();
     });
+    object.list("pools", &facts.pools, |out, pool| {
+        let state = pool.state();
+        let mut object = Object::begin(out);
+        object.text("name", pool.name).number("threads", state.threads);
+        object.number("busy", state.busy).number("waiting", state.waiting);
+        object.end();
+    });
     object.end();
     out
 }

@@ -29,6 +29,7 @@ mod gateway;
 mod inbox;
 mod json;
 mod metrics;
+mod pools;
 pub mod words;
 
 use std::fmt;
@@ -38,13 +39,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tidegate::limits::Limits;
-use tidegate::server::Observer;
+use tidegate::server::{Listener, Observer};
 use tidegate::{ListenAddress, Server, ServerHandle};
 
 use self::gateway::StatusGateway;
 
 pub use self::explain::Explainer;
 pub use self::facts::Facts;
+pub use self::pools::PoolState;
 
 /// Most connections to the status server. 64: some browsers, a scraper or two, and what asks for health.
 const CONNECTIONS_MAX: usize = 64;
@@ -74,6 +76,14 @@ impl StatusServer {
     /// thread.
     pub fn start(address: ListenAddress, observer: Observer, facts: Facts) -> io::Result<StatusServer> {
         check_address(&address).map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
+        StatusServer::start_on(Listener::bind(&address)?, observer, facts)
+    }
+
+    /// Shows the server that is observed on an address that was bound before, by another process perhaps.
+    ///
+    /// # Errors
+    /// Returns the error when the address is not [private](check_address), or when the system grants no thread.
+    pub fn start_on(listener: Listener, observer: Observer, facts: Facts) -> io::Result<StatusServer> {
         let limits = Limits {
             connections_max: CONNECTIONS_MAX,
             memory_bytes_max: MEMORY_BYTES_MAX,
@@ -81,7 +91,7 @@ impl StatusServer {
             body_bytes_max: 0,
             ..Limits::default()
         };
-        let bound = Server::new().limits(limits).listen(address).bind()?;
+        let bound = Server::new().limits(limits).listener(listener).bind()?;
         let (address, handle) = (bound.addresses().remove(0), bound.handle());
         // A descriptor may be anything.
         check_address(&address).map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;

@@ -137,6 +137,7 @@ pub(crate) fn metrics(
     write_exchanges(&mut out, &loops);
     let snapshots: Vec<(&str, &Snapshot)> =
         snapshots.iter().map(|snapshot| (numbers[snapshot.reactor].as_str(), &**snapshot)).collect();
+    write_pools(&mut out, facts);
     if !snapshots.is_empty() {
         write_connections(&mut out, &snapshots);
         write_means(&mut out, &snapshots);
@@ -179,6 +180,26 @@ fn write_loops(out: &mut Exposition, loops: &[(&str, &Counters)]) {
     }
     out.family(Type::Counter, "tidegate_connections_accepted", "", "Connections that were accepted.");
     each(out, loops, |counters| counters.accepted);
+}
+
+/// Adds the pools of threads, if there are any.
+fn write_pools(out: &mut Exposition, facts: &Facts) {
+    let states: Vec<_> = facts.pools.iter().map(|pool| (pool.name, pool.state())).collect();
+    if states.is_empty() {
+        return;
+    }
+    out.family(Type::Gauge, "tidegate_pool_threads", "", "Threads of a pool.");
+    for (name, state) in &states {
+        out.sample(&[("pool", name)], state.threads);
+    }
+    out.family(Type::Gauge, "tidegate_pool_threads_busy", "", "Threads of a pool that are at work.");
+    for (name, state) in &states {
+        out.sample(&[("pool", name)], state.busy);
+    }
+    out.family(Type::Gauge, "tidegate_pool_waiting", "", "Jobs that wait for a thread of a pool.");
+    for (name, state) in &states {
+        out.sample(&[("pool", name)], state.waiting);
+    }
 }
 
 fn write_exchanges(out: &mut Exposition, loops: &[(&str, &Counters)]) {

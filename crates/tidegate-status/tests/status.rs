@@ -89,6 +89,9 @@ fn metrics_are_open_metrics_for_who_asks_and_the_older_format_for_others() {
     assert_eq!(value("tidegate_exchange_seconds_count{reactor=\"0\"}"), 1.0);
     assert_eq!(value("tidegate_draining{reactor=\"0\"}"), 0.0);
     assert!(value("tidegate_memory_bytes{reactor=\"0\",holder=\"connections\"}") > 0.0);
+    for (name, expected) in [("threads", 4.0), ("threads_busy", 3.0), ("waiting", 17.0)] {
+        assert_eq!(value(&format!("tidegate_pool_{name}{{pool=\"a test\"}}")), expected);
+    }
     let (_, head, text) = both.ask("/metrics");
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
     assert!(text.contains("# TYPE tidegate_exchanges_total counter\n") && !text.contains("# EOF"), "{text}");

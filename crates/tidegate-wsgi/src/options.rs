@@ -11,7 +11,9 @@ use clap::builder::{FalseyValueParser, Resettable};
 use clap::{Args, value_parser};
 
 use tidegate::limits::Limits;
-use tidegate_program::{Extension, FolderOptions, LogPlace, Mount, Options, Others, Size, Span, parse_mount};
+use tidegate_program::{
+    Extension, FolderOptions, LogPlace, Mount, Options, Others, Size, Span, parse_mount, status_address,
+};
 
 use super::access::LogForm;
 use super::adapter::TrustedProxies;
@@ -222,10 +224,8 @@ be loaded.";
         if others.has_command {
             return Err(format!("it is either the application {application:?} or a command that is served"));
         }
-        if others.has_status && self.workers.is_some() {
-            return Err(
-                "--status shows one process, and --workers make several: leave one of them out".to_string()
-            );
+        if let (Some(status), Some(workers)) = (&others.status, self.workers) {
+            status_address(status, workers - 1)?;
         }
         if others.explains {
             return Err(

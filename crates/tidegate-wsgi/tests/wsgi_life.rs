@@ -21,6 +21,8 @@ mod life_deploy;
 mod life_end;
 #[path = "wsgi/life_start.rs"]
 mod life_start;
+#[path = "wsgi/life_status.rs"]
+mod life_status;
 #[path = "wsgi/life_stuck.rs"]
 mod life_stuck;
 #[path = "wsgi/life_workers.rs"]

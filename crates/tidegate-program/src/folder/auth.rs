@@ -17,6 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use tidegate::gateway::{
     Admission, Body, Environ, Gateway, GatewayError, Later, OwnedEnviron, ResponseHead, StartResponse, Wakeup,
 };
+use tidegate_status::PoolState;
 
 /// Most passwords that are checked at a time. 4: they take all processors of a small machine, and nobody can make them
 /// take more.
@@ -88,6 +89,13 @@ impl Users {
         }
         let keys = [RandomState::new(), RandomState::new()];
         Ok(Users { users, keys, desk: Mutex::default() })
+    }
+
+    /// The state of the threads that check passwords. They are there only while somebody waits for one.
+    pub fn state(&self) -> PoolState {
+        let desk = lock(&self.desk);
+        let waiting = desk.queued.iter().filter(|check| check.strong_count() > 0).count();
+        PoolState { threads: desk.threads, busy: desk.begun.len(), waiting }
     }
 
     fn fingerprint(&self, credentials: &[u8]) -> Fingerprint {

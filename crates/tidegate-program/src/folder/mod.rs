@@ -95,6 +95,11 @@ impl<'a> Site<'a> {
         if bounds.valid_for.is_zero() { 0 } else { bounds.divided(1).descriptors_max }
     }
 
+    /// The users who have a password, if there are some.
+    pub fn users(&self) -> Option<Arc<Users>> {
+        self.users.clone()
+    }
+
     /// Makes the gateway of one event loop.
     ///
     /// # Errors

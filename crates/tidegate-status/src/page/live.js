@@ -122,6 +122,7 @@ function show(frame) {
   before = frame;
   const known = loops.filter(one => one.marks !== undefined);
   if (known.length) showConnections(known);
+  showPools(frame.pools);
 }
 
 function showChange(loops, earlier) {
@@ -195,6 +196,18 @@ function showConnections(loops) {
   make(means, 'dd', 'the application takes another request');
   make(means, 'dt', bytes(all('detached')));
   make(means, 'dd', 'are held by requests that the application took to other threads');
+}
+
+// Threads that work beside the loops, if there are any.
+function showPools(pools) {
+  const list = $('pools');
+  list.replaceChildren();
+  list.hidden = !pools.length;
+  for (const { name, threads, busy, waiting } of pools) {
+    make(list, 'dt', `${count(busy)} of ${count(threads)}`);
+    make(list, 'dd', `threads for ${name} are at work; ` +
+      (waiting ? `${count(waiting)} wait for one` : 'nobody waits for one'));
+  }
 }
 
 // The map

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tidegate::gateway::{Admission, BodyStream, IncomingContent, Later, Piece, Response, Tunnel, deferred};
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, Gateway, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
-use tidegate_status::{Facts, StatusServer};
+use tidegate_status::{Facts, PoolState, StatusServer};
 
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -113,7 +113,8 @@ impl Both {
     pub fn serve_by(reactors: usize, address: &str) -> Both {
         let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
         let mut bound = server.reactors(reactors).bind().unwrap();
-        let facts = Facts::new("a test", bound.addresses().iter().map(ToString::to_string));
+        let facts = Facts::new("a test", bound.addresses().iter().map(ToString::to_string))
+            .pool("a test", || PoolState { threads: 4, busy: 3, waiting: 17 });
         let status = StatusServer::start(address.parse().unwrap(), bound.observer(), facts).unwrap();
         let ListenAddress::Tcp(address) = bound.addresses().remove(0) else { panic!("it listens on TCP") };
         let handle = bound.handle();

@@ -40,6 +40,7 @@ def run(arguments: list, application=None) -> int:
         if settings.check_config:
             return _check(settings, application)
         listeners = settings.bind()
+        status_listeners = _bind_status(settings)
         if settings.pid is not None:
             from tidegate.pidfile import PidFile
 
@@ -50,7 +51,7 @@ def run(arguments: list, application=None) -> int:
         say(f"tidegate: {error}")
         return EXIT_FAILED
     try:
-        return _serve(settings, listeners, origin, application)
+        return _serve(settings, listeners, status_listeners, origin, application)
     finally:
         if pid_file is not None:
             pid_file.remove()
@@ -67,7 +68,15 @@ def _check(settings, application) -> int:
     return exits.SHUT_DOWN
 
 
-def _serve(settings, listeners: list, origin: Origin, application) -> int:
+def _bind_status(settings) -> dict:
+    """Where workers show their status, by their place. A process that serves alone binds it for itself."""
+    if settings.workers is None and not settings.reload:
+        return {}
+    bound = {number: settings.bind_status(number) for number in range(settings.workers or 1)}
+    return {number: listener for number, listener in bound.items() if listener is not None}
+
+
+def _serve(settings, listeners: list, status_listeners: dict, origin: Origin, application) -> int:
     """Serves until shut down, or starts the program again where that was asked for."""
     if settings.workers is None and not settings.reload:
         from tidegate.worker import Worker
@@ -76,7 +85,7 @@ def _serve(settings, listeners: list, origin: Origin, application) -> int:
     else:
         from tidegate.supervisor import Supervisor
 
-        process = Supervisor(settings, listeners, origin)
+        process = Supervisor(settings, listeners, origin, status_listeners)
     status = process.run(application)
     if process.wants_restart:
         try:

@@ -74,8 +74,10 @@ class _Place:
 class _Fellow:
     """A worker, as its supervisor knows it."""
 
-    def __init__(self, pid: int, place: _Place, generation: int, news: int) -> None:
+    def __init__(self, pid: int, number: int, place: _Place, generation: int, news: int) -> None:
         self.pid = pid
+        # Among those of its generation, from 0.
+        self.number = number
         self.place = place
         self.generation = generation
         # Where it says that it is ready, and that it is worn; closed, and None, when it says no more.
@@ -108,9 +110,11 @@ class _Fellow:
 class Supervisor:
     """Keeps as many workers alive as are wanted."""
 
-    def __init__(self, settings, listeners: list, origin) -> None:
+    def __init__(self, settings, listeners: list, origin, status_listeners: dict) -> None:
         self.settings = settings
         self.listeners = listeners
+        # Where workers show their status, by their number. A worker and its successor have the same one for a while.
+        self._status_listeners = status_listeners
         self.origin = origin
         self.wants_restart = False
         self._application = None
@@ -347,14 +351,16 @@ class Supervisor:
         except OSError as error:
             self._leave_empty(place, f"a worker cannot be started: {error.strerror}")
             return
+        number = self._free_number()
+        status_listener = self._status_listener(number)
         # A signal that the worker got before it has handlers of its own would go to our pipe.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             pid = os.fork()
             if pid == 0:
                 os.close(news)
-                self._be_worker(Supervision(news_of_worker, self._life), mask)
-            self._workers[pid] = _Fellow(pid, place, self._generation, news)
+                self._be_worker(Supervision(news_of_worker, self._life), mask, number, status_listener)
+            self._workers[pid] = _Fellow(pid, number, place, self._generation, news)
         except OSError as error:
             os.close(news)
             self._leave_empty(place, f"a worker cannot be started: {error.strerror}")
@@ -362,7 +368,22 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(news_of_worker)
 
-    def _be_worker(self, supervision: Supervision, mask) -> None:
+    def _free_number(self) -> int:
+        """The least number that no worker of this generation has."""
+        taken = {w.number for w in self._at_work() if w.generation == self._generation}
+        return next(number for number in range(len(taken) + 1) if number not in taken)
+
+    def _status_listener(self, number: int):
+        """Where this worker shows its status; None if it does not."""
+        if self._status_listeners and number not in self._status_listeners:
+            # There are more workers than there were at first (SIGTTIN).
+            try:
+                self._status_listeners[number] = self.settings.bind_status(number)
+            except OSError as error:
+                say(f"tidegate: worker {number + 1} shows no status: {error}")
+        return self._status_listeners.get(number)
+
+    def _be_worker(self, supervision: Supervision, mask, place_number: int, status_listener) -> None:
         """The whole life of the forked process."""
         status = exits.FAILED
         try:
@@ -374,7 +395,9 @@ class Supervisor:
                     os.close(worker.news_pipe)
             for descriptor in (self._life_of_ours, self._signals, self._signals_in):
                 os.close(descriptor)
-            worker = Worker(self.settings, self.listeners, self.origin, supervision)
+            worker = Worker(
+                self.settings, self.listeners, self.origin, supervision, place_number + 1, status_listener
+            )
             worker.catch_signals(self._handlers_before)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             status = worker.run(self._application)

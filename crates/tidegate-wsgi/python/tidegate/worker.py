@@ -71,11 +71,16 @@ class Supervision:
 class Worker:
     """One process that serves."""
 
-    def __init__(self, settings, listeners: list, origin, supervision=None) -> None:
+    def __init__(
+        self, settings, listeners: list, origin, supervision=None, number=0, status_listener=None
+    ) -> None:
         self.settings = settings
         self.listeners = listeners
         self.origin = origin
         self.supervision = supervision
+        # Among the workers, from 1, and where it shows its status.
+        self.number = number
+        self.status_listener = status_listener
         self.server = None
         self.wants_restart = False
         self.status = exits.SHUT_DOWN
@@ -169,6 +174,8 @@ class Worker:
                 application,
                 multiprocess=several,
                 supervisor=None if self.supervision is None else self.supervision.news,
+                status=self.status_listener,
+                worker=self.number,
             )
         except OSError as error:
             say(f"tidegate: {error}")

@@ -181,6 +181,13 @@ impl Crew {
         self.desks.count()
     }
 
+    /// The number of threads, of those at work, and of requests that wait for one.
+    pub fn state(&self) -> (usize, usize, usize) {
+        let (threads, census) = (self.desks.count(), self.jobs.census());
+        // One may have come since the others were counted.
+        (threads, threads.saturating_sub(census.idle_threads), census.waiting)
+    }
+
     /// Returns the calls under way whose clients have heard nothing yet, or do not wait any more.
     pub(crate) fn unanswered_calls(&self) -> Vec<Call> {
         self.desks.unanswered()

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use tidegate::access_log::ReopenHandle;
 use tidegate::gateway::{Gateway, LoopHooks, ServerInfo};
 use tidegate::server::{BoundServer, Server, ServerHandle, spool_bytes_by_default};
-use tidegate_program::{Mounts, StatusServer, make_room_beside, show_status};
+use tidegate_program::{Facts, Mounts, PoolState, StatusServer, make_room_beside, show_status};
 
 use super::served::{Mode, Reached, Served, Signals, Watched};
 use super::settings::{BoundListener, Settings};
@@ -48,13 +48,15 @@ pub(super) struct PyServer {
 #[pymethods]
 impl PyServer {
     #[new]
-    #[pyo3(signature = (settings, listeners, application, *, multiprocess=false, supervisor=None))]
+    #[pyo3(signature = (settings, listeners, application, *, multiprocess=false, supervisor=None, status=None, worker=0))]
     fn new(
         settings: &Bound<'_, Settings>,
         listeners: Vec<Bound<'_, BoundListener>>,
         application: Py<PyAny>,
         multiprocess: bool,
         supervisor: Option<i32>,
+        status: Option<Bound<'_, BoundListener>>,
+        worker: u16,
     ) -> PyResult<PyServer> {
         let options = settings.get().options.clone();
         let wsgi = &options.wsgi;
@@ -67,14 +69,16 @@ impl PyServer {
         let mounts = mounts(wsgi)?;
         let (server, reopen) = assemble(&options, &deployment, listeners, &mounts)?;
         let mut bound = server.bind()?;
-        let application_name = wsgi.application.as_deref().unwrap_or_default();
-        let status = show_status(&options.program, &mut bound, application_name)?;
         let pool = deployment.multithread.then(|| pool(wsgi));
+        let crew = pool.as_ref().map(Pool::crew);
+        let status = status.map(|listener| listener.get().duplicate()).transpose()?;
+        let facts = |addresses| facts(wsgi, worker, crew.clone(), addresses);
+        let status = show_status(&options.program, &mut bound, status, facts)?;
         Ok(PyServer {
             application,
             deployment,
             supervisor: Mutex::new(supervisor.map(duplicate_descriptor).transpose()?.map(File::from)),
-            crew: pool.as_ref().map(Pool::crew),
+            crew,
             handle: bound.handle(),
             status: Mutex::new(status),
             reopen,
@@ -242,6 +246,22 @@ fn pool(wsgi: &WsgiOptions) -> Pool {
         true => pool,
         false => pool.reads_all(),
     }
+}
+
+/// Says what is served, by which worker (from 1; 0 if there is only one process), and by which threads.
+fn facts(wsgi: &WsgiOptions, worker: u16, crew: Option<Crew>, addresses: Vec<String>) -> Facts {
+    let application = wsgi.application.as_deref().unwrap_or_default();
+    let facts = match worker {
+        0 => Facts::new(application, addresses),
+        number => {
+            Facts::new(format!("{application} (worker {number}, process {})", std::process::id()), addresses)
+        }
+    };
+    let Some(crew) = crew else { return facts };
+    facts.pool("the application", move || {
+        let (threads, busy, waiting) = crew.state();
+        PoolState { threads, busy, waiting }
+    })
 }
 
 /// Finds the folders beside the application.

@@ -113,6 +113,14 @@ impl Settings {
         self.options.program.syslog().map(|path| path.display().to_string())
     }
 
+    /// bind_status(worker) -> Listener or None: binds the address on which a worker is shown, from 0. Raises OSError with a
+    /// ready sentence.
+    fn bind_status(&self, worker: u16) -> PyResult<Option<BoundListener>> {
+        let bound = tidegate_program::bind_status(&self.options.program, worker);
+        let bound = bound.map_err(|error| PyOSError::new_err(error.to_string()))?;
+        Ok(bound.map(BoundListener::new))
+    }
+
     /// check_folders(): raises OSError with a ready sentence if a mounted folder is not there.
     fn check_folders(&self) -> PyResult<()> {
         super::server::mounts(&self.options.wsgi).map(drop)
