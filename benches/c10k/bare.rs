@@ -7,18 +7,18 @@ use std::io::{self, ErrorKind, Read, Write};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use tidegate::server::Listener;
 
+/// The content of each answer.
+#[allow(dead_code, reason = "one bench reads it")]
+pub const TEXT: &str = "Hello, World!";
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nContent-Type: text/plain\r\n\r\nHello, World!";
 const LISTENER: Token = Token(usize::MAX);
 /// Bytes that are read at a time, into one buffer for all connections.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// Serves on a socket that was passed in, until it is killed.
-pub fn serve(descriptor: &str) -> io::Result<()> {
-    let address = format!("fd://{descriptor}").parse().map_err(io::Error::other)?;
-    let listener = std::net::TcpListener::from(Listener::bind(&address)?.release()?);
+/// Serves on a socket, until it is killed.
+pub fn serve(listener: std::net::TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let mut listener = TcpListener::from_std(listener);
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1024));

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -89,17 +89,22 @@ fn receive(address: SocketAddr, path: &str, until: Instant) -> io::Result<u64> {
 }
 
 /// The folder that is served, and that of nginx's own files; removed when it is dropped.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> io::Result<Folder> {
+    pub fn new() -> io::Result<Folder> {
         let path = std::env::temp_dir().join(format!("tidegate-c10k-{}", std::process::id()));
         let folder = Folder(path);
         fs::create_dir_all(folder.root())?;
         Ok(folder)
     }
 
-    fn root(&self) -> PathBuf {
+    /// The folder for own files of servers.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn root(&self) -> PathBuf {
         self.0.join("root")
     }
 

@@ -12,7 +12,8 @@
 //! | `fairness` | what others wait beside a connection that pipelines without end |
 //! | `storms` | the longest turn of the loop while 10,000 connections come, go or expire at once |
 //! | `threads` | what an answer from another thread costs beyond one at once |
-//! | `files` | CPU time for files, and that of nginx where there is one |
+//! | `files` | CPU time for files of a mebibyte and more, and that of nginx where there is one |
+//! | `small-files` | CPU time for files of up to 64 KiB, and that of nginx, h2o and lighttpd where there are any |
 //! | `reactors` | what a second reactor costs and brings, and that both share nothing; nginx with two workers |
 //! | `size` | the program |
 //! | `agreement` | whether `tidegate bench` finds what wrk, h2load and oha find |
@@ -46,6 +47,7 @@ mod process;
 mod reactors;
 mod server;
 mod size;
+mod small_files;
 mod storms;
 #[path = "../support/table.rs"]
 mod table;
@@ -70,13 +72,14 @@ const CURVE: &str = "curve";
 /// A part of the bench.
 type Subject = fn(connections: usize) -> Vec<Row>;
 
-const SUBJECTS: [(&str, Subject); 10] = [
+const SUBJECTS: [(&str, Subject); 11] = [
     ("memory", memory::measure),
     ("kept", throughput::measure),
     ("fairness", fairness::measure),
     ("storms", storms::measure),
     ("threads", threads::measure),
     ("files", files::measure),
+    ("small-files", small_files::measure),
     ("reactors", reactors::measure),
     ("size", size::measure),
     ("agreement", agreement::measure),
@@ -95,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             return Ok(server::serve_plain(descriptor, connections.parse()?)?);
         }
         [server::SERVE_REACTORS, count] => return Ok(server::serve_reactors(count.parse()?)?),
-        [server::SERVE_BARE, descriptor, _] => return Ok(bare::serve(descriptor)?),
+        [server::SERVE_BARE, descriptor, _] => return Ok(server::serve_bare(descriptor)?),
         _ => {}
     }
     // Cargo says that this is a bench; nobody else has options to give.
@@ -103,7 +106,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(unknown) = wanted.iter().find(|name| !SUBJECTS.iter().any(|(subject, _)| subject == *name)) {
         return Err(format!("there is no subject {unknown:?}").into());
     }
-    example::workbench()?;
     let allowed = allow_descriptors(MANY as u64 + SPARE);
     let connections = MANY.min(allowed.saturating_sub(SPARE) as usize);
     if connections < MANY {

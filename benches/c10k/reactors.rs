@@ -29,7 +29,7 @@ const COST: Goal = Goal::at_most("CPU time of a request with 2 reactors, to that
 const PIPELINED_COST: Goal = Goal::at_most("the same of requests that come 16 at a time", 1.2, 1.0, "");
 
 /// Rounds of each server, and how long each is.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1200);
 const CONNECTIONS: usize = 64;
 /// Connections that are asked in turn where requests are counted, and the requests of the two runs.
@@ -169,8 +169,7 @@ fn missing(command: &Command, error: io::Error) -> io::Error {
 fn costs(folder: &Path) -> io::Result<[(f64, String); 2]> {
     let mut contenders = Vec::new();
     for reactors in [1, 2] {
-        let mut command = Command::new(std::env::current_exe()?);
-        let process = ServerProcess::start(command.args([server::SERVE_REACTORS, &reactors.to_string()]))?;
+        let process = server::with_reactors(reactors)?;
         contenders.push(Contender { name: "tidegate", reactors, process });
     }
     for workers in [1, 2] {

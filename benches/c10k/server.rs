@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tidegate::gateway::{Gateway, LoopHooks, Responder, Response, deferred};
 use tidegate::limits::Limits;
+use tidegate::server::Listener;
 use tidegate::{Body, Environ, GatewayError, Server, StartResponse};
 
+use super::bare;
 use super::clients::{ask, content};
 use super::process::ServerProcess;
 
@@ -62,10 +64,24 @@ pub fn serve_plain(descriptor: &str, connections_max: usize) -> io::Result<()> {
     server.run(plaintext)
 }
 
+/// Serves as the bare loop does, on a socket that was passed in.
+pub fn serve_bare(descriptor: &str) -> io::Result<()> {
+    let address = format!("fd://{descriptor}").parse().map_err(io::Error::other)?;
+    bare::serve(Listener::bind(&address)?.release()?.into())
+}
+
+/// Starts a server of a short text with so many reactors.
+pub fn with_reactors(count: usize) -> io::Result<ServerProcess> {
+    ServerProcess::start(Command::new(std::env::current_exe()?).args([SERVE_REACTORS, &count.to_string()]))
+}
+
 /// Serves a short text with several reactors, until it is killed.
 pub fn serve_reactors(count: usize) -> io::Result<()> {
     let address = "127.0.0.1:0".parse().map_err(io::Error::other)?;
     let server = Server::new().listen(address).reactors(count).bind()?;
+    // As programs have one that waits for signals. In a process with a second thread a call of the C library that is a
+    // point of cancellation costs 45 instructions more, whatever that thread does: epoll_wait is one.
+    thread::Builder::new().name("signals".to_string()).spawn(thread::park)?;
     for address in server.addresses() {
         // Whoever has started it may be gone.
         let _ = writeln!(io::stderr(), "serves on {address}");

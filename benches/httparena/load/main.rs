@@ -8,8 +8,10 @@
 //!
 //! | profile | requests | connections |
 //! |---|---|---|
+//! | `short` | a short text | 64, 512 |
+//! | `close` | the same, each on a connection of its own | 64, 512 |
 //! | `baseline` | a GET, a POST with a length, a chunked POST, in rotation | 512, 4,096 |
-//! | `pipelined` | 16 at a time | 512, 4,096 |
+//! | `pipelined` | the short text, 16 at a time | 512, 4,096 |
 //! | `limited-conn` | those of `baseline`, ten on each connection | 512, 4,096 |
 //! | `json` | seven pages of 1 to 50 items | 512, 4,096 |
 //! | `static` | twenty files, coded if they are | 512, 4,096 |
@@ -17,8 +19,11 @@
 //!
 //! Each server has one thread and a core for itself, the load another. hyper and may_minihttp are built from `peers/`, by
 //! the same profile. nginx answers with a fixed text, since it cannot compute. may_minihttp is not asked with chunks,
-//! which it does not read, and never for files, which it would block for.
+//! which it does not read, and never for files, which it would block for. Three profiles are also for a bare epoll loop,
+//! which parses nothing; `short` and `close` are none of the arena's.
 
+#[path = "../../c10k/bare.rs"]
+mod bare;
 mod client;
 #[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../../support/clients.rs"]
@@ -41,6 +46,7 @@ mod table;
 use std::error::Error;
 use std::fs;
 use std::io;
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -69,6 +75,11 @@ struct Round {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().nth(1).as_deref() == Some(servers::SERVE_BARE) {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        eprintln!("listens on {}", listener.local_addr()?);
+        return Ok(bare::serve(listener)?);
+    }
     // Cargo says that this is a bench; nobody else has options to give.
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();

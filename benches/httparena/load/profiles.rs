@@ -1,5 +1,6 @@
 //! The profiles: what is asked, and on how many connections.
 
+use super::bare;
 use super::client::{Expected, Load, Request};
 use super::data::{CODINGS, FILES};
 use super::servers::Kind;
@@ -17,11 +18,29 @@ pub struct Profile {
     requests_of_each: Option<usize>,
 }
 
+const FEW: [usize; 2] = [64, 512];
 const MANY: [usize; 2] = [512, 4096];
+const ANY: &[Kind] = &[Kind::Tidegate, Kind::Hyper, Kind::May, Kind::Nginx, Kind::Bare];
 const ALL: &[Kind] = &[Kind::Tidegate, Kind::Hyper, Kind::May, Kind::Nginx];
 const COMPUTING: &[Kind] = &[Kind::Tidegate, Kind::Hyper, Kind::May];
 
-pub const PROFILES: [Profile; 6] = [
+pub const PROFILES: [Profile; 8] = [
+    Profile {
+        name: "short",
+        connections: FEW,
+        takers: ANY,
+        requests: texts,
+        depth: 1,
+        requests_of_each: None,
+    },
+    Profile {
+        name: "close",
+        connections: FEW,
+        takers: ANY,
+        requests: texts,
+        depth: 1,
+        requests_of_each: Some(1),
+    },
     Profile {
         name: "baseline",
         connections: MANY,
@@ -33,7 +52,7 @@ pub const PROFILES: [Profile; 6] = [
     Profile {
         name: "pipelined",
         connections: MANY,
-        takers: ALL,
+        takers: ANY,
         requests: texts,
         depth: 16,
         requests_of_each: None,
@@ -110,8 +129,10 @@ fn sums(kind: Kind) -> Vec<Request> {
     requests
 }
 
-fn texts(_: Kind) -> Vec<Request> {
-    vec![get("/pipeline", "", Expected::Content("ok".to_string()))]
+fn texts(kind: Kind) -> Vec<Request> {
+    // The bare loop has one text for all.
+    let text = if kind == Kind::Bare { bare::TEXT } else { "ok" };
+    vec![get("/pipeline", "", Expected::Content(text.to_string()))]
 }
 
 fn pages(_: Kind) -> Vec<Request> {

@@ -15,6 +15,8 @@ pub enum Kind {
     Hyper,
     May,
     Nginx,
+    /// The least that a server can do: it parses nothing.
+    Bare,
 }
 
 impl Kind {
@@ -24,6 +26,7 @@ impl Kind {
             Kind::Hyper => "hyper",
             Kind::May => "may",
             Kind::Nginx => "nginx",
+            Kind::Bare => "bare loop",
         }
     }
 }
@@ -38,6 +41,8 @@ pub struct Servers {
     pub all: Vec<Server>,
 }
 
+/// The argument that makes this program the bare loop.
+pub const SERVE_BARE: &str = "--serve-bare";
 /// The peers' folder, and where they are built.
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers");
 
@@ -79,6 +84,8 @@ impl Servers {
             Ok(process) => all.push(Server { kind: Kind::Nginx, process }),
             Err(error) => println!("without nginx: {error}"),
         }
+        let mut bare = cores.command(std::env::current_exe()?);
+        all.push(Server { kind: Kind::Bare, process: ServerProcess::start(bare.arg(SERVE_BARE))? });
         Ok(Servers { all })
     }
 }
