@@ -31,6 +31,9 @@ pub const SERVE_PLAIN: &str = "--serve-plain";
 pub const SERVE_BARE: &str = "--serve-bare";
 /// The argument that makes it a server with so many reactors.
 pub const SERVE_REACTORS: &str = "--serve-reactors";
+/// The path that such a server computes for, and the time that it takes.
+pub const COMPUTED: &str = "/computed";
+const COMPUTING: Duration = Duration::from_micros(50);
 /// The time for which `/spin` computes.
 const SPIN: Duration = Duration::from_micros(10);
 
@@ -86,7 +89,15 @@ pub fn serve_reactors(count: usize) -> io::Result<()> {
         // Whoever has started it may be gone.
         let _ = writeln!(io::stderr(), "serves on {address}");
     }
-    server.run_each(|_| Ok(plaintext))
+    server.run_each(|_| {
+        Ok(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            if environ.path() == COMPUTED {
+                let start = Instant::now();
+                while start.elapsed() < COMPUTING {}
+            }
+            plaintext(environ, start_response)
+        })
+    })
 }
 
 fn plaintext(_: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {

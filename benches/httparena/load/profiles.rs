@@ -37,7 +37,7 @@ pub const PROFILES: [Profile; 8] = [
         name: "close",
         connections: FEW,
         takers: ANY,
-        requests: texts,
+        requests: last_texts,
         depth: 1,
         requests_of_each: Some(1),
     },
@@ -130,9 +130,18 @@ fn sums(kind: Kind) -> Vec<Request> {
 }
 
 fn texts(kind: Kind) -> Vec<Request> {
+    vec![text(kind, "")]
+}
+
+/// Requests that are the last of their connections.
+fn last_texts(kind: Kind) -> Vec<Request> {
+    vec![text(kind, "Connection: close\r\n")]
+}
+
+fn text(kind: Kind, field: &str) -> Request {
     // The bare loop has one text for all.
     let text = if kind == Kind::Bare { bare::TEXT } else { "ok" };
-    vec![get("/pipeline", "", Expected::Content(text.to_string()))]
+    get("/pipeline", field, Expected::Content(text.to_string()))
 }
 
 fn pages(_: Kind) -> Vec<Request> {
