@@ -11,6 +11,8 @@
 mod asynchronous;
 #[path = "servlet/browser.rs"]
 mod browser;
+#[path = "servlet/bytes.rs"]
+mod bytes;
 #[path = "servlet/content.rs"]
 mod content;
 #[path = "servlet/differences.rs"]
@@ -49,6 +51,7 @@ fn probes() -> Vec<Probe> {
 /// Questions to our own application.
 fn core() -> impl Iterator<Item = Probe> {
     requests::probes()
+        .chain(bytes::probes())
         .chain(content::probes())
         .chain(responses::probes())
         .chain(misuse::probes())

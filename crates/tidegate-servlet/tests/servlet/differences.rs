@@ -10,6 +10,77 @@ pub struct Difference {
 
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
+        probe: "line without a version",
+        tomcat: "short",
+        why: "HTTP/0.9 is gone (RFC 9112, appendix A): no client of today means it.",
+    },
+    Difference {
+        probe: "line with two blanks",
+        tomcat: "200 length {Content-Type: text/plain;charset=UTF-8}: short",
+        why: "RFC 9112, section 3: one blank; a server may be lenient, and others on the way may read another target.",
+    },
+    Difference {
+        probe: "line with tabs",
+        tomcat: "200 length {Content-Type: text/plain;charset=UTF-8}: short",
+        why: "The same.",
+    },
+    Difference {
+        probe: "line of HTTP/2",
+        tomcat: "Fin instead of a response",
+        why: "Tomcat waits for it with another connector; tidegate says that it does not speak it.",
+    },
+    Difference {
+        probe: "target with brackets and braces",
+        tomcat: "400 length: page of 400",
+        why: "Browsers send them. Tomcat has an attribute for it, `relaxedPathChars`; servlets see them as they were sent.",
+    },
+    Difference {
+        probe: "host without a name",
+        tomcat: "200 length {Content-Type: text/plain;charset=UTF-8}",
+        why: "RFC 9110, section 7.2, allows it; `getServerName` has a name here all the same, as it has for a client of HTTP/1.0 without the field.",
+    },
+    Difference {
+        probe: "host with an underscore",
+        tomcat: "400 length: page of 400",
+        why: "RFC 3986, section 3.2.2, allows it, and there are such names.",
+    },
+    Difference {
+        probe: "host with two dots",
+        tomcat: "400 length: page of 400",
+        why: "The same: what a name may be is its registry's.",
+    },
+    Difference {
+        probe: "host with an empty port",
+        tomcat: "200 length {Content-Type: text/plain;charset=UTF-8}: a | 0",
+        why: "RFC 3986, section 3.2.3: it is the default, 80.",
+    },
+    Difference {
+        probe: "host with a port of ten digits",
+        tomcat: "200 length {Content-Type: text/plain;charset=UTF-8}: a | 80",
+        why: "No port has more than five digits.",
+    },
+    Difference {
+        probe: "coding that is none",
+        tomcat: "501 length: page of 501",
+        why: "RFC 9112, section 7.4, has no such coding any more, and with a length it is an attempt at smuggling.",
+    },
+    Difference {
+        probe: "head of nine thousand bytes",
+        tomcat: "400 length: page of 400",
+        why: "`maxHttpRequestHeaderSize` is 8 KiB with Tomcat and 32 KiB here, as with nginx: cookies take more than they did.",
+    },
+    Difference {
+        probe: "target of nine thousand bytes",
+        tomcat: "400 length: page of 400",
+        why: "Tidegate says what is too long.",
+    },
+    Difference { probe: "fields beyond a hundred", tomcat: "400 length: page of 400", why: "The same." },
+    Difference {
+        probe: "chunk with a long extension",
+        tomcat: "200 length {Content-Type: text/plain;charset=UTF-8}: 3:352441c2",
+        why: "Nobody reads extensions. Each has 256 bytes at most here, all of a request 8 KiB with Tomcat.",
+    },
+    Difference {
         probe: "target absolute and another host",
         tomcat: "400 length: page of 400",
         why: "RFC 9112, section 3.2.2: a server ignores Host where the target is absolute.",
