@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 
 use flate2::write::GzEncoder;
+#[cfg(feature = "dense")]
+use sha2::{Digest, Sha256};
 
 /// Longest piece of a coder's window that clients of zstd and br have to keep for an answer on the fly, as a power of two.
 /// 19: 512 KiB, which keeps the memory of a coder small.
@@ -11,6 +13,14 @@ const WINDOW_LOG: u32 = 19;
 /// Longest window of a file in zstd, as a power of two. 23: 8 MiB, since browsers have no more (RFC 9659 §3).
 #[cfg(feature = "dense")]
 const FILE_WINDOW_LOG: u32 = 23;
+
+/// Shortest window of a file with a dictionary, as a power of two. 10: the shortest that zstd has.
+#[cfg(feature = "dense")]
+const DICTIONARY_WINDOW_LOG_MIN: u32 = 10;
+/// The first bytes of content in `dcz`: the head of a frame that decoders of zstd skip, of 32 bytes. The SHA-256 of the
+/// dictionary follows, and then a frame of zstd.
+#[cfg(feature = "dense")]
+const DCZ_MAGIC: &[u8] = b"\x5e\x2a\x4d\x18\x20\0\0\0";
 
 /// A coding of content.
 #[non_exhaustive]
@@ -179,4 +189,79 @@ pub fn code(content: &[u8], coding: Coding, effort: Effort) -> io::Result<Vec<u8
     let mut coder = Coder::new(coding, effort)?;
     coder.write(content)?;
     coder.finish()
+}
+
+/// Codes content against a dictionary that its readers have, as `dcz` wants it (RFC 9842 §5).
+///
+/// # Errors
+/// Returns the error of the coder, which has none that content can cause.
+#[cfg(feature = "dense")]
+pub fn code_against(content: &[u8], dictionary: &[u8]) -> io::Result<Vec<u8>> {
+    let mut coded = DCZ_MAGIC.to_vec();
+    coded.extend_from_slice(&Sha256::digest(dictionary));
+    let mut encoder = zstd::stream::write::Encoder::with_ref_prefix(coded, 19, dictionary)?;
+    // As long as all of both is in the window, all of the dictionary can be referred to.
+    let both = (content.len() + dictionary.len()).next_power_of_two().ilog2();
+    encoder.window_log(both.clamp(DICTIONARY_WINDOW_LOG_MIN, FILE_WINDOW_LOG))?;
+    encoder.write_all(content)?;
+    encoder.finish()
+}
+
+/// The name of a dictionary: its SHA-256 in hexadecimal digits.
+#[cfg(feature = "dense")]
+pub fn dictionary_name(dictionary: &[u8]) -> String {
+    Sha256::digest(dictionary).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(all(test, feature = "dense"))]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    /// Two versions of a script, the later one with a change every hundred lines.
+    fn versions(lines: u64) -> [Vec<u8>; 2] {
+        [1, 2].map(|version| {
+            let line = |number: u64| {
+                let changed = if number.is_multiple_of(100) { version } else { 0 };
+                format!("let tide_{number:x} = {};\n", number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ changed)
+            };
+            (0..lines).map(line).collect::<String>().into_bytes()
+        })
+    }
+
+    /// Codes one content against another, and returns its length when it has been decoded again.
+    fn check(new: &[u8], old: &[u8]) -> usize {
+        let coded = code_against(new, old).unwrap();
+        let rest = coded.strip_prefix(DCZ_MAGIC).unwrap();
+        let frame = rest.strip_prefix(&Sha256::digest(old)[..]).unwrap();
+        let mut decoder = zstd::stream::read::Decoder::with_ref_prefix(frame, old).unwrap();
+        // No more than every client has (RFC 9842 §5).
+        decoder.window_log_max(FILE_WINDOW_LOG).unwrap();
+        let mut decoded = Vec::new();
+        decoder.read_to_end(&mut decoded).unwrap();
+        assert!(decoded == new, "{} bytes", new.len());
+        coded.len()
+    }
+
+    #[test]
+    fn content_coded_against_another_version_is_its_difference() {
+        for lines in [0, 1, 100, 5_000] {
+            let [old, new] = versions(lines);
+            let length = check(&new, &old);
+            if lines >= 100 {
+                let alone = code(&new, Coding::Zstd, Effort::Most).unwrap();
+                assert!(length * 5 < alone.len(), "{lines}: {length} and {}", alone.len());
+            }
+        }
+        // Longer than a window, both together and each.
+        for length in [6 << 20, 9 << 20] {
+            check(&vec![b'x'; length + 1], &vec![b'x'; length]);
+        }
+    }
+
+    #[test]
+    fn dictionary_has_the_name_that_sha256sum_gives_it() {
+        let name = "a591a6d40bf420404a011733cfb7b190d62c65bf0bcda32b57b277d9ad9f146e";
+        assert_eq!(dictionary_name(b"Hello World"), name);
+    }
 }

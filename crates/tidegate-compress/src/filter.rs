@@ -317,7 +317,13 @@ impl Filter for Coded {
             if lists(&["Accept-Encoding", "*"]) {
                 self.seen.vary = Vary::Said;
             }
-            if list_items(value).any(|item| !item.eq_ignore_ascii_case(b"Accept-Encoding")) {
+            // A dictionary changes the coding only, and what has one passes as it is (RFC 9842 §6.2).
+            let is_of_codings = |item: &[u8]| {
+                ["Accept-Encoding", "Available-Dictionary"]
+                    .iter()
+                    .any(|name| item.eq_ignore_ascii_case(name.as_bytes()))
+            };
+            if !list_items(value).all(is_of_codings) {
                 self.seen.ban = self.seen.ban.max(Ban::Keeping);
             }
         } else if is("Cache-Control") && lists(&["private", "no-store", "no-transform"])

@@ -52,6 +52,8 @@ use tidegate::message::{Fields, Method, accepted_codings};
 use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
 pub use self::coder::{Coding, Effort, code};
+#[cfg(feature = "dense")]
+pub use self::coder::{code_against, dictionary_name};
 pub use self::filter::is_text;
 use self::filter::{Asked, Coded, Key};
 use self::results::Results;

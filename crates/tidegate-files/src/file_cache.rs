@@ -428,7 +428,7 @@ mod tests {
             let crate::Node::File(file, metadata) = folder.find(Path::new("0")).unwrap() else {
                 panic!("no file");
             };
-            let opened = OpenedFile::new(file, metadata, 32 * 1024, |_| Default::default()).unwrap();
+            let opened = OpenedFile::new(file, metadata, 32 * 1024, None, |_| Default::default()).unwrap();
             let now = Moment::START + Duration::from_millis(number);
             assert!(
                 files

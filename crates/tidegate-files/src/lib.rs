@@ -29,7 +29,7 @@
 //! - Content of a request is not waited for, nor read: a client that sends some gets its answer at once, and the end of
 //!   the connection.
 //! - `index.html` and `404.html` aside, no name is special, unless [`Rules`] want codings that lie beside
-//!   their files (`app.js.br`); these are looked for anew once what is kept is no longer valid. No language negotiation;
+//!   their files (`app.js.br`, `app.js.HASH.dcz`); these are looked for anew once what is kept is no longer valid. No language negotiation;
 //!   compression on the fly is the package `tidegate-compress`.
 //!
 //! ```no_run
@@ -63,6 +63,7 @@
 //! ```
 
 mod coding;
+mod dictionary;
 mod file_cache;
 mod folder;
 pub mod html;
@@ -91,6 +92,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use tidegate::gateway::{
     Admission, Body, Environ, FileRange, Gateway, GatewayError, ResponseHead, StartResponse,
@@ -98,18 +100,19 @@ use tidegate::gateway::{
 use tidegate::message::{FieldBlock, Fields, HttpDate, Method};
 
 use self::coding::Coding;
+use self::dictionary::Dictionary;
 pub use self::file_cache::FileCache;
 use self::file_cache::{Finding, OpenedFiles};
 use self::folder::{Folder, Node};
 pub use self::media_type::media_type;
 use self::multipart::Multipart;
-use self::opened::{OpenedFile, Place};
+use self::opened::{OpenedFile, Original, Place};
 use self::range::{Part, Selection};
 use self::refusal::{Form, refuse};
 use self::renderer::{Renderer, Version};
 pub use self::rules::{Links, Moved, Rules};
 use self::rules::{Listings, Missing, Siblings};
-use self::validators::{Evaluation, Validators};
+use self::validators::{Evaluation, Identity, Validators};
 use self::view::View;
 
 /// Tells which folder an error is about, and keeps its kind.
@@ -171,6 +174,15 @@ enum Found {
     Listing(PathBuf, Version),
     /// Another place: the right path of a folder that was asked for without a slash at the end, or what rules say.
     Moved(Moved),
+}
+
+/// The form in which a file is sent.
+struct Representation {
+    file: File,
+    metadata: Metadata,
+    coding: Option<Coding>,
+    /// The file that it is a coding of, where clients may know another coding.
+    original: Option<Original>,
 }
 
 impl StaticFiles {
@@ -291,9 +303,14 @@ impl StaticFiles {
         // have the same key.
         let is_folder_asked = environ.raw_path().ends_with('/');
         let has_key = is_folder_asked || !path.as_os_str().is_empty();
-        let key = [self.key_of_codings(environ), key_of(&path, is_folder_asked)].concat();
-        if has_key && self.opened.renew(&key, &self.folder, environ.now()) {
-            return Ok(Found::Kept(key));
+        let key = [self.key_of_codings(environ, None), key_of(&path, is_folder_asked)].concat();
+        // Whether there is a coding for the client's dictionary is known once the file is found.
+        let kept_key = match self.dictionary_of(environ) {
+            None => key.clone(),
+            Some(dictionary) => self.key_with_dictionary(environ, &key, &dictionary),
+        };
+        if has_key && self.opened.renew(&kept_key, &self.folder, environ.now()) {
+            return Ok(Found::Kept(kept_key));
         }
         match self.folder.find(&path) {
             Ok(Node::File(..)) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
@@ -331,32 +348,49 @@ impl StaticFiles {
         file: File,
         metadata: Metadata,
         path: &Path,
-    ) -> (File, Metadata, Option<Coding>) {
+    ) -> Representation {
+        let dictionary = self.dictionary_of(environ);
         let codings = match self.rules.siblings {
             Siblings::Ignored => Vec::new(),
-            Siblings::Chosen => coding::accepted(environ.fields()),
+            Siblings::Chosen => coding::accepted(environ.fields(), dictionary.as_ref()),
         };
         for coding in codings {
-            if let Ok(Node::File(coded, of_coded)) = self.folder.find(&coding.path_of(path))
+            if let Ok(Node::File(coded, of_coded)) =
+                self.folder.find(&coding.path_of(path, dictionary.as_ref()))
                 && of_coded.modified().ok() >= metadata.modified().ok()
-                && coding.is_for_all(&coded).unwrap_or(false)
+                && coding.is_for_all(&coded, dictionary.as_ref()).unwrap_or(false)
             {
-                return (coded, of_coded, Some(coding));
+                let has_dictionary = coding.has_dictionary();
+                let original = self
+                    .rules
+                    .has_dictionaries()
+                    .then(|| Original { etag: etag_of(&metadata), has_dictionary });
+                return Representation { file: coded, metadata: of_coded, coding: Some(coding), original };
             }
         }
-        (file, metadata, None)
+        Representation { file, metadata, coding: None, original: None }
+    }
+
+    /// The dictionary that the client has, where that matters.
+    fn dictionary_of(&self, environ: &Environ<'_>) -> Option<Dictionary> {
+        self.rules.has_dictionaries().then(|| Dictionary::of(environ.fields())).flatten()
     }
 
     /// Returns the beginning of a key where the answer depends on the codings that the client takes: a letter for each, in
     /// its order. No path begins so.
-    fn key_of_codings(&self, environ: &Environ<'_>) -> Vec<u8> {
+    fn key_of_codings(&self, environ: &Environ<'_>, dictionary: Option<&Dictionary>) -> Vec<u8> {
         match self.rules.siblings {
             Siblings::Ignored => Vec::new(),
             Siblings::Chosen => {
-                let codings = coding::accepted(environ.fields());
-                codings.into_iter().flat_map(|coding| coding.name().bytes().next()).collect()
+                coding::accepted(environ.fields(), dictionary).into_iter().map(Coding::letter).collect()
             }
         }
+    }
+
+    /// Returns the key of a file that is coded against a dictionary. No other key begins so.
+    fn key_with_dictionary(&self, environ: &Environ<'_>, key: &[u8], dictionary: &Dictionary) -> Vec<u8> {
+        let codings = self.key_of_codings(environ, Some(dictionary));
+        [b"d", dictionary.hash(), &codings, b" ", key].concat()
     }
 
     fn find_index(
@@ -400,7 +434,15 @@ impl StaticFiles {
         metadata: Metadata,
     ) -> io::Result<Found> {
         let account = environ.client().memory;
-        let opened = self.open(environ, &path, file, metadata)?;
+        let represented = self.represent(environ, file, metadata, &path);
+        // Only what is there has a key of its own: clients may name any number of dictionaries.
+        let key = match self.dictionary_of(environ) {
+            Some(dictionary) if represented.coding.is_some_and(Coding::has_dictionary) => {
+                self.key_with_dictionary(environ, &key, &dictionary)
+            }
+            _ => key,
+        };
+        let opened = self.open(environ, &path, represented)?;
         // A coding may come to lie beside it, or be of another content than the file now has.
         let finding = if self.rules.siblings == Siblings::Chosen { Finding::Later } else { finding };
         match self.opened.keep(&key, path, finding, opened, environ.now(), account) {
@@ -413,13 +455,12 @@ impl StaticFiles {
         &self,
         environ: &Environ<'_>,
         path: &Path,
-        file: File,
-        metadata: Metadata,
+        represented: Representation,
     ) -> io::Result<OpenedFile> {
         let content_bytes_max = self.opened.content_bytes_max(environ.client().memory);
-        let (file, metadata, coding) = self.represent(environ, file, metadata, path);
+        let Representation { file, metadata, coding, original } = represented;
         let describe = |validators: &Validators| head_of(&self.rules, path, coding, validators);
-        OpenedFile::new(file, metadata, content_bytes_max, describe)
+        OpenedFile::new(file, metadata, content_bytes_max, original, describe)
     }
 
     /// Answers where no file is, as the rules want it: another place, the page for all paths, or 404 with a page of the
@@ -442,7 +483,8 @@ impl StaticFiles {
                 if is_page(environ.raw_path())
                     && let Some((file, metadata)) = page(path) =>
             {
-                send_file(environ, start_response, &self.open(environ, path, file, metadata)?)
+                let represented = self.represent(environ, file, metadata, path);
+                send_file(environ, start_response, &self.open(environ, path, represented)?)
             }
             // Neither validators nor ranges are about an error (RFC 9110 §8.8, §14.2).
             Missing::NotFound(path) if let Some((file, metadata)) = page(path) => start_response
@@ -535,6 +577,12 @@ fn key_of(path: &Path, is_folder: bool) -> Vec<u8> {
     key
 }
 
+/// The tag of a file as it is.
+fn etag_of(metadata: &Metadata) -> String {
+    let (identity, now) = (Identity::of(metadata), SystemTime::now());
+    Validators::new(&identity, identity.certainty(now), now).etag
+}
+
 const CONTENT_TYPE: &str = "Content-Type";
 const CACHE_CONTROL: &str = "Cache-Control";
 const VARY: &str = "Vary";
@@ -550,8 +598,13 @@ fn head_of(rules: &Rules, path: &Path, coding: Option<Coding>, validators: &Vali
     push("Last-Modified", HttpDate::from_unix(validators.modified).as_bytes());
     push("ETag", validators.etag.as_bytes());
     push("Accept-Ranges", b"bytes");
-    if rules.siblings == Siblings::Chosen {
-        push(VARY, b"Accept-Encoding");
+    match rules.siblings {
+        Siblings::Chosen if rules.has_dictionaries() => push(VARY, b"Accept-Encoding, Available-Dictionary"),
+        Siblings::Chosen => push(VARY, b"Accept-Encoding"),
+        Siblings::Ignored => {}
+    }
+    if let Some(dictionary) = rules.use_as_dictionary(path) {
+        push("Use-As-Dictionary", dictionary.as_bytes());
     }
     if let Some(coding) = coding {
         push("Content-Encoding", coding.name().as_bytes());
@@ -591,7 +644,7 @@ fn send_conditionally(
     opened: &OpenedFile,
 ) -> Result<Body, GatewayError> {
     let (validators, length, fields) = (&opened.validators, opened.identity.length, environ.fields());
-    let verdict = validators.evaluate(fields);
+    let (verdict, etag) = (validators.evaluate(fields), validators.etag.as_bytes());
     // Only GET knows ranges, and two Range fields are none (RFC 9110 §14.2, §5.3).
     let mut ranges = fields.all("Range");
     let selection = match (ranges.next(), ranges.next()) {
@@ -604,10 +657,10 @@ fn send_conditionally(
     match (verdict, selection) {
         (Evaluation::NotModified, _) => {
             let caching = opened.fields.iter().filter(|(name, _)| [CACHE_CONTROL, VARY].contains(name));
-            let head = about(start_response, 304, validators);
+            let head = about(start_response, 304, validators, validators.known_as(fields));
             caching.fold(head, |head, (name, value)| head.field(name, value)).finish()
         }
-        (Evaluation::Failed, _) => refuse(about(start_response, 412, validators), 412, form),
+        (Evaluation::Failed, _) => refuse(about(start_response, 412, validators, etag), 412, form),
         (Evaluation::Proceed, Selection::Whole) => {
             send_part(start_response.status(200).fields(&opened.fields), opened, 0, length)
         }
@@ -619,18 +672,23 @@ fn send_conditionally(
         }
         (Evaluation::Proceed, Selection::Parts(parts)) => send_parts(start_response, opened, &parts),
         (Evaluation::Proceed, Selection::Unsatisfiable) => {
-            let head = about(start_response, 416, validators);
+            let head = about(start_response, 416, validators, etag);
             refuse(head.field("Content-Range", format!("bytes */{length}")), 416, form)
         }
     }
 }
 
 /// Begins a response about a version of a file that is not sent.
-fn about<'a>(start_response: StartResponse<'a>, code: u16, validators: &Validators) -> ResponseHead<'a> {
+fn about<'a>(
+    start_response: StartResponse<'a>,
+    code: u16,
+    validators: &Validators,
+    etag: &[u8],
+) -> ResponseHead<'a> {
     start_response
         .status(code)
         .field("Last-Modified", HttpDate::from_unix(validators.modified).as_bytes())
-        .field("ETag", &validators.etag)
+        .field("ETag", etag)
         .field("Accept-Ranges", "bytes")
 }
 

@@ -29,6 +29,14 @@ pub struct OpenedFile {
     pub certainty: Certainty,
 }
 
+/// The file that another one is a coding of.
+pub struct Original {
+    /// The tag of the file.
+    pub etag: String,
+    /// Whether the coding has a dictionary.
+    pub has_dictionary: bool,
+}
+
 /// The place of a file's content.
 pub enum Place {
     /// All of the content is in memory.
@@ -38,7 +46,8 @@ pub enum Place {
 }
 
 impl OpenedFile {
-    /// Takes what is known of an open file, and its content if that has `content_bytes_max` bytes at most.
+    /// Takes what is known of an open file, and its content if that has `content_bytes_max` bytes at most. Of one that is a
+    /// coding it takes what of, where that matters.
     ///
     /// # Errors
     /// Returns the error of the system when the file cannot be read.
@@ -46,6 +55,7 @@ impl OpenedFile {
         file: File,
         mut metadata: Metadata,
         content_bytes_max: u64,
+        original: Option<Original>,
         describe: impl FnOnce(&Validators) -> FieldBlock,
     ) -> io::Result<OpenedFile> {
         let mut reads = 0;
@@ -64,7 +74,10 @@ impl OpenedFile {
                 }
             }
             let certainty = identity.certainty(now);
-            let validators = Validators::new(&identity, certainty, now);
+            let mut validators = Validators::new(&identity, certainty, now);
+            if let Some(Original { etag, has_dictionary }) = original {
+                validators = validators.of_coding(etag, has_dictionary);
+            }
             let fields = describe(&validators);
             let place = match content {
                 Some(content) => Place::Memory(content.into()),

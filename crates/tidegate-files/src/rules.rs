@@ -51,8 +51,12 @@ pub struct Rules {
     media_types: Vec<(String, String)>,
     caching: Arc<Caching>,
     moved: Option<Arc<Moving>>,
+    dictionaries: Option<Arc<Dictionaries>>,
     pub(super) links: Links,
 }
+
+/// Says the paths for which a file is a dictionary.
+type Dictionaries = dyn Fn(&Path) -> Option<String> + Send + Sync;
 
 /// Says where the file of a path has gone.
 type Moving = dyn Fn(&str) -> Option<Moved> + Send + Sync;
@@ -132,6 +136,7 @@ impl Default for Rules {
             media_types: Vec::new(),
             caching: Arc::new(|path| is_hashed(path).then(|| IMMUTABLE.to_string())),
             moved: None,
+            dictionaries: None,
             links: Links::Inside,
         }
     }
@@ -171,6 +176,23 @@ impl Rules {
     pub fn precompressed(mut self) -> Rules {
         self.siblings = Siblings::Chosen;
         self
+    }
+
+    /// Says which files clients are to keep as dictionaries, and for which paths: a pattern as `Use-As-Dictionary` has it,
+    /// `/js/app-*.js` for the versions of a script (RFC 9842 §2.1). A client that has such a file, and asks for another
+    /// one, is sent `app-2.js.HASH.dcz` or `.dcb` for `app-2.js`, if that is there and not older. HASH is the SHA-256 of the
+    /// dictionary in hexadecimal digits, and the coded file must begin with it, too. Everything is as with
+    /// [`precompressed`](Rules::precompressed) otherwise, which this includes.
+    ///
+    /// Browsers want HTTPS for this (or this machine), and a dictionary that may be kept for some time: see
+    /// [`caching`](Rules::caching).
+    #[must_use]
+    pub fn dictionaries(
+        mut self,
+        pattern: impl Fn(&Path) -> Option<String> + Send + Sync + 'static,
+    ) -> Rules {
+        self.dictionaries = Some(Arc::new(pattern));
+        self.precompressed()
     }
 
     /// Sends this file of the folder with each 404. By default it is the folder's own `404.html`, if there is one.
@@ -250,6 +272,18 @@ impl Rules {
             Some(other) => other.into(),
             None => UNKNOWN_TYPE.into(),
         }
+    }
+
+    /// Whether clients may have dictionaries of this folder.
+    pub(super) fn has_dictionaries(&self) -> bool {
+        self.dictionaries.is_some()
+    }
+
+    /// The `Use-As-Dictionary` of a file.
+    pub(super) fn use_as_dictionary(&self, path: &Path) -> Option<String> {
+        let pattern = self.dictionaries.as_ref()?(path)?;
+        // A string of a structured field (RFC 9651 §3.3.3).
+        Some(format!("match=\"{}\"", pattern.replace('\\', "\\\\").replace('"', "\\\"")))
     }
 
     /// The `Cache-Control` of a file.

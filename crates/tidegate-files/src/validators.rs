@@ -71,6 +71,8 @@ pub struct Validators {
     pub etag: String,
     /// Whole seconds since 1970-01-01T00:00:00Z.
     pub modified: u64,
+    /// The tag of the file as it is, where this is a coding of it and others may be known that have a dictionary.
+    original: Option<String>,
 }
 
 /// Whether the times of a file tell each of its versions from the others.
@@ -110,7 +112,33 @@ impl Validators {
         Validators {
             etag: format!("\"{:016x}-{:x}\"", digest.finish(), identity.length),
             modified: modified.min(since_1970(now).as_secs()),
+            original: None,
         }
+    }
+
+    /// Makes these the validators of a coding of a file. The tag of one with a dictionary begins with that of the
+    /// file, and goes on after a dot: clients that have another dictionary by now, most likely this very version, are
+    /// sent another form the next time, and it has to show that they know the version.
+    #[must_use]
+    pub fn of_coding(self, original: String, has_dictionary: bool) -> Validators {
+        let etag = match has_dictionary {
+            true => format!("{}.{}", original.trim_end_matches('"'), self.etag.trim_start_matches('"')),
+            false => self.etag,
+        };
+        Validators { etag, original: Some(original), ..self }
+    }
+
+    /// Returns the tag by which a client knows this version: its own, or that of a coding with a dictionary.
+    pub fn known_as<'a>(&'a self, fields: Fields<'a>) -> &'a [u8] {
+        let is_own = || self.is_listed(fields, "If-None-Match", Comparison::Weak);
+        self.known_with_dictionary(fields).filter(|_| !is_own()).unwrap_or(self.etag.as_bytes())
+    }
+
+    /// The tag of this version, coded with a dictionary, in If-None-Match.
+    fn known_with_dictionary<'f>(&self, fields: Fields<'f>) -> Option<&'f [u8]> {
+        let version = self.original.as_ref().unwrap_or(&self.etag).trim_end_matches('"').as_bytes();
+        let mut tags = fields.all("If-None-Match").flat_map(entity_tags);
+        tags.find(|tag| tag.strip_prefix(version).is_some_and(|rest| rest.starts_with(b".")))
     }
 
     /// Evaluates the preconditions of a GET or HEAD in the order of §13.2.2.
@@ -124,6 +152,7 @@ impl Validators {
         }
         let is_current = if fields.get("If-None-Match").is_some() {
             self.is_listed(fields, "If-None-Match", Comparison::Weak)
+                || self.known_with_dictionary(fields).is_some()
         } else {
             self.is_modified_since(fields, "If-Modified-Since") == Some(false)
         };
@@ -230,6 +259,33 @@ mod tests {
             check(&[("If-None-Match", list), ("If-Modified-Since", DAY)], Evaluation::Proceed);
         }
         check(&[("If-None-Match", &format!("\"a, {tag}"))], Evaluation::Proceed);
+    }
+
+    #[test]
+    fn version_is_known_by_the_tag_of_any_coding_with_a_dictionary() {
+        let other = of(&Identity { inode: 7, ..identity() });
+        let original = validators().etag;
+        let with_dictionary = other.clone().of_coding(original.clone(), true);
+        assert_eq!(with_dictionary.etag.matches('"').count(), 2);
+        let lines = lines(&[("If-None-Match", &format!("\"x\", {}", with_dictionary.etag))]);
+        let fields = Fields::new(&lines);
+        let if_range = vec![("If-Range".to_string(), with_dictionary.etag.clone().into_bytes())];
+        let another = of(&Identity { inode: 8, ..identity() });
+        for form in [
+            with_dictionary.clone(),
+            validators(),
+            other.clone().of_coding(original.clone(), false),
+            another.clone().of_coding(original, true),
+        ] {
+            assert_eq!(form.evaluate(fields), Evaluation::NotModified, "{form:?}");
+            assert_eq!(form.known_as(fields), with_dictionary.etag.as_bytes());
+            // Bytes of one coding never go on in another.
+            assert_eq!(form.allows_range(Fields::new(&if_range)), form == with_dictionary);
+        }
+        let others = another.etag.clone();
+        for form in [another, other.of_coding(others, true)] {
+            assert_eq!(form.evaluate(fields), Evaluation::Proceed, "{form:?}");
+        }
     }
 
     #[test]

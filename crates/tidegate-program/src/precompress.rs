@@ -7,6 +7,15 @@
 //! A coding has its file's time of modification, by which the next run sees that it is up to date, unless the file was changed
 //! later. One that is not shorter is
 //! not made, and taken away if it is of an older content. Hidden files and links are passed over.
+//!
+//! With `--against` files are coded against those of an earlier time, too, which clients may have (RFC 9842):
+//!
+//! ```text
+//! app.js, and an earlier app.js        ──▶ app.js.HASH.dcz, where HASH is the SHA-256 of the earlier one
+//! app-3f2a9c1b.js, and app-9d8e7f6a.js ──▶ app-3f2a9c1b.js.HASH.dcz
+//! ```
+
+mod earlier;
 
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -20,6 +29,8 @@ use std::time::SystemTime;
 use clap::Args;
 use tidegate_compress::{Coding, Effort, code, is_text};
 use tidegate_files::media_type;
+
+use self::earlier::Earlier;
 
 /// Shortest file that is coded, in bytes. 512: as with `--compress`.
 const LENGTH_MIN: u64 = 512;
@@ -39,6 +50,13 @@ pub struct PrecompressOptions {
     /// Make codings anew that are up to date, too
     #[arg(long)]
     pub all: bool,
+    /// Folder with the files of an earlier time, to code the new ones against them; may be repeated
+    ///
+    /// For app.js or app-3f2a9c1b.js it makes app-3f2a9c1b.js.HASH.dcz (RFC 9842), which static --use-as-dictionary sends to
+    /// clients that have the earlier file of that name, or of the same name with another hash. HASH is the SHA-256 of
+    /// that, as sha256sum has it.
+    #[arg(long, value_name = "DIR")]
+    pub against: Vec<PathBuf>,
 }
 
 /// The sums of what was done.
@@ -70,12 +88,13 @@ impl Sums {
 pub fn run(folder: &Path, options: &PrecompressOptions) -> Result<String, String> {
     let codings = options.codings.iter().map(|extension| coding_of(extension));
     let codings = codings.collect::<Result<Vec<Coding>, String>>()?;
+    let earlier = Earlier::find(&options.against)?;
     let mut files = Vec::new();
     find(folder, &mut files).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     let (next, sums, failure) = (AtomicUsize::new(0), Mutex::new(Sums::default()), Mutex::new(None));
     let work = || {
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match make_all(file, &codings, options.all) {
+            match make_all(file, folder, &codings, &earlier, options.all) {
                 Ok(more) => lock(&sums).add(more),
                 Err(error) => {
                     next.store(files.len(), Ordering::Relaxed);
@@ -133,7 +152,13 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 /// Makes the codings of one file that are not up to date.
-fn make_all(path: &Path, codings: &[Coding], is_anew: bool) -> io::Result<Sums> {
+fn make_all(
+    path: &Path,
+    folder: &Path,
+    codings: &[Coding],
+    earlier: &Earlier,
+    is_anew: bool,
+) -> io::Result<Sums> {
     let metadata = fs::metadata(path)?;
     let length = metadata.len();
     let mut sums = Sums { files: 1, bytes: length, ..Sums::default() };
@@ -143,9 +168,7 @@ fn make_all(path: &Path, codings: &[Coding], is_anew: bool) -> io::Result<Sums> 
     let modified = metadata.modified()?;
     let mut content = None;
     for &coding in codings {
-        let mut coded_path = path.as_os_str().to_owned();
-        coded_path.push(format!(".{}", coding.extension()));
-        let coded_path = PathBuf::from(coded_path);
+        let coded_path = with_extension(path, coding.extension());
         if !is_anew && is_up_to_date(&coded_path, &metadata) {
             sums.up_to_date += 1;
             continue;
@@ -165,7 +188,15 @@ fn make_all(path: &Path, codings: &[Coding], is_anew: bool) -> io::Result<Sums> 
         replace(&coded_path, &coded, &metadata, modified)?;
         (sums.made, sums.made_bytes) = (sums.made + 1, sums.made_bytes + coded.len() as u64);
     }
+    sums.add(earlier.make_all(path, folder, &metadata, is_anew)?);
     Ok(sums)
+}
+
+/// The path of what lies beside a file.
+fn with_extension(path: &Path, extension: &str) -> PathBuf {
+    let mut coded = path.as_os_str().to_owned();
+    coded.push(format!(".{extension}"));
+    coded.into()
 }
 
 /// Whether a coding is of this content: it has the same time of modification, and the file was not changed since it was made. (That
@@ -233,7 +264,7 @@ mod tests {
     fn another_content_under_an_old_date_is_coded_anew() {
         let folder = Folder::new("old-date");
         let file = folder.0.join("app.js");
-        let options = PrecompressOptions { codings: vec!["gz".to_string()], all: false };
+        let options = PrecompressOptions { codings: vec!["gz".to_string()], all: false, against: Vec::new() };
         let write = |content: &str| {
             fs::write(&file, content.repeat(100)).unwrap();
             let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
@@ -258,7 +289,7 @@ mod tests {
         fs::write(&other, "not ours").unwrap();
         let coded = folder.0.join("app.js.gz");
         symlink(&other, beside(&coded)).unwrap();
-        let options = PrecompressOptions { codings: vec!["gz".to_string()], all: false };
+        let options = PrecompressOptions { codings: vec!["gz".to_string()], all: false, against: Vec::new() };
         assert!(run(&folder.0, &options).unwrap().contains("1 codings made"));
         assert_eq!(fs::read(&other).unwrap(), b"not ours");
         let metadata = fs::symlink_metadata(&coded).unwrap();

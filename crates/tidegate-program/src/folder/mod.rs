@@ -168,6 +168,15 @@ fn rules(options: &FolderOptions, listing: Shown) -> Result<Rules, String> {
     if options.precompressed {
         rules = rules.precompressed();
     }
+    let dictionaries = options.use_as_dictionary.clone();
+    if !dictionaries.is_empty() {
+        rules = rules.dictionaries(move |path| {
+            dictionaries
+                .iter()
+                .find(|(glob, _)| options::is_match(glob, path))
+                .map(|(_, pattern)| pattern.clone())
+        });
+    }
     if options.spa {
         rules = rules.single_page();
     }

@@ -31,6 +31,16 @@ pub struct FolderOptions {
     /// One that is older than its file is passed over, and so is one of zstd that needs a window of more than 8 MiB.
     #[arg(long)]
     pub precompressed: bool,
+    /// Have browsers keep files as dictionaries for others, "js/app-*.js=/js/app-*.js" for instance; may be repeated, the
+    /// first that matches counts
+    ///
+    /// The pattern after the = says for which paths, as URLs have them, a browser is to use such a file, by RFC 9842: the next
+    /// version of a script, say. With its next request it names what it has, and is sent app-2.js.HASH.dcz or .dcb for app-2.js,
+    /// where that is there (precompress --against makes it). HASH is the SHA-256 of the dictionary in hexadecimal digits.
+    /// Browsers do so over HTTPS only, or on this machine, and for files that may be kept for some time (--cache-control).
+    /// Includes --precompressed.
+    #[arg(long, value_name = "GLOB=PATTERN", value_parser = parse_dictionary)]
+    pub use_as_dictionary: Vec<(Pattern, String)>,
     /// Code texts on the fly for clients that take that: gzip, and br and zstd where they are built in
     ///
     /// Never to requests with a password (Authorization), and no answer whose Cache-Control is private or no-store. Results
@@ -172,6 +182,19 @@ fn parse_cache_control(text: &str) -> Result<(Pattern, String), String> {
     }
 }
 
+fn parse_dictionary(text: &str) -> Result<(Pattern, String), String> {
+    let (glob, pattern) = text.split_once('=').ok_or("it is GLOB=PATTERN")?;
+    let glob = Pattern::new(glob.trim_start_matches('/')).map_err(|error| error.to_string())?;
+    let is_text = !pattern.is_empty() && pattern.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_text {
+        return Err("a pattern is of letters, digits and signs of ASCII".to_string());
+    }
+    match pattern.contains('(') {
+        true => Err("a pattern of RFC 9842 has no regular expressions in parentheses".to_string()),
+        false => Ok((glob, pattern.to_string())),
+    }
+}
+
 fn parse_media_type(text: &str) -> Result<(String, String), String> {
     let (extension, media_type) = text.split_once('=').ok_or("it is .EXT=TYPE")?;
     let extension = extension.trim_start_matches('.');
@@ -208,6 +231,10 @@ mod tests {
         assert!(parse_header("content-length: 3").unwrap_err().contains("server's"));
         let (glob, value) = parse_cache_control("/assets/*=max-age=3").unwrap();
         assert_eq!((glob.as_str(), value.as_str()), ("assets/*", "max-age=3"));
+        let (glob, pattern) = parse_dictionary("js/app-*.js=/js/app-*.js?v=*").unwrap();
+        assert_eq!((glob.as_str(), pattern.as_str()), ("js/app-*.js", "/js/app-*.js?v=*"));
+        assert!(parse_dictionary("app.js").is_err() && parse_dictionary("app.js=").is_err());
+        assert!(parse_dictionary("app.js=/a\r\nb").is_err() && parse_dictionary("a=/(.*)").is_err());
         assert_eq!(parse_media_type(".md=text/plain").unwrap(), ("md".to_string(), "text/plain".to_string()));
         assert!(parse_media_type(".md=text").is_err());
         assert!(parse_relative("../x").is_err() && parse_relative("/x").is_err());
