@@ -19,7 +19,6 @@ impl Outlet<'_> {
     }
 
     /// Queues one piece of content in its framing, as much of it as the declared length admits.
-    #[inline(always)]
     pub fn write(&mut self, content: Content<'_>) {
         let (bytes, buffer) = (content.as_slice(), self.out.buffer());
         let admitted = self.http.open_piece(buffer, bytes.len() as u64);

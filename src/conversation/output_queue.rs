@@ -72,7 +72,6 @@ impl Segment {
 
 impl Rest {
     /// The buffer at the end.
-    #[cold]
     fn buffer(&mut self) -> &mut Vec<u8> {
         if let None | Some(Segment::Content(_)) = self.segments.back() {
             self.segments.push_back(Segment::Buffer(Vec::new()));
@@ -83,12 +82,10 @@ impl Rest {
         }
     }
 
-    #[cold]
     fn held_bytes(&self) -> usize {
         self.segments.iter().map(|segment| segment.as_slice().len()).sum()
     }
 
-    #[cold]
     fn memory_bytes(&self) -> usize {
         let in_memory = |segment: &Segment| match segment {
             // It is part of the program.
@@ -99,7 +96,6 @@ impl Rest {
         self.segments.iter().map(in_memory).sum()
     }
 
-    #[cold]
     fn owed_bytes(&self) -> usize {
         let in_file =
             self.file.as_ref().map_or(0, |range| usize::try_from(range.length).unwrap_or(usize::MAX));
@@ -228,7 +224,6 @@ impl OutputQueue {
         }
     }
 
-    #[cold]
     fn consume_rest(&mut self) {
         if !self.buffer.is_empty() {
             if self.sent < self.buffer.len() {

@@ -146,7 +146,6 @@ const PROXY_SIGNATURE: &[u8] = b"\0\r\nQUIT\n";
 /// read happens to end. A line is checked when it is complete, and its length as soon as it is too long. The
 /// first byte of the request line is checked at once, since it tells other protocols apart. Lines that ended
 /// in the first `searched` bytes have been checked before.
-#[cold]
 fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), ProtocolError> {
     let blank = blank_lines(input);
     let (head, searched) = (&input[blank..], searched.saturating_sub(blank));

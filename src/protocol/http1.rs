@@ -226,7 +226,6 @@ impl Http1 {
     }
 
     /// Returns the state to [roll back](Http1::rollback) to, before the head of a response ends.
-    #[inline]
     pub fn savepoint(&self) -> Savepoint {
         let has_continued = self.response == ResponseState::Continue;
         Savepoint { has_continued, persistence: self.persistence }
@@ -297,7 +296,6 @@ impl Http1 {
     }
 
     /// Writes the framing after a piece of content.
-    #[inline]
     pub fn close_piece(&self, out: &mut Vec<u8>) {
         if let ResponseState::Body(body) = self.response {
             body.close_piece(out);
@@ -407,14 +405,12 @@ impl Http1 {
     }
 
     /// Prepares for the next request.
-    #[inline]
     pub fn next_exchange(&mut self) {
         self.on_request(RequestEvent::NextExchange);
         self.on_response(ResponseEvent::NextExchange);
         self.context = ResponseContext::DEFAULT;
     }
 
-    #[inline]
     fn on_request(&mut self, event: RequestEvent) {
         match self.request.after(event) {
             Some(next) => self.request = next,
@@ -422,7 +418,6 @@ impl Http1 {
         }
     }
 
-    #[inline]
     fn on_response(&mut self, event: ResponseEvent) {
         match self.response.after(event) {
             Some(next) => self.response = next,

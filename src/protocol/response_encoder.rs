@@ -170,7 +170,6 @@ impl ResponseEncoder {
         ResponseEncoder::of(StatusCode::OK, own, start)
     }
 
-    #[inline]
     fn of(status: StatusCode, own: &ServerFields, start: usize) -> ResponseEncoder {
         ResponseEncoder {
             start,
@@ -206,7 +205,6 @@ impl ResponseEncoder {
         self.other_field(out, name, value)
     }
 
-    #[inline(never)]
     fn other_field(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), InvalidResponse> {
         let role = match FieldRole::of(name, value) {
             Err(InvalidResponse::HopByHopField(_))
@@ -315,7 +313,6 @@ impl ResponseEncoder {
         out.truncate(out.len() - at);
     }
 
-    #[inline(never)]
     fn end_unusual_head(
         &self,
         out: &mut Vec<u8>,
@@ -384,8 +381,6 @@ impl ResponseEncoder {
         Ok((stated, body))
     }
 
-    #[cold]
-    #[inline(never)]
     fn declare_length(&mut self, length: u64) -> Result<(), InvalidResponse> {
         match self.declared_length.replace(length) {
             None => Ok(()),
@@ -393,14 +388,12 @@ impl ResponseEncoder {
         }
     }
 
-    #[cold]
     fn drop_own_server(&mut self, out: &mut Vec<u8>) {
         if mem::take(&mut self.has_own_server) {
             drop_first_line(out, self.start, b"\r\nServer: ");
         }
     }
 
-    #[cold]
     fn drop_own_date(&mut self, out: &mut Vec<u8>) {
         if mem::take(&mut self.has_own_date) {
             drop_first_line(out, self.start, b"\r\nDate: ");
@@ -479,7 +472,6 @@ pub enum BodyEncoder {
 
 impl BodyEncoder {
     /// Returns how many of these bytes may be sent; those beyond a declared length are cut off.
-    #[inline]
     pub fn admit(&mut self, bytes: u64) -> u64 {
         match self {
             BodyEncoder::Discard => 0,
@@ -493,7 +485,6 @@ impl BodyEncoder {
     }
 
     /// Writes the framing before `bytes` bytes of content, which are not zero.
-    #[inline]
     pub fn open_piece(&self, out: &mut Vec<u8>, bytes: u64) {
         if *self == BodyEncoder::Chunked {
             encode_hexadecimal(out, bytes);
@@ -502,7 +493,6 @@ impl BodyEncoder {
     }
 
     /// Writes the framing after a piece of content.
-    #[inline]
     pub fn close_piece(&self, out: &mut Vec<u8>) {
         if *self == BodyEncoder::Chunked {
             out.extend_from_slice(b"\r\n");
@@ -514,7 +504,6 @@ impl BodyEncoder {
     /// # Errors
     /// Returns [`InvalidResponse::TooShort`] when there were fewer bytes than declared: the content cannot be
     /// ended, only broken off.
-    #[inline]
     pub fn end(&self, out: &mut Vec<u8>) -> Result<(), InvalidResponse> {
         match *self {
             BodyEncoder::Discard | BodyEncoder::UntilClose | BodyEncoder::Length(0) => Ok(()),

@@ -120,7 +120,6 @@ enum Progress {
 
 impl Exchange {
     /// Makes an exchange that has not begun.
-    #[inline]
     pub fn new(waiting: Waiting) -> Exchange {
         Exchange {
             http: Http1::new(),
@@ -133,7 +132,6 @@ impl Exchange {
     }
 
     /// Returns how the exchange leaves its conversation; none while something remains to be done.
-    #[inline]
     pub fn left(&self) -> Option<Left> {
         match (&self.stage, self.http.request()) {
             (Stage::Finished(farewell), _) => Some(Left::Finished(*farewell)),

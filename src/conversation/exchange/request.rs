@@ -224,7 +224,6 @@ impl Exchange {
 
 /// Takes up the content of the request whose head was read, if all of it is `behind` that. Chunked content is
 /// excluded: it needs a place to be put together.
-#[inline]
 fn content_at_hand<'i>(http: &mut Http1, parsed: &ParsedHead<'_, '_>, behind: &'i [u8]) -> Option<&'i [u8]> {
     match parsed.semantics.framing {
         RequestFraming::None => Some(&[]),
