@@ -12,7 +12,7 @@ use std::net::TcpListener;
 
 /// The bytes of `/big`. 8 MB: more than any socket takes at once.
 pub const BIG_BYTES: usize = 8_000_000;
-/// The bytes of a piece of an answer. 64 KiB: about what a socket takes at once.
+/// The bytes of a piece of an answer. 64 KiB: little beside what a socket holds, and few pieces of an answer.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Listens on the address that was given on the command line, or else on port 8000.

@@ -8,8 +8,7 @@
 //! `accept` waits for a client, `read` for what it sends, `write_all` until all is on its way. The thread does nothing else
 //! meanwhile: it is *blocked*.
 //!
-//! **It fails** when a client connects and says nothing (`nc 127.0.0.1 8000`): `read` waits for that one, and nobody else
-//! is served.
+//! **It fails** when a client connects and says nothing: `read` waits for that one, and nobody else is served.
 
 mod http;
 

@@ -53,7 +53,7 @@ impl Connection {
             return ControlFlow::Continue(());
         }
         // `write_all` would have to wait for a client that reads slowly. `write` takes what there is room for, and the rest
-        // is lost: remember this until step 6.
+        // is lost: it is seen in step 6, and mended in step 7.
         let _ = self.stream.write(&http::Answer::to(&self.request).whole());
         ControlFlow::Break(())
     }

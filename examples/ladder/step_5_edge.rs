@@ -4,7 +4,7 @@
 //! cargo run -p ladder --bin step_5
 //! ```
 //!
-//! With epoll (kqueue on BSD and macOS) the list stays in the kernel. The library mio offers both under one face:
+//! With epoll (kqueue on BSD and macOS) the list stays in the kernel. The library mio offers both under one interface:
 //!
 //! - `register` tells the kernel once which socket we care for, and what for: `Interest::READABLE`. Closing the socket, which
 //!   dropping it does, takes it off the list again.

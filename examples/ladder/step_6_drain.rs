@@ -74,7 +74,7 @@ impl Connection {
             match http::unless_would_block(self.stream.read(&mut chunk)) {
                 Ok(Some(0)) | Err(_) => return ControlFlow::Break(()),
                 Ok(Some(count)) => self.request.extend_from_slice(&chunk[..count]),
-                // The only way to wait: everything has been read, so the next byte is an event.
+                // The only way to wait: everything has been read, so the next byte brings an event.
                 Ok(None) => return ControlFlow::Continue(()),
             }
         }

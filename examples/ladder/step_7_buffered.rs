@@ -11,10 +11,10 @@
 //!   Reading { request } ── head has ended ──▶ Writing { answer, sent } ── all sent ──▶ closed
 //! ```
 //!
-//! Who decides what we wait for? We register for both from the start, and never change it: with edges that costs one event too
-//! many for each client. With `poll(2)` it would never let us sleep, since a socket with room is always writable; there the
-//! wish has to be made from the state before each wait: `Reading` waits for IN, `Writing` for OUT. It is *computed*, as
-//! tidegate does, and not kept in a second variable: the two could come to disagree, and a client would wait for ever.
+//! Who decides what we wait for? The state: `Reading` waits for bytes, `Writing` for room. It is *computed* from the state and
+//! not kept in a second variable, since the two could come to disagree, and a client would wait for ever. With step 4's `poll`
+//! the list would be made so before each wait; asked for room while there is nothing to write, it would never sleep. Edges allow
+//! a shortcut: we register for both and never change it, and that costs one event too many for each client.
 //!
 //! **It fails** when clients ask for much and do not read: each answer lies whole in memory for as long as its client likes.
 //! A hundred clients of `/big` that read nothing hold 800 MB.
