@@ -258,32 +258,30 @@ impl<L: Listening> EventLoop<'_, L> {
     /// Does what the events ask for, and everything else that can be done now. Breaks when the server has ended.
     fn turn(&mut self) -> ControlFlow<()> {
         match self.observed.take() {
-            None => self.take_steps(|_| {}),
+            None => {
+                self.running.shared.context.refresh(self.clock.read());
+                self.take_steps(|_, _| {})
+            }
             Some(observed) => self.turn_observed(observed),
         }
     }
 
-    /// Takes the steps of a turn, and tells the end of each.
+    /// Takes the steps of a turn, and tells the end of each, and whether it had anything to do.
     #[inline(always)]
-    fn take_steps(&mut self, mut end: impl FnMut(Step)) -> ControlFlow<()> {
+    fn take_steps(&mut self, mut end: impl FnMut(Step, bool)) -> ControlFlow<()> {
         let EventLoop { events, running, queue, .. } = self;
-        running.shared.context.refresh(self.clock.read());
         for event in &*events {
             running.dispatch(event.token(), signs(event));
         }
         running.deliver();
-        end(Step::Dispatch);
-        running.accept();
-        end(Step::Accept);
-        running.wake(queue);
-        end(Step::Wake);
-        running.take_up_remainders();
-        end(Step::TakeUpRemainders);
-        running.expire();
-        end(Step::Expire);
+        end(Step::Dispatch, true);
+        end(Step::Accept, running.accept());
+        end(Step::Wake, running.wake(queue));
+        end(Step::TakeUpRemainders, running.take_up_remainders());
+        end(Step::Expire, running.expire());
         running.watch_memory();
         running.shared.journal.flush();
-        end(Step::WatchMemory);
+        end(Step::WatchMemory, true);
         running.obey(self.handle.command())
     }
 
@@ -291,8 +289,10 @@ impl<L: Listening> EventLoop<'_, L> {
     #[inline(never)]
     fn turn_observed(&mut self, mut observed: Box<Observed>) -> ControlFlow<()> {
         let (before, events) = (self.running.connections.last_generation(), self.events.iter().count());
-        let mut laps = Laps::begin(observed.post.meter.clone(), observed.last, events);
-        let flow = self.take_steps(|step| laps.end(step));
+        let now = self.clock.read();
+        self.running.shared.context.refresh(now);
+        let mut laps = Laps::begin(observed.post.meter.clone(), observed.last, now.moment, events);
+        let flow = self.take_steps(|step, was_busy| laps.end(step, was_busy));
         observed.last = laps.finish(self.running.connections.count_since(before));
         let (running, place) = (&self.running, self.place);
         observed.answer(

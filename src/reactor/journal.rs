@@ -7,10 +7,13 @@ use super::clock::Clock;
 use super::meter::Meter;
 use crate::conversation::{AccessLog, ExchangeRecord, Journal, RequestLine, Wanted};
 use crate::gateway::GatewayError;
+use crate::now::Now;
 
 /// The journal of one event loop.
 pub(super) struct LoopJournal {
     access_log: Option<Box<dyn AccessLog + Send>>,
+    /// The counters; none if nobody observes the loop.
+    meter: Option<Arc<Meter>>,
     /// The parts of an exchange that the access log has asked for.
     wanted: Wanted,
     /// Whether the operator was told of a PROXY header. Once is enough: where one comes, all do.
@@ -23,14 +26,12 @@ pub(super) struct LoopJournal {
 impl LoopJournal {
     pub fn new(access_log: Option<Box<dyn AccessLog + Send>>, clock: Clock) -> LoopJournal {
         let wanted = access_log.as_ref().map_or(Wanted::nothing(), |log| log.wanted());
-        LoopJournal { access_log, wanted, is_told_of_proxy_headers: false, unflushed: 0, clock }
+        LoopJournal { access_log, meter: None, wanted, is_told_of_proxy_headers: false, unflushed: 0, clock }
     }
 
     /// Counts exchanges from now on, besides logging them.
     pub fn observe(&mut self, meter: Arc<Meter>) {
-        let metered = MeteredLog { meter, log: self.access_log.take() };
-        self.wanted = metered.wanted();
-        self.access_log = Some(Box::new(metered));
+        self.meter = Some(meter);
     }
 
     /// Flushes the access log at the end of a turn of the loop.
@@ -63,14 +64,24 @@ fn write_guarded(
 
 impl Journal for LoopJournal {
     fn wanted(&self) -> Option<&Wanted> {
-        self.access_log.as_ref().map(|_| &self.wanted)
+        (self.access_log.is_some() || self.meter.is_some()).then_some(&self.wanted)
     }
 
     fn exchange(&mut self, record: &ExchangeRecord<'_>) {
-        self.unflushed += 1;
-        // The time of the turn is from before the application was called, which may have taken long.
-        let record = ExchangeRecord { ended: self.clock.read(), ..*record };
-        self.write(|log| log.record(&record));
+        // The time of the turn is from before the application was called, which may have taken long. Only a log needs the
+        // calendar, too.
+        let ended = match self.access_log {
+            Some(_) => self.clock.read(),
+            None => Now { moment: self.clock.moment(), ..record.ended },
+        };
+        let record = ExchangeRecord { ended, ..*record };
+        if let Some(meter) = &self.meter {
+            meter.note_exchange(&record);
+        }
+        if self.access_log.is_some() {
+            self.unflushed += 1;
+            self.write(|log| log.record(&record));
+        }
     }
 
     fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError) {
@@ -88,27 +99,5 @@ impl Journal for LoopJournal {
                  off in the proxy (send-proxy, proxy_protocol), which can say X-Forwarded-For instead"
             );
         }
-    }
-}
-
-/// An access log that counts exchanges, and passes them on to another, if there is one.
-struct MeteredLog {
-    meter: Arc<Meter>,
-    log: Option<Box<dyn AccessLog + Send>>,
-}
-
-impl AccessLog for MeteredLog {
-    fn wanted(&self) -> Wanted {
-        self.log.as_ref().map_or(Wanted::nothing(), |log| log.wanted())
-    }
-
-    fn record(&mut self, record: &ExchangeRecord<'_>) {
-        self.meter.note_exchange(record);
-        // A panic in the other log ends that one, and not the counting.
-        write_guarded(&mut self.log, |log| log.record(record));
-    }
-
-    fn flush(&mut self) {
-        write_guarded(&mut self.log, |log| log.flush());
     }
 }

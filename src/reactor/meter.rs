@@ -213,18 +213,18 @@ impl Meter {
     }
 }
 
-/// A stop watch for one turn of the loop.
+/// A stop watch for one turn of the loop. To look at the clock costs as much as a step that finds nothing to do: so such a
+/// step is not timed, and what little it takes is counted with the next one.
 pub(super) struct Laps {
     meter: Arc<Meter>,
     begun: Moment,
-    /// The end of the step before.
+    /// The end of the last step that was timed.
     last: Moment,
 }
 
 impl Laps {
-    /// Begins a turn, after a wait that has lasted since the turn before.
-    pub fn begin(meter: Arc<Meter>, last: Moment, events: usize) -> Laps {
-        let begun = meter.clock.moment();
+    /// Begins a turn at this moment, after a wait that has lasted since the turn before.
+    pub fn begin(meter: Arc<Meter>, last: Moment, begun: Moment, events: usize) -> Laps {
         meter.turn_begun.store(nanos(begun.since(Moment::START)).max(1), Relaxed);
         meter.steps[Step::Wait as usize].add(nanos(begun.since(last)));
         meter.events.add(events as u64);
@@ -232,7 +232,10 @@ impl Laps {
     }
 
     /// Ends a step.
-    pub fn end(&mut self, step: Step) {
+    pub fn end(&mut self, step: Step, was_busy: bool) {
+        if !was_busy {
+            return;
+        }
         let now = self.meter.clock.moment();
         self.meter.steps[step as usize].add(nanos(now.since(self.last)));
         self.last = now;

@@ -213,11 +213,11 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Accepts connections from the listeners that may have some.
+    /// Accepts connections from the listeners that may have some. Returns whether it has tried.
     #[inline(always)]
-    pub fn accept(&mut self) {
+    pub fn accept(&mut self) -> bool {
         let now = self.shared.context.now.moment;
-        let mut looks = LOOKS_PER_TURN;
+        let (mut looks, mut has_tried) = (LOOKS_PER_TURN, false);
         for index in 0..self.listeners.len() {
             if let Accepting::Paused(until) = self.listeners[index].accepting()
                 && until <= now
@@ -228,8 +228,10 @@ impl<'g, L: Listening> Running<'g, L> {
             while self.listeners[index].accepting() == Accepting::Ready && budget > 0 && looks > 0 {
                 self.accept_one(index, &mut looks);
                 budget -= 1;
+                has_tried = true;
             }
         }
+        has_tried
     }
 
     /// Makes one attempt to accept. `looks` bounds the places that are looked at for a connection that makes
@@ -290,15 +292,19 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Gives a turn to the connections that other threads have woken, or descriptors that their applications watch.
+    /// Gives a turn to the connections that other threads have woken, or descriptors that their applications watch. Returns
+    /// whether there were any.
     #[inline(always)]
-    pub fn wake(&mut self, queue: &WakeupQueue) {
+    pub fn wake(&mut self, queue: &WakeupQueue) -> bool {
         if queue.is_notified() {
             queue.drain(&mut self.woken);
         }
-        for id in first(&mut self.woken, self.budget.remainders) {
+        let woken = first(&mut self.woken, self.budget.remainders);
+        let are_there = !woken.is_empty();
+        for id in woken {
             self.turn(id, Cause::Wake);
         }
+        are_there
     }
 
     /// Gives a turn to connections that wait for memory, or for the gateway, as long as there is some, or it
@@ -319,9 +325,10 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Gives a turn to the connections that stopped early.
+    /// Gives a turn to the connections that stopped early. Returns whether some may have.
     #[inline(always)]
-    pub fn take_up_remainders(&mut self) {
+    pub fn take_up_remainders(&mut self) -> bool {
+        let are_there = !self.ready.is_empty() || !self.starved.is_empty();
         self.relieve();
         for id in first(&mut self.ready, self.budget.remainders) {
             if let Some(connection) = self.connections.get(id) {
@@ -329,17 +336,20 @@ impl<'g, L: Listening> Running<'g, L> {
                 self.turn(id, Cause::Remainder);
             }
         }
+        are_there
     }
 
     /// Gives a turn to the connections whose timer has gone off. All of them are taken first: a timer that is
-    /// set again at once must wait for the next turn of the loop.
+    /// set again at once must wait for the next turn of the loop. Returns whether some has.
     #[inline(always)]
-    pub fn expire(&mut self) {
+    pub fn expire(&mut self) -> bool {
         let (now, count) = (self.shared.context.now.moment, self.budget.expiries);
         let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).take(count).collect();
+        let are_there = !due.is_empty();
         for id in due {
             self.turn(id, Cause::Timer);
         }
+        are_there
     }
 
     /// Takes memory back from connections that stall, once it has been scarce for a while, and gives memory

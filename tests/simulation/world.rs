@@ -530,10 +530,18 @@ impl World<'_> {
                     None => self.stage = Stage::Deliver,
                 },
                 Stage::Deliver => self.running.deliver(),
-                Stage::Accept => self.running.accept(),
-                Stage::Wake => self.running.wake(&self.queue),
-                Stage::Remainders => self.running.take_up_remainders(),
-                Stage::Expire => self.running.expire(),
+                Stage::Accept => {
+                    self.running.accept();
+                }
+                Stage::Wake => {
+                    self.running.wake(&self.queue);
+                }
+                Stage::Remainders => {
+                    self.running.take_up_remainders();
+                }
+                Stage::Expire => {
+                    self.running.expire();
+                }
                 Stage::Memory => self.running.watch_memory(),
                 Stage::Obey => {
                     if self.running.obey(self.command).is_break() {
