@@ -28,7 +28,7 @@
 //! | set limits, listen on several addresses | [`Server`], [`Limits`](limits::Limits) |
 //! | use several processors | [`BoundServer::run_each`] |
 //! | end by a signal | [`ServerHandle`] |
-//! | log requests | [`access_log`] |
+//! | log requests | [`access_log`], and the package `tidegate-logs` |
 //! | test an application | [testing your application](server#testing-your-application) |
 //! | learn how an event loop works | [the picture](#the-picture), and on from there |
 //!
@@ -76,8 +76,8 @@
 //! | reactor | (private) | epoll and kqueue through mio; the only place with sockets and clocks |
 //! | facade | [`server`], [`access_log`] | the server, ready to use |
 //!
-//! The program `tidegate`, the load rig, and the adapters to folders, Python and servlets are packages of their own, in
-//! `crates/`.
+//! The program `tidegate`, the load rig, log files, and the adapters to folders, Python and servlets are packages of their
+//! own, in `crates/`.
 //!
 //! Read them in this order to learn how an event-loop server works; each opens with what it is for. The states are
 //! those in which something is waited for. Each of them has a deadline, except where the server waits for an answer that

@@ -20,8 +20,8 @@ use std::time::{Duration, SystemTime};
 use clap::ValueEnum;
 use log::LevelFilter;
 use rustix::fs::{Access, fstat};
-use tidegate::access_log::{END_PATIENCE, LineQueue};
 use tidegate::message::Calendar;
+use tidegate_logs::{END_PATIENCE, LineQueue};
 
 use super::log_place::{LogPlace, Severity, Syslog};
 

@@ -45,11 +45,12 @@ pub use self::log_place::LogPlace;
 pub use self::options::{Extension, NoExtension, Options, Others, Refusal, parse, parse_with};
 pub use self::sockets::{bind, give_away, give_log_away};
 
-use tidegate::access_log::{AccessLog, CombinedLog, JsonLog, LineQueue, LogFile, ReopenHandle};
+use tidegate::access_log::AccessLog;
 use tidegate::gateway::Gateway;
 use tidegate::limits::Limits;
 use tidegate::server::Listener;
 use tidegate::{BoundServer, ListenAddress, Server};
+use tidegate_logs::{CombinedLog, JsonLog, LineQueue, LogFile, ReopenHandle};
 use tidegate_status::Explainer;
 
 use self::folder::Site;

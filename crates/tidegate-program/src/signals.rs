@@ -6,9 +6,9 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
-use tidegate::access_log::ReopenHandle;
 use tidegate::server::ServerHandle;
 use tidegate_files::Reopening;
+use tidegate_logs::ReopenHandle;
 
 use super::console::{open_place, say};
 use super::log_place::LogPlace;

@@ -4,7 +4,7 @@ use std::io;
 use std::str::FromStr;
 
 use tidegate::access_log::AccessLog;
-use tidegate::access_log::{
+use tidegate_logs::{
     CombinedLog, FormattedLog, InvalidLogFormat, JsonLog, LineQueue, LogFormat, ReopenHandle,
 };
 

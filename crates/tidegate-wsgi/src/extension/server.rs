@@ -9,9 +9,9 @@ use std::time::Duration;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
-use tidegate::access_log::ReopenHandle;
 use tidegate::gateway::{Gateway, LoopHooks, ServerInfo};
 use tidegate::server::{BoundServer, Server, ServerHandle, spool_bytes_by_default};
+use tidegate_logs::ReopenHandle;
 use tidegate_program::{Facts, Mounts, PoolState, StatusServer, make_room_beside, show_status};
 
 use super::served::{Mode, Reached, Served, Signals, Watched};

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use support::loopback::{Answer, PATIENCE, Running, serve_gateway, serve_with};
 use support::temp_folder::TempFolder;
 use tidegate::access_log::AccessLog;
-use tidegate::access_log::{FormattedLog, JsonLog, LogFile, LogFormat};
 use tidegate::gateway::Admission;
 use tidegate::limits::Limits;
 use tidegate::{Environ, Gateway, GatewayError, Server, StartResponse};
+use tidegate_logs::{FormattedLog, JsonLog, LogFile, LogFormat};
 
 /// The writer of a log in these tests.
 struct Channel(Sender<String>);

@@ -1,4 +1,4 @@
-//! Access logs: one line for each exchange, in the formats that log readers understand.
+//! Access logs for tidegate: one line for each exchange, in the formats that log readers understand.
 //!
 //! ```text
 //! 127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] "GET /x HTTP/1.1" 200 13 "-" "curl/8.5.0"
@@ -15,9 +15,10 @@
 //! belongs a [`LineQueue`]: it costs lines where the loop would wait, and tries again where a writer has failed.
 //!
 //! ```
-//! use tidegate::access_log::{AccessLog, CombinedLog, ExchangeRecord, Outcome, RequestLine};
+//! use tidegate::access_log::{AccessLog, ExchangeRecord, Outcome, RequestLine};
 //! use tidegate::message::Version;
 //! use tidegate::now::{Moment, Now};
+//! use tidegate_logs::CombinedLog;
 //!
 //! let mut written = Vec::new();
 //! let mut log = CombinedLog::new(&mut written);
@@ -51,20 +52,19 @@ mod line_queue;
 #[cfg(test)]
 mod tests;
 
-pub use crate::conversation::record::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
-pub use combined::CombinedLog;
-pub use file::{LogFile, ReopenHandle};
-pub use format::{InvalidLogFormat, LogFormat};
-pub use formatted::FormattedLog;
-pub use json::JsonLog;
-pub use line_queue::{END_PATIENCE, LineQueue, QUEUE_BYTES_MAX};
-
 use std::io::{self, Write};
+
+pub use self::combined::CombinedLog;
+pub use self::file::{LogFile, ReopenHandle};
+pub use self::format::{InvalidLogFormat, LogFormat};
+pub use self::formatted::FormattedLog;
+pub use self::json::JsonLog;
+pub use self::line_queue::{END_PATIENCE, LineQueue, QUEUE_BYTES_MAX};
 
 /// Bytes of lines beyond which they are written before the turn is over. 64 KiB: the capacity of a pipe.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
-/// The places of the two fields in [`Wanted::default`].
+/// The places of the two fields in [`Wanted::default`](tidegate::access_log::Wanted::default).
 const REFERER: usize = 0;
 const USER_AGENT: usize = 1;
 

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::process;
 
+use tidegate::access_log::{AccessLog, ExchangeRecord, Wanted};
+
 use super::Lines;
 use super::combined::{write_peer, write_request, write_status, write_time};
 use super::escaped::{HexEscaped, escape_blanks};
 use super::format::{LogFormat, Part};
-use crate::conversation::{AccessLog, ExchangeRecord, Wanted};
 
 /// Writes lines in a [format](LogFormat) with gunicorn's atoms.
 ///
@@ -34,7 +35,7 @@ use crate::conversation::{AccessLog, ExchangeRecord, Wanted};
 /// | `%(p)s` | the process, `<4711>` |
 /// | `%({name}i)s` | the request field of this name |
 /// | `%({name}o)s` | the response field of this name |
-/// | `%({name}e)s` | the variable of this name in the [environ](crate::gateway::Environ) |
+/// | `%({name}e)s` | the variable of this name in the [environ](tidegate::gateway::Environ) |
 /// | `%%` | a percent sign |
 ///
 /// A dash stands for what is not known. Case does not matter in the names of fields and variables; of
@@ -44,11 +45,11 @@ use crate::conversation::{AccessLog, ExchangeRecord, Wanted};
 ///
 /// ```
 /// use tidegate::Server;
-/// use tidegate::access_log::FormattedLog;
+/// use tidegate_logs::FormattedLog;
 ///
 /// let format = r#"%(h)s %(t)s "%(r)s" %(s)s %(L)s "%({X-Request-Id}i)s""#;
 /// let server = Server::new().access_log(FormattedLog::new(format.parse()?, std::io::stdout()));
-/// # Ok::<(), tidegate::access_log::InvalidLogFormat>(())
+/// # Ok::<(), tidegate_logs::InvalidLogFormat>(())
 /// ```
 #[derive(Debug)]
 pub struct FormattedLog<W: Write> {

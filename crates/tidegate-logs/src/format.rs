@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::conversation::Wanted;
-use crate::message::is_field_name;
+use tidegate::access_log::Wanted;
+use tidegate::message::is_field_name;
 
 /// A format of the lines of an access log, parsed, in the words of gunicorn's `--access-logformat`.
 ///
@@ -14,7 +14,7 @@ use crate::message::is_field_name;
 /// atoms mean stands with [`FormattedLog`](super::FormattedLog).
 ///
 /// ```
-/// use tidegate::access_log::LogFormat;
+/// use tidegate_logs::LogFormat;
 ///
 /// assert!("%(h)s %(s)s %({X-Request-Id}i)s 100%%".parse::<LogFormat>().is_ok());
 /// let error = "%(h)s %(x)s".parse::<LogFormat>().unwrap_err();

@@ -1,10 +1,12 @@
 //! Tests what the formats make of exchanges, harmless ones and hostile ones.
 
-use super::*;
-use crate::conversation::{AccessLog, ExchangeRecord, Outcome, RequestLine};
-use crate::message::Version;
-use crate::now::{Moment, Now};
 use std::time::Duration;
+
+use tidegate::access_log::{AccessLog, ExchangeRecord, Outcome, RequestLine};
+use tidegate::message::Version;
+use tidegate::now::{Moment, Now};
+
+use super::*;
 
 /// The values of wanted fields that were found.
 fn values(found: &[Option<&[u8]>]) -> &'static [Option<Vec<u8>>] {

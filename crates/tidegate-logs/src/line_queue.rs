@@ -4,10 +4,6 @@
 //! does not help: it would hold for all processes that share the pipe, and another one can fill the pipe
 //! between the question whether there is room and the write.)
 //!
-//! Lines keep their order, and those that the queue has taken are written, the last ones when it is dropped.
-//! A writer that fails is tried again with the next lines: the disk may have room again, or the FIFO another
-//! reader.
-//!
 //! Lines keep their order, and those that were taken are written, the last ones when the queue is dropped. A
 //! writer that fails is tried again with the next lines: a disk that was full has room again, a FIFO another reader.
 
@@ -38,7 +34,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(10);
 ///
 /// ```
 /// use std::io::Write;
-/// use tidegate::access_log::{CombinedLog, LineQueue};
+/// use tidegate_logs::{CombinedLog, LineQueue};
 ///
 /// let log = CombinedLog::new(LineQueue::new("the access log", std::io::stderr())?);
 /// # Ok::<(), std::io::Error>(())

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
+use tidegate::access_log::{AccessLog, ExchangeRecord, RequestLine};
+use tidegate::message::Calendar;
+
 use super::escaped::HexEscaped;
 use super::{Lines, REFERER, USER_AGENT};
-use crate::conversation::{AccessLog, ExchangeRecord, RequestLine};
-use crate::message::Calendar;
 
 /// Writes the Combined Log Format.
 ///

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
+use tidegate::access_log::{AccessLog, ExchangeRecord, Outcome};
+use tidegate::message::Calendar;
+
 use super::escaped::JsonString;
 use super::{Lines, REFERER, USER_AGENT};
-use crate::conversation::{AccessLog, ExchangeRecord, Outcome};
-use crate::message::Calendar;
 
 /// Writes one JSON object a line, always valid UTF-8.
 ///
