@@ -152,6 +152,12 @@ pub trait Witness {
     /// Sees an act. `connection` is the number of the connection that it is for, from 1 in the order of their coming; none
     /// for a wait. `at` is the moment after it.
     fn see(&mut self, connection: Option<u64>, at: Moment, act: &Act<'_>);
+
+    /// Whether the witness is to see waits, and vain accepts, for the sake of the connections that have come. It sees them in
+    /// any case while one of its connections is still to come, and none once all of them are closed.
+    fn sees_waits(&self) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(Option<u64>, Moment, &Act<'_>)> Witness for F {

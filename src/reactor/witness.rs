@@ -55,10 +55,10 @@ impl<'w> Testimony<'w> {
         self.witness.borrow_mut().see(connection, self.clock.moment(), act);
     }
 
-    /// Whether a connection is witnessed, or the next one will be.
+    /// Whether what is not of one connection is told: one is witnessed that the witness cares for, or the next one will be.
     fn goes_on(&self) -> bool {
         let count = self.count.borrow();
-        count.open > 0 || count.accepted < self.last
+        count.accepted < self.last || count.open > 0 && self.witness.borrow().sees_waits()
     }
 
     /// Counts a connection, and returns its number if it is witnessed.

@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use support::process::{Program, command, path, run};
@@ -162,10 +163,7 @@ fn running_server_tells_of_its_first_client_without_secrets_and_serves_the_other
     let program = Program::start(&["--explain"]);
     let secrets = ["Cookie: sid=hush-1", "Authorization: Basic hush-2", "X-Odd: \"seen\""];
     assert_eq!(program.ask("GET", "/first", &secrets, b"").code, 404);
-    let mut story = String::new();
-    while !story.contains("Connection 1 is over") {
-        story += &(program.stdout.next() + "\n");
-    }
+    let mut story = until_over(&program, 1);
     check_order(
         &story,
         &["recvfrom", "| Cookie:(not shown)", "| Authorization:(not shown)", "| X-Odd: \"seen\"", "close("],
@@ -174,6 +172,63 @@ fn running_server_tells_of_its_first_client_without_secrets_and_serves_the_other
     program.interrupt();
     story += &program.stdout.rest();
     assert!(!story.contains("hush") && !story.contains("/second"), "{story}");
+}
+
+/// Reads a story on from here, until a connection is over.
+fn until_over(program: &Program, number: u64) -> String {
+    let (mut story, end) = (String::new(), format!("Connection {number} is over"));
+    while !story.contains(&end) {
+        story += &(program.stdout.next() + "\n");
+    }
+    story
+}
+
+/// Has this many requests answered on one connection.
+fn ask_again_and_again(client: &mut TcpStream, requests: usize) {
+    for _ in 0..requests {
+        client.write_all(b"HEAD /style.css HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+        while !answer.ends_with(b"\r\n\r\n") {
+            let count = client.read(&mut buffer).unwrap();
+            assert!(count > 0, "the server has ended the connection");
+            answer.extend_from_slice(&buffer[..count]);
+        }
+    }
+}
+
+#[test]
+fn loop_that_serves_others_adds_nothing_to_the_story_of_a_client_that_rests() {
+    let program = Program::start(&["--explain"]);
+    let mut told = program.connect();
+    ask_again_and_again(&mut told, 1);
+    ask_again_and_again(&mut program.connect(), 500);
+    for _ in 0..20 {
+        assert_eq!(program.get("/other").code, 404);
+    }
+    ask_again_and_again(&mut told, 1);
+    drop(told);
+    let story = until_over(&program, 1);
+    assert!(story.lines().count() < 120, "{story}");
+    assert_eq!(story.matches("Connection 1 has its turn: an event came for it.").count(), 2, "{story}");
+    check_order(
+        &story,
+        &["next    it sleeps", "connection 1 is READABLE", "has its turn", "close(connection 1)"],
+    );
+    program.interrupt();
+}
+
+#[test]
+fn client_that_goes_on_for_long_is_left_alone_until_its_end() {
+    let program = Program::start(&["--explain"]);
+    let mut told = program.connect();
+    ask_again_and_again(&mut told, 150);
+    program.stdout.next_with("Connection 1 goes on like this: the rest of it is not told.");
+    ask_again_and_again(&mut told, 150);
+    ask_again_and_again(&mut program.connect(), 50);
+    drop(told);
+    let rest = until_over(&program, 1);
+    assert!(rest.lines().count() < 10, "{rest}");
+    program.interrupt();
 }
 
 #[test]
@@ -270,10 +325,7 @@ fn story_names_every_system_call_that_strace_sees_on_the_socket() {
     client.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     client.read_to_end(&mut Vec::new()).unwrap();
     drop(client);
-    let mut story = String::new();
-    while !story.contains("Connection 1 is over") {
-        story += &(program.stdout.next() + "\n");
-    }
+    let story = until_over(&program, 1);
     program.interrupt();
     program.wait();
     let traces = fs::read_dir(folder.path()).unwrap();

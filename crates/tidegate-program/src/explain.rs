@@ -260,6 +260,10 @@ impl<W: Witness> Witness for Until<W> {
             self.handle.stop();
         }
     }
+
+    fn sees_waits(&self) -> bool {
+        self.witness.sees_waits()
+    }
 }
 
 /// The beginning of the story: what has to be known before.

@@ -58,13 +58,25 @@ impl Explainer {
 
     /// The witness that the server is to have.
     pub fn witness(&self) -> impl Witness + use<> {
-        let story = self.0.clone();
-        move |connection: Option<u64>, at: Moment, act: &Act<'_>| story.borrow_mut().see(connection, at, act)
+        Teller(self.0.clone())
     }
 
     /// Whether this many connections have come and are over.
     pub fn has_told_of(&self, connections: u64) -> bool {
         self.0.borrow().over() >= connections
+    }
+}
+
+/// A witness that tells the story.
+struct Teller(Rc<RefCell<Story>>);
+
+impl Witness for Teller {
+    fn see(&mut self, connection: Option<u64>, at: Moment, act: &Act<'_>) {
+        self.0.borrow_mut().see(connection, at, act);
+    }
+
+    fn sees_waits(&self) -> bool {
+        self.0.borrow().goes_on()
     }
 }
 

@@ -17,8 +17,8 @@ use tidegate::server::{
 use super::bytes::{Shown, grouped};
 use crate::words;
 
-/// Most system calls that are told of one connection. 200: more than anybody reads, and the story of a connection that is
-/// kept for hours ends.
+/// Most system calls, and most turns, that are told of one connection. 200: more than anybody reads, and the story of a
+/// connection that is kept for hours ends.
 const CALLS_TOLD_MAX: u32 = 200;
 /// The column at which a story stands, beyond numbers and times.
 const MARGIN: &str = "                     ";
@@ -28,6 +28,9 @@ pub(super) struct Story {
     tell: Box<dyn FnMut(&str)>,
     /// Lines that were not handed over yet: printing takes time, which the next ones are not to show.
     text: String,
+    /// What the loop does between two acts for a connection that is told. If none follows, the next wait takes its place: a
+    /// loop that serves others for hours adds nothing.
+    interlude: Vec<Line>,
     /// The moment that times count from.
     begun: Option<Moment>,
     /// System calls so far.
@@ -38,10 +41,23 @@ pub(super) struct Story {
     explained: BTreeSet<&'static str>,
 }
 
+/// A line that may be told.
+enum Line {
+    /// The line is a wait for events.
+    Wait(Moment, String),
+    /// The line is another system call.
+    Call(Moment, String),
+    /// The line explains the one above.
+    Note(String),
+    /// The line explains likewise, unless that was said before.
+    NoteOnce(&'static str),
+}
+
 /// The facts that were told of a connection.
 #[derive(Default)]
 struct Told {
     calls: u32,
+    turns: u32,
     received_bytes: usize,
     sent_bytes: usize,
     received: Shown,
@@ -54,7 +70,7 @@ struct Told {
 
 impl Told {
     fn goes_on(&self) -> bool {
-        self.calls <= CALLS_TOLD_MAX
+        self.calls <= CALLS_TOLD_MAX && self.turns <= CALLS_TOLD_MAX
     }
 }
 
@@ -63,6 +79,7 @@ impl Story {
         Story {
             tell,
             text: String::new(),
+            interlude: Vec::new(),
             begun: None,
             calls: 0,
             connections: BTreeMap::new(),
@@ -74,6 +91,11 @@ impl Story {
     /// The number of connections whose story is over.
     pub fn over(&self) -> u64 {
         self.over
+    }
+
+    /// Whether a connection that has come is still told.
+    pub fn goes_on(&self) -> bool {
+        self.connections.values().any(Told::goes_on)
     }
 
     /// Tells of an act.
@@ -95,8 +117,13 @@ impl Story {
 
     // Lines
 
-    /// Adds a line for a system call.
+    /// Adds a line for a system call, after all that has led to it.
     fn number(&mut self, at: Moment, what: &str) {
+        self.tell_interlude();
+        self.add_numbered(at, what);
+    }
+
+    fn add_numbered(&mut self, at: Moment, what: &str) {
         let begun = *self.begun.get_or_insert(at);
         self.calls += 1;
         let millis = at.since(begun).as_secs_f64() * 1000.0;
@@ -134,20 +161,30 @@ impl Story {
 
     // What is not of one connection
 
-    fn wait(&mut self, at: Moment, call: &str, limit: Option<Duration>, events: &[SeenEvent]) {
-        let is_told = |number: &u64| self.connections.get(number).is_none_or(Told::goes_on);
-        let concerns = |event: &&SeenEvent| match event.about {
-            EventSource::Listener(_) => true,
-            EventSource::Connection(number) | EventSource::Watched(number) => {
-                self.connections.contains_key(&number) && is_told(&number)
+    /// Adds the lines of the interlude: something has come of it.
+    fn tell_interlude(&mut self) {
+        for line in std::mem::take(&mut self.interlude) {
+            match line {
+                Line::Wait(at, what) | Line::Call(at, what) => self.add_numbered(at, &what),
+                Line::Note(what) => self.explain(&what),
+                Line::NoteOnce(what) => self.explain_once(what),
             }
-            EventSource::Waker | EventSource::Gone => false,
+        }
+    }
+
+    fn wait(&mut self, at: Moment, call: &str, limit: Option<Duration>, events: &[SeenEvent]) {
+        // One that nothing came of is forgotten. What follows a told act without a wait is the end of that.
+        match self.interlude.first() {
+            Some(Line::Wait(..)) => self.interlude.clear(),
+            Some(_) | None => self.tell_interlude(),
+        }
+        let concerns = |event: &&SeenEvent| match event.about {
+            EventSource::Connection(number) | EventSource::Watched(number) => {
+                self.connections.get(&number).is_some_and(Told::goes_on)
+            }
+            EventSource::Listener(_) | EventSource::Waker | EventSource::Gone => true,
         };
         let of_interest: Vec<SeenEvent> = events.iter().filter(concerns).copied().collect();
-        let somebody_waits = self.connections.values().any(Told::goes_on);
-        if of_interest.is_empty() && !somebody_waits {
-            return;
-        }
         let (timeout, why) = match limit {
             None => {
                 ("no timeout".to_string(), "There is no deadline: the loop sleeps until something happens.")
@@ -165,14 +202,17 @@ impl Story {
             1 => "1 event".to_string(),
             count => format!("{count} events"),
         };
-        self.number(at, &format!("{call}({timeout}) = {result}"));
-        self.explain_once(why);
-        for event in of_interest {
-            self.explain(&said(event));
+        self.interlude.push(Line::Wait(at, format!("{call}({timeout}) = {result}")));
+        self.interlude.push(Line::NoteOnce(why));
+        let mut notes: Vec<String> = of_interest.iter().map(|event| said(*event)).collect();
+        notes.dedup();
+        if events.len() > of_interest.len() {
+            notes.push("(The others are for connections that are not told of.)".to_string());
         }
         if events.is_empty() && limit != Some(Duration::ZERO) {
-            self.explain("Nothing has happened until then.");
+            notes.push("Nothing has happened until then.".to_string());
         }
+        self.interlude.extend(notes.into_iter().map(Line::Note));
     }
 
     fn accept(
@@ -189,12 +229,14 @@ impl Story {
                 self.number(at, &format!("{call}(the listener) = connection {number}, from {from}"));
             }
             (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.number(at, &format!("{call}(the listener) = WouldBlock"));
-                self.explain_once(
+                self.interlude.push(Line::Call(at, format!("{call}(the listener) = WouldBlock")));
+                self.interlude.push(Line::NoteOnce(
                     "Nobody waits to be accepted any more. The next event of the listener will tell.",
-                );
+                ));
             }
-            (Err(error), _) => self.number(at, &format!("{call}(the listener) = {error}")),
+            (Err(error), _) => {
+                self.interlude.push(Line::Call(at, format!("{call}(the listener) = {error}")));
+            }
             (Ok(_), None) => {}
         }
     }
@@ -204,6 +246,11 @@ impl Story {
     fn begin_turn(&mut self, number: u64, at: Moment, cause: Cause, connection: &ConnectionSnapshot) {
         let Some(told) = self.connections.get_mut(&number).filter(|told| told.goes_on()) else { return };
         told.wish = None;
+        told.turns += 1;
+        if !told.goes_on() {
+            return self.leave_off(number);
+        }
+        self.tell_interlude();
         self.begun.get_or_insert(at);
         let _ = writeln!(self.text);
         self.say(&format!("Connection {number} has its turn: {}.", reason(cause)));
@@ -282,9 +329,8 @@ impl Story {
         let Some(told) = self.connections.get_mut(&number) else { return };
         told.calls += 1;
         if !told.goes_on() {
-            if told.calls == CALLS_TOLD_MAX + 1 {
-                self.say(&format!("Connection {number} goes on like this: the rest of it is not told."));
-                self.hand_over();
+            if told.calls == CALLS_TOLD_MAX + 1 && told.turns <= CALLS_TOLD_MAX {
+                self.leave_off(number);
             }
             return;
         }
@@ -328,6 +374,12 @@ impl Story {
             }
             Operation::Close => {}
         }
+    }
+
+    /// Ends the story of a connection before that ends.
+    fn leave_off(&mut self, number: u64) {
+        self.say(&format!("Connection {number} goes on like this: the rest of it is not told."));
+        self.hand_over();
     }
 
     fn received(&mut self, number: u64, at: Moment, call: &SystemCall<'_>, room: usize, bytes: &[u8]) {
