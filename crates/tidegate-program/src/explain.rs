@@ -202,7 +202,13 @@ fn explain(
         done
     })?;
     let explainer = Explainer::new(move |lines| story.borrow_mut().push_str(lines));
-    let witness = Until { witness: explainer.witness(), explainer: explainer.clone(), handle, seen };
+    let witness = Until {
+        witness: explainer.witness(),
+        explainer: explainer.clone(),
+        handle,
+        reached: Reached::default(),
+        seen,
+    };
     server.run_witnessed(explainer.gateway(gateway), 1, witness)?;
     client.join().map_err(|_| io::Error::other("the client has panicked"))?
 }
@@ -210,28 +216,40 @@ fn explain(
 /// How far the server has come, as its client has to know to be slow on purpose.
 #[derive(Default)]
 struct Progress {
-    /// Bytes that it has read, and whether its socket has taken less than it was given.
-    state: Mutex<(usize, bool)>,
+    /// What was so at the end of the last turn: what the client does next begins another one.
+    state: Mutex<Reached>,
     changed: Condvar,
 }
 
-impl Progress {
-    fn note(&self, call: &SystemCall<'_>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+/// The bytes that a server has read, and whether its socket has taken less than it was given.
+#[derive(Clone, Copy, Default)]
+struct Reached {
+    received_bytes: usize,
+    is_full: bool,
+}
+
+impl Reached {
+    fn note(&mut self, call: &SystemCall<'_>) {
         match (call.operation, call.result) {
-            (Operation::Receive { bytes, .. }, Ok(_)) => state.0 += bytes.len(),
+            (Operation::Receive { bytes, .. }, Ok(_)) => self.received_bytes += bytes.len(),
             (Operation::Send { pieces, .. }, result) => {
                 let offered = pieces.iter().map(|piece| piece.len()).sum();
-                state.1 |= result.is_ok_and(|taken| taken < offered)
+                self.is_full |= result.is_ok_and(|taken| taken < offered)
                     || result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
             }
             _ => {}
         }
+    }
+}
+
+impl Progress {
+    fn reach(&self, reached: Reached) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = reached;
         self.changed.notify_all();
     }
 
     /// Waits until this is so.
-    fn wait(&self, is_there: impl Fn(&(usize, bool)) -> bool) -> io::Result<()> {
+    fn wait(&self, is_there: impl Fn(&Reached) -> bool) -> io::Result<()> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(state, PATIENCE, |state| !is_there(state));
         if !waited.is_ok_and(|(_, waited)| !waited.timed_out()) {
@@ -247,14 +265,17 @@ struct Until<W> {
     witness: W,
     explainer: Explainer,
     handle: ServerHandle,
+    reached: Reached,
     seen: Arc<Progress>,
 }
 
 impl<W: Witness> Witness for Until<W> {
     fn see(&mut self, connection: Option<u64>, at: Moment, act: &Act<'_>) {
         self.witness.see(connection, at, act);
-        if let Act::Called(call) = act {
-            self.seen.note(call);
+        match act {
+            Act::Called(call) => self.reached.note(call),
+            Act::TurnEnded(_) => self.seen.reach(self.reached),
+            _ => {}
         }
         if self.explainer.has_told_of(1) {
             self.handle.stop();
@@ -275,7 +296,7 @@ fn prologue(options: &ExplainOptions, address: SocketAddr) -> String {
          Each numbered line is a system call of the loop, with its result; | are the bytes. None of them waits, but for the\n\
          one that waits for events. (On Linux a connection comes with its first bytes: TCP_DEFER_ACCEPT.) What stands between\n\
          them is decided without the system. States have the names that they have in the code: src/conversation/stage.rs, and\n\
-         the tables of src/protocol/state.rs. It takes longer to tell it than to do it, so the times are those of a slow server.\n\n"
+         the tables of src/protocol/state.rs. (Awaited and Intake are the Reading of examples/ladder, Delivery is its Writing.) It takes longer to tell it than to do it, so the times are those of a slow server.\n\n"
     )
 }
 
@@ -310,8 +331,8 @@ fn ask(address: SocketAddr, buffer: Option<usize>, script: &[Deed], progress: &P
                 stream.write_all(bytes.as_bytes())?;
                 sent += bytes.len();
             }
-            Deed::BeRead => progress.wait(|(received, _)| *received >= sent)?,
-            Deed::FillBuffers => progress.wait(|(_, is_full)| *is_full)?,
+            Deed::BeRead => progress.wait(|reached| reached.received_bytes >= sent)?,
+            Deed::FillBuffers => progress.wait(|reached| reached.is_full)?,
             Deed::Read(count) => (0..*count).try_for_each(|_| read_answer(&mut stream, &mut unread))?,
             Deed::ReadToEnd => drop(stream.read_to_end(&mut unread)?),
         }
