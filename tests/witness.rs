@@ -60,6 +60,27 @@ impl Witnessed {
     }
 }
 
+#[test]
+fn witness_that_panics_ends_the_loop_and_not_the_process() {
+    let bound = Server::new().listen("127.0.0.1:0".parse().unwrap()).bind().unwrap();
+    let ListenAddress::Tcp(address) = bound.addresses().remove(0) else { panic!("it listens on TCP") };
+    let server = thread::spawn(move || {
+        let application =
+            |_: &mut Environ<'_>, start_response: StartResponse<'_>| start_response.status(200).send("");
+        let witness = |_: Option<u64>, _: Moment, act: &Act<'_>| match act {
+            // The end of the connection is one that follows from the first panic.
+            Act::Called(call) if matches!(call.operation, Operation::Receive { .. } | Operation::Close) => {
+                panic!("the witness cannot bear it")
+            }
+            _ => {}
+        };
+        bound.run_witnessed(application, 1, witness)
+    });
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(server.join().is_err(), "the panic is the caller's");
+}
+
 /// A witness that says in a word what it sees of connections.
 fn witness(sender: Sender<(u64, String)>) -> impl FnMut(Option<u64>, Moment, &Act<'_>) {
     let mut last = Moment::START;

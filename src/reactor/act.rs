@@ -20,6 +20,8 @@ pub enum Cause {
     Event,
     /// The connection stopped early in an earlier turn.
     Remainder,
+    /// The connection has waited for memory, or for the gateway.
+    Relieved,
     /// The application has woken the connection.
     Wake,
     /// The timer has gone off.

@@ -308,6 +308,7 @@ impl<S: Transport> Connection<S> {
                 Cause::Accepted
                 | Cause::Event
                 | Cause::Remainder
+                | Cause::Relieved
                 | Cause::Wake
                 | Cause::TurnedAway
                 | Cause::Pressure => true,
@@ -735,7 +736,7 @@ fn begin<S: Transport>(
             conversation.finish_if_idle(now, turn.context.shutdown);
         }
         Cause::Timer if is_due(conversation.deadline(&turn.context.limits)) => conversation.expire(turn, out),
-        Cause::Timer | Cause::Accepted | Cause::Event | Cause::Remainder => {}
+        Cause::Timer | Cause::Accepted | Cause::Event | Cause::Remainder | Cause::Relieved => {}
     }
 }
 

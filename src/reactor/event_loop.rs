@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Waker};
 
-use super::act::Witness;
+use super::act::{Act, Witness};
 use super::clock::Clock;
 use super::connections::Connections;
 use super::disk::{RealDisk, spool_bytes_by_default};
@@ -25,6 +25,7 @@ use super::shared::{Means, Settings, Shared};
 use super::shutdown::ServerHandle;
 use super::snapshot::Snapshot;
 use super::socket::signs;
+use super::stream::Transport;
 use super::sys;
 use super::wakeup_queue::WakeupQueue;
 use super::watch::LoopSelector;
@@ -139,7 +140,10 @@ impl BoundLoop {
         witness: Box<dyn Witness + 'g>,
     ) -> io::Result<()> {
         let testimony = Rc::new(Testimony::new(witness, connections, self.clock));
-        self.start_with(gateway, None, |listener| Witnessed::new(listener, testimony.clone()))?.run()
+        let mut started =
+            self.start_with(gateway, None, |listener| Witnessed::new(listener, testimony.clone()))?;
+        started.testimony = Some(testimony);
+        started.run()
     }
 
     /// Begins to serve with this gateway.
@@ -188,6 +192,7 @@ impl BoundLoop {
             queue: self.queue,
             place: self.place,
             observed: self.observed,
+            testimony: None,
         })
     }
 }
@@ -205,6 +210,8 @@ pub(super) struct EventLoop<'g, L: Listening = Listener> {
     place: (u32, u32),
     /// The side of whoever observes the loop; none if nobody does.
     observed: Option<Box<Observed>>,
+    /// The way to whoever witnesses the loop; likewise.
+    testimony: Option<Rc<Testimony<'g>>>,
 }
 
 impl<L: Listening> EventLoop<'_, L> {
@@ -250,9 +257,19 @@ impl<L: Listening> EventLoop<'_, L> {
             waited = poll.poll(events, patience);
             queue.wake_up();
         });
-        let events = events.iter().map(|event| (event.token(), signs(event)));
-        self.running.tell_of_wait(sys::CALLS.wait, patience, events);
+        if L::Stream::IS_WITNESSED {
+            self.tell_of_wait(patience);
+        }
         unless_interrupted(waited)
+    }
+
+    /// Tells the witness that the loop has waited, if it is to know.
+    fn tell_of_wait(&self, limit: Option<Duration>) {
+        if let Some(testimony) = self.testimony.as_ref().filter(|testimony| testimony.goes_on()) {
+            let events = self.events.iter();
+            let events = events.map(|event| self.running.seen((event.token(), signs(event)))).collect();
+            testimony.tell(None, &Act::Waited { call: sys::CALLS.wait, limit, events });
+        }
     }
 
     /// Does what the events ask for, and everything else that can be done now. Breaks when the server has ended.

@@ -20,7 +20,6 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 
-use super::act::Act;
 use super::address::ListenAddress;
 use super::stream::{Stream, Transport};
 use super::sys;
@@ -127,10 +126,6 @@ pub(super) trait Listening {
     fn silence(&self) -> Duration {
         Duration::ZERO
     }
-
-    /// Tells the witness of an act, if there is one.
-    #[inline(always)]
-    fn tell<'a>(&self, _act: impl FnOnce() -> Act<'a>) {}
 
     /// Whether it waits for means.
     fn is_paused(&self) -> bool {

@@ -320,7 +320,7 @@ impl<'g, L: Listening> Running<'g, L> {
                 && let Some(connection) = self.connections.get(id)
             {
                 connection.leave(List::Starved);
-                self.turn(id, Cause::Remainder);
+                self.turn(id, Cause::Relieved);
             }
         }
     }
@@ -549,25 +549,8 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Tells the witness that the loop has waited, if there is one.
-    #[inline(always)]
-    pub fn tell_of_wait(
-        &self,
-        call: &'static str,
-        limit: Option<Duration>,
-        events: impl Iterator<Item = (Token, u8)>,
-    ) {
-        if let Some(listener) = self.listeners.first() {
-            listener.tell(|| Act::Waited {
-                call,
-                limit,
-                events: events.map(|event| self.seen(event)).collect(),
-            });
-        }
-    }
-
     /// Says what an event is about.
-    fn seen(&self, (token, signs): (Token, u8)) -> SeenEvent {
+    pub fn seen(&self, (token, signs): (Token, u8)) -> SeenEvent {
         let listener = usize::MAX - 1 - token.0.min(WAKER.0 - 1);
         let about = if token == WAKER {
             EventSource::Waker

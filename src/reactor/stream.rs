@@ -138,6 +138,16 @@ impl Transport for Stream {
 }
 
 impl Stream {
+    /// Whether bytes that more follows wait for it: those of a unix socket make no packets.
+    pub fn lets_bytes_wait(&self) -> bool {
+        sys::LETS_BYTES_WAIT && matches!(self, Stream::Tcp(_))
+    }
+
+    /// Whether its close can be a reset.
+    pub fn knows_resets(&self) -> bool {
+        sys::KNOWS_RESETS && matches!(self, Stream::Tcp(_))
+    }
+
     fn source(&mut self) -> &mut dyn Source {
         match self {
             Stream::Tcp(stream) => stream,

@@ -51,12 +51,13 @@ impl<'w> Testimony<'w> {
         Testimony { witness: RefCell::new(witness), clock, count, last: connections }
     }
 
-    fn tell(&self, connection: Option<u64>, act: &Act<'_>) {
+    /// Tells the witness of an act.
+    pub fn tell(&self, connection: Option<u64>, act: &Act<'_>) {
         self.witness.borrow_mut().see(connection, self.clock.moment(), act);
     }
 
     /// Whether what is not of one connection is told: one is witnessed that the witness cares for, or the next one will be.
-    fn goes_on(&self) -> bool {
+    pub fn goes_on(&self) -> bool {
         let count = self.count.borrow();
         count.accepted < self.last || count.open > 0 && self.witness.borrow().sees_waits()
     }
@@ -144,12 +145,6 @@ impl<'w, L: Listening<Stream = Stream>> Listening for Witnessed<'w, L> {
     fn silence(&self) -> Duration {
         self.listener.silence()
     }
-
-    fn tell<'a>(&self, act: impl FnOnce() -> Act<'a>) {
-        if self.testimony.goes_on() {
-            self.testimony.tell(None, &act());
-        }
-    }
 }
 
 /// A socket that tells its witness of each system call; none for connections that are not witnessed any more.
@@ -195,7 +190,8 @@ impl Transport for WitnessedStream<'_> {
 
     fn write_more(&self, bytes: &[u8]) -> io::Result<usize> {
         let result = self.stream.write_more(bytes);
-        let operation = Operation::Send { pieces: &[IoSlice::new(bytes)], more_follows: true };
+        let more_follows = self.stream.lets_bytes_wait();
+        let operation = Operation::Send { pieces: &[IoSlice::new(bytes)], more_follows };
         self.called(CALLS.send, operation, result.as_ref().copied());
         result
     }
@@ -213,7 +209,9 @@ impl Transport for WitnessedStream<'_> {
 
     fn reset_on_close(&self) {
         self.stream.reset_on_close();
-        self.called(CALLS.set_option, Operation::ResetOnClose, Ok(0));
+        if self.stream.knows_resets() {
+            self.called(CALLS.set_option, Operation::ResetOnClose, Ok(0));
+        }
     }
 
     fn is_broken(&self) -> bool {
@@ -247,8 +245,11 @@ impl Transport for WitnessedStream<'_> {
 
 impl Drop for WitnessedStream<'_> {
     fn drop(&mut self) {
-        // The stream itself is dropped, and so closed, right after this.
-        self.called(CALLS.close, Operation::Close, Ok(0));
+        // The stream itself is dropped, and so closed, right after this. While a panic unwinds nobody is told: it may be the
+        // witness's own, and a second one would end the process.
+        if !std::thread::panicking() {
+            self.called(CALLS.close, Operation::Close, Ok(0));
+        }
         if let Some((_, testimony)) = &self.testimony {
             testimony.count.borrow_mut().open -= 1;
         }

@@ -584,8 +584,10 @@ struct ServingOptions {
     /// Tell on stdout what the event loop does for the first connection, or for as many as are said: each system call with
     /// its bytes, and the states between them
     ///
-    /// Values of fields such as Authorization and Cookie are not shown; everything else is. Later connections are served as
-    /// ever. tidegate explain tells of a client of its own.
+    /// Values of fields and parameters are not shown whose names contain authorization, cookie, apikey, jwt, assertion,
+    /// signature, credential, secret, token, passw or session, nor of parameters with the names key, sig, sid, code, pwd, pass
+    /// and auth: in targets, fields, forms and JSON. The beginning of everything else is. Later connections are served as ever.
+    /// tidegate explain tells of a client of its own.
     #[arg(long, value_name = "COUNT", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     explain: Option<u64>,

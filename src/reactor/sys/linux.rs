@@ -149,6 +149,9 @@ pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)
 }
 
+/// Whether [`send_more`] lets bytes wait.
+pub const LETS_BYTES_WAIT: bool = true;
+
 /// Sends bytes that wait for more to follow at once, so that they share a packet.
 pub fn send_more(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)

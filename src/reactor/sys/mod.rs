@@ -40,8 +40,8 @@ pub(super) use calls::CALLS;
 // Names that are imported one by one hide those of a glob.
 #[cfg(all(feature = "sockets", any(target_os = "linux", target_os = "android")))]
 pub(super) use linux::{
-    SENDS_FILES, accept_queue, bind_beside, bind_tcp, create_unnamed, deferral, inherited, receive,
-    reserve_descriptors, send, send_file, send_more, set_deferral,
+    LETS_BYTES_WAIT, SENDS_FILES, accept_queue, bind_beside, bind_tcp, create_unnamed, deferral, inherited,
+    receive, reserve_descriptors, send, send_file, send_more, set_deferral,
 };
 #[allow(unused_imports)]
 pub(super) use plain::*;
@@ -62,7 +62,7 @@ pub(super) use selector::{ARMS_ITSELF, SHORT_READ_DRAINS, selector};
 pub(super) use sockets::bind_tcp;
 #[cfg(feature = "sockets")]
 pub(super) use sockets::{
-    check_that_it_listens, free_bytes, reset_on_close, set_listener_options, set_nonblocking,
+    KNOWS_RESETS, check_that_it_listens, free_bytes, reset_on_close, set_listener_options, set_nonblocking,
     set_stream_options,
 };
 

@@ -84,10 +84,16 @@ pub fn send(mut socket: impl Write, bytes: &[u8]) -> io::Result<usize> {
     socket.write(bytes)
 }
 
+/// Whether [`send_more`] lets bytes wait.
+pub const LETS_BYTES_WAIT: bool = false;
+
 /// Sends bytes that may wait for more to follow at once, so that they share a packet. Here they do not wait.
 pub fn send_more(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     send(stream, bytes)
 }
+
+/// Whether [`reset_on_close`] changes anything.
+pub const KNOWS_RESETS: bool = false;
 
 /// Changes nothing: the close stays an ordinary end, and a client of HTTP/1.0 cannot tell a broken answer
 /// without length from a whole one.

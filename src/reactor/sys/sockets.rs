@@ -73,6 +73,9 @@ pub fn check_that_it_listens(descriptor: &impl AsFd) -> io::Result<()> {
 #[cfg(target_vendor = "apple")]
 pub use super::plain::check_that_it_listens;
 
+/// Whether [`reset_on_close`] changes anything.
+pub const KNOWS_RESETS: bool = true;
+
 /// Makes the close that follows a reset.
 pub fn reset_on_close(stream: &TcpStream) {
     // The close itself follows in any case.

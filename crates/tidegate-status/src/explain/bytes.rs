@@ -4,36 +4,75 @@
 const LINES_MAX: usize = 16;
 /// Most characters of such a line. 100: it fits a terminal.
 const LINE_CHARS_MAX: usize = 100;
-/// Longest name of a field that is compared. 64: no name of a secret is as long.
+/// Longest name that is compared, in bytes; of a longer one its end is. 64: no name of a secret is as long.
 const NAME_BYTES_MAX: usize = 64;
-/// Parts of names of fields whose value is nobody's business.
-const SECRETS: [&str; 7] = ["authorization", "cookie", "token", "secret", "password", "api-key", "session"];
+/// Parts of names of fields and parameters whose value is nobody's business.
+const SECRETS: [&str; 13] = [
+    "authorization",
+    "cookie",
+    "apikey",
+    "api-key",
+    "api_key",
+    "jwt",
+    "assertion",
+    "signature",
+    "credential",
+    "secret",
+    "token",
+    "passw",
+    "session",
+];
+/// Whole names of parameters likewise: they are too short to be looked for within others.
+const SECRET_PARAMETERS: [&str; 7] = ["key", "sig", "sid", "code", "pwd", "pass", "auth"];
 /// Fewest equal bytes that are shown as one and their number. 32: no word and no line of a picture in letters is shortened.
 const RUN_BYTES_MIN: usize = 32;
 /// Shown in place of a secret value.
 const MASK: &str = "(not shown)";
 
 /// Shows what flows one way through a connection. It knows where in a line it stands, so a value stays secret
-/// wherever the bytes are cut into pieces.
+/// wherever the bytes are cut into pieces. It does not ask what the bytes are: a name before a colon is masked to the end of
+/// the line, be it in a head or in JSON, and one before an equals sign to the end of the parameter, be it in a target, in a
+/// field, or in the content of a form.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     place: Place,
-    /// The name of the field that is being read, in lower case.
+    line: Line,
+    /// The last name that has come, in lower case; with a blank behind it once it is over.
     name: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
-    /// The name of a field is being read, or a line that has none.
+    /// The bytes are shown.
     #[default]
-    Name,
-    /// The value may be shown.
-    Value,
-    /// The value is secret; the mask stands for all of it.
-    Secret { is_masked: bool },
+    Open,
+    /// The rest of the line is secret; the mask stands for all of it.
+    SecretLine { is_masked: bool },
+    /// A line begins after one that is secret, and may go on with it.
+    AfterSecretLine { is_masked: bool },
+    /// The value of a parameter is secret; likewise.
+    SecretParameter { is_masked: bool },
+}
+
+/// The form of a line, as far as it says where a parameter ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Line {
+    #[default]
+    Begun,
+    /// The line begins with a word and a blank, as the first one of a request does: a blank ends a parameter.
+    Words,
+    /// The line is of another form: a blank may be in the value of a parameter.
+    Other,
 }
 
 impl Shown {
+    /// Returns a method and a target as they are shown, cut short.
+    pub fn request(method: &str, target: &[u8]) -> String {
+        let bytes = method.bytes().chain([b' ']).chain(target.iter().copied());
+        let (lines, left_out) = Shown::default().lines(bytes);
+        lines.concat() + if left_out > 0 { "…" } else { "" }
+    }
+
     /// Returns the lines that show these bytes, and how many of the bytes they leave out.
     pub fn lines(&mut self, bytes: impl Iterator<Item = u8>) -> (Vec<String>, usize) {
         let bytes: Vec<u8> = bytes.collect();
@@ -71,44 +110,83 @@ impl Shown {
     /// Takes note of a byte, and says how it is shown.
     fn pass(&mut self, byte: u8) -> Visible {
         match (self.place, byte) {
-            (_, b'\n') => {
-                // A line that begins with a blank goes on with the value before (RFC 9112 §5.2): what was secret stays so.
-                if self.place == Place::Name || self.place == Place::Value {
-                    self.place = Place::Name;
-                }
-                self.name.clear();
+            (Place::SecretLine { is_masked }, b'\n') => {
+                self.place = Place::AfterSecretLine { is_masked };
                 Visible::Byte
             }
-            (Place::Secret { .. }, b'\r') => Visible::Byte,
-            (Place::Secret { .. }, byte) if self.name.is_empty() && !matches!(byte, b' ' | b'\t') => {
-                // The next line, since a name within a line is not empty.
-                self.place = Place::Name;
-                self.pass(byte)
-            }
-            (Place::Secret { is_masked }, _) => {
-                if self.name.is_empty() {
-                    self.name.push(b' ');
-                }
-                self.place = Place::Secret { is_masked: true };
+            (Place::SecretLine { .. }, b'\r') => Visible::Byte,
+            // A line that begins with a blank goes on with the value before (RFC 9112 §5.2): what was secret stays so.
+            (Place::SecretLine { is_masked }, _) | (Place::AfterSecretLine { is_masked }, b' ' | b'\t') => {
+                self.place = Place::SecretLine { is_masked: true };
                 if is_masked { Visible::No } else { Visible::Mask }
             }
-            (Place::Name, b':') => {
-                self.place = if self.is_secret() { Place::Secret { is_masked: false } } else { Place::Value };
+            (Place::AfterSecretLine { .. }, _) => {
+                self.begin_line();
+                self.pass_openly(byte);
                 Visible::Byte
             }
-            (Place::Name, byte) => {
-                if self.name.len() < NAME_BYTES_MAX {
-                    self.name.push(byte.to_ascii_lowercase());
+            (Place::SecretParameter { is_masked }, _) => {
+                let is_over =
+                    matches!(byte, b'&' | b'\r' | b'\n') || byte == b' ' && self.line == Line::Words;
+                if is_over {
+                    self.place = Place::Open;
+                    self.pass_openly(byte);
+                    return Visible::Byte;
                 }
+                self.place = Place::SecretParameter { is_masked: true };
+                if is_masked { Visible::No } else { Visible::Mask }
+            }
+            (Place::Open, _) => {
+                self.pass_openly(byte);
                 Visible::Byte
             }
-            (Place::Value, _) => Visible::Byte,
         }
+    }
+
+    /// Takes note of a byte that is shown.
+    fn pass_openly(&mut self, byte: u8) {
+        if self.line == Line::Begun {
+            self.line = match byte {
+                b' ' => Line::Words,
+                b'=' | b':' => Line::Other,
+                _ => Line::Begun,
+            };
+        }
+        match byte {
+            b'\n' => self.begin_line(),
+            b':' if self.is_secret() => self.place = Place::SecretLine { is_masked: false },
+            b'=' if self.is_secret() || self.is_secret_parameter() => {
+                self.place = Place::SecretParameter { is_masked: false };
+            }
+            b' ' | b'\t' | b'"' | b'\'' if !self.name.is_empty() => {
+                if !self.name.ends_with(b" ") {
+                    self.name.push(b' ');
+                }
+            }
+            b'-' | b'_' | b'.' | b'%' | b'[' | b']' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                if self.name.ends_with(b" ") {
+                    self.name.clear();
+                }
+                if self.name.len() == NAME_BYTES_MAX {
+                    self.name.remove(0);
+                }
+                self.name.push(byte.to_ascii_lowercase());
+            }
+            _ => self.name.clear(),
+        }
+    }
+
+    fn begin_line(&mut self) {
+        *self = Shown::default();
     }
 
     fn is_secret(&self) -> bool {
         let name = String::from_utf8_lossy(&self.name);
         SECRETS.iter().any(|secret| name.contains(secret))
+    }
+
+    fn is_secret_parameter(&self) -> bool {
+        SECRET_PARAMETERS.iter().any(|secret| self.name.trim_ascii_end() == secret.as_bytes())
     }
 }
 
@@ -166,6 +244,34 @@ mod tests {
         }
         let bytes: Vec<&[u8]> = HEAD.chunks(1).collect();
         assert_eq!(shown(&bytes), whole);
+    }
+
+    #[test]
+    fn secrets_are_known_by_their_names_in_fields_targets_forms_and_json() {
+        for (bytes, expected) in [
+            ("apikey: hush\r\n", "apikey:(not shown)"),
+            ("X-Goog-Iap-Jwt-Assertion: hush\r\n", "X-Goog-Iap-Jwt-Assertion:(not shown)"),
+            ("GET /a?access_token=hush&b=1 HTTP/1.1\r\n", "GET /a?access_token=(not shown)&b=1 HTTP/1.1"),
+            ("GET /a?x=1&sig=hush HTTP/1.1\r\n", "GET /a?x=1&sig=(not shown) HTTP/1.1"),
+            ("Referer: http://a/?b=1&session_id=hush\r\n", "Referer: http://a/?b=1&session_id=(not shown)"),
+            ("Host: a\r\n\r\nuser=me&password=hush hush&ok=1", "user=me&password=(not shown)&ok=1"),
+            ("user=my name&user%5Bpassword%5D=hush hush", "user=my name&user%5Bpassword%5D=(not shown)"),
+            ("{\"user\": \"me\", \"api_key\" : \"hush\"}", "{\"user\": \"me\", \"api_key\" :(not shown)"),
+            (
+                "GET /?key=1&monkey=2&code=hush&decode=3 HTTP/1.1",
+                "key=(not shown)&monkey=2&code=(not shown)&decode=3",
+            ),
+            ("Vary: Cookie, Authorization\r\nAccept: */*", "Vary: Cookie, Authorization\\r\\nAccept: */*"),
+        ] {
+            for cut in 0..=bytes.len() {
+                let text = shown(&[&bytes.as_bytes()[..cut], &bytes.as_bytes()[cut..]]);
+                assert!(text.contains(expected) && !text.contains("hush"), "{cut}: {text}");
+            }
+        }
+        let target = [&b"/?token=hush&x="[..], &b"yz".repeat(200)].concat();
+        let request = Shown::request("GET", &target);
+        assert!(request.starts_with("GET /?token=(not shown)&x=yzyz") && request.ends_with('…'), "{request}");
+        assert!(request.len() < LINE_CHARS_MAX + 5, "{request}");
     }
 
     #[test]

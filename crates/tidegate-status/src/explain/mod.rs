@@ -106,3 +106,65 @@ impl<G: Gateway> Gateway for Told<G> {
         admission
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::thread;
+    use std::time::Duration;
+
+    use tidegate::{ListenAddress, Server};
+
+    use super::*;
+
+    /// Sends a request, and reads its answer, which ends so.
+    fn ask(client: &mut TcpStream, end: &[u8]) {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+        while !answer.ends_with(end) {
+            let count = client.read(&mut buffer).unwrap();
+            assert!(count > 0, "the server has ended the connection");
+            answer.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    #[test]
+    fn answer_that_waits_for_others_is_owed_until_it_is_sent() {
+        let server = Server::new().listen("127.0.0.1:0".parse().unwrap());
+        let server = server.hold_responses(Duration::from_millis(1)).bind().unwrap();
+        let ListenAddress::Tcp(address) = server.addresses().remove(0) else { panic!("it listens on TCP") };
+        let handle = server.handle();
+        let client = thread::spawn(move || {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            (0..3).for_each(|_| ask(&mut client, b"Hello!"));
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            client.read_to_end(&mut Vec::new()).unwrap();
+            handle.stop();
+        });
+        let story = Rc::new(RefCell::new(String::new()));
+        let into = story.clone();
+        let explainer = Explainer::new(move |lines: &str| into.borrow_mut().push_str(lines));
+        let application = |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            start_response.status(200).send("Hello!")
+        };
+        server.run_witnessed(explainer.gateway(application), 1, explainer.witness()).unwrap();
+        client.join().unwrap();
+        let story = story.take();
+        let mut rest = &*story;
+        for expected in [
+            "has its turn: an event came for it",
+            "bytes are queued for the client",
+            "next    its answer leaves at the end of this turn of the loop",
+            "sendto(connection 1",
+            "nothing is owed any more",
+        ] {
+            let at = rest.find(expected);
+            let before = &rest[..at.unwrap_or_else(|| panic!("no {expected:?} there in:\n{story}"))];
+            let is_early = expected.starts_with("sendto") && before.contains("nothing is owed");
+            assert!(!is_early, "it is still owed:\n{story}");
+            rest = &rest[before.len() + expected.len()..];
+        }
+    }
+}

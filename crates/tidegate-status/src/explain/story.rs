@@ -66,6 +66,16 @@ struct Told {
     state: Option<(ConversationState, usize)>,
     /// The wish that was told last in this turn.
     wish: Option<&'static str>,
+    answer: Answer,
+}
+
+/// Whether an answer waits for those of others, to be sent with them.
+#[derive(Default, PartialEq, Eq)]
+enum Answer {
+    #[default]
+    Sent,
+    /// The answer waits, and is sent between two turns of its connection.
+    Held,
 }
 
 impl Told {
@@ -113,6 +123,11 @@ impl Story {
             (Act::Called(call), Some(number)) => self.call(number, at, call),
             (Act::TurnEnded(connection), Some(number)) => self.end_turn(number, at, connection),
         }
+    }
+
+    /// Whether a connection is still told.
+    fn is_told(&self, number: u64) -> bool {
+        self.connections.get(&number).is_some_and(Told::goes_on)
     }
 
     // Lines
@@ -179,9 +194,7 @@ impl Story {
             Some(_) | None => self.tell_interlude(),
         }
         let concerns = |event: &&SeenEvent| match event.about {
-            EventSource::Connection(number) | EventSource::Watched(number) => {
-                self.connections.get(&number).is_some_and(Told::goes_on)
-            }
+            EventSource::Connection(number) | EventSource::Watched(number) => self.is_told(number),
             EventSource::Listener(_) | EventSource::Waker | EventSource::Gone => true,
         };
         let of_interest: Vec<SeenEvent> = events.iter().filter(concerns).copied().collect();
@@ -189,12 +202,13 @@ impl Story {
             None => {
                 ("no timeout".to_string(), "There is no deadline: the loop sleeps until something happens.")
             }
-            Some(Duration::ZERO) => {
-                ("timeout 0".to_string(), "It only looks: something can go on without an event.")
-            }
+            Some(Duration::ZERO) => (
+                "timeout 0".to_string(),
+                "It only looks: something can go on without an event, a listener that was not asked yet for instance.",
+            ),
             Some(limit) => (
                 format!("timeout {}", time(limit)),
-                "The timeout is that of the next timer. A deadline that moves away leaves its timer as it is: that is early then.",
+                "The timeout is that of the next timer: an entry in a list, by which the loop looks at a deadline. One that moves away leaves its timer where it is, which is early then, and set anew.",
             ),
         };
         let result = match events.len() {
@@ -299,10 +313,23 @@ impl Story {
     }
 
     fn end_turn(&mut self, number: u64, at: Moment, connection: &ConnectionSnapshot) {
-        let ConnectionSnapshot { state, wants, owed_bytes, .. } = *connection;
+        let ConnectionSnapshot { state, wants, mut owed_bytes, .. } = *connection;
+        if let Some(told) = self.connections.get_mut(&number).filter(|_| connection.lists.has("Corked")) {
+            // The loop holds it now; the connection itself knows of nothing that is owed.
+            told.answer = Answer::Held;
+            owed_bytes = told.state.map_or(0, |(_, owed_bytes)| owed_bytes);
+        }
         self.tell_state(number, state, owed_bytes);
         self.tell_wish(number, wants, words::wish(connection));
-        if !self.connections.get(&number).is_some_and(Told::goes_on) {
+        if wants == Wants::Write
+            && matches!(state.stage, StageName::Stream | StageName::ReadFile)
+            && self.is_told(number)
+        {
+            self.say_once(
+                "          (enough is queued: no more of the answer is drawn until the client has read)",
+            );
+        }
+        if !self.is_told(number) {
             return;
         }
         match connection.deadline {
@@ -312,12 +339,17 @@ impl Story {
             }
             None => self.say("  until   whenever it comes: it has no deadline"),
         }
-        self.say(match (connection.lists.has("Ready"), connection.readiness.has("READABLE")) {
-            (true, _) => "  next    another turn at once, behind all others that can go on",
-            (false, true) => "  next    it sleeps until an event; what has come meanwhile lies unread",
-            (false, false) => "  next    it sleeps until an event, and costs nothing but its place",
-        });
+        self.say(next(connection));
         self.hand_over();
+    }
+
+    /// Tells that an answer was sent that has waited for others.
+    fn end_hold(&mut self, number: u64) {
+        let Some(told) = self.connections.get_mut(&number) else { return };
+        if std::mem::take(&mut told.answer) == Answer::Held {
+            // What the socket has not taken is told in the next turn, with its number of bytes.
+            self.hand_over();
+        }
     }
 
     // System calls on the socket
@@ -344,6 +376,10 @@ impl Story {
             }
             Operation::Register { interest, is_change } => {
                 let (interest, why) = match interest {
+                    InterestState::ReadWrite if !is_change => (
+                        "READABLE | WRITABLE",
+                        "From now on an event tells when something new has come, and when the socket has room again.",
+                    ),
                     InterestState::ReadWrite => (
                         "READABLE | WRITABLE",
                         "From now on an event also tells when the socket has room again.",
@@ -430,6 +466,7 @@ impl Story {
             let shown = told.sent.lines(bytes);
             self.show(shown);
         }
+        self.end_hold(number);
     }
 
     /// Tells that bytes were offered to the socket, and what it took.
@@ -482,17 +519,15 @@ impl Story {
 
     /// Tells that the application is called.
     pub fn call_begins(&mut self, number: u64, environ: &Environ<'_>) {
-        if self.connections.get(&number).is_some_and(Told::goes_on) {
-            let (method, target) = (environ.method(), environ.raw_target().escape_default());
-            self.say(&format!(
-                "  call    the request is whole: the application is called for {method} {target}"
-            ));
+        if self.is_told(number) {
+            let request = Shown::request(environ.method().0, environ.raw_target().as_bytes());
+            self.say(&format!("  call    the request is whole: the application is called for {request}"));
         }
     }
 
     /// Tells that the application has returned.
     pub fn call_ends(&mut self, number: u64, has_failed: bool) {
-        if self.connections.get(&number).is_some_and(Told::goes_on) {
+        if self.is_told(number) {
             self.say(match has_failed {
                 false => "  return  the application has given its answer, or a way to it, back to the loop",
                 true => "  return  the application has failed, which becomes a 500",
@@ -502,9 +537,25 @@ impl Story {
 
     /// Tells what the application has decided by the head of a request.
     pub fn admits(&mut self, number: u64, admission: Admission) {
-        if self.connections.get(&number).is_some_and(Told::goes_on) {
+        if self.is_told(number) {
             self.say(&format!("  admit   the head is there; what becomes of the content: {admission:?}"));
         }
+    }
+}
+
+/// Says how a connection goes on after its turn.
+fn next(connection: &ConnectionSnapshot) -> &'static str {
+    let in_list = |name: &str| connection.lists.has(name);
+    if in_list("Corked") {
+        "  next    its answer leaves at the end of this turn of the loop, or a little later, with those of others"
+    } else if in_list("Ready") {
+        "  next    another turn at once, behind all others that can go on"
+    } else if in_list("Starved") {
+        "  next    another turn once there is memory for it, and the application takes requests"
+    } else if connection.readiness.has("READABLE") {
+        "  next    it sleeps until an event; what has come meanwhile lies unread"
+    } else {
+        "  next    it sleeps until an event, and costs nothing but its place"
     }
 }
 
@@ -514,6 +565,7 @@ fn reason(cause: Cause) -> &'static str {
         Cause::Accepted => "it was just accepted, and may have sent its request already",
         Cause::Event => "an event came for it",
         Cause::Remainder => "it could go on, and had let others come first",
+        Cause::Relieved => "there is memory for it again, and the application takes requests",
         Cause::Wake => "the application has woken it, from another thread perhaps",
         Cause::Timer => "its deadline has come",
         Cause::TurnedAway => "the application has taken no request for too long",
