@@ -216,7 +216,7 @@ fn explain(
 /// How far the server has come, as its client has to know to be slow on purpose.
 #[derive(Default)]
 struct Progress {
-    /// What was so at the end of the last turn: what the client does next begins another one.
+    /// The progress by the end of the last turn: what the client does next begins another one.
     state: Mutex<Reached>,
     changed: Condvar,
 }
@@ -296,7 +296,8 @@ fn prologue(options: &ExplainOptions, address: SocketAddr) -> String {
          Each numbered line is a system call of the loop, with its result; | are the bytes. None of them waits, but for the\n\
          one that waits for events. (On Linux a connection comes with its first bytes: TCP_DEFER_ACCEPT.) What stands between\n\
          them is decided without the system. States have the names that they have in the code: src/conversation/stage.rs, and\n\
-         the tables of src/protocol/state.rs. (Awaited and Intake are the Reading of examples/ladder, Delivery is its Writing.) It takes longer to tell it than to do it, so the times are those of a slow server.\n\n"
+         the tables of src/protocol/state.rs. (Awaited and Intake are the Reading of examples/ladder, Delivery is its\n\
+         Writing.) It takes longer to tell it than to do it, so the times are those of a slow server.\n\n"
     )
 }
 

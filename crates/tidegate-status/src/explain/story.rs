@@ -28,8 +28,8 @@ pub(super) struct Story {
     tell: Box<dyn FnMut(&str)>,
     /// Lines that were not handed over yet: printing takes time, which the next ones are not to show.
     text: String,
-    /// What the loop does between two acts for a connection that is told. If none follows, the next wait takes its place: a
-    /// loop that serves others for hours adds nothing.
+    /// Lines about what the loop does between two acts for a connection that is told. If none follows, the next wait takes
+    /// their place: a loop that serves others for hours adds nothing.
     interlude: Vec<Line>,
     /// The moment that times count from.
     begun: Option<Moment>,
@@ -208,7 +208,7 @@ impl Story {
             ),
             Some(limit) => (
                 format!("timeout {}", time(limit)),
-                "The timeout is that of the next timer: an entry in a list, by which the loop looks at a deadline. One that moves away leaves its timer where it is, which is early then, and set anew.",
+                "The timeout is that of the next timer. Where a deadline has moved away, that is early, and is set anew.",
             ),
         };
         let result = match events.len() {
