@@ -72,7 +72,10 @@ pub(crate) fn take(connector: &Connector, how: Taking) -> Result<Taken, i32> {
                 is_waking_worker = true;
                 continue;
             }
-            None => return Err(CLOSED),
+            None => {
+                connector::forget_if_done(connector);
+                return Err(CLOSED);
+            }
         };
         if next.needs_thread {
             block[0] |= NEEDS_THREAD;

@@ -1,8 +1,9 @@
 //! One connector of a Tomcat: a server, its queue, and the threads that come for its jobs.
 
 use std::io;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tidegate::server::{BoundServer, ListenAddress, Server, ServerHandle};
 
@@ -16,14 +17,16 @@ use tidegate_jobs::Jobs;
 /// is so far behind gains nothing from more.
 const JOBS_MAX: usize = 1024;
 
-/// The connectors of this process by their numbers, none of which is used twice. The place of one that was unbound is empty.
+/// The connectors of this process by their numbers, none of which is used twice. The place of one that was unbound is empty,
+/// once the last job has been taken of its queue: threads find that by the number.
 static CONNECTORS: RwLock<Vec<Option<Arc<Connector>>>> = RwLock::new(Vec::new());
 
 /// A connector that is bound, serves, or has served.
 pub(crate) struct Connector {
     pub queue: Arc<Queue>,
     pub port: u16,
-    handle: ServerHandle,
+    /// Tells the loop what to do, for which it holds a descriptor; none once it is unbound.
+    handle: Mutex<Option<ServerHandle>>,
     threads: Threads,
     is_paused: Arc<AtomicBool>,
     /// The server and its gateway, before it runs; none afterwards.
@@ -57,7 +60,7 @@ pub(crate) fn bind(lines: &str) -> io::Result<usize> {
     let connector = Connector {
         queue,
         port,
-        handle: bound.handle(),
+        handle: Mutex::new(Some(bound.handle())),
         threads: settings.threads,
         is_paused: Arc::default(),
         bound: Mutex::new(Some((bound, catalina))),
@@ -79,16 +82,33 @@ pub(crate) fn find(number: usize) -> Option<Arc<Connector>> {
     CONNECTORS.read().unwrap_or_else(PoisonError::into_inner).get(number).cloned().flatten()
 }
 
-/// Gives back the sockets of a connector that has never run, and what woke the loop of one that has. Nobody finds it any more.
+/// Gives back the sockets of a connector that has never run, and what woke the loop of one that has. The jobs that wait in its
+/// queue are still done: only then does nobody find it any more.
 pub(crate) fn unbind(connector: &Arc<Connector>) {
-    let mut connectors = CONNECTORS.write().unwrap_or_else(PoisonError::into_inner);
-    let of_it = |place: &&mut Option<Arc<Connector>>| {
-        place.as_ref().is_some_and(|other| Arc::ptr_eq(other, connector))
-    };
-    let place = connectors.iter_mut().find(of_it);
-    place.map(Option::take);
-    drop(connectors);
-    drop(connector.take_bound());
+    let bound = connector.take_bound();
+    if bound.is_some() {
+        // No loop will do it.
+        connector.queue.close();
+    }
+    drop(bound);
+    let handle = connector.lock_handle().take();
+    drop(handle);
+    forget_if_done(connector);
+}
+
+/// Forgets a connector that was unbound, and whose queue has no job and gets none any more.
+pub(crate) fn forget_if_done(connector: &Connector) {
+    let is_done =
+        connector.lock_handle().is_none() && connector.queue.is_closed() && connector.queue.is_idle();
+    if is_done {
+        let mut connectors = CONNECTORS.write().unwrap_or_else(PoisonError::into_inner);
+        let of_it = |place: &&mut Option<Arc<Connector>>| {
+            place.as_ref().is_some_and(|other| ptr::eq(&raw const **other, connector))
+        };
+        let forgotten = connectors.iter_mut().find(of_it).and_then(Option::take);
+        drop(connectors);
+        drop(forgotten);
+    }
 }
 
 /// Closes a queue when it is dropped, after a panic, too: threads that waited for ever would keep the process.
@@ -121,6 +141,8 @@ impl Connector {
             // A task that was accepted is done, as threads of a pool would do it.
             ffi::work();
         }
+        // It may have been unbound while a servlet held its thread.
+        forget_if_done(self);
         ran
     }
 
@@ -128,27 +150,38 @@ impl Connector {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    fn lock_handle(&self) -> MutexGuard<'_, Option<ServerHandle>> {
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the loop, unless it is unbound.
+    fn tell(&self, tell: impl FnOnce(&ServerHandle)) {
+        if let Some(handle) = &*self.lock_handle() {
+            tell(handle);
+        }
+    }
+
     /// Lets clients wait, unread, or not any more.
     pub fn pause(&self, is_paused: bool) {
         self.is_paused.store(is_paused, Ordering::Relaxed);
-        self.handle.wake();
+        self.tell(ServerHandle::wake);
     }
 
     /// Accepts no more, and ends once what is in flight has been answered.
     pub fn drain(&self) {
         self.is_paused.store(false, Ordering::Relaxed);
-        self.handle.drain();
+        self.tell(ServerHandle::drain);
     }
 
     /// Ends at once.
     pub fn stop(&self) {
-        self.handle.stop();
+        self.tell(ServerHandle::stop);
     }
 
     /// Has the loop do the tasks of Java's, where it calls servlets.
     pub fn wake(&self) {
         if self.threads == Threads::Loop {
-            self.handle.wake();
+            self.tell(ServerHandle::wake);
         }
     }
 }
@@ -156,7 +189,20 @@ impl Connector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::{self, Taking};
+    use crate::handoff::Job;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn connector_is_found_until_the_last_job_of_its_queue_is_taken() {
+        let number = bind("address=127.0.0.1:0\nthreads=1").unwrap();
+        let connector = find(number).unwrap();
+        connector.queue.push_now(Job::Task);
+        unbind(&connector);
+        assert!(calls::take(&find(number).expect("a job waits"), Taking::Wait).is_ok());
+        assert!(calls::take(&connector, Taking::Wait).is_err());
+        assert!(find(number).is_none());
+    }
 
     #[test]
     fn queue_is_closed_when_the_loop_panics() {

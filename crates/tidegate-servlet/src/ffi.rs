@@ -297,17 +297,19 @@ natives! {
     fn Java_tidegate_Native_take(env, number: jlong, into: jbyteArray, how: jint, over: jlong) -> jint {
         guard(calls::CLOSED, || {
             calls::close(over);
-            let (Ok(connector), Some(how)) = (connector_at(number), Taking::of(how)) else {
-                return calls::CLOSED;
-            };
             let into = env.array(into);
-            let retained = RETAINED.take();
-            let taken = match retained {
+            // It may have been the last of a connector that nobody finds any more.
+            let taken = match RETAINED.take() {
                 Some(taken) => taken,
-                None => match calls::take(&connector, how) {
-                    Ok(taken) => taken,
-                    Err(code) => return code,
-                },
+                None => {
+                    let (Ok(connector), Some(how)) = (connector_at(number), Taking::of(how)) else {
+                        return calls::CLOSED;
+                    };
+                    match calls::take(&connector, how) {
+                        Ok(taken) => taken,
+                        Err(code) => return code,
+                    }
+                }
             };
             let length = jint::try_from(taken.block.len()).unwrap_or(jint::MAX);
             if into.write(0, &taken.block) {

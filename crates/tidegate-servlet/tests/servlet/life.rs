@@ -283,6 +283,23 @@ fn connector_that_restarts_keeps_its_port_and_leaves_nothing_behind() {
     assert!(after <= before + 4, "descriptors: {before} and then {after}");
 }
 
+/// A stop cuts more sockets than there are threads to say so, and the next start does not wait for these: each is told all the
+/// same, and what is done for others afterwards is not done one too late.
+#[test]
+fn web_sockets_that_a_restart_cuts_are_all_told() {
+    let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=2", "drainTimeout=100"]);
+    let _cut: Vec<_> = (0..CUT).map(|_| sockets::open(&served, "/probe/socket/slow")).collect();
+    served.command("restart");
+    wait_until("all are told", || served.notes("slow").matches("close:1006").count() == CUT);
+    wait_until("no session is left", || served.objects(CLASSES[0]) == 0);
+    assert!(served.objects(CLASSES[1]) <= 8, "{} channels", served.objects(CLASSES[1]));
+    served.start_command("execute");
+    served.program.stdout.next_with("task executed");
+}
+
+/// Sockets that are open over a restart. Two threads take half a second for the ends of all.
+const CUT: usize = 50;
+
 /// Sockets whose clients leave without a word, some with bytes that nobody has read, leave nothing behind.
 #[test]
 fn web_sockets_that_are_broken_off_leave_nothing_behind() {

@@ -57,7 +57,10 @@ public class Socket {
     }
 
     @OnClose
-    public void close(CloseReason reason, @PathParam("id") String id) {
+    public void close(CloseReason reason, @PathParam("id") String id) throws InterruptedException {
+        if (id.startsWith("slow")) {
+            Thread.sleep(20);
+        }
         Heard.note(id, "close:" + reason.getCloseCode().getCode());
     }
 
