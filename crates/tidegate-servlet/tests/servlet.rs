@@ -125,6 +125,8 @@ fn servlets_on_virtual_threads_answer_the_same() {
     life::clients_beside_many_that_do_not_read(&served, 100);
     let name = served.get("/probe/life/threads?millis=0").text();
     assert!(name.contains("-virt-"), "{name}");
+    let name = served.get("/probe/async/run-where").text();
+    assert!(name.contains("-virt-"), "{name}");
 }
 
 #[test]

@@ -113,6 +113,11 @@ final class Channel extends SocketWrapperBase<Object> {
         endpoint.executeBeside(task);
     }
 
+    /** Does a task of an application's where servlets are called. */
+    void executeInPool(Runnable task) {
+        endpoint.execute(task);
+    }
+
     /** Makes it ready for another exchange. Returns false if something may still know it. */
     boolean reuse() {
         if (isListed || getError() != null || isClosed()) {

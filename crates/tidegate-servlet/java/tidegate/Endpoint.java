@@ -338,7 +338,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     }
 
     /** Has a task of Tomcat's done where servlets are called. It is refused once nobody would come for it. */
-    private void execute(Runnable task) {
+    void execute(Runnable task) {
         tasks.add(task);
         try {
             Native.command(connector, Native.RUN_TASK);

@@ -7,6 +7,7 @@ import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.function.Supplier;
 import org.apache.coyote.AbstractProcessor;
 import org.apache.coyote.ActionCode;
@@ -126,6 +127,16 @@ final class Exchange extends AbstractProcessor {
             return SocketState.UPGRADING;
         }
         return end();
+    }
+
+    /** Does what an application gave to {@code AsyncContext.start}: that is for the threads which call servlets. */
+    @Override
+    protected void execute(Runnable task) {
+        Channel current = channel;
+        if (current == null) {
+            throw new RejectedExecutionException("the exchange has ended");
+        }
+        current.executeInPool(task);
     }
 
     private SocketState end() {

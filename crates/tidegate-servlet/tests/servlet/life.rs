@@ -107,6 +107,16 @@ fn stuck_servlet_is_answered_and_named(served: &Served) {
     served.program.stderr.next_with("probe.Life.stuck");
 }
 
+/// A task of an asynchronous servlet's takes a thread as a servlet does: there are no more of them than `threads` says.
+#[test]
+fn tasks_of_asynchronous_servlets_run_where_servlets_are_called() {
+    for (threads, name) in [("threads=2", "-exec-"), ("threads=1", "-loop")] {
+        let served = Served::start_with(Connector::Tidegate, &[], &[threads]);
+        let thread = served.get("/probe/async/run-where").text();
+        assert!(thread.contains(name), "{threads}: {thread}");
+    }
+}
+
 /// Nothing that an application does to its thread outlasts the request.
 #[test]
 fn threads_outlive_errors_and_interruptions() {

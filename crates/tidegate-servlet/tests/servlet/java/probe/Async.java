@@ -46,6 +46,14 @@ public class Async extends Page {
                 }
                 context.complete();
             });
+            case "/run-where" -> context.start(() -> {
+                try {
+                    response.getWriter().print(Thread.currentThread().getName());
+                } catch (IOException error) {
+                    throw new IllegalStateException(error);
+                }
+                context.complete();
+            });
             case "/dispatch" -> {
                 request.setAttribute("dispatched", true);
                 later(5, () -> context.dispatch());
