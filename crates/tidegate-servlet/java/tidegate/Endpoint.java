@@ -43,8 +43,13 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     private static final long REQUEST_TIMEOUT = 30_000;
     /** How long a stop waits for what is in flight. 5 s: contexts have been stopped by then. */
     private static final long DRAIN_TIMEOUT = 5_000;
-    /** How long a stop waits for a loop that has been told to end at once. 1 s: ten thousand connections take it a tenth. */
-    private static final long STOP_TIMEOUT = 1_000;
+    /**
+     * How long a stop waits for a loop that has been told to end at once, and has the sockets until then. Only a servlet that
+     * holds the loop's own thread takes it longer than a moment. 30 s: as long as it may take to begin its answer.
+     */
+    private static final long STOP_TIMEOUT = 30_000;
+    /** How long where that thread may be the one that waits. 1 s: ten thousand connections take the loop a tenth. */
+    private static final long STOP_TIMEOUT_AT_END = 1_000;
     /** How long a thread that has nothing to do stays. 10 s: the next message may be the last for long. */
     private static final long BESIDE_IDLE_SECONDS = 10;
     /** As good as for ever: a year. */
@@ -293,11 +298,27 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
         }
         drain();
         awaitEnd(drainTimeout);
-        // Those that are left are cut. Only a servlet that holds the loop's own thread can hold this up: one that ends the process.
+        // Those that are left are cut.
         Native.command(connector, Native.STOP);
-        awaitEnd(STOP_TIMEOUT);
+        awaitEnd(isLoop() || isProcessEnding() ? STOP_TIMEOUT_AT_END : STOP_TIMEOUT);
+        if (ended.getCount() > 0) {
+            log.warn("A servlet still holds the thread of the event loop, and with it the sockets");
+        }
         beside.shutdown();
         SERVING.remove(connector);
+    }
+
+    /** Whether the JVM ends, perhaps by a servlet that waits for this on the loop's own thread. */
+    private static boolean isProcessEnding() {
+        Thread hook = new Thread(() -> {});
+        try {
+            Runtime.getRuntime().addShutdownHook(hook);
+            Runtime.getRuntime().removeShutdownHook(hook);
+            return false;
+        } catch (IllegalStateException e) {
+            // It takes none any more.
+            return true;
+        }
     }
 
     void drain() {

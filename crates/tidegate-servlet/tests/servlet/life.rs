@@ -273,6 +273,16 @@ fn thread_that_outlasts_a_stop_does_not_serve_after_the_next_start() {
     }
 }
 
+/// The loop has the sockets until the servlet that its thread calls returns, and the next start needs their port.
+#[test]
+fn connector_restarts_over_a_servlet_that_holds_the_thread_of_the_loop() {
+    let mut served = Served::start_with(Connector::Tidegate, &[], &["threads=1", "drainTimeout=100"]);
+    let _held = begin(&served, "/probe/life/sleep?millis=2500&id=loop");
+    served.program.stdout.next_with("asleep loop");
+    served.command("restart");
+    assert_eq!(served.get("/plaintext").text(), "Hello, World!");
+}
+
 /// A connector that stops and starts again and again, while clients ask, keeps its port, and nothing of what it had.
 #[test]
 fn connector_that_restarts_keeps_its_port_and_leaves_nothing_behind() {
