@@ -1,7 +1,7 @@
 //! Measures what a second reactor costs and brings: one and two of them in turns, and nginx with one worker and two, on
 //! all cores of the machine, of which the load takes its part.
 //!
-//! What is counted comes first, since neither the machine nor the load has a part in it: if reactors share nothing, two of
+//! Counts come first, since neither the machine nor the load has a part in them: if reactors share nothing, two of
 //! them take the same instructions and system calls for a request as one, and no `futex`, by which threads wait for each
 //! other. A cache line that both write would not be seen there, but in the CPU time of a request. Requests a second
 //! are bounded by what the load leaves of the processors; requests in a second of the server's CPU time are not.

@@ -11,7 +11,7 @@
 //!   Reading { request } ── head has ended ──▶ Writing { answer, sent } ── all sent ──▶ closed
 //! ```
 //!
-//! Who decides what we wait for? The state: `Reading` waits for bytes, `Writing` for room. It is *computed* from the state and
+//! The state decides what we wait for: `Reading` waits for bytes, `Writing` for room. That is *computed* from the state and
 //! not kept in a second variable, since the two could come to disagree, and a client would wait for ever. With step 4's `poll`
 //! the list would be made so before each wait; asked for room while there is nothing to write, it would never sleep. Edges allow
 //! a shortcut: we register for both and never change it, and that costs one event too many for each client.

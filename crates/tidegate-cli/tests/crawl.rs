@@ -1,6 +1,6 @@
 //! Tests `tidegate static` with sites that others have made, as a browser goes through them.
 //!
-//! What is served is Python's documentation as Debian packs it: pages with scripts, styles, images and links out of the
+//! The site is Python's documentation as Debian packs it: pages with scripts, styles, images and links out of the
 //! folder. Its sources are a tree without pages, which is listed.
 
 mod support;
