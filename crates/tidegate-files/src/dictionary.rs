@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tidegate::message::Fields;
 
 /// Bytes of a SHA-256.
@@ -16,7 +18,8 @@ impl Dictionary {
     pub fn of(fields: Fields<'_>) -> Option<Dictionary> {
         let mut values = fields.all("Available-Dictionary");
         let (Some(value), None) = (values.next(), values.next()) else { return None };
-        decode(value.trim_ascii().strip_prefix(b":")?.strip_suffix(b"=:")?).map(Dictionary)
+        let digits = value.trim_ascii().strip_prefix(b":")?.strip_suffix(b":")?;
+        STANDARD.decode(digits).ok()?.try_into().ok().map(Dictionary)
     }
 
     /// The bytes of its hash.
@@ -35,32 +38,6 @@ impl fmt::Display for Dictionary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
-}
-
-/// Decodes a hash in Base64, without the sign at its end (RFC 4648 §4).
-fn decode(digits: &[u8]) -> Option<[u8; HASH_BYTES]> {
-    if digits.len() != HASH_BYTES.div_ceil(3) * 4 - 1 {
-        return None;
-    }
-    let (mut hash, mut at) = ([0; HASH_BYTES], 0);
-    let (mut bits, mut count) = (0_u16, 0);
-    for digit in digits {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        (bits, count) = (bits << 6 | u16::from(value), count + 6);
-        if count >= 8 {
-            count -= 8;
-            hash[at] = (bits >> count) as u8;
-            at += 1;
-        }
-    }
-    Some(hash)
 }
 
 #[cfg(test)]
