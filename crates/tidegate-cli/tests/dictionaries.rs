@@ -224,7 +224,7 @@ fn browser_sends_what_it_has_and_decodes_what_it_gets() {
              [answer.headers.get('Content-Encoding'), await answer.text()])"
         )
     };
-    // Chromium takes in a dictionary some time after it was fetched, and none while its profile is made.
+    // Chromium takes in a dictionary some time after it was fetched, and none while it starts.
     let (old, new) = (fetch(OLD, "reload"), fetch(NEW, "no-store"));
     browser.wait_for(&format!("{old}.then(() => {new}).then(([coding]) => coding === 'dcz')"));
     assert_eq!(browser.evaluate(&new)[1], script(2));

@@ -49,6 +49,8 @@ impl Browser {
             Browser { driver, agent, session: format!("http://127.0.0.1:{port}/session"), _profile: profile };
         let flags = [
             "--headless".to_string(),
+            // Keeps cache and dictionaries in memory: on a slow disk, they take longer than a test waits.
+            "--incognito".to_string(),
             "--no-sandbox".to_string(),
             "--disable-gpu".to_string(),
             "--disable-quic".to_string(),
