@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::{Events, Interest, Poll, Waker};
 
 use super::act::{Act, Witness};
@@ -25,7 +26,6 @@ use super::shared::{Means, Settings, Shared};
 use super::shutdown::ServerHandle;
 use super::snapshot::Snapshot;
 use super::socket::signs;
-use super::stream::Transport;
 use super::sys;
 use super::wakeup_queue::WakeupQueue;
 use super::watch::LoopSelector;
@@ -140,10 +140,8 @@ impl BoundLoop {
         witness: Box<dyn Witness + 'g>,
     ) -> io::Result<()> {
         let testimony = Rc::new(Testimony::new(witness, connections, self.clock));
-        let mut started =
-            self.start_with(gateway, None, |listener| Witnessed::new(listener, testimony.clone()))?;
-        started.testimony = Some(testimony);
-        started.run()
+        let witnessed = |listener| Witnessed::new(listener, testimony.clone());
+        self.start_with(gateway, None, witnessed, testimony.clone())?.run()
     }
 
     /// Begins to serve with this gateway.
@@ -155,7 +153,7 @@ impl BoundLoop {
         gateway: Box<dyn Gateway + 'g>,
         hooks: Option<Box<dyn LoopHooks + 'g>>,
     ) -> io::Result<EventLoop<'g>> {
-        self.start_with(gateway, hooks, |listener| listener)
+        self.start_with(gateway, hooks, |listener| listener, ())
     }
 
     /// Begins to serve with what `wrap` makes of each listener.
@@ -164,6 +162,7 @@ impl BoundLoop {
         gateway: Box<dyn Gateway + 'g>,
         hooks: Option<Box<dyn LoopHooks + 'g>>,
         wrap: impl Fn(Listener) -> L,
+        testimony: L::Testimony,
     ) -> io::Result<EventLoop<'g, L>> {
         let Limits { connections_max, spool_bytes_max, .. } = self.settings.limits;
         if let Some(listener) = self.listeners.first() {
@@ -192,7 +191,7 @@ impl BoundLoop {
             queue: self.queue,
             place: self.place,
             observed: self.observed,
-            testimony: None,
+            testimony,
         })
     }
 }
@@ -210,8 +209,8 @@ pub(super) struct EventLoop<'g, L: Listening = Listener> {
     place: (u32, u32),
     /// The side of whoever observes the loop; none if nobody does.
     observed: Option<Box<Observed>>,
-    /// The way to whoever witnesses the loop; likewise.
-    testimony: Option<Rc<Testimony<'g>>>,
+    /// The way to whoever witnesses the loop.
+    testimony: L::Testimony,
 }
 
 impl<L: Listening> EventLoop<'_, L> {
@@ -257,19 +256,12 @@ impl<L: Listening> EventLoop<'_, L> {
             waited = poll.poll(events, patience);
             queue.wake_up();
         });
-        if L::Stream::IS_WITNESSED {
-            self.tell_of_wait(patience);
-        }
+        L::testify(&self.testimony, || {
+            let seen = |event: &Event| self.running.seen((event.token(), signs(event)));
+            let events = self.events.iter().map(seen).collect();
+            Act::Waited { call: sys::CALLS.wait, limit: patience, events }
+        });
         unless_interrupted(waited)
-    }
-
-    /// Tells the witness that the loop has waited, if it is to know.
-    fn tell_of_wait(&self, limit: Option<Duration>) {
-        if let Some(testimony) = self.testimony.as_ref().filter(|testimony| testimony.goes_on()) {
-            let events = self.events.iter();
-            let events = events.map(|event| self.running.seen((event.token(), signs(event)))).collect();
-            testimony.tell(None, &Act::Waited { call: sys::CALLS.wait, limit, events });
-        }
     }
 
     /// Does what the events ask for, and everything else that can be done now. Breaks when the server has ended.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 
+use super::act::Act;
 use super::address::ListenAddress;
 use super::stream::{Stream, Transport};
 use super::sys;
@@ -94,6 +95,12 @@ pub(super) enum Accepted<S = Stream> {
 pub(super) trait Listening {
     /// The type of the connected sockets that it accepts.
     type Stream: Transport;
+
+    /// The way to whoever witnesses the loop; nothing where nobody can.
+    type Testimony;
+
+    /// Tells the witness of an act that is of no connection, if it is to know.
+    fn testify(_testimony: &Self::Testimony, _act: impl FnOnce() -> Act<'static>) {}
 
     fn accept(&mut self) -> Accepted<Self::Stream>;
 
@@ -264,6 +271,7 @@ impl Listener {
 
 impl Listening for Listener {
     type Stream = Stream;
+    type Testimony = ();
 
     fn accept(&mut self) -> Accepted {
         let accepted = match &self.socket {

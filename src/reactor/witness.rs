@@ -86,6 +86,13 @@ impl<'w, L> Witnessed<'w, L> {
 
 impl<'w, L: Listening<Stream = Stream>> Listening for Witnessed<'w, L> {
     type Stream = WitnessedStream<'w>;
+    type Testimony = Rc<Testimony<'w>>;
+
+    fn testify(testimony: &Rc<Testimony<'w>>, act: impl FnOnce() -> Act<'static>) {
+        if testimony.goes_on() {
+            testimony.tell(None, &act());
+        }
+    }
 
     fn accept(&mut self) -> Accepted<WitnessedStream<'w>> {
         let accepted = self.listener.accept();

@@ -86,6 +86,7 @@ impl Door {
 
 impl Listening for Doorkeeper {
     type Stream = ServerSide;
+    type Testimony = ();
 
     fn accept(&mut self) -> Accepted<ServerSide> {
         let mut door = self.0.borrow_mut();

@@ -1,5 +1,7 @@
 //! The names of the system calls that are made for a connection, as strace(1) and its likes show them.
 
+use super::selector::SELECTOR_CALLS;
+
 /// The names of system calls.
 #[derive(Debug)]
 pub struct Calls {
@@ -27,34 +29,6 @@ pub struct Calls {
     pub close: &'static str,
 }
 
-#[cfg(all(not(mio_unsupported_force_poll_poll), any(target_os = "linux", target_os = "android")))]
-const SELECTOR: (&str, &str) = ("epoll_wait", "epoll_ctl");
-#[cfg(all(
-    not(mio_unsupported_force_poll_poll),
-    any(
-        target_os = "freebsd",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        target_os = "dragonfly",
-        target_vendor = "apple"
-    )
-))]
-const SELECTOR: (&str, &str) = ("kevent", "kevent");
-// poll(2) is given the whole list each time, and has no call to add to it.
-#[cfg(any(
-    mio_unsupported_force_poll_poll,
-    not(any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        target_os = "dragonfly",
-        target_vendor = "apple",
-    ))
-))]
-const SELECTOR: (&str, &str) = ("poll", "(no call: the list of poll)");
-
 #[cfg(target_vendor = "apple")]
 const ACCEPT: &str = "accept";
 #[cfg(not(target_vendor = "apple"))]
@@ -62,8 +36,8 @@ const ACCEPT: &str = "accept4";
 
 /// The names of the calls here.
 pub const CALLS: Calls = Calls {
-    wait: SELECTOR.0,
-    register: SELECTOR.1,
+    wait: SELECTOR_CALLS.0,
+    register: SELECTOR_CALLS.1,
     accept: ACCEPT,
     receive: "recvfrom",
     send: "sendto",

@@ -2,11 +2,12 @@
 //! system.
 //!
 //! ```text
-//! plain.rs ─── all of it, as std and mio can do it anywhere
+//! plain.rs ─── sockets and the disk, as std and mio can do it anywhere
 //! sockets.rs ─ what takes rustix, on every unix             ┐ with the feature `sockets`,
 //! linux.rs ─── what Linux and Android alone have            ┘ in place of the same function in plain.rs
+//! selector.rs  what epoll and kqueue know of readiness      ┐ one of them
+//! poll.rs ──── what poll(2) knows of it                     ┘
 //! calls.rs     how the system's calls are named, for those who tell of them
-//! selector.rs  what systems with epoll or kqueue know of readiness; likewise
 //! ```
 //!
 //! Each file has functions of the same names, and the rest of the reactor calls them without asking where it is. Nothing
@@ -17,18 +18,22 @@ mod calls;
 mod linux;
 #[allow(dead_code)]
 mod plain;
-#[cfg(all(
-    not(mio_unsupported_force_poll_poll),
+// Where mio has epoll or kqueue; elsewhere it waits with poll(2).
+#[cfg_attr(
     any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        target_os = "dragonfly",
-        target_vendor = "apple",
-    )
-))]
+        mio_unsupported_force_poll_poll,
+        not(any(
+            target_os = "linux",
+            target_os = "android",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly",
+            target_vendor = "apple",
+        ))
+    ),
+    path = "poll.rs"
+)]
 mod selector;
 #[cfg(feature = "sockets")]
 mod sockets;
@@ -45,18 +50,6 @@ pub(super) use linux::{
 };
 #[allow(unused_imports)]
 pub(super) use plain::*;
-#[cfg(all(
-    not(mio_unsupported_force_poll_poll),
-    any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        target_os = "dragonfly",
-        target_vendor = "apple",
-    )
-))]
 pub(super) use selector::{ARMS_ITSELF, SHORT_READ_DRAINS, selector};
 #[cfg(all(feature = "sockets", not(any(target_os = "linux", target_os = "android"))))]
 pub(super) use sockets::bind_tcp;

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use mio::Registry;
 use mio::net::{TcpListener, TcpStream};
 
 // Listening
@@ -99,24 +98,9 @@ pub const KNOWS_RESETS: bool = false;
 /// without length from a whole one.
 pub fn reset_on_close(_stream: &TcpStream) {}
 
-// Readiness
-
-/// Whether a read that did not fill its buffer has drained the socket. mio's poll(2) back end arms an event again only on
-/// `WouldBlock`: so reading goes on until then.
-pub const SHORT_READ_DRAINS: bool = false;
-
-/// Whether the selector tells of a descriptor again without having been asked to, once something new has come. mio's
-/// poll(2) back end must be.
-pub const ARMS_ITSELF: bool = false;
-
 /// Makes calls on a descriptor return at once. What std does with a socket of this kind, the system does with any file.
 pub fn set_nonblocking(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     UnixStream::from(descriptor.try_clone_to_owned()?).set_nonblocking(true)
-}
-
-/// Fails to duplicate the selector: that of poll(2) has no descriptor.
-pub fn selector(_registry: &Registry) -> io::Result<OwnedFd> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no descriptor that tells of events"))
 }
 
 // The disk
