@@ -425,7 +425,7 @@ mod tests {
         let folder = Folder::open(&site.folder, Links::Inside).unwrap();
         for number in 0..200_u64 {
             fs::write(site.folder.join("0"), vec![b'x'; 10_000]).unwrap();
-            let crate::Node::File(file, metadata) = folder.find(Path::new("0")).unwrap() else {
+            let crate::folder::Node::File(file, metadata) = folder.find(Path::new("0")).unwrap() else {
                 panic!("no file");
             };
             let opened = OpenedFile::new(file, metadata, 32 * 1024, None, |_| Default::default()).unwrap();

@@ -1,10 +1,12 @@
 //! The answers that have no file: their status in words, as a page for people and as a line for programs.
 
 use std::fmt::Write;
+use std::io;
 
-use tidegate::gateway::{Body, Environ, GatewayError, ResponseHead};
+use tidegate::gateway::{Body, Environ, GatewayError, ResponseHead, StartResponse};
 use tidegate::message::{StatusCode, list_items};
 
+use super::rules::Moved;
 use crate::html::Escaped;
 
 const STYLE: &str = include_str!("listing.css");
@@ -45,6 +47,46 @@ pub fn refuse(head: ResponseHead<'_>, code: u16, form: Form) -> Result<Body, Gat
             .field("Content-Security-Policy", super::listing::CONTENT_SECURITY_POLICY)
             .field("X-Content-Type-Options", "nosniff")
             .send(page(code, phrase)),
+    }
+}
+
+/// Answers with the status for an error of the system.
+pub fn fail(start_response: StartResponse<'_>, error: io::Error, form: Form) -> Result<Body, GatewayError> {
+    match status_of(&error) {
+        Some(503) => refuse(start_response.status(503).field("Retry-After", "1"), 503, form),
+        Some(code) => refuse(start_response.status(code), code, form),
+        None => Err(error.into()),
+    }
+}
+
+/// Answers with another place.
+pub fn redirect(start_response: StartResponse<'_>, moved: Moved, form: Form) -> Result<Body, GatewayError> {
+    refuse(start_response.status(moved.code).field("Location", moved.location), moved.code, form)
+}
+
+/// The errors that the system, or this process, has no descriptor left. They have these numbers on every Unix.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+/// Whether no descriptor is left.
+pub fn is_without_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
+/// Returns the status for an error of the system; none for an error that an operator has to mend, which is a
+/// 500.
+pub fn status_of(error: &io::Error) -> Option<u16> {
+    match error.kind() {
+        // The name of a file taken for a folder, or one that no file can have, is a wrong path too.
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidFilename => Some(404),
+        io::ErrorKind::PermissionDenied => Some(403),
+        io::ErrorKind::StaleNetworkFileHandle => Some(503),
+        // No descriptor is left: others have them, and will give them back.
+        _ if is_without_descriptors(error) => Some(503),
+        _ => None,
     }
 }
 

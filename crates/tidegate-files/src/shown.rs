@@ -8,8 +8,9 @@ use tidegate::gateway::{
 };
 use tidegate::now::Moment;
 
+use super::refusal::{Form, fail, refuse};
 use super::renderer::{Listing, Page};
-use super::{Form, fail, listing, refuse, view};
+use super::{listing, view};
 
 /// How long a client waits for a listing at most; then it gets 503 and may come again. 30 s: as long as a
 /// server waits for a client.

@@ -443,7 +443,7 @@ fn errors_of_the_system_become_statuses() {
         (ErrorKind::StaleNetworkFileHandle, Some(503)),
         (ErrorKind::OutOfMemory, None),
     ] {
-        assert_eq!(super::status_of(&kind.into()), expected, "{kind}");
+        assert_eq!(super::refusal::status_of(&kind.into()), expected, "{kind}");
     }
 }
 
