@@ -15,7 +15,7 @@ use std::sync::Arc;
 use support::driver::transmit_all;
 use support::loopback::{Answer, End, serve_gateway};
 use support::response::{Framing, Response, read_all};
-use tidegate::conversation::ByHand;
+use tidegate::conversation::{ByHand, Wants};
 use tidegate::gateway::middleware::{BasicAuth, Filter, Mounts, Passage, PassingHead, WithFields};
 use tidegate::gateway::{Admission, BodyStream, Content, FileRange, Piece, deferred};
 use tidegate::message::ContentLength;
@@ -609,6 +609,7 @@ fn trailers_pass_filters_that_may_add_some_and_take_some_away() {
 struct Hoarder {
     held: Vec<u8>,
     leaving: Vec<u8>,
+    slice_bytes: usize,
 }
 
 impl Filter for Hoarder {
@@ -619,6 +620,10 @@ impl Filter for Hoarder {
     fn content<'p>(&'p mut self, content: &'p [u8]) -> Result<&'p [u8], GatewayError> {
         self.held.extend_from_slice(content);
         Ok(b"")
+    }
+
+    fn slice_bytes(&self) -> usize {
+        self.slice_bytes
     }
 
     fn pause(&mut self) -> Result<&[u8], GatewayError> {
@@ -658,7 +663,7 @@ impl BodyStream for Hesitating {
 fn what_a_filter_holds_back_leaves_when_the_application_waits_or_wants_it_to() {
     for (is_prompt, pauses) in [(false, 2), (true, 0), (true, 1)] {
         let gateway = move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
-            let hoarder = Hoarder { held: Vec::new(), leaving: Vec::new() };
+            let hoarder = Hoarder { held: Vec::new(), leaving: Vec::new(), slice_bytes: usize::MAX };
             start_response.through(hoarder, |start_response| {
                 start_response.status(200).stream(Hesitating { count: 0, pauses, is_prompt })
             })
@@ -678,7 +683,7 @@ fn what_a_filter_holds_back_leaves_when_the_application_waits_or_wants_it_to() {
 #[test]
 fn stream_that_is_woken_while_its_filter_gives_what_it_held_back_is_asked_again() {
     let mut hand = ByHand::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| {
-        let hoarder = Hoarder { held: Vec::new(), leaving: Vec::new() };
+        let hoarder = Hoarder { held: Vec::new(), leaving: Vec::new(), slice_bytes: usize::MAX };
         start_response.through(hoarder, |start_response| {
             start_response.status(200).stream(Hesitating { count: 0, pauses: 1, is_prompt: false })
         })
@@ -748,5 +753,108 @@ fn shared_content_that_replaces_another_is_not_copied() {
         assert_eq!(Arc::strong_count(&shared), 2 + queued, "{method}");
         let sent = hand.transmit_all();
         assert_eq!(sent.ends_with(&shared), queued == 1, "{method}");
+    }
+}
+
+/// Makes content louder, a few bytes at a time.
+struct Slow {
+    slice_bytes: usize,
+    piece: Vec<u8>,
+    seen: Rc<RefCell<Vec<usize>>>,
+}
+
+impl Filter for Slow {
+    fn head(&mut self, _head: &mut PassingHead<'_>) -> Passage {
+        Passage::Changed
+    }
+
+    fn slice_bytes(&self) -> usize {
+        self.slice_bytes
+    }
+
+    fn content<'p>(&'p mut self, content: &'p [u8]) -> Result<&'p [u8], GatewayError> {
+        self.seen.borrow_mut().push(content.len());
+        self.piece = content.to_ascii_uppercase();
+        Ok(&self.piece)
+    }
+
+    fn end(&mut self) -> Result<&[u8], GatewayError> {
+        Ok(b".")
+    }
+}
+
+/// Lets one response through a slow filter, and returns the answer, and how much the filter was given each time.
+fn slowed(slice_bytes: usize, path: &str) -> (Response, Vec<usize>) {
+    let seen = Rc::<RefCell<Vec<usize>>>::default();
+    let notes = seen.clone();
+    let response = answer(
+        move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            let slow = Slow { slice_bytes, piece: Vec::new(), seen: notes.clone() };
+            start_response.through(slow, |start_response| every_way(environ, start_response))
+        },
+        "GET",
+        path,
+    );
+    (response, seen.take())
+}
+
+#[test]
+fn slow_filter_sees_long_content_in_slices_however_it_is_given() {
+    for slice_bytes in [1, 2, 3, usize::MAX] {
+        for (path, content) in [
+            ("/send", "ABC."),
+            ("/declared", "ABC."),
+            ("/empty", "."),
+            ("/write", "ABCDEF."),
+            ("/pieces", "ABCDEF."),
+            ("/write-and-stream", "ABCDEF."),
+            ("/file", "[WORKSPACE]."),
+            ("/later", "ABC."),
+            ("/later-stream", "ABCDEF."),
+            ("/replaced", "ABC."),
+        ] {
+            let (response, seen) = slowed(slice_bytes, path);
+            assert_eq!(response.text(), content, "{path} by {slice_bytes}");
+            assert!(seen.iter().all(|bytes| *bytes <= slice_bytes), "{path} {seen:?}");
+        }
+    }
+    let (response, seen) = slowed(1 << 16, "/static");
+    assert_eq!((response.content.len(), seen.len()), (LONG + 1, LONG.div_ceil(1 << 16)));
+}
+
+#[test]
+fn turn_ends_after_each_slice_of_content_that_was_given_at_once() {
+    let mut hand = ByHand::new(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        let slow = Slow { slice_bytes: 1_000, piece: Vec::new(), seen: Rc::default() };
+        start_response.through(slow, |start_response| every_way(environ, start_response))
+    });
+    hand.receive(b"GET /static HTTP/1.0\r\nHost: a\r\n\r\n");
+    let (mut sent, mut turns) = (hand.transmit().len(), 0);
+    while !matches!(hand.wants(), Wants::Close(_)) {
+        // As long as nobody takes what is there, no more is made.
+        hand.advance();
+        let owed = hand.owed();
+        hand.advance();
+        assert!(owed <= 1_001 && hand.owed() == owed, "{owed} and {} bytes", hand.owed());
+        sent += hand.transmit().len();
+        turns += 1;
+    }
+    assert!(sent > LONG && turns >= LONG / 1_000 - 1, "{sent} bytes in {turns} turns");
+}
+
+#[test]
+fn what_is_flushed_leaves_though_a_filter_would_hold_it_back() {
+    for slice_bytes in [2, usize::MAX] {
+        let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+            let hoarder = Hoarder { held: Vec::new(), leaving: Vec::new(), slice_bytes };
+            start_response.through(hoarder, |start_response| {
+                let mut writer = start_response.start(200, &[])?;
+                writer.write("abc")?;
+                writer.flush();
+                Ok(writer.stream(Hesitating { count: 1, pauses: 1, is_prompt: false }))
+            })
+        });
+        hand.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+        assert!(hand.transmit().ends_with(b"\r\n\r\nabc"));
     }
 }

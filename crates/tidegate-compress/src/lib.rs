@@ -35,7 +35,8 @@
 //! keep secret beyond that (tokens in pages of a user who is known by an address, say), it must say by `private`.
 //!
 //! The memory of coders and of results is bounded ([`Bounds`]), for all event loops together: where all coders are in use, an answer
-//! passes as it is. A coder works on the thread of the event loop, piece by piece as a stream is drawn; content of more than
+//! passes as it is. A coder works on the thread of the event loop, 64 KiB at a time: a longer answer that the application
+//! gives at once is coded while the socket takes it, as a stream is, and others are answered in between. Content of more than
 //! 1 MiB is coded in the fastest way, at some 100 MB/s. A stream that waits is flushed first, so nothing is held back.
 //! `text/event-stream` passes as it is: a coder held for hours would serve one client.
 

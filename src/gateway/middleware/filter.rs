@@ -5,10 +5,14 @@
 //!   BodyStream ─────▶ FilteredStream ──▶ whoever draws         afterwards, if content is still to come
 //!   Later ──────────▶ FilteredLater ──▶ through() again        if the whole answer is
 //! ```
+//!
+//! A filter whose work takes time says how much it looks at in one go ([`Filter::slice_bytes`]). Longer content is kept
+//! (`Held`) and becomes a stream, even if the application gave all of it in its call.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::held::Held;
 use crate::gateway::{
     Body, BodyStream, Content, GatewayError, Later, Misuse, Piece, Remainder, ResponseSink, StartResponse,
 };
@@ -53,8 +57,18 @@ pub trait Filter {
         Ok(content)
     }
 
+    /// The most content that [`content`](Filter::content) is given in one go, in bytes; asked after
+    /// [`head`](Filter::head). By default all that the application gives at once.
+    ///
+    /// A filter whose work takes time says what it does in a millisecond or so. Longer content, which an application has at
+    /// hand or gives as one piece, then comes in slices: the connection's turn ends after some of them, and after each if the
+    /// content was given in the call. Nobody else waits for all of it, and no more is made while the client does not read.
+    fn slice_bytes(&self) -> usize {
+        usize::MAX
+    }
+
     /// Returns content that was held back and is to leave now, since no more comes for the time being: the application
-    /// waits, or wants each piece to be sent before it makes the next.
+    /// waits, has flushed, or wants each piece to be sent before it makes the next.
     ///
     /// # Errors
     /// Returns the same errors as [`Filter::content`].
@@ -188,7 +202,7 @@ impl StartResponse<'_> {
     ) -> Result<Body, GatewayError> {
         let mut passing = Passing::new(&mut filter, self.sink);
         let answered = guarded(|| answer(StartResponse::new(&mut passing)));
-        let (passed, failure) = (passing.passed, passing.failure);
+        let (passed, failure, held) = (passing.passed, passing.failure, passing.held);
         let body = match failure.map_or(answered, Err) {
             Ok(body) => body,
             Err(error) => return Err(failed(&mut filter, error)),
@@ -206,7 +220,8 @@ impl StartResponse<'_> {
             });
         };
         let stream: Box<dyn BodyStream> = match body.into_remainder() {
-            None => return end_at_once(filter, passed, self.sink),
+            None if !held.has_more() => return end_at_once(filter, passed, self.sink),
+            None => Box::new(NothingMore),
             Some(Remainder::Stream(_) | Remainder::File(_)) if passed.passage == Passage::Replaced => {
                 return end_at_once(filter, passed, self.sink);
             }
@@ -217,7 +232,8 @@ impl StartResponse<'_> {
             // Bytes that pass through a tunnel are not content.
             Some(tunnel @ Remainder::Tunnel(_)) => return Ok(Body::with(tunnel)),
         };
-        Ok(Body::with(Remainder::Stream(Box::new(FilteredStream { stream, filter, stage: Stage::Drawing }))))
+        let stream = FilteredStream { stream, filter, held, stage: Stage::Drawing };
+        Ok(Body::with(Remainder::Stream(Box::new(stream))))
     }
 }
 
@@ -276,6 +292,10 @@ struct Passing<'s, F> {
     passed: Option<Passed>,
     /// The error of the filter about content.
     failure: Option<GatewayError>,
+    /// The bytes of content that the filter still sees before the call is over.
+    room: usize,
+    /// The content for which there is no room. What comes later stands behind it.
+    held: Held,
 }
 
 /// A head that has passed.
@@ -288,7 +308,8 @@ struct Passed {
 
 impl<'s, F: Filter> Passing<'s, F> {
     fn new(filter: &'s mut F, next: &'s mut dyn ResponseSink) -> Passing<'s, F> {
-        Passing { filter, next, code: 0, declared: None, passed: None, failure: None }
+        let held = Held::default();
+        Passing { filter, next, code: 0, declared: None, passed: None, failure: None, room: 0, held }
     }
 
     /// Lets the filter add to the head, once.
@@ -306,11 +327,47 @@ impl<'s, F: Filter> Passing<'s, F> {
             let mut digits = [0; DECIMAL_DIGITS_MAX];
             self.next.field("Content-Length", format_decimal(declared, &mut digits));
         }
+        self.room = self.filter.slice_bytes();
         *self.passed.insert(Passed { passage, length })
     }
 
+    /// Lets content pass the filter.
+    fn pass(&mut self, content: Content<'_>) -> Result<(), Misuse> {
+        let given = content.as_slice();
+        match self.filter.content(given) {
+            // The same bytes may stay where they are.
+            Ok(bytes) if std::ptr::eq(bytes, given) => {}
+            Ok(bytes) => return self.next.content(Content::Borrowed(bytes)),
+            Err(error) => return Err(self.fail(error)),
+        }
+        self.next.content(content)
+    }
+
+    /// Lets all pass that is held, and what the filter holds back: the application wants it to leave now, and waits.
+    fn pass_held(&mut self) -> Result<(), Misuse> {
+        let mut held = std::mem::take(&mut self.held);
+        while held.has_more() {
+            self.pass(Content::Borrowed(held.next(self.filter.slice_bytes())))?;
+        }
+        self.room = self.filter.slice_bytes();
+        match self.filter.pause() {
+            Ok([]) => Ok(()),
+            Ok(bytes) => self.next.content(Content::Borrowed(bytes)),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    fn fail(&mut self, error: GatewayError) -> Misuse {
+        self.failure.get_or_insert(error);
+        Misuse::Filtered
+    }
+
+    fn passes_content(&self) -> bool {
+        self.passed.is_some_and(|passed| matches!(passed.passage, Passage::Seen | Passage::Changed))
+    }
+
     fn forget(&mut self) {
-        (self.declared, self.passed) = (None, None);
+        (self.declared, self.passed, self.held) = (None, None, Held::default());
     }
 }
 
@@ -346,17 +403,17 @@ impl<F: Filter> ResponseSink for Passing<'_, F> {
             Passage::Replaced => return Ok(()),
             Passage::Seen | Passage::Changed => {}
         }
-        let given = content.as_slice();
-        match self.filter.content(given) {
-            // The same bytes may stay where they are.
-            Ok(bytes) if std::ptr::eq(bytes, given) => {}
-            Ok(bytes) => return self.next.content(Content::Borrowed(bytes)),
-            Err(error) => {
-                self.failure.get_or_insert(error);
-                return Err(Misuse::Filtered);
-            }
+        let bytes = content.as_slice().len();
+        if bytes <= self.room {
+            self.room -= bytes;
+            return self.pass(content);
         }
-        self.next.content(content)
+        let now = std::mem::take(&mut self.room);
+        if now > 0 {
+            self.pass(Content::Borrowed(&content.as_slice()[..now]))?;
+        }
+        self.held.push(content, now);
+        Ok(())
     }
 
     fn send(&mut self, content: &[u8]) -> bool {
@@ -387,6 +444,10 @@ impl<F: Filter> ResponseSink for Passing<'_, F> {
     }
 
     fn flush(&mut self) {
+        // What fails is told of when the call is over.
+        if self.failure.is_none() && self.passes_content() {
+            let _ = self.pass_held();
+        }
         self.next.flush();
     }
 
@@ -399,6 +460,8 @@ impl<F: Filter> ResponseSink for Passing<'_, F> {
 struct FilteredStream<F> {
     stream: Box<dyn BodyStream>,
     filter: F,
+    /// The content that the filter sees before the stream is drawn again.
+    held: Held,
     stage: Stage,
 }
 
@@ -416,6 +479,11 @@ enum Stage {
 
 impl<F: Filter> BodyStream for FilteredStream<F> {
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
+        let slice_bytes = self.filter.slice_bytes();
+        if self.held.has_more() {
+            return Ok(Piece::Data(self.filter.content(self.held.next(slice_bytes))?));
+        }
+        self.held = Held::default();
         let is_flushed = match std::mem::replace(&mut self.stage, Stage::Drawing) {
             Stage::Drawing => false,
             Stage::Flushed => true,
@@ -434,7 +502,11 @@ impl<F: Filter> BodyStream for FilteredStream<F> {
                 if is_prompt {
                     self.stage = Stage::Pausing;
                 }
-                Ok(Piece::Data(self.filter.content(bytes)?))
+                let (slice, rest) = bytes.split_at(bytes.len().min(slice_bytes));
+                if !rest.is_empty() {
+                    self.held.push(Content::Borrowed(rest), 0);
+                }
+                Ok(Piece::Data(self.filter.content(slice)?))
             }
             Piece::Pending { until } => {
                 self.stage = Stage::Flushed;
@@ -461,11 +533,21 @@ impl<F: Filter> BodyStream for FilteredStream<F> {
     }
 
     fn is_prompt(&self) -> bool {
-        self.stream.is_prompt()
+        // Others come between two slices of what was given in the call.
+        self.held.has_more() || self.stream.is_prompt()
     }
 
     fn held_bytes(&self) -> usize {
-        self.stream.held_bytes() + self.filter.held_bytes()
+        self.stream.held_bytes() + self.filter.held_bytes() + self.held.bytes()
+    }
+}
+
+/// The stream behind content that was given completely in the call.
+struct NothingMore;
+
+impl BodyStream for NothingMore {
+    fn next_piece(&mut self, _now: Moment) -> Result<Piece<'_>, GatewayError> {
+        Ok(Piece::End)
     }
 }
 

@@ -71,6 +71,7 @@
 
 mod basic_auth;
 mod filter;
+mod held;
 mod mounts;
 mod with_fields;
 
