@@ -17,7 +17,7 @@ mod workbench;
 use std::process::ExitCode;
 
 use support::Failure;
-use support::allocations::{Counting, count_served, figures};
+use support::allocations::{Counting, count_served, count_watched, figures};
 use support::load::{BROWSER, Load, SMALL};
 use workbench::Workbench;
 
@@ -36,10 +36,14 @@ const LOADS: [Load; 6] = [
     Load { name: "application", connections: 16, depth: 1, request: HEADER, content_bytes: 0, code: 200 },
 ];
 
+/// The first of them once more, at a server that is observed.
+const WATCHED: Load = Load { name: "watched", ..LOADS[0] };
+
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> Result<ExitCode, Failure> {
     let served = LOADS.iter().map(|load| count_served(Workbench::default(), load));
-    figures(served.collect::<Result<_, _>>()?).settle()
+    let watched = count_watched(Workbench::default(), &WATCHED);
+    figures(served.chain([watched]).collect::<Result<_, _>>()?).settle()
 }

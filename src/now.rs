@@ -35,7 +35,12 @@ impl Moment {
 
     /// The time from `earlier` to this moment; zero if that is not earlier.
     pub fn since(self, earlier: Moment) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// The nanoseconds from `earlier` to this moment, for those who only add them up.
+    pub(crate) fn nanos_since(self, earlier: Moment) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 }
 

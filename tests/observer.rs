@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use support::loopback::PATIENCE;
+use tidegate::access_log::{AccessLog, ExchangeRecord, Wanted};
 use tidegate::conversation::{Shutdown, StageName, Wants};
 use tidegate::gateway::{Response, deferred};
 use tidegate::limits::Limits;
@@ -49,6 +50,8 @@ fn application(environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> 
             start_response.status(200).send("late")
         }
         "/missing" => start_response.status(404).send("no"),
+        "/short" => start_response.status(200).pieces(["Hello, ", "World!"]),
+        "/fails" => Err(GatewayError::new("it does not work")),
         _ => start_response.status(200).send("Hello, World!"),
     }
 }
@@ -203,6 +206,61 @@ fn counters_add_up_what_was_asked_and_answered() {
     assert!(counters.exchange_times.sum >= Duration::from_millis(300), "{counters:?}");
     assert!(counters.turn_times.count() == counters.turns && counters.turns >= 1, "{counters:?}");
     assert!(counters.steps.iter().sum::<Duration>() >= Duration::from_millis(300), "{counters:?}");
+}
+
+#[test]
+fn counters_count_what_was_refused_failed_and_answered_in_pieces() {
+    let server = serve(Server::new());
+    for (bytes, code) in [
+        (get("/short"), "200"),
+        (get("/fails"), "500"),
+        ("GET / HTTP/1.1\r\n\r\n".to_string(), "400"),
+        ("rubbish\r\n\r\n".to_string(), "400"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nrubbish\r\n".to_string(), "400"),
+    ] {
+        let mut answer = [0; 12];
+        server.client(&bytes).read_exact(&mut answer).unwrap();
+        assert_eq!(answer, format!("HTTP/1.1 {code}").as_bytes(), "{bytes}");
+    }
+    server.snapshots();
+    let counters = server.observer.counters().remove(0);
+    assert_eq!((counters.exchanges, counters.aborted), ([0, 0, 1, 0, 3, 1], 0));
+    assert_eq!(counters.exchange_times.count(), 5);
+}
+
+/// An access log that wants numbers.
+struct Numbers(mpsc::Sender<String>);
+
+impl AccessLog for Numbers {
+    fn wanted(&self) -> Wanted {
+        Wanted::counts()
+    }
+
+    fn record(&mut self, record: &ExchangeRecord<'_>) {
+        let ExchangeRecord { status, content_bytes, request, outcome, .. } = record;
+        // The test may have ended before its server.
+        let _ = self.0.send(format!("{status} {content_bytes} {outcome:?} {request:?}"));
+    }
+
+    fn flush(&mut self) {}
+}
+
+#[test]
+fn log_that_counts_gets_the_numbers_of_an_exchange_and_no_request_line() {
+    let (sender, records) = mpsc::channel();
+    let server = serve(Server::new().access_log(Numbers(sender)));
+    for (path, record) in [
+        ("/", "200 13 Complete None"),
+        ("/short", "200 13 Complete None"),
+        ("/missing", "404 2 Complete None"),
+        ("/fails", "500 51 Complete None"),
+    ] {
+        let _client = server.ask(path);
+        assert_eq!(records.recv_timeout(PATIENCE).unwrap(), record, "{path}");
+    }
+    // The observer counts, too.
+    server.snapshots();
+    assert_eq!(server.observer.counters().remove(0).exchanges, [0, 0, 2, 0, 1, 1]);
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tidegate::{Gateway, ListenAddress, Server};
+use tidegate::{BoundServer, Gateway, ListenAddress, Server};
 
 use super::Failure;
 use super::budget::{Figure, Figures};
@@ -30,7 +31,25 @@ pub fn figures(figures: Vec<Figure>) -> Figures {
 /// Counts what a load costs a server with this gateway. Buffers have grown to what they need before it is counted, so what
 /// remains is what each request costs.
 pub fn count_served(gateway: impl Gateway + Send + 'static, load: &Load) -> Result<Figure, Failure> {
-    let server = Server::new().listen(ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).bind()?;
+    count_bound(bind()?, gateway, load)
+}
+
+/// Counts likewise at a server whose loop is observed.
+pub fn count_watched(gateway: impl Gateway + Send + 'static, load: &Load) -> Result<Figure, Failure> {
+    let mut server = bind()?;
+    let _observer = server.observer();
+    count_bound(server, gateway, load)
+}
+
+fn bind() -> io::Result<BoundServer> {
+    Server::new().listen(ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).bind()
+}
+
+fn count_bound(
+    server: BoundServer,
+    gateway: impl Gateway + Send + 'static,
+    load: &Load,
+) -> Result<Figure, Failure> {
     let [ListenAddress::Tcp(address)] = server.addresses()[..] else {
         return Err("one TCP address was asked for".into());
     };

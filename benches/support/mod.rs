@@ -24,7 +24,7 @@ use std::thread;
 use std::time::Duration;
 
 use budget::Figure;
-use load::{FILE, FILE_BYTES, Load};
+use load::{FILE, FILE_BYTES, Load, WATCHED};
 use process::ServerProcess;
 
 /// The reason why there is no figure.
@@ -39,6 +39,8 @@ pub fn start_under(tool: &mut Command, load: &Load) -> Result<ServerProcess, Fai
     let command = match load.request {
         // What is kept is looked at again now and then, which is not counted here: it depends on how much is asked for.
         FILE => tool.arg(example::program()?).arg("static").arg(folder()?).args(["--file-cache", "1h"]),
+        // At a unix socket, so that there is one address to be read.
+        WATCHED => tool.arg(example::program()?).arg("--status").arg(status_address()),
         _ => tool.arg(example::workbench()?),
     };
     let command = command.args(["--listen", "127.0.0.1:0"]);
@@ -46,6 +48,11 @@ pub fn start_under(tool: &mut Command, load: &Load) -> Result<ServerProcess, Fai
         io::ErrorKind::NotFound => format!("{name} is not installed: apt-get install {name}").into(),
         _ => error.into(),
     })
+}
+
+/// Returns an address for the status server of a program. It stands in the system's folder: paths of sockets are short.
+fn status_address() -> String {
+    format!("unix:{}", std::env::temp_dir().join(format!("tidegate-{}", std::process::id())).display())
 }
 
 /// Makes a folder with the file of [`FILE`], and returns its path.

@@ -3,6 +3,7 @@
 use super::foreign::{Asking, Foreign, guard};
 use super::intake::PeerSide;
 use super::outlet::Outlet;
+use super::record::Wanted;
 use super::sink::{Concluded, Sink};
 use super::stage::StageName;
 use super::tunnel::{Moved, Tunneled};
@@ -234,7 +235,8 @@ impl Deferred {
             return Ok(Step::Blocked);
         }
         let answer = self.answer.take().ok_or(Misuse::Abandoned)?;
-        let mut sink = Sink::new(outlet.reborrow(), turn.journal.wanted(), turn.context, turn.wire);
+        let wanted = turn.journal.wanted().and_then(Wanted::details);
+        let mut sink = Sink::new(outlet.reborrow(), wanted, turn.context, turn.wire);
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
         match sink.conclude(result) {
             Concluded::Complete => Ok(Step::Complete),

@@ -44,7 +44,7 @@ pub enum Outcome {
 pub struct ExchangeRecord<'a> {
     /// The client's address; none on a unix socket.
     pub peer: Option<SocketAddr>,
-    /// The request line; none if it could not be read.
+    /// The request line; none if it could not be read, or was not wanted.
     pub request: Option<RequestLine<'a>>,
     /// The status code of the response; 0 if none was started.
     pub status: u16,
@@ -96,6 +96,8 @@ impl ExchangeRecord<'_> {
 /// The order is that of the values in [`ExchangeRecord`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
+    /// Whether the request line is wanted.
+    pub request_line: bool,
     /// Names of request fields.
     pub request_fields: Vec<String>,
     /// Names of response fields, those of the server included.
@@ -105,9 +107,31 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Wants nothing more.
+    /// Wants the request line and nothing more.
     pub const fn nothing() -> Wanted {
-        Wanted { request_fields: Vec::new(), response_fields: Vec::new(), variables: Vec::new() }
+        Wanted::no_fields(true)
+    }
+
+    /// Wants not even the request line: who only counts gets records of numbers. Nothing is copied for them.
+    pub const fn counts() -> Wanted {
+        Wanted::no_fields(false)
+    }
+
+    const fn no_fields(request_line: bool) -> Wanted {
+        Wanted {
+            request_line,
+            request_fields: Vec::new(),
+            response_fields: Vec::new(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// Returns itself, if any of it has to be copied from the request or the response.
+    pub(super) fn details(&self) -> Option<&Wanted> {
+        let Wanted { request_line, request_fields, response_fields, variables } = self;
+        let counts_only =
+            !request_line && request_fields.is_empty() && response_fields.is_empty() && variables.is_empty();
+        (!counts_only).then_some(self)
     }
 }
 
@@ -185,7 +209,28 @@ pub(super) struct Record {
     pub status: u16,
     /// The number of content bytes that were queued; of a file that is sent, those that have been sent.
     pub content_bytes: u64,
-    details: Option<Box<Details>>,
+    telling: Telling,
+}
+
+/// The part of an exchange that its journal will be told.
+enum Telling {
+    /// Nothing.
+    Nothing,
+    /// The numbers that every record has.
+    Counts,
+    /// The numbers, and these parts of request and response.
+    Details(Box<Details>),
+}
+
+impl Telling {
+    /// The details, which are empty at first.
+    fn details(&mut self) -> &mut Details {
+        if !matches!(self, Telling::Details(_)) {
+            *self = Telling::Details(Box::default());
+        }
+        let Telling::Details(details) = self else { unreachable!("they were just put there") };
+        details
+    }
 }
 
 /// The parts of a record that take memory of their own.
@@ -204,13 +249,35 @@ type Values = Vec<Option<Vec<u8>>>;
 impl Record {
     #[inline]
     pub fn new(begun: Moment) -> Record {
-        Record { begun, status: 0, content_bytes: 0, details: None }
+        Record { begun, status: 0, content_bytes: 0, telling: Telling::Nothing }
     }
 
-    /// Notes a request as its application sees it before it has changed anything.
-    pub fn note_request(&mut self, head: &RequestHead<'_>, environ: &Environ<'_>, wanted: &Wanted) {
+    /// Notes a request as its application sees it before it has changed anything. Returns what is wanted of its response.
+    pub fn note_request<'w>(
+        &mut self,
+        head: &RequestHead<'_>,
+        environ: &Environ<'_>,
+        wanted: &'w Wanted,
+    ) -> Option<&'w Wanted> {
+        let details = wanted.details();
+        match details {
+            Some(wanted) => self.note_details(head, environ, wanted),
+            None => self.note_for_counts(),
+        }
+        details
+    }
+
+    /// Notes that somebody counts the exchange, whatever becomes of it.
+    pub fn note_for_counts(&mut self) {
+        if let Telling::Nothing = self.telling {
+            self.telling = Telling::Counts;
+        }
+    }
+
+    #[inline(never)]
+    fn note_details(&mut self, head: &RequestHead<'_>, environ: &Environ<'_>, wanted: &Wanted) {
         self.note_line(RequestLine::of(head));
-        let details = self.details.get_or_insert_default();
+        let details = self.telling.details();
         let field = |name: &String| head.fields.get(name).map(<[u8]>::to_vec);
         details.request_fields = wanted.request_fields.iter().map(field).collect();
         let variable = |name: &String| environ.get(name).map(|value| value.into_owned());
@@ -219,7 +286,7 @@ impl Record {
 
     /// Notes the request line, without which nobody can make sense of a failure.
     pub fn note_line(&mut self, line: RequestLine<'_>) {
-        let details = self.details.get_or_insert_default();
+        let details = self.telling.details();
         if details.line.is_none() {
             details.line = Some(([line.method, line.target].concat(), line.method.len(), line.version));
         }
@@ -229,40 +296,47 @@ impl Record {
     pub fn note_response(&mut self, head: &[u8], wanted: &Wanted) {
         let field = |name: &String| encoded_field(head, name).map(<[u8]>::to_vec);
         let response_fields = wanted.response_fields.iter().map(field).collect();
-        self.details.get_or_insert_default().response_fields = response_fields;
+        self.telling.details().response_fields = response_fields;
     }
 
     /// Forgets a response that was taken back.
     pub fn forget_response(&mut self) {
         (self.status, self.content_bytes) = (0, 0);
-        if let Some(details) = &mut self.details {
+        if let Telling::Details(details) = &mut self.telling {
             details.response_fields.clear();
         }
     }
 
     /// The request line, if it is known.
     pub fn line(&self) -> Option<RequestLine<'_>> {
-        let (text, method_bytes, version) = self.details.as_ref()?.line.as_ref()?;
+        let (text, method_bytes, version) = self.details()?.line.as_ref()?;
         let (method, target) = text.split_at(*method_bytes);
         Some(RequestLine { method, target, version: *version })
     }
 
-    /// Reports to the journal how the exchange has ended, and begins anew. Without an access log there are no details: none
-    /// has wanted any.
+    fn details(&self) -> Option<&Details> {
+        match &self.telling {
+            Telling::Details(details) => Some(details),
+            Telling::Nothing | Telling::Counts => None,
+        }
+    }
+
+    /// Reports to the journal how the exchange has ended, and begins anew. Where nobody logs or counts there is nothing to
+    /// tell, which was found out with the request.
     #[inline]
     pub fn close(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
-        if self.details.is_some() {
+        if !matches!(self.telling, Telling::Nothing) {
             self.report(outcome, peer, now, journal);
         }
         (self.status, self.content_bytes) = (0, 0);
     }
 
     fn report(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
-        let details = self.details.as_deref();
-        if journal.wanted().is_some() {
+        let details = self.details();
+        if let Some(wanted) = journal.wanted() {
             journal.exchange(&ExchangeRecord {
                 peer: peer.address(),
-                request: self.line(),
+                request: if wanted.request_line { self.line() } else { None },
                 status: self.status,
                 content_bytes: self.content_bytes,
                 request_fields: details.map_or(&[], |details| &details.request_fields),
@@ -273,7 +347,7 @@ impl Record {
                 outcome,
             });
         }
-        self.details = None;
+        self.telling = Telling::Nothing;
     }
 }
 

@@ -288,9 +288,9 @@ impl<L: Listening> EventLoop<'_, L> {
         end(Step::Wake, running.wake(queue));
         end(Step::TakeUpRemainders, running.take_up_remainders());
         end(Step::Expire, running.expire());
-        running.watch_memory();
-        running.shared.journal.flush();
-        end(Step::WatchMemory, true);
+        let has_watched = running.watch_memory();
+        let has_written = running.shared.journal.flush();
+        end(Step::WatchMemory, has_watched || has_written);
         running.obey(self.handle.command())
     }
 
@@ -300,7 +300,7 @@ impl<L: Listening> EventLoop<'_, L> {
         let (before, events) = (self.running.connections.last_generation(), self.events.iter().count());
         let now = self.clock.read();
         self.running.shared.context.refresh(now);
-        let mut laps = Laps::begin(observed.post.meter.clone(), observed.last, now.moment, events);
+        let mut laps = Laps::begin(&observed.post.meter, observed.last, now.moment, events);
         let flow = self.take_steps(|step, was_busy| laps.end(step, was_busy));
         observed.last = laps.finish(self.running.connections.count_since(before));
         let (running, place) = (&self.running, self.place);

@@ -7,7 +7,7 @@ use super::clock::Clock;
 use super::meter::Meter;
 use crate::conversation::{AccessLog, ExchangeRecord, Journal, RequestLine, Wanted};
 use crate::gateway::GatewayError;
-use crate::now::Now;
+use crate::now::Moment;
 
 /// The journal of one event loop.
 pub(super) struct LoopJournal {
@@ -25,7 +25,7 @@ pub(super) struct LoopJournal {
 
 impl LoopJournal {
     pub fn new(access_log: Option<Box<dyn AccessLog + Send>>, clock: Clock) -> LoopJournal {
-        let wanted = access_log.as_ref().map_or(Wanted::nothing(), |log| log.wanted());
+        let wanted = access_log.as_ref().map_or(Wanted::counts(), |log| log.wanted());
         LoopJournal { access_log, meter: None, wanted, is_told_of_proxy_headers: false, unflushed: 0, clock }
     }
 
@@ -34,12 +34,23 @@ impl LoopJournal {
         self.meter = Some(meter);
     }
 
-    /// Flushes the access log at the end of a turn of the loop.
-    pub fn flush(&mut self) {
-        if self.unflushed > 0 {
+    /// Flushes the access log at the end of a turn of the loop, if there is anything to flush.
+    pub fn flush(&mut self) -> bool {
+        let has_records = self.unflushed > 0;
+        if has_records {
             self.unflushed = 0;
             self.write(|log| log.flush());
         }
+        has_records
+    }
+
+    /// Logs an exchange that has ended at this moment.
+    #[inline(never)]
+    fn log(&mut self, record: &ExchangeRecord<'_>, moment: Moment) {
+        // Only a log needs the calendar, too.
+        let record = ExchangeRecord { ended: self.clock.read_at(moment), ..*record };
+        self.unflushed += 1;
+        self.write(|log| log.record(&record));
     }
 
     fn write(&mut self, write: impl FnOnce(&mut (dyn AccessLog + Send))) {
@@ -68,19 +79,13 @@ impl Journal for LoopJournal {
     }
 
     fn exchange(&mut self, record: &ExchangeRecord<'_>) {
-        // The time of the turn is from before the application was called, which may have taken long. Only a log needs the
-        // calendar, too.
-        let ended = match self.access_log {
-            Some(_) => self.clock.read(),
-            None => Now { moment: self.clock.moment(), ..record.ended },
-        };
-        let record = ExchangeRecord { ended, ..*record };
+        // The time of the turn is from before the application was called, which may have taken long.
+        let moment = self.clock.moment();
         if let Some(meter) = &self.meter {
-            meter.note_exchange(&record);
+            meter.note_exchange(record, moment);
         }
         if self.access_log.is_some() {
-            self.unflushed += 1;
-            self.write(|log| log.record(&record));
+            self.log(record, moment);
         }
     }
 

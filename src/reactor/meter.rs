@@ -3,7 +3,6 @@
 //! One thread writes them, that of the loop, and any thread may read them: so to add is to load and to store, and costs no
 //! more than a plain number. Readers see each of them as it was a moment ago, and not all as of the same moment.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -28,6 +27,17 @@ pub const BUCKETS: [Duration; 13] = [
     Duration::from_secs(3),
     Duration::from_secs(10),
 ];
+
+/// The upper bounds in nanoseconds, in which times are added up.
+const BOUNDS: [u64; BUCKETS.len()] = {
+    let mut bounds = [0; BUCKETS.len()];
+    let mut bucket = 0;
+    while bucket < BUCKETS.len() {
+        bounds[bucket] = BUCKETS[bucket].as_nanos() as u64;
+        bucket += 1;
+    }
+    bounds
+};
 
 /// A step of a turn of the loop, by the name of the function that takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,20 +147,16 @@ struct Times {
 }
 
 impl Times {
-    fn add(&self, time: Duration) {
-        let bucket = BUCKETS.iter().position(|bound| time <= *bound).unwrap_or(BUCKETS.len());
+    fn add(&self, nanos: u64) {
+        let bucket = BOUNDS.iter().position(|bound| nanos <= *bound).unwrap_or(BOUNDS.len());
         self.counts[bucket].add(1);
-        self.nanos.add(nanos(time));
+        self.nanos.add(nanos);
     }
 
     fn read(&self) -> Histogram {
         let counts = std::array::from_fn(|bucket| self.counts[bucket].get());
         Histogram { counts, sum: Duration::from_nanos(self.nanos.get()) }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The counters of one loop, which it adds to.
@@ -204,29 +210,30 @@ impl Meter {
         }
     }
 
-    pub fn note_exchange(&self, record: &ExchangeRecord<'_>) {
+    /// Counts an exchange that has ended at this moment.
+    pub fn note_exchange(&self, record: &ExchangeRecord<'_>, ended: Moment) {
         let class = usize::from(record.status / 100).min(self.exchanges.len() - 1);
         self.exchanges[class].add(1);
         self.aborted.add(u64::from(record.outcome == Outcome::Aborted));
         self.content_bytes.add(record.content_bytes);
-        self.exchange_times.add(record.duration());
+        self.exchange_times.add(ended.nanos_since(record.begun));
     }
 }
 
 /// A stop watch for one turn of the loop. To look at the clock costs as much as a step that finds nothing to do: so such a
 /// step is not timed, and what little it takes is counted with the next one.
-pub(super) struct Laps {
-    meter: Arc<Meter>,
+pub(super) struct Laps<'m> {
+    meter: &'m Meter,
     begun: Moment,
     /// The end of the last step that was timed.
     last: Moment,
 }
 
-impl Laps {
+impl<'m> Laps<'m> {
     /// Begins a turn at this moment, after a wait that has lasted since the turn before.
-    pub fn begin(meter: Arc<Meter>, last: Moment, begun: Moment, events: usize) -> Laps {
-        meter.turn_begun.store(nanos(begun.since(Moment::START)).max(1), Relaxed);
-        meter.steps[Step::Wait as usize].add(nanos(begun.since(last)));
+    pub fn begin(meter: &'m Meter, last: Moment, begun: Moment, events: usize) -> Laps<'m> {
+        meter.turn_begun.store(begun.nanos_since(Moment::START).max(1), Relaxed);
+        meter.steps[Step::Wait as usize].add(begun.nanos_since(last));
         meter.events.add(events as u64);
         Laps { meter, begun, last: begun }
     }
@@ -237,7 +244,7 @@ impl Laps {
             return;
         }
         let now = self.meter.clock.moment();
-        self.meter.steps[step as usize].add(nanos(now.since(self.last)));
+        self.meter.steps[step as usize].add(now.nanos_since(self.last));
         self.last = now;
     }
 
@@ -246,7 +253,7 @@ impl Laps {
         let Laps { meter, begun, last } = self;
         meter.turns.add(1);
         meter.accepted.add(accepted.into());
-        meter.turn_times.add(last.since(begun));
+        meter.turn_times.add(last.nanos_since(begun));
         meter.turn_begun.store(0, Relaxed);
         last
     }
@@ -260,7 +267,7 @@ mod tests {
     fn times_are_counted_in_the_first_bucket_that_holds_them() {
         let times = Times::default();
         for micros in [0, 10, 11, 30, 10_000_000, 10_000_001] {
-            times.add(Duration::from_micros(micros));
+            times.add(micros * 1_000);
         }
         let histogram = times.read();
         assert_eq!((histogram.counts[0], histogram.counts[1], histogram.count()), (2, 2, 6));

@@ -62,7 +62,8 @@ impl Desk {
 
     /// Takes all questions.
     fn clear(&self) -> Vec<Take> {
-        if !self.has_questions.swap(false, Ordering::AcqRel) {
+        // To look costs nothing, which is done in each turn of the loop; to exchange stops the processor.
+        if !self.has_questions.load(Ordering::Acquire) || !self.has_questions.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
         self.lock().as_mut().map(mem::take).unwrap_or_default()

@@ -353,9 +353,9 @@ impl<'g, L: Listening> Running<'g, L> {
     }
 
     /// Takes memory back from connections that stall, once it has been scarce for a while, and gives memory
-    /// back to the system that has been free for a while.
+    /// back to the system that has been free for a while. Returns whether there was any of that to do, or may be soon.
     #[inline(always)]
-    pub fn watch_memory(&mut self) {
+    pub fn watch_memory(&mut self) -> bool {
         let now = self.shared.context.now.moment;
         if self.shared.is_memory_exhausted() {
             self.take_memory_back(Duration::ZERO, self.shared.bytes_after_relief(false));
@@ -374,9 +374,11 @@ impl<'g, L: Listening> Running<'g, L> {
             }
             (Memory::Scarce, since) => since.or(Some(now)),
         };
-        if self.tide.note(self.shared.memory_in_use(), now) {
+        let is_low = self.tide.note(self.shared.memory_in_use(), now);
+        if is_low {
             self.shared.tell_of_low_tide();
         }
+        is_low || self.scarce_since.is_some()
     }
 
     /// Takes memory back from connections that hold much and have stalled for `stall_min` at least, until

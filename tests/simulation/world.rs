@@ -542,7 +542,9 @@ impl World<'_> {
                 Stage::Expire => {
                     self.running.expire();
                 }
-                Stage::Memory => self.running.watch_memory(),
+                Stage::Memory => {
+                    self.running.watch_memory();
+                }
                 Stage::Obey => {
                     if self.running.obey(self.command).is_break() {
                         self.stage = Stage::Over;

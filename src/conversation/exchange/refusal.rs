@@ -102,9 +102,11 @@ impl Exchange {
         let own_fields = &turn.context.own_fields;
         self.record.content_bytes += self.http.write_error(out.buffer(), own_fields, status, content, fields);
         let written = &out.buffer()[start..];
-        if let Some(wanted) = turn.journal.wanted()
-            && !written.is_empty()
-        {
+        let Some(wanted) = turn.journal.wanted().filter(|_| !written.is_empty()) else {
+            return;
+        };
+        self.record.note_for_counts();
+        if let Some(wanted) = wanted.details() {
             self.record.note_response(written, wanted);
         }
     }
@@ -115,6 +117,10 @@ impl Exchange {
         let Some(wanted) = turn.journal.wanted() else {
             return;
         };
+        self.record.note_for_counts();
+        if wanted.details().is_none() {
+            return;
+        }
         let mut slots = FieldSlots::new();
         if let Ok(Some(parsed)) = parse_head(head, 0, &mut slots, &turn.context.limits) {
             let head = parsed.head();

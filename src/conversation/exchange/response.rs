@@ -30,10 +30,10 @@ impl Exchange {
         out: &mut OutputQueue,
     ) {
         let mut environ = environ_of(head, content, content_length, &turn.client, turn.context);
-        let wanted = turn.journal.wanted();
-        if let Some(wanted) = wanted {
-            self.record.note_request(head, &environ, wanted);
-        }
+        let wanted = match turn.journal.wanted() {
+            Some(wanted) => self.record.note_request(head, &environ, wanted),
+            None => None,
+        };
         let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
         let mut sink = Sink::new(outlet, wanted, turn.context, turn.wire);
         let result = guard(|| turn.gateway.call(&mut environ, StartResponse::new(&mut sink)));
