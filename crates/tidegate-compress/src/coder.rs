@@ -66,15 +66,27 @@ impl Coding {
         }
     }
 
-    /// The memory of a coder at work, in bytes, an estimate from windows and tables.
-    pub(crate) fn held_bytes(self) -> usize {
-        match self {
+    /// The most memory of a coder at work, in bytes, with what comes out of 64 KiB of content. `tests/memory.rs` measures it.
+    pub(crate) fn held_bytes(self, effort: Effort) -> usize {
+        let kib = match self {
+            // It grows with effort, by the tables of what was seen, and by commands where content does not become shorter.
             #[cfg(feature = "dense")]
-            Coding::Zstd => 1_536 << 10,
+            Coding::Zstd => match effort {
+                Effort::Least => 1_664,
+                Effort::Little => 2_304,
+                Effort::Much | Effort::Most => 4_352,
+            },
             #[cfg(feature = "dense")]
-            Coding::Brotli => 2 << 20,
-            Coding::Gzip => 320 << 10,
-        }
+            Coding::Brotli => match effort {
+                Effort::Least => 1_024,
+                Effort::Little => 6_144,
+                Effort::Much | Effort::Most => 8_192,
+            },
+            Coding::Gzip => match effort {
+                Effort::Least | Effort::Little | Effort::Much | Effort::Most => 640,
+            },
+        };
+        kib << 10
     }
 }
 
@@ -89,6 +101,17 @@ pub enum Effort {
     Much,
     /// The coder takes as much time as makes content any shorter: for files.
     Most,
+}
+
+impl Effort {
+    /// The next lower effort of those on the fly, which takes less memory.
+    pub(crate) fn less(self) -> Option<Effort> {
+        match self {
+            Effort::Most | Effort::Much => Some(Effort::Little),
+            Effort::Little => Some(Effort::Least),
+            Effort::Least => None,
+        }
+    }
 }
 
 /// A coder at work. Its output is taken in pieces.
@@ -124,14 +147,9 @@ impl Coder {
             }
             #[cfg(feature = "dense")]
             Coding::Zstd => {
-                let (level, window) = match effort {
-                    Effort::Least => (1, WINDOW_LOG),
-                    Effort::Little => (3, WINDOW_LOG),
-                    Effort::Much => (6, WINDOW_LOG),
-                    Effort::Most => (19, FILE_WINDOW_LOG),
-                };
+                let (level, window_log) = zstd_parameters(effort);
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level)?;
-                encoder.window_log(window)?;
+                encoder.window_log(window_log)?;
                 Coder::Zstd(encoder)
             }
         })
@@ -178,6 +196,17 @@ impl Coder {
             #[cfg(feature = "dense")]
             Coder::Zstd(encoder) => encoder.finish(),
         }
+    }
+}
+
+/// The level of a coder of zstd, and the longest window that its readers need, as a power of two.
+#[cfg(feature = "dense")]
+pub(crate) fn zstd_parameters(effort: Effort) -> (i32, u32) {
+    match effort {
+        Effort::Least => (1, WINDOW_LOG),
+        Effort::Little => (3, WINDOW_LOG),
+        Effort::Much => (6, WINDOW_LOG),
+        Effort::Most => (19, FILE_WINDOW_LOG),
     }
 }
 

@@ -219,10 +219,13 @@ impl Coded {
             _ if key.is_some() => Effort::Much,
             _ => Effort::Little,
         };
-        let account = self.asked.account.as_ref();
-        let hired = self.compression.hire(coding, account);
-        let (Some(hired), Ok(coder)) = (hired, Coder::new(coding, effort)) else { return Passage::Unseen };
-        let kept = key.map(|key| (key, Vec::new()));
+        let hire =
+            |effort| Some((effort, self.compression.hire(coding, effort, self.asked.account.as_ref())?));
+        let efforts = || std::iter::successors(Some(effort), |effort| effort.less());
+        let Some((possible, hired)) = efforts().find_map(hire) else { return Passage::Unseen };
+        let Ok(coder) = Coder::new(coding, possible) else { return Passage::Unseen };
+        // What is kept is sent many times: worth the effort that there is no memory for at the moment.
+        let kept = key.filter(|_| possible == effort).map(|key| (key, Vec::new()));
         self.work = Work::Coding { coder: Box::new(coder), hired, kept, rest: length };
         Passage::Changed
     }

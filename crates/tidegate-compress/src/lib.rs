@@ -34,8 +34,8 @@
 //! answer with `no-transform` in its Cache-Control or a digest of its content passes as it is, too. What an application must
 //! keep secret beyond that (tokens in pages of a user who is known by an address, say), it must say by `private`.
 //!
-//! The memory of coders and of results is bounded ([`Bounds`]), for all event loops together: where all coders are in use, an answer
-//! passes as it is. A coder works on the thread of the event loop, 64 KiB at a time: a longer answer that the application
+//! The memory of coders and of results is bounded ([`Bounds`]), for all event loops together: where that of coders is
+//! used up, an answer is coded with less effort, or passes as it is. A coder works on the thread of the event loop, 64 KiB at a time: a longer answer that the application
 //! gives at once is coded while the socket takes it, as a stream is, and others are answered in between. Content of more than
 //! 1 MiB is coded in the fastest way, at some 100 MB/s. A stream that waits is flushed first, so nothing is held back.
 //! `text/event-stream` passes as it is: a coder held for hours would serve one client.
@@ -63,7 +63,8 @@ use self::results::Results;
 /// [`memory_bytes_max`](tidegate::limits::Limits::memory_bytes_max).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Most memory for coders at work, in bytes. 32 MiB: a hundred of gzip, or some twenty of br or zstd.
+    /// Most memory for coders at work, in bytes. 32 MiB: fifty of gzip, or 4 to 32 of br or zstd, which make less effort where that
+    /// is short.
     pub coders_bytes_max: usize,
     /// Most memory for results that are kept, in bytes. 32 MiB: the texts of a large site. Zero keeps none.
     pub results_bytes_max: usize,
@@ -114,9 +115,9 @@ impl Compression {
         self.results().bytes()
     }
 
-    /// Takes memory for a coder at work, if there is some.
-    fn hire(&self, coding: Coding, account: Option<&MemoryAccount>) -> Option<Hired> {
-        let bytes = coding.held_bytes();
+    /// Takes memory for a coder that makes this effort, if there is some.
+    fn hire(&self, coding: Coding, effort: Effort, account: Option<&MemoryAccount>) -> Option<Hired> {
+        let bytes = coding.held_bytes(effort);
         let bytes_max = share(self.0.bounds.coders_bytes_max, account);
         let hired = Hired { of: self.clone(), bytes };
         // What is too much is given back as it is dropped.
