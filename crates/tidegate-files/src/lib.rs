@@ -89,5 +89,5 @@ mod tests;
 
 pub use self::file_cache::FileCache;
 pub use self::media_type::media_type;
-pub use self::rules::{Links, Moved, Rules};
+pub use self::rules::{Links, Moved, Rules, is_hash};
 pub use self::static_files::{Reopening, StaticFiles};

@@ -292,18 +292,23 @@ impl Rules {
     }
 }
 
-/// Whether a name tells one content of its file from another: it has a part of hexadecimal digits between dots and
-/// hyphens. A date has no letters, and a word no digits.
+/// Whether a name tells one content of its file from another: it has a [hash](is_hash).
 fn is_hashed(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let is_hash = |part: &str| {
-        part.len() >= HASH_DIGITS_MIN
-            && part.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
-            && part.bytes().any(|byte| byte.is_ascii_digit())
-            && part.bytes().any(|byte| byte.is_ascii_alphabetic())
-    };
     HASHED_EXTENSIONS.contains(&extension) && stem.split(['.', '-', '_']).any(is_hash)
+}
+
+/// Whether a part of a name, between dots, hyphens and underscores, is a hash in hexadecimal digits. A date has no letters, and
+/// a word no digits.
+///
+/// A hash in base64url, as Vite writes it, is none here: it cannot be told from a word with certainty, and a file that is taken
+/// for immutable by mistake stays with its readers for a year.
+pub fn is_hash(part: &str) -> bool {
+    part.len() >= HASH_DIGITS_MIN
+        && part.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
+        && part.bytes().any(|byte| byte.is_ascii_digit())
+        && part.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 #[cfg(test)]

@@ -13,9 +13,11 @@
 //! ```text
 //! app.js, and an earlier app.js        ──▶ app.js.HASH.dcz, where HASH is the SHA-256 of the earlier one
 //! app-3f2a9c1b.js, and app-9d8e7f6a.js ──▶ app-3f2a9c1b.js.HASH.dcz
+//! app-BxyZ12_a.js, and app-D4f-9kQ2.js ──▶ app-BxyZ12_a.js.HASH.dcz
 //! ```
 
 mod earlier;
+mod hashes;
 
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -54,7 +56,7 @@ pub struct PrecompressOptions {
     ///
     /// For app.js or app-3f2a9c1b.js it makes app-3f2a9c1b.js.HASH.dcz (RFC 9842), which static --use-as-dictionary sends to
     /// clients that have the earlier file of that name, or of the same name with another hash. HASH is the SHA-256 of
-    /// that, as sha256sum has it.
+    /// that, as sha256sum has it. A hash in a name is hexadecimal, or as Vite, Rollup and esbuild write it: app-BxyZ12_a.js.
     #[arg(long, value_name = "DIR")]
     pub against: Vec<PathBuf>,
 }

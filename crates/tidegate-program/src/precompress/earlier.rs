@@ -6,10 +6,9 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::hashes::without_hashes;
 use super::{LENGTH_MAX, LENGTH_MIN, Sums, find, is_up_to_date};
 
-/// Fewest hexadecimal digits of a hash in a name. 8: as many as the server wants to call a file immutable.
-const HASH_DIGITS_MIN: usize = 8;
 /// Digits of a SHA-256.
 const NAME_DIGITS: usize = 64;
 
@@ -112,38 +111,4 @@ fn codings_beside(path: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(codings)
-}
-
-/// Returns a path with a `*` for each hash in the name: two versions of a file have the same.
-fn without_hashes(path: &Path) -> PathBuf {
-    let is_hash = |part: &str| {
-        part.len() >= HASH_DIGITS_MIN
-            && part.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
-            && part.bytes().any(|byte| byte.is_ascii_digit())
-            && part.bytes().any(|byte| byte.is_ascii_alphabetic())
-    };
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return path.to_path_buf() };
-    let parts = name.split_inclusive(['.', '-', '_']).map(|part| {
-        let bare = part.trim_end_matches(['.', '-', '_']);
-        if is_hash(bare) { format!("*{}", &part[bare.len()..]) } else { part.to_string() }
-    });
-    path.with_file_name(parts.collect::<String>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_have_the_same_name_without_hashes() {
-        for (path, expected) in [
-            ("app.js", "app.js"),
-            ("js/app-3f2a9c1b.js", "js/app-*.js"),
-            ("js/app.0a1b2c3d4e5f60718293.chunk.js", "js/app.*.chunk.js"),
-            ("3f2a9c1b/app.js", "3f2a9c1b/app.js"),
-            ("facade-decade-20240131.js", "facade-decade-20240131.js"),
-        ] {
-            assert_eq!(without_hashes(Path::new(path)), Path::new(expected), "{path}");
-        }
-    }
 }
