@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::task::{Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -303,6 +303,62 @@ fn upload_that_is_longer_than_all_buffers_passes_over_a_real_socket() {
     reader.read_to_end(&mut all).unwrap();
     sender.join().unwrap();
     assert!(all.len() > BYTES && all.ends_with(b"\r\n\r\nno"), "{} bytes", all.len());
+}
+
+#[test]
+fn every_byte_of_an_upload_arrives_in_order_however_it_is_cut_and_read() {
+    const BYTES: usize = 12_000_000;
+    // The reader is too slow at times, so that content waits, and too fast at others.
+    let check = |content: &mut IncomingContent| {
+        let (mut at, mut pieces) = (0, 0);
+        loop {
+            match content.wait_for_piece(PATIENCE) {
+                Ok(Piece::Data(piece)) => {
+                    let is_right = piece.iter().zip(at..).all(|(&byte, at)| usize::from(byte) == at % 251);
+                    if !is_right {
+                        return format!("wrong between {at} and {}", at + piece.len());
+                    }
+                    (at, pieces) = (at + piece.len(), pieces + 1);
+                    if pieces % 16 < 3 {
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                }
+                Ok(Piece::Pending { .. }) => {}
+                Ok(Piece::End) => return format!("{at} bytes"),
+                Err(error) => return format!("{error} after {at}"),
+            }
+        }
+    };
+    let server = serve_gateway(Server::new().listen("127.0.0.1:0".parse().unwrap()), OnThread(check));
+    let content: Arc<[u8]> = (0..BYTES).map(|n| (n % 251) as u8).collect();
+    for chunk in [None, Some(1_000_000), Some(70_000), Some(1_000)] {
+        let mut writer = TcpStream::connect(server.address()).unwrap();
+        let mut reader = writer.try_clone().unwrap();
+        reader.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let content = content.clone();
+        let sender = thread::spawn(move || match chunk {
+            None => {
+                let request = [&post("/", BYTES, ""), &content[..], b"GET /none HTTP/1.0\r\n\r\n"].concat();
+                writer.write_all(&request).unwrap();
+            }
+            Some(bytes) => {
+                let mut request =
+                    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+                for chunk in content.chunks(bytes) {
+                    write!(request, "{:x}\r\n", chunk.len()).unwrap();
+                    request.extend_from_slice(chunk);
+                    request.extend_from_slice(b"\r\n");
+                }
+                request.extend_from_slice(b"0\r\n\r\nGET /none HTTP/1.0\r\n\r\n");
+                writer.write_all(&request).unwrap();
+            }
+        });
+        let mut answers = String::new();
+        reader.read_to_string(&mut answers).unwrap();
+        sender.join().unwrap();
+        let expected = format!("\r\n\r\n{BYTES} bytesHTTP/1.1 200 OK\r\n");
+        assert!(answers.contains(&expected), "chunks of {chunk:?}: {answers}");
+    }
 }
 
 #[test]

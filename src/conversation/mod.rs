@@ -56,7 +56,7 @@ use std::time::Duration;
 
 use exchange::{Awaited, Exchange, Left, Waiting};
 
-use crate::gateway::FileRange;
+use crate::gateway::{FileRange, ReadBuffer};
 use crate::limits::Limits;
 use crate::now::Moment;
 use crate::protocol::ProtocolError;
@@ -118,6 +118,24 @@ impl Conversation {
             Phase::Finished(farewell @ Farewell::Clean) if !bytes.is_empty() => *farewell = Farewell::Linger,
             Phase::Active(_) => self.act(|exchange| exchange.receive(bytes, turn, out)),
             _ => self.act(|exchange| exchange.receive_first(bytes, turn, out)),
+        }
+    }
+
+    /// Takes bytes from the peer, as [`receive`](Conversation::receive) does. Where the first `count` bytes of the buffer are
+    /// nothing but content that an application waits for, it takes the memory with them.
+    pub(crate) fn receive_much(
+        &mut self,
+        buffer: &mut ReadBuffer,
+        count: usize,
+        turn: &mut Turn<'_>,
+        out: &mut OutputQueue,
+    ) {
+        match &self.phase {
+            Phase::Active(exchange) if exchange.takes_over(count) => {
+                let content = buffer.hand_over(count);
+                self.act(|exchange| exchange.take_over(content, turn, out));
+            }
+            _ => self.receive(&buffer.memory()[..count], turn, out),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::deadline::{Flow, of_body};
 use super::intake::{Deframed, PeerSide, decode_all};
 use super::turn::Turn;
-use crate::gateway::{Feed, IncomingContent, Wakeup};
+use crate::gateway::{Feed, IncomingContent, ReadBuffer, Wakeup};
 use crate::limits::Limits;
 use crate::message::Fields;
 use crate::now::Moment;
@@ -70,16 +70,47 @@ impl Relay {
             return Ok(0);
         }
         let Deframed { used, content, trailers } = decode_all(http, input)?;
-        // A client that sends, asked or not, waits no more.
-        self.sender = Sender::Sends;
-        let now = turn.context.now.moment;
-        self.note_waiting(true, now);
-        self.arrival.arrived(used as u64, now, &turn.context.limits);
+        self.note_arrival(used, turn);
         self.trailers.extend_from_slice(trailers);
-        let is_complete = http.request() == RequestState::Complete;
-        let trailers = is_complete.then(|| Fields::new(&Trailers::parse(&self.trailers)).to_owned());
-        self.feed.push(&content, trailers);
+        self.feed.push(&content, self.trailers_at_end(http));
         Ok(used)
+    }
+
+    /// Whether the next `count` bytes are nothing but content, for a reader who waits for it.
+    pub fn takes_over(&self, count: usize, http: &Http1) -> bool {
+        http.content_ahead() >= count as u64 && self.feed.is_drained()
+    }
+
+    /// Passes on the memory in which content has come, without copying it. This reader
+    /// [takes it over](Relay::takes_over).
+    ///
+    /// # Errors
+    /// Returns the error of the framing, which has none where only content is.
+    pub fn take_over(
+        &mut self,
+        buffer: ReadBuffer,
+        http: &mut Http1,
+        turn: &Turn<'_>,
+    ) -> Result<(), ProtocolError> {
+        let used = http.read_content(buffer.filled())?.consumed;
+        debug_assert_eq!(used, buffer.filled().len(), "all of it is content");
+        self.note_arrival(used, turn);
+        self.feed.take_over(buffer, self.trailers_at_end(http));
+        Ok(())
+    }
+
+    /// Notes that bytes have come: a client that sends, asked or not, waits no more.
+    fn note_arrival(&mut self, bytes: usize, turn: &Turn<'_>) {
+        let now = turn.context.now.moment;
+        self.sender = Sender::Sends;
+        self.note_waiting(true, now);
+        self.arrival.arrived(bytes as u64, now, &turn.context.limits);
+    }
+
+    /// Returns the trailer fields, perhaps none, once all has come.
+    fn trailers_at_end(&self, http: &Http1) -> Option<Vec<(String, Vec<u8>)>> {
+        let is_complete = http.request() == RequestState::Complete;
+        is_complete.then(|| Fields::new(&Trailers::parse(&self.trailers)).to_owned())
     }
 
     /// Whether the application has dropped its half.

@@ -6,6 +6,8 @@
 //!                 └── the socket is not read ◀────┘ while the buffer is full
 //! ```
 //!
+//! What fills a good part of a read is not copied: [`Feed::take_over`] passes on the memory in which it lies.
+//!
 //! The server keeps one half, the application has the other. Each wakes the other when there is something to
 //! do for it, so that neither waits in vain.
 
@@ -17,6 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use super::read_buffer::ReadBuffer;
 use super::{MemoryAccount, OwnedContent, Piece, Reservation, Wakeup};
 use crate::message::Fields;
 
@@ -54,7 +57,7 @@ pub(crate) type OwnedFields = Vec<(String, Vec<u8>)>;
 pub struct IncomingContent {
     source: Source,
     /// The piece that is lent at the moment.
-    current: Vec<u8>,
+    current: ReadBuffer,
     /// The trailer fields, as far as they are known.
     trailers: OwnedFields,
     /// The account of memory, in which content that came whole counts until it is dropped.
@@ -83,7 +86,7 @@ struct Channel {
 
 #[derive(Debug)]
 struct Shared {
-    buffer: Vec<u8>,
+    buffer: ReadBuffer,
     /// The capacity of the piece that is lent at the moment.
     lent_bytes: usize,
     trailers: OwnedFields,
@@ -132,7 +135,8 @@ enum Stage {
 impl IncomingContent {
     /// Makes content of what has come whole, with the trailer fields that came after it.
     pub(super) fn at_hand(content: OwnedContent, trailers: OwnedFields) -> IncomingContent {
-        IncomingContent { source: Source::AtHand(content), current: Vec::new(), trailers, reservation: None }
+        let current = ReadBuffer::default();
+        IncomingContent { source: Source::AtHand(content), current, trailers, reservation: None }
     }
 
     /// Counts the memory of content that came whole in this account, until it is dropped.
@@ -155,10 +159,10 @@ impl IncomingContent {
                 if shared.buffer.is_empty() {
                     return match shared.stage {
                         Stage::Coming => {
-                            // What comes next for whomever is copied into memory that is in the processor's cache yet.
+                            // What comes next for whomever is read into memory that is in the processor's cache yet.
                             if self.current.capacity().max(shared.buffer.capacity()) > KEPT_BYTES_MAX {
-                                self.current = Vec::new();
-                                (shared.buffer, shared.lent_bytes) = (Vec::new(), 0);
+                                self.current = ReadBuffer::default();
+                                (shared.buffer, shared.lent_bytes) = (ReadBuffer::default(), 0);
                             }
                             invite(shared, wakeup);
                             Ok(Piece::Pending { until: None })
@@ -177,12 +181,14 @@ impl IncomingContent {
                     wakeup.wake();
                 }
             }
-            Source::AtHand(OwnedContent::Memory(bytes)) => self.current = mem::take(bytes),
+            Source::AtHand(OwnedContent::Memory(bytes)) => self.current = mem::take(bytes).into(),
             Source::AtHand(OwnedContent::Spooled { file, .. }) => {
-                file.take(FILE_PIECE_BYTES).read_to_end(&mut self.current)?;
+                let mut piece = mem::take(&mut self.current).into_memory();
+                file.take(FILE_PIECE_BYTES).read_to_end(&mut piece)?;
+                self.current = piece.into();
             }
         }
-        if self.current.is_empty() { Ok(Piece::End) } else { Ok(Piece::Data(&self.current)) }
+        if self.current.is_empty() { Ok(Piece::End) } else { Ok(Piece::Data(self.current.filled())) }
     }
 
     /// Waits for the next piece, for no longer than `timeout`: for threads of the application's own. On the thread of the
@@ -269,7 +275,7 @@ impl Drop for IncomingContent {
     fn drop(&mut self) {
         if let Source::Feed { channel, wakeup } = &self.source {
             let mut shared = channel.open();
-            (shared.buffer, shared.lent_bytes) = (Vec::new(), 0);
+            (shared.buffer, shared.lent_bytes) = (ReadBuffer::default(), 0);
             if shared.stage == Stage::Coming {
                 shared.stage = Stage::Unwanted;
                 drop(shared);
@@ -292,7 +298,7 @@ impl Feed {
     /// Makes the two halves. `wakeup` is that of the connection.
     pub(crate) fn new(wakeup: Wakeup) -> (Feed, IncomingContent) {
         let shared = Shared {
-            buffer: Vec::new(),
+            buffer: ReadBuffer::default(),
             lent_bytes: 0,
             trailers: Vec::new(),
             stage: Stage::Coming,
@@ -303,17 +309,25 @@ impl Feed {
         let channel = Arc::new(Channel { shared: Mutex::new(shared), readable: Condvar::new() });
         let feed = Feed(channel.clone());
         let source = Source::Feed { channel, wakeup };
-        (feed, IncomingContent { source, current: Vec::new(), trailers: Vec::new(), reservation: None })
+        let current = ReadBuffer::default();
+        (feed, IncomingContent { source, current, trailers: Vec::new(), reservation: None })
     }
 
     /// Appends content that has come. With the last of it come the trailer fields, and that it is the last is known at once:
     /// whoever has read all may drop its half.
     pub(crate) fn push(&self, bytes: &[u8], trailers_at_end: Option<OwnedFields>) {
         self.change(|shared| {
-            shared.buffer.extend_from_slice(bytes);
-            if let Some(trailers) = trailers_at_end {
-                (shared.stage, shared.trailers) = (Stage::Ended, trailers);
-            }
+            shared.buffer.append(bytes);
+            shared.end(trailers_at_end);
+        });
+    }
+
+    /// Takes content that has come, and the memory in which it lies, in place of [appending](Feed::push) it. The reader must
+    /// [have read all](Feed::is_drained) that came before.
+    pub(crate) fn take_over(&self, buffer: ReadBuffer, trailers_at_end: Option<OwnedFields>) {
+        self.change(|shared| {
+            shared.buffer = buffer;
+            shared.end(trailers_at_end);
         });
     }
 
@@ -344,6 +358,11 @@ impl Feed {
     /// Whether the application does not want any more.
     pub(crate) fn is_unwanted(&self) -> bool {
         self.0.open().stage == Stage::Unwanted
+    }
+
+    /// Whether more is wanted, and all that has come was read.
+    pub(crate) fn is_drained(&self) -> bool {
+        !self.0.open().is_readable()
     }
 
     /// Whether a client that waits to be asked for its content is to wait until the application reads.
@@ -381,17 +400,40 @@ impl Channel {
 
 impl Shared {
     fn has_room(&self, bytes_high: usize) -> bool {
-        self.stage == Stage::Coming && self.buffer.len() < bytes_high
+        self.stage == Stage::Coming && self.buffer.filled().len() < bytes_high
     }
 
     fn is_readable(&self) -> bool {
         !self.buffer.is_empty() || self.stage != Stage::Coming
+    }
+
+    /// Notes that nothing more comes, if there are trailer fields at the end.
+    fn end(&mut self, trailers_at_end: Option<OwnedFields>) {
+        if let Some(trailers) = trailers_at_end {
+            (self.stage, self.trailers) = (Stage::Ended, trailers);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn content_that_changes_hands_is_not_copied() {
+        let mut scratch = ReadBuffer::for_reads_of(8);
+        let (feed, mut content) = Feed::new(Wakeup::new(Waker::noop().clone()));
+        for (bytes, trailers) in [(b"low ", None), (b"tide", Some(Vec::new()))] {
+            scratch.memory()[..4].copy_from_slice(bytes);
+            let address = scratch.memory().as_ptr();
+            assert!(feed.is_drained());
+            feed.take_over(scratch.hand_over(4), trailers);
+            assert!(!feed.is_drained());
+            let piece = content.next_piece();
+            assert!(matches!(piece, Ok(Piece::Data(piece)) if piece == bytes && piece.as_ptr() == address));
+        }
+        assert!(matches!(content.next_piece(), Ok(Piece::End)));
+    }
 
     #[test]
     fn reader_that_waits_keeps_no_memory_of_what_was_long() {

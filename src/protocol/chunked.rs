@@ -150,6 +150,14 @@ impl ChunkedDecoder {
         }
     }
 
+    /// The number of bytes, from the next one on, that are data of a chunk.
+    pub fn content_ahead(&self) -> u64 {
+        match self.state {
+            ChunkedState::Data { remaining } => remaining,
+            _ => 0,
+        }
+    }
+
     /// Whether the last chunk and the trailer section have been seen.
     pub fn is_complete(&self) -> bool {
         self.state == ChunkedState::Complete

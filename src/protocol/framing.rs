@@ -159,6 +159,14 @@ impl BodyDecoder {
         }
     }
 
+    /// The number of bytes, from the next one on, that are known to be content.
+    pub fn content_ahead(&self) -> u64 {
+        match self {
+            BodyDecoder::Length(remaining) => *remaining,
+            BodyDecoder::Chunked(decoder) => decoder.content_ahead(),
+        }
+    }
+
     /// Whether the content has ended.
     pub fn is_complete(&self) -> bool {
         match self {

@@ -174,6 +174,14 @@ impl Http1 {
         }
     }
 
+    /// The number of bytes, from the next one on, that are known to be content and nothing else.
+    pub fn content_ahead(&self) -> u64 {
+        match self.request {
+            RequestState::Body(decoder) => decoder.content_ahead(),
+            _ => 0,
+        }
+    }
+
     /// Leaves the content that is still to come unread, if any is, and all that follows it. This outweighs any other
     /// reason to close, since the client may still be sending.
     pub fn decline_content(&mut self) {

@@ -27,6 +27,7 @@ use crate::conversation::{
     Budget, Conversation, Farewell, Flow, Memory, NoWire, OutputQueue, ServerContext, Shutdown, Turn, Wants,
     of_output,
 };
+use crate::gateway::ReadBuffer;
 use crate::limits::Limits;
 use crate::now::Moment;
 
@@ -40,6 +41,10 @@ const HEADS_READ_BYTES: usize = 64 * 1024;
 /// Bytes that are read at a time while memory is scarce, of a client that may only have begun a request: all
 /// of them may have to be kept. 4 KiB: nearly every head is shorter.
 const SCARCE_READ_BYTES: usize = 4 * 1024;
+
+/// The part of the memory for reads up to which what was read is copied: a quarter, 64 KiB. Memory that holds more can go on to
+/// the application as it is; of less, much would be held for little.
+const COPIED_PART: usize = 4;
 
 /// The next step for a connection after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -682,7 +687,7 @@ impl<S: Transport> Connection<S> {
         }
         let mut thrown_away = 0;
         while self.socket.readiness.has(Readiness::READABLE) && thrown_away < TURN_BYTES {
-            match fill(&self.socket.stream, &self.socket.readiness, &mut shared.scratch) {
+            match fill(&self.socket.stream, &self.socket.readiness, shared.scratch.memory()) {
                 Ok(Filled::Bytes(count)) => thrown_away += count,
                 Ok(Filled::Nothing) => {}
                 Ok(Filled::End) | Err(_) => return Verdict::Gone,
@@ -745,19 +750,24 @@ fn fill_and_advance<S: Transport>(
     conversation: &mut Conversation,
     socket: &Socket<S>,
     turn: &mut Turn<'_>,
-    scratch: &mut [u8],
+    scratch: &mut ReadBuffer,
     out: &mut OutputQueue,
 ) -> io::Result<usize> {
+    let memory = scratch.memory();
     let bytes_max = match turn.memory {
-        _ if !conversation.is_idle() && !conversation.is_in_head() => scratch.len(),
+        _ if !conversation.is_idle() && !conversation.is_in_head() => memory.len(),
         Memory::Ample => HEADS_READ_BYTES,
         Memory::Scarce => SCARCE_READ_BYTES,
     };
-    let bytes_max = scratch.len().min(bytes_max);
-    let scratch = &mut scratch[..bytes_max];
-    match fill(&socket.stream, &socket.readiness, scratch)? {
+    let bytes_max = memory.len().min(bytes_max);
+    let room = &mut memory[..bytes_max];
+    match fill(&socket.stream, &socket.readiness, room)? {
+        Filled::Bytes(count) if count > memory.len() / COPIED_PART => {
+            conversation.receive_much(scratch, count, turn, out);
+            return Ok(count);
+        }
         Filled::Bytes(count) => {
-            conversation.receive(&scratch[..count], turn, out);
+            conversation.receive(&memory[..count], turn, out);
             return Ok(count);
         }
         Filled::End => conversation.receive_end(turn, out),

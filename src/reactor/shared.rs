@@ -19,7 +19,7 @@ use super::stream::Transport;
 use super::wakeup_queue::{Wakes, WakeupQueue};
 use super::watch::LoopSelector;
 use crate::conversation::{Budget, Busy, Disk, Memory, OutputQueue, ServerContext, Turn, Wire};
-use crate::gateway::{Client, Gateway, LoopHooks, MemoryAccount, ServerInfo};
+use crate::gateway::{Client, Gateway, LoopHooks, MemoryAccount, ReadBuffer, ServerInfo};
 use crate::limits::Limits;
 use crate::now::Moment;
 
@@ -41,7 +41,7 @@ pub(super) struct Shared<'g> {
     hooks: Option<Box<dyn LoopHooks + 'g>>,
     /// The context of all conversations.
     pub context: ServerContext,
-    pub scratch: Box<[u8]>,
+    pub scratch: ReadBuffer,
     /// The work that a connection may do in its turn; a simulation allows less.
     pub budget: Budget,
     pub journal: LoopJournal,
@@ -105,7 +105,7 @@ pub(super) struct Away<'g> {
 /// The parts of a turn.
 pub(super) struct Lent<'a> {
     pub turn: Turn<'a>,
-    pub scratch: &'a mut [u8],
+    pub scratch: &'a mut ReadBuffer,
     /// The output scratch; empty between turns.
     pub out: &'a mut OutputQueue,
 }
@@ -125,7 +125,7 @@ impl<'g> Shared<'g> {
             gateway,
             hooks,
             context: ServerContext::new(limits, server, clock.read()),
-            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            scratch: ReadBuffer::for_reads_of(SCRATCH_BYTES),
             budget: Budget::TURN,
             journal,
             connection_bytes: 0,

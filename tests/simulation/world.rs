@@ -23,6 +23,7 @@ use super::rng::Rng;
 use super::server::{Place, Served, State};
 use super::socket::{Socket, System};
 use crate::conversation::{AccessLog, Budget, ExchangeRecord, Memory, Outcome, Shutdown, Wants};
+use crate::gateway::ReadBuffer;
 use crate::limits::Limits;
 use crate::now::{Moment, Now};
 use crate::reactor::clock::Clock;
@@ -168,7 +169,7 @@ pub fn play(seed: u64, is_traced: bool) -> Result<(), String> {
         },
     );
     shared.context.refresh(Now::default());
-    shared.scratch = vec![0; rng.pick(&[1, 7, 64, 512, 4096, 16_384])].into_boxed_slice();
+    shared.scratch = ReadBuffer::for_reads_of(rng.pick(&[1, 7, 64, 512, 4096, 16_384]));
     let is_exhausted = Rc::<Cell<bool>>::default();
     let door = |_| Rc::new(RefCell::new(Door::new(&rng, is_exhausted.clone(), accepted.clone())));
     let doors: Vec<_> = (0..rng.pick(&[1, 1, 2])).map(door).collect();

@@ -38,7 +38,7 @@ use super::relay::Relay;
 use super::stage::{ConversationState, StageName};
 use super::turn::{ServerContext, Turn};
 use super::wants::{Farewell, Wants};
-use crate::gateway::{Client, Environ, FileRange, RequestContent};
+use crate::gateway::{Client, Environ, FileRange, ReadBuffer, RequestContent};
 use crate::limits::Limits;
 use crate::message::RequestHead;
 use crate::now::Moment;
@@ -165,6 +165,24 @@ impl Exchange {
         let used = self.consume(waiting, searched, turn, out);
         input.consume(used);
         self.input = input;
+    }
+
+    /// Whether the next `count` bytes from the peer are nothing but content, for an application that waits for it: it
+    /// [takes over](Exchange::take_over) the memory in which they lie.
+    pub fn takes_over(&self, count: usize) -> bool {
+        let Stage::Delivery { relay: Some(relay), .. } = &self.stage else { return false };
+        self.input.is_empty() && relay.takes_over(count, &self.http)
+    }
+
+    /// Takes bytes together with the memory in which they lie.
+    pub fn take_over(&mut self, buffer: ReadBuffer, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if let Stage::Delivery { delivery, relay: Some(relay), .. } = &mut self.stage {
+            match relay.take_over(buffer, &mut self.http, turn) {
+                Ok(()) => delivery.wake(),
+                Err(error) => self.break_off(error, turn, out),
+            }
+        }
+        self.receive(&[], turn, out);
     }
 
     /// Notes that the peer has ended its side. Requests that have come are still answered.
