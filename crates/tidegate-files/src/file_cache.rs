@@ -216,6 +216,11 @@ impl OpenedFiles {
         true
     }
 
+    /// The path below the folder where the file of this key was found, if it is kept.
+    pub fn path(&self, key: &[u8]) -> Option<&Path> {
+        self.entries.get(key).map(|entry| &*entry.path)
+    }
+
     /// Returns the file of this key, which was found to be good just now.
     pub fn get(&self, key: &[u8]) -> Option<&OpenedFile> {
         self.entries.get(key).map(|entry| &entry.opened)
@@ -425,9 +430,10 @@ mod tests {
         let folder = Folder::open(&site.folder, Links::Inside).unwrap();
         for number in 0..200_u64 {
             fs::write(site.folder.join("0"), vec![b'x'; 10_000]).unwrap();
-            let crate::folder::Node::File(file, metadata) = folder.find(Path::new("0")).unwrap() else {
+            let crate::folder::Node::File(found) = folder.find(Path::new("0")).unwrap() else {
                 panic!("no file");
             };
+            let (file, metadata) = folder.open_file(found, Path::new("0")).unwrap();
             let opened = OpenedFile::new(file, metadata, 32 * 1024, None, |_| Default::default()).unwrap();
             let now = Moment::START + Duration::from_millis(number);
             assert!(

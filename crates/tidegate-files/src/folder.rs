@@ -49,11 +49,26 @@ pub enum Kind {
 /// The file, folder or device that a path leads to.
 pub enum Node {
     /// A regular file.
-    File(File, Metadata),
+    File(FoundFile),
     /// A folder.
     Folder(Metadata),
     /// A pipe, a socket or a device, which is not served.
     Other,
+}
+
+/// A regular file that was looked at, and is opened only if it is wanted.
+pub struct FoundFile {
+    pub metadata: Metadata,
+    way: Way,
+}
+
+/// The way to open what was looked at.
+enum Way {
+    /// The place of the very file.
+    #[cfg(all(feature = "sockets", target_os = "linux"))]
+    Place(File),
+    /// The path to it, with all links followed.
+    Path(PathBuf),
 }
 
 impl Folder {
@@ -80,7 +95,7 @@ impl Folder {
         })
     }
 
-    /// Finds what lies at a relative path. A regular file is opened, and nothing else is.
+    /// Finds what lies at a relative path, and opens nothing.
     ///
     /// # Errors
     /// Returns the error of the system; [`io::ErrorKind::NotFound`] for a path that leads outside.
@@ -88,20 +103,36 @@ impl Folder {
         #[cfg(all(feature = "sockets", target_os = "linux"))]
         if let Some(descriptor) = &self.descriptor {
             let place = self.beneath(relative, |path| beneath::place(descriptor, path))?;
-            let metadata = place.metadata()?;
-            if !metadata.is_file() {
-                return node_of(metadata);
-            }
-            return match beneath::open_place(&place) {
-                Ok(file) => Ok(Node::File(file, metadata)),
-                // It must not be read; or there is no /proc, and then another thing may stand there by now.
-                Err(_) => into_node(self.beneath(relative, |path| beneath::open(descriptor, path))?),
-            };
+            return Ok(match place.metadata()? {
+                metadata if metadata.is_file() => Node::File(FoundFile { metadata, way: Way::Place(place) }),
+                metadata => node_of(metadata)?,
+            });
         }
         let path = self.path.join(self.resolve(relative)?);
-        match fs::metadata(&path)? {
-            metadata if metadata.is_file() => into_node(File::open(&path)?),
-            metadata => node_of(metadata),
+        Ok(match fs::metadata(&path)? {
+            metadata if metadata.is_file() => Node::File(FoundFile { metadata, way: Way::Path(path) }),
+            metadata => node_of(metadata)?,
+        })
+    }
+
+    /// Opens a file that was found at this relative path.
+    ///
+    /// # Errors
+    /// Returns the error of the system; [`io::ErrorKind::PermissionDenied`] if something else stands there by now.
+    pub fn open_file(&self, found: FoundFile, relative: &Path) -> io::Result<(File, Metadata)> {
+        #[cfg(not(all(feature = "sockets", target_os = "linux")))]
+        let _ = relative;
+        match found.way {
+            #[cfg(all(feature = "sockets", target_os = "linux"))]
+            Way::Place(place) => match (beneath::open_place(&place), &self.descriptor) {
+                (Ok(file), _) => Ok((file, found.metadata)),
+                // It must not be read; or there is no /proc, and then another thing may stand there by now.
+                (Err(_), Some(descriptor)) => {
+                    with_metadata(self.beneath(relative, |path| beneath::open(descriptor, path))?)
+                }
+                (Err(error), None) => Err(error),
+            },
+            Way::Path(path) => with_metadata(File::open(path)?),
         }
     }
 
@@ -229,10 +260,11 @@ pub fn descriptors_allowed() -> Option<usize> {
     None
 }
 
-fn into_node(file: File) -> io::Result<Node> {
+/// Makes sure that what was opened is a file.
+fn with_metadata(file: File) -> io::Result<(File, Metadata)> {
     match file.metadata()? {
-        metadata if metadata.is_file() => Ok(Node::File(file, metadata)),
-        metadata => node_of(metadata),
+        metadata if metadata.is_file() => Ok((file, metadata)),
+        _ => Err(io::ErrorKind::PermissionDenied.into()),
     }
 }
 

@@ -15,7 +15,7 @@ use tidegate::message::Method;
 use super::coding::{self, Coding};
 use super::dictionary::Dictionary;
 use super::file_cache::{FileCache, Finding, OpenedFiles};
-use super::folder::{Folder, Node};
+use super::folder::{Folder, FoundFile, Node};
 use super::opened::{OpenedFile, Original};
 use super::path;
 use super::refusal::{Form, fail, is_without_descriptors, redirect, refuse, status_of};
@@ -220,9 +220,15 @@ impl StaticFiles {
         if has_key && self.opened.renew(&kept_key, &self.folder, environ.now()) {
             return Ok(Found::Kept(kept_key));
         }
+        if has_key && kept_key != key && !self.may_have_coding(environ, &key) {
+            // It is as for those who have no dictionary.
+            if self.opened.renew(&key, &self.folder, environ.now()) {
+                return Ok(Found::Kept(key));
+            }
+        }
         match self.folder.find(&path) {
-            Ok(Node::File(..)) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
-            Ok(Node::File(file, metadata)) => self.take(environ, key, path, Finding::First, file, metadata),
+            Ok(Node::File(_)) if is_folder_asked => Err(io::ErrorKind::NotFound.into()),
+            Ok(Node::File(file)) => self.take(environ, key, path, Finding::First, file),
             Ok(Node::Folder(metadata)) if is_folder_asked => self.find_index(environ, key, path, &metadata),
             Ok(Node::Folder(_)) => Ok(Found::Moved(Moved { code: 301, location: with_slash(environ) })),
             Ok(Node::Other) => Err(io::ErrorKind::PermissionDenied.into()),
@@ -243,40 +249,47 @@ impl StaticFiles {
     ) -> io::Result<Found> {
         let Some(page) = self.rules.page_of(path) else { return Err(error) };
         match self.folder.find(&page)? {
-            Node::File(file, metadata) => self.take(environ, key, page, Finding::Later, file, metadata),
+            Node::File(file) => self.take(environ, key, page, Finding::Later, file),
             Node::Folder(_) | Node::Other => Err(error),
         }
     }
 
-    /// Chooses the form of a file that the client likes best: one of its codings that lies beside it, or the file itself. A
-    /// coding that is older than the file is of another content.
-    fn represent(
-        &self,
-        environ: &Environ<'_>,
-        file: File,
-        metadata: Metadata,
-        path: &Path,
-    ) -> Representation {
+    /// Chooses the form of a file that the client likes best, and opens it: one of its codings that lies beside it, or the file
+    /// itself. A coding that is older than the file is of another content.
+    fn represent(&self, environ: &Environ<'_>, found: FoundFile, path: &Path) -> io::Result<Representation> {
         let dictionary = self.dictionary_of(environ);
         let codings = match self.rules.siblings {
             Siblings::Ignored => Vec::new(),
             Siblings::Chosen => coding::accepted(environ.fields(), dictionary.as_ref()),
         };
         for coding in codings {
-            if let Ok(Node::File(coded, of_coded)) =
-                self.folder.find(&coding.path_of(path, dictionary.as_ref()))
-                && of_coded.modified().ok() >= metadata.modified().ok()
-                && coding.is_for_all(&coded, dictionary.as_ref()).unwrap_or(false)
+            let coded_path = coding.path_of(path, dictionary.as_ref());
+            if let Ok(Node::File(coded)) = self.folder.find(&coded_path)
+                && coded.metadata.modified().ok() >= found.metadata.modified().ok()
+                && let Ok((file, metadata)) = self.folder.open_file(coded, &coded_path)
+                && coding.is_for_all(&file, dictionary.as_ref()).unwrap_or(false)
             {
                 let has_dictionary = coding.has_dictionary();
                 let original = self
                     .rules
                     .has_dictionaries()
-                    .then(|| Original { etag: etag_of(&metadata), has_dictionary });
-                return Representation { file: coded, metadata: of_coded, coding: Some(coding), original };
+                    .then(|| Original { etag: etag_of(&found.metadata), has_dictionary });
+                return Ok(Representation { file, metadata, coding: Some(coding), original });
             }
         }
-        Representation { file, metadata, coding: None, original: None }
+        let (file, metadata) = self.folder.open_file(found, path)?;
+        Ok(Representation { file, metadata, coding: None, original: None })
+    }
+
+    /// Whether a coding against the client's dictionary may lie beside the file of this key. Clients may name any number of
+    /// dictionaries, so it is not kept that there is none, but looked for.
+    fn may_have_coding(&self, environ: &Environ<'_>, key: &[u8]) -> bool {
+        let (Some(dictionary), Some(path)) = (self.dictionary_of(environ), self.opened.path(key)) else {
+            return true;
+        };
+        let codings = coding::accepted(environ.fields(), Some(&dictionary)).into_iter();
+        let mut codings = codings.filter(|coding| coding.has_dictionary());
+        codings.any(|coding| self.folder.look(&coding.path_of(path, Some(&dictionary))).is_ok())
     }
 
     /// The dictionary that the client has, where that matters.
@@ -312,9 +325,7 @@ impl StaticFiles {
         let indexes: Vec<PathBuf> = self.rules.indexes(&folder_path).collect();
         for path in indexes {
             match self.folder.find(&path) {
-                Ok(Node::File(file, metadata)) => {
-                    return self.take(environ, key, path, finding, file, metadata);
-                }
+                Ok(Node::File(file)) => return self.take(environ, key, path, finding, file),
                 Ok(Node::Folder(_) | Node::Other) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -331,18 +342,17 @@ impl StaticFiles {
         Ok(Found::Listing(folder_path, version))
     }
 
-    /// Takes in a file that was opened, and keeps it for the next who asks.
+    /// Takes in a file that was found, and keeps it for the next who asks.
     fn take(
         &mut self,
         environ: &Environ<'_>,
         key: Vec<u8>,
         path: PathBuf,
         finding: Finding,
-        file: File,
-        metadata: Metadata,
+        found: FoundFile,
     ) -> io::Result<Found> {
         let account = environ.client().memory;
-        let represented = self.represent(environ, file, metadata, &path);
+        let represented = self.represent(environ, found, &path)?;
         // Only what is there has a key of its own: clients may name any number of dictionaries.
         let key = match self.dictionary_of(environ) {
             Some(dictionary) if represented.coding.is_some_and(Coding::has_dictionary) => {
@@ -383,23 +393,28 @@ impl StaticFiles {
             return redirect(start_response, moved.with_query(environ.query()), form);
         }
         let page = |path: &Path| match self.folder.find(path) {
-            Ok(Node::File(file, metadata)) => Some((file, metadata)),
+            Ok(Node::File(found)) => Some(found),
             Ok(Node::Folder(_) | Node::Other) | Err(_) => None,
         };
         match &self.rules.missing {
             Missing::Page(path)
                 if is_page(environ.raw_path())
-                    && let Some((file, metadata)) = page(path) =>
+                    && let Some(represented) =
+                        page(path).and_then(|found| self.represent(environ, found, path).ok()) =>
             {
-                let represented = self.represent(environ, file, metadata, path);
                 send_file(environ, start_response, &self.open(environ, path, represented)?)
             }
             // Neither validators nor ranges are about an error (RFC 9110 §8.8, §14.2).
-            Missing::NotFound(path) if let Some((file, metadata)) = page(path) => start_response
-                .status(404)
-                .field("Content-Type", self.rules.content_type(path).as_ref())
-                .field("X-Content-Type-Options", "nosniff")
-                .file(FileRange { file: file.into(), offset: 0, length: metadata.len() }),
+            Missing::NotFound(path)
+                if let Some((file, metadata)) =
+                    page(path).and_then(|found| self.folder.open_file(found, path).ok()) =>
+            {
+                start_response
+                    .status(404)
+                    .field("Content-Type", self.rules.content_type(path).as_ref())
+                    .field("X-Content-Type-Options", "nosniff")
+                    .file(FileRange { file: file.into(), offset: 0, length: metadata.len() })
+            }
             Missing::Page(_) | Missing::NotFound(_) => refuse(start_response.status(404), 404, form),
         }
     }
