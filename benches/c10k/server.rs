@@ -6,6 +6,7 @@
 //! the processor; on a machine that is busy with something else the first is longer than the server made it.
 
 use std::cell::Cell;
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::process::Command;
 use std::rc::Rc;
@@ -31,9 +32,11 @@ pub const SERVE_PLAIN: &str = "--serve-plain";
 pub const SERVE_BARE: &str = "--serve-bare";
 /// The argument that makes it a server with so many reactors.
 pub const SERVE_REACTORS: &str = "--serve-reactors";
-/// The path that such a server computes for, and the time that it takes.
+/// The path that such a server computes for.
 pub const COMPUTED: &str = "/computed";
-const COMPUTING: Duration = Duration::from_micros(50);
+/// The steps that it computes, some 100 µs on a machine of today. A time to be waited for would pass as well while the thread does
+/// not run.
+const STEPS: u64 = 60_000;
 /// The time for which `/spin` computes.
 const SPIN: Duration = Duration::from_micros(10);
 
@@ -92,12 +95,20 @@ pub fn serve_reactors(count: usize) -> io::Result<()> {
     server.run_each(|_| {
         Ok(|environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
             if environ.path() == COMPUTED {
-                let start = Instant::now();
-                while start.elapsed() < COMPUTING {}
+                compute();
             }
             plaintext(environ, start_response)
         })
     })
+}
+
+/// Computes a chain of steps, each of which needs the one before.
+fn compute() {
+    let mut number = black_box(1_u64);
+    for step in 0..STEPS {
+        number = (number ^ step).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17);
+    }
+    black_box(number);
 }
 
 fn plaintext(_: &mut Environ<'_>, start_response: StartResponse<'_>) -> Result<Body, GatewayError> {
