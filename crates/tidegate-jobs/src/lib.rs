@@ -103,6 +103,8 @@ impl<J, A: Clone> Place<J, A> {
 pub struct Census {
     /// Jobs that wait for a thread, also of clients that may have left.
     pub waiting: usize,
+    /// Threads that have begun to work, or are on their way to it.
+    pub threads: usize,
     /// Threads that wait for a job.
     pub idle_threads: usize,
 }
@@ -229,7 +231,11 @@ impl<J, A: Clone> Jobs<J, A> {
     /// Counts jobs and threads, for whoever looks at the pool.
     pub fn census(&self) -> Census {
         let state = self.lock();
-        Census { waiting: state.waiting.len() + state.doubtful.len(), idle_threads: state.idle_threads }
+        Census {
+            waiting: state.waiting.len() + state.doubtful.len(),
+            threads: state.threads,
+            idle_threads: state.idle_threads,
+        }
     }
 
     /// Whether no job waits.

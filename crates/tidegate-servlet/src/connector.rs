@@ -11,7 +11,8 @@ use crate::ffi;
 use crate::gateway::{Catalina, Hooks, Threads};
 use crate::handoff::Queue;
 use crate::settings::Settings;
-use tidegate_jobs::Jobs;
+use tidegate_jobs::{Census, Jobs};
+use tidegate_status::{Facts, PoolState, StatusServer};
 
 /// Requests that wait for a thread, above which no more are read. 1,024: it bounds the memory that they hold, and a pool that
 /// is so far behind gains nothing from more.
@@ -30,7 +31,14 @@ pub(crate) struct Connector {
     threads: Threads,
     is_paused: Arc<AtomicBool>,
     /// The server and its gateway, before it runs; none afterwards.
-    bound: Mutex<Option<(BoundServer, Catalina)>>,
+    bound: Mutex<Option<Bound>>,
+}
+
+/// A server that is bound, its gateway, and the server that shows its status, which ends with it.
+struct Bound {
+    server: BoundServer,
+    catalina: Catalina,
+    status: Option<StatusServer>,
 }
 
 /// Binds a connector with these settings, and gives it its number.
@@ -43,8 +51,8 @@ pub(crate) fn bind(lines: &str) -> io::Result<usize> {
     let address: ListenAddress =
         settings.address.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let server = Server::new().listen(address).limits(settings.limits).info(settings.info);
-    let bound = server.bind()?;
-    let port = bound.addresses().iter().find_map(port_of).unwrap_or(0);
+    let mut server = server.bind()?;
+    let port = server.addresses().iter().find_map(port_of).unwrap_or(0);
     let threads_max = match settings.threads {
         Threads::Loop => 0,
         Threads::Pool(threads) => threads,
@@ -57,17 +65,49 @@ pub(crate) fn bind(lines: &str) -> io::Result<usize> {
         response_bytes_high: settings.response_bytes_high,
         collected_bytes_max: settings.collected_bytes_max,
     };
+    let status = match settings.status {
+        Some(address) => {
+            Some(show_status(address, &mut server, settings.threads, settings.pool, queue.clone())?)
+        }
+        None => None,
+    };
     let connector = Connector {
         queue,
         port,
-        handle: Mutex::new(Some(bound.handle())),
+        handle: Mutex::new(Some(server.handle())),
         threads: settings.threads,
         is_paused: Arc::default(),
-        bound: Mutex::new(Some((bound, catalina))),
+        bound: Mutex::new(Some(Bound { server, catalina, status })),
     };
     let mut connectors = CONNECTORS.write().unwrap_or_else(PoisonError::into_inner);
     connectors.push(Some(Arc::new(connector)));
     Ok(connectors.len() - 1)
+}
+
+/// Shows a connector on an address of its own: its loop, and the threads that come for its jobs.
+///
+/// # Errors
+/// Returns the error, with the address, when that cannot be bound.
+fn show_status(
+    address: ListenAddress,
+    server: &mut BoundServer,
+    threads: Threads,
+    pool: &'static str,
+    queue: Arc<Queue>,
+) -> io::Result<StatusServer> {
+    let addresses = server.addresses().iter().map(ListenAddress::to_string).collect::<Vec<_>>();
+    let facts = Facts::new("servlets", addresses);
+    let facts = match threads {
+        // They are called on the thread of the loop, which is shown anyway.
+        Threads::Loop => facts,
+        Threads::Pool(_) => facts.pool(pool, move || {
+            let Census { waiting, threads, idle_threads } = queue.census();
+            PoolState { threads, busy: threads.saturating_sub(idle_threads), waiting }
+        }),
+    };
+    let status = StatusServer::start(address, server.observer(), facts)?;
+    log::info!("the status is shown on {}", status.address());
+    Ok(status)
 }
 
 fn port_of(address: &ListenAddress) -> Option<u16> {
@@ -126,8 +166,9 @@ impl Connector {
     /// # Errors
     /// Returns the error when waiting for events fails, or when it has run before.
     pub fn run(&self) -> io::Result<()> {
-        let (bound, catalina) =
-            self.take_bound().ok_or_else(|| io::Error::other("the connector runs, or has run"))?;
+        let bound = self.take_bound().ok_or_else(|| io::Error::other("the connector runs, or has run"))?;
+        // The status is shown until the loop has ended; then its address is free for a start anew.
+        let Bound { server, catalina, status: _status } = bound;
         let hooks = Hooks {
             queue: self.queue.clone(),
             threads: self.threads,
@@ -135,7 +176,7 @@ impl Connector {
             collected: Vec::new(),
         };
         let closing = Closing(&self.queue);
-        let ran = bound.run_with_hooks(catalina, hooks);
+        let ran = server.run_with_hooks(catalina, hooks);
         drop(closing);
         if self.threads == Threads::Loop {
             // A task that was accepted is done, as threads of a pool would do it.
@@ -146,7 +187,7 @@ impl Connector {
         ran
     }
 
-    fn take_bound(&self) -> Option<(BoundServer, Catalina)> {
+    fn take_bound(&self) -> Option<Bound> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

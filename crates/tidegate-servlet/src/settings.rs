@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tidegate::gateway::ServerInfo;
 use tidegate::limits::Limits;
+use tidegate::server::{InvalidAddress, ListenAddress};
+use tidegate_status::check_address;
 
 use crate::gateway::Threads;
 
@@ -20,6 +22,10 @@ pub(crate) struct Settings {
     pub timeout: Option<Duration>,
     pub response_bytes_high: usize,
     pub collected_bytes_max: u64,
+    /// The work of the threads that come for jobs: it names them where the status is shown.
+    pub pool: &'static str,
+    /// The address on which the connector shows its status; none if it shows it nowhere.
+    pub status: Option<ListenAddress>,
     pub limits: Limits,
     pub info: ServerInfo,
 }
@@ -36,6 +42,8 @@ impl Settings {
             timeout: None,
             response_bytes_high: RESPONSE_BYTES_HIGH,
             collected_bytes_max: u64::MAX,
+            pool: "servlets",
+            status: None,
             limits: Limits::default(),
             info: ServerInfo { multithread: true, ..ServerInfo::default() },
         };
@@ -52,6 +60,9 @@ impl Settings {
             "address" => self.address = value.to_string(),
             "threads" if value == "loop" => self.threads = Threads::Loop,
             "threads" => self.threads = Threads::Pool(number(value)?),
+            "pool" if value == "virtual" => self.pool = "handing on to virtual threads",
+            "pool" => self.pool = "servlets",
+            "status" => self.status = Some(status_address(value)?),
             "requestTimeout" => self.timeout = Some(milliseconds(value)?).filter(|time| !time.is_zero()),
             "server" => self.info.software = value.to_string().into(),
             "maxCollectedSize" => self.collected_bytes_max = number(value)?,
@@ -76,6 +87,13 @@ impl Settings {
     }
 }
 
+/// Reads the address of a status server, as the programs take it, and judges it.
+fn status_address(value: &str) -> Result<ListenAddress, String> {
+    let address: ListenAddress = value.parse().map_err(|error: InvalidAddress| error.to_string())?;
+    check_address(&address)?;
+    Ok(address)
+}
+
 fn number<T: FromStr>(value: &str) -> Result<T, String> {
     value.parse().map_err(|_| "it is no number, or out of range".to_string())
 }
@@ -96,9 +114,13 @@ mod tests {
         assert_eq!((settings.threads, settings.timeout), (Threads::Loop, None));
         assert_eq!(settings.limits.head_timeout, Duration::from_millis(1500));
         assert_eq!(Settings::parse("threads=200").unwrap().threads, Threads::Pool(200));
-        for (lines, said) in
-            [("threads=many", "threads"), ("depth=3", "no such setting"), ("address", "no setting")]
-        {
+        for (lines, said) in [
+            ("threads=many", "threads"),
+            ("depth=3", "no such setting"),
+            ("address", "no setting"),
+            ("status=0.0.0.0:9000", "no loopback address"),
+            ("status=here", "status"),
+        ] {
             let error = Settings::parse(lines).unwrap_err();
             assert!(error.contains(said), "{error:?} does not say {said:?}");
         }

@@ -37,6 +37,8 @@ mod responses;
 mod served;
 #[path = "servlet/sockets.rs"]
 mod sockets;
+#[path = "servlet/status.rs"]
+mod status;
 mod support;
 
 use probe::{Probe, expect};

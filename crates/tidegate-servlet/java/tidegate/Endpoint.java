@@ -163,7 +163,9 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
     @Override
     public void bind() throws Exception {
         // One thread hands on to virtual ones.
-        int threads = getUseVirtualThreads() && virtualThreads() != null ? 1 : getMaxThreads();
+        boolean areVirtual = getUseVirtualThreads() && virtualThreads() != null;
+        int threads = areVirtual ? 1 : getMaxThreads();
+        set("pool", areVirtual ? "virtual" : "platform");
         set("threads", isInline ? "loop" : Integer.toString(threads));
         set("requestTimeout", Math.max(requestTimeout, 0));
         set("drainTimeout", drainTimeout);

@@ -287,6 +287,14 @@ public class TidegateProtocol extends AbstractProtocol<Object> {
         own.setTime("tunnelTimeout", milliseconds);
     }
 
+    /**
+     * Sets the address on which the connector shows its status, for this machine only: {@code 127.0.0.1:9000}, or
+     * {@code unix:} and a path.
+     */
+    public void setStatus(String address) {
+        own.set("status", address);
+    }
+
     /** Sets the most bytes of one response that wait for its client before the thread that makes them has to wait. */
     public void setResponseMemory(long bytes) {
         own.set("responseMemory", bytes);

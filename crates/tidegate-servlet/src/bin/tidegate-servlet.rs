@@ -20,6 +20,7 @@ each at /NAME (and ROOT at /).
 
   -l, --listen ADDRESS   Listen there [default: 127.0.0.1:8000]; `:8000` is every address
       --threads N        Call servlets on N threads; 1 calls them on that of the event loop
+      --status ADDRESS   Show the loop at work there, for this machine only: 127.0.0.1:9000, or unix:PATH
       --context-path P   Serve the application at P instead of /
       --set NAME=VALUE   Set an attribute of the connector, as server.xml would
   -h, --help             Print this
@@ -140,6 +141,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Plan, String> {
                     count => plan.attributes.push(format!("threads={count}").into()),
                 }
             }
+            "--status" => plan.attributes.push(format!("status={}", value()?).into()),
             "--context-path" => {
                 plan.context_path = Some(value()?).map(|path| path.trim_matches('/').to_string())
             }
