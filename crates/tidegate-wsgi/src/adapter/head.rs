@@ -33,7 +33,8 @@ impl Head {
 
     fn read_status(&mut self, status: &Bound<'_, PyAny>) -> PyResult<()> {
         let status = status.cast::<PyString>().map_err(|_| wrong_type("the status must be a str", status))?;
-        let text = status.to_str()?;
+        let text = status.to_cow()?;
+        let text = &*text;
         let (code, reason) = text.split_at_checked(3).unwrap_or((text, ""));
         let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit());
         let reason = reason.strip_prefix(' ').filter(|_| is_code);
@@ -75,7 +76,8 @@ impl Head {
         let name = name.cast::<PyString>().map_err(|_| wrong_type("a field name must be a str", &name))?;
         let value =
             value.cast::<PyString>().map_err(|_| wrong_type("a field value must be a str", &value))?;
-        let (name, value) = (name.to_str()?, value.to_str()?);
+        let (name, value) = (name.to_cow()?, value.to_cow()?);
+        let (name, value) = (&*name, &*value);
         if name.eq_ignore_ascii_case("Trailer") {
             // PEP 3333 has no way to give trailers, and none to announce them.
             return Err(PyValueError::new_err(InvalidResponse::HopByHopField(name.to_string()).to_string()));
