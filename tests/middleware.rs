@@ -15,7 +15,7 @@ use std::sync::Arc;
 use support::driver::transmit_all;
 use support::loopback::{Answer, End, serve_gateway};
 use support::response::{Framing, Response, read_all};
-use tidegate::conversation::{ByHand, Wants};
+use tidegate::conversation::{ByHand, Farewell, Wants};
 use tidegate::gateway::middleware::{BasicAuth, Filter, Mounts, Passage, PassingHead, WithFields};
 use tidegate::gateway::{Admission, BodyStream, Content, FileRange, Piece, deferred};
 use tidegate::message::ContentLength;
@@ -857,4 +857,44 @@ fn what_is_flushed_leaves_though_a_filter_would_hold_it_back() {
         hand.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n");
         assert!(hand.transmit().ends_with(b"\r\n\r\nabc"));
     }
+}
+
+/// Lets this many bytes pass, and fails at the next.
+struct Tired(usize);
+
+impl Filter for Tired {
+    fn head(&mut self, _head: &mut PassingHead<'_>) -> Passage {
+        Passage::Changed
+    }
+
+    fn content<'p>(&'p mut self, content: &'p [u8]) -> Result<&'p [u8], GatewayError> {
+        self.0 = self.0.checked_sub(content.len()).ok_or_else(|| GatewayError::new("enough"))?;
+        Ok(content)
+    }
+
+    fn slice_bytes(&self) -> usize {
+        2
+    }
+}
+
+#[test]
+fn application_that_goes_on_writing_is_told_that_a_flush_has_failed() {
+    let told = Rc::<RefCell<Vec<bool>>>::default();
+    let notes = told.clone();
+    let mut hand = ByHand::new(move |_: &mut Environ<'_>, start_response: StartResponse<'_>| {
+        start_response.through(Tired(5), |start_response| {
+            let mut writer = start_response.start(200, &[])?;
+            for _ in 0..3 {
+                let written = writer.write("abc");
+                notes.borrow_mut().push(written.is_ok());
+                writer.flush();
+            }
+            writer.finish()
+        })
+    });
+    hand.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    // The second is held back when it is written, and fails when it is flushed.
+    assert_eq!(told.take(), [true, true, false]);
+    assert!(hand.transmit_all().ends_with(b"\r\n\r\nabcab"));
+    assert_eq!(hand.wants(), Wants::Close(Farewell::Reset));
 }

@@ -401,6 +401,8 @@ impl<F: Filter> ResponseSink for Passing<'_, F> {
         match self.passed.map_or(Passage::Unseen, |passed| passed.passage) {
             Passage::Unseen => return self.next.content(content),
             Passage::Replaced => return Ok(()),
+            // A flush has failed, which could not say so: whoever goes on writing must not do so in vain.
+            Passage::Seen | Passage::Changed if self.failure.is_some() => return Err(Misuse::Filtered),
             Passage::Seen | Passage::Changed => {}
         }
         let bytes = content.as_slice().len();
@@ -444,7 +446,7 @@ impl<F: Filter> ResponseSink for Passing<'_, F> {
     }
 
     fn flush(&mut self) {
-        // What fails is told of when the call is over.
+        // What fails is told of by the next content, or when the call is over.
         if self.failure.is_none() && self.passes_content() {
             let _ = self.pass_held();
         }
