@@ -506,7 +506,12 @@ impl<G: Gateway> Bench<G> {
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        let context = ServerContext::new(self.limits.clone(), ServerInfo::default(), Now::default());
+        self.receive_at(Moment::START, bytes, &mut Printing);
+    }
+
+    fn receive_at(&mut self, moment: Moment, bytes: &[u8], journal: &mut dyn Journal) {
+        let now = Now { moment, ..Now::default() };
+        let context = ServerContext::new(self.limits.clone(), ServerInfo::default(), now);
         let mut turn = Turn {
             gateway: &mut self.gateway,
             context: &context,
@@ -520,7 +525,7 @@ impl<G: Gateway> Bench<G> {
             },
             disk: &mut self.disk,
             wire: &tidegate::conversation::NoWire,
-            journal: &mut Printing,
+            journal,
             memory: Memory::Ample,
             budget: Budget::TURN,
         };
@@ -534,6 +539,45 @@ impl<G: Gateway> Bench<G> {
         let responses = read_all(&sent, &[]).expect("responses by the book");
         <[_; 1]>::try_from(responses).map(|[response]| response).expect("one response")
     }
+}
+
+/// Notes the status of each exchange, and when it began.
+struct Noting {
+    wanted: Wanted,
+    exchanges: Vec<(u16, Moment)>,
+}
+
+impl Journal for Noting {
+    fn wanted(&self) -> Option<&Wanted> {
+        Some(&self.wanted)
+    }
+
+    fn exchange(&mut self, record: &ExchangeRecord<'_>) {
+        self.exchanges.push((record.status, record.begun));
+    }
+
+    fn failure(&mut self, _: Option<RequestLine<'_>>, _: &GatewayError) {}
+}
+
+/// It was logged with all the time that the connection had been idle.
+#[test]
+fn request_that_is_refused_begins_with_its_first_byte() {
+    let at = |millis| Moment::START + Duration::from_millis(millis);
+    let check = |pieces: &[(u64, &str)], expected: &[(u16, u64)]| {
+        let mut journal = Noting { wanted: Wanted::nothing(), exchanges: Vec::new() };
+        let mut bench = Bench::new(ok);
+        for (moment, piece) in pieces {
+            bench.receive_at(at(*moment), piece.as_bytes(), &mut journal);
+        }
+        let expected: Vec<_> = expected.iter().map(|(status, begun)| (*status, at(*begun))).collect();
+        assert_eq!(journal.exchanges, expected, "{pieces:?}");
+    };
+    check(&[(10, GET), (10_000, "GET /\r\n\r\n")], &[(200, 10), (400, 10_000)]);
+    check(&[(10, GET), (10_000, "GET /"), (11_000, "\r\n\r\n")], &[(200, 10), (400, 10_000)]);
+    check(&[(10, GET), (10_000, &"\n".repeat(101))], &[(200, 10), (400, 10_000)]);
+    check(&[(5_000, "GET /\r\n\r\n")], &[(400, 5_000)]);
+    let upload = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n";
+    check(&[(10, GET), (10_000, upload), (11_000, "a"), (12_000, "b")], &[(200, 10), (200, 12_000)]);
 }
 
 /// Answers with the content of the request.

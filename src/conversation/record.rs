@@ -58,8 +58,8 @@ pub struct ExchangeRecord<'a> {
     pub response_fields: &'a [Option<Vec<u8>>],
     /// The variables that were wanted, in the same manner, as they were when the application was called.
     pub variables: &'a [Option<Vec<u8>>],
-    /// The beginning of the turn of the loop in which the request was complete, with its content; for
-    /// one that never was, its head.
+    /// The beginning of the turn of the loop in which the request was complete, with its content; of one that never was, its
+    /// head; and of a head that never was, its first byte.
     pub begun: Moment,
     /// The time when the end of the response was in the output queue. The pure layers know only when the turn
     /// of the loop began; the reactor sets this by its clocks before it hands a record on.
@@ -200,10 +200,9 @@ impl Journal for NoJournal {
 }
 
 /// The record of an exchange that is under way.
+#[derive(Default)]
 pub(super) struct Record {
-    /// The moment of a head's first byte while it is read, for its deadline. After the head it is the moment
-    /// of its end, and for collected content the moment when that was complete, which a log takes for the
-    /// beginning of the exchange.
+    /// The [beginning](ExchangeRecord::begun) of the exchange, as far as the request has come. No deadline counts from it.
     pub begun: Moment,
     /// The status code; 0 before there is one.
     pub status: u16,
@@ -213,8 +212,10 @@ pub(super) struct Record {
 }
 
 /// The part of an exchange that its journal will be told.
+#[derive(Default)]
 enum Telling {
     /// Nothing.
+    #[default]
     Nothing,
     /// The numbers that every record has.
     Counts,
@@ -247,11 +248,6 @@ struct Details {
 type Values = Vec<Option<Vec<u8>>>;
 
 impl Record {
-    #[inline]
-    pub fn new(begun: Moment) -> Record {
-        Record { begun, status: 0, content_bytes: 0, telling: Telling::Nothing }
-    }
-
     /// Notes a request as its application sees it before it has changed anything. Returns what is wanted of its response.
     pub fn note_request<'w>(
         &mut self,

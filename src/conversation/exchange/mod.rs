@@ -48,7 +48,8 @@ use crate::protocol::{BodyEncoder, Http1, ProtocolError, ReceiveBuffer, RequestS
 #[derive(Clone, Copy)]
 pub(super) struct Waiting {
     pub request: Awaited,
-    /// The moment when the connection was accepted, or its last exchange ended.
+    /// The moment from which its deadline counts: when the connection was accepted, or its last exchange ended. A head
+    /// that begins on a kept connection has a deadline of its own, which counts from its first byte.
     pub since: Moment,
     /// The empty lines that have come since: at most [`EMPTY_LINES_MAX`](crate::protocol::EMPTY_LINES_MAX).
     pub empty_lines: u8,
@@ -123,7 +124,7 @@ impl Exchange {
     pub fn new(waiting: Waiting) -> Exchange {
         Exchange {
             http: Http1::new(),
-            record: Record::new(waiting.since),
+            record: Record::default(),
             stage: Stage::Intake(Intake::Head),
             input: ReceiveBuffer::default(),
             peer_side: PeerSide::Open,
@@ -298,7 +299,7 @@ impl Exchange {
     pub fn excuse(&mut self, time: Duration) {
         match &mut self.stage {
             Stage::Intake(Intake::Head) if self.http.request() == RequestState::Head => {
-                self.record.begun = self.record.begun + time;
+                self.waiting.since = self.waiting.since + time
             }
             Stage::Intake(Intake::Content(collected)) => collected.arrival.pause(time),
             Stage::Intake(Intake::Head) | Stage::Delivery { .. } | Stage::Finished(_) => {}
@@ -326,7 +327,7 @@ impl Exchange {
 
     /// Returns since when a head has begun, if it has not ended.
     pub fn head_since(&self) -> Option<Moment> {
-        self.is_in_head().then_some(self.record.begun)
+        self.is_in_head().then_some(self.waiting.since)
     }
 
     pub fn is_in_head(&self) -> bool {

@@ -11,7 +11,9 @@ use crate::conversation::turn::Turn;
 use crate::conversation::wants::Farewell;
 use crate::gateway::{GatewayError, RequestContent};
 use crate::message::{FieldBlock, StatusCode};
-use crate::protocol::{FieldSlots, ProtocolError, ResponseState, parse_head, parse_request_line};
+use crate::protocol::{
+    FieldSlots, ProtocolError, RequestState, ResponseState, parse_head, parse_request_line,
+};
 
 impl Exchange {
     /// Refuses a peer that has broken a rule or exceeded a limit: it is told so, and nothing more is read as
@@ -23,6 +25,9 @@ impl Exchange {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
+        if self.http.request() == RequestState::Idle {
+            self.record.begun = turn.context.now.moment;
+        }
         self.http.refuse(error);
         if let Stage::Intake(Intake::Content(request)) =
             mem::replace(&mut self.stage, Stage::Finished(Farewell::Linger))

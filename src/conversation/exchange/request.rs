@@ -44,7 +44,12 @@ impl Exchange {
         match &self.http.read_head(rest, searched, &mut slots, &turn.context.limits) {
             Ok(Some(parsed)) => self.take_request(parsed, rest, turn, out),
             Ok(None) => self.await_head(rest, has_begun, turn, out),
-            Err(error) => self.refuse_head(rest, *error, turn, out),
+            Err(error) => {
+                if !has_begun {
+                    self.record.begun = turn.context.now.moment;
+                }
+                self.refuse_head(rest, *error, turn, out)
+            }
         }
     }
 
@@ -57,9 +62,12 @@ impl Exchange {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) -> Progress {
-        // The first head of a connection counts from when that was accepted.
-        if self.waiting.request == Awaited::Next && !has_begun {
+        if !has_begun {
             self.record.begun = turn.context.now.moment;
+            // The time for the first head of a connection counts from when that was accepted.
+            if self.waiting.request == Awaited::Next {
+                self.waiting.since = turn.context.now.moment;
+            }
         }
         match self.peer_side {
             PeerSide::Open => Progress::Blocked,
