@@ -85,7 +85,7 @@ use crate::limits::{InvalidLimit, Limits};
 pub use crate::reactor::{
     Act, BUCKETS, BudgetSnapshot, Cause, ConnectionSnapshot, Counters, EventSource, GuestLoop, Histogram,
     InterestState, InvalidAddress, ListenAddress, Listener, ListenerSnapshot, MemorySnapshot, Names,
-    Observer, Operation, OutputState, QueuesSnapshot, SeenEvent, ServerHandle, Snapshot, Step, SystemCall,
+    Observer, Operation, OurSideState, QueuesSnapshot, SeenEvent, ServerHandle, Snapshot, Step, SystemCall,
     Witness, spool_bytes_by_default,
 };
 use crate::reactor::{BoundLoop, Settings};

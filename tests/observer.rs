@@ -13,7 +13,7 @@ use tidegate::access_log::{AccessLog, ExchangeRecord, Wanted};
 use tidegate::conversation::{Shutdown, StageName, Wants};
 use tidegate::gateway::{Response, deferred};
 use tidegate::limits::Limits;
-use tidegate::server::{ConnectionSnapshot, Observer, OutputState, Snapshot};
+use tidegate::server::{ConnectionSnapshot, Observer, OurSideState, Snapshot};
 use tidegate::{Body, Environ, GatewayError, ListenAddress, Server, ServerHandle, StartResponse};
 
 /// A server that is observed, and drained at the end.
@@ -161,7 +161,7 @@ fn connections_are_seen_in_the_state_that_they_are_in_with_wish_and_deadline() {
     let long_answer = server.client(&get("/long"));
     server.wait_for(&long_answer, StageName::Stream);
     let snapshot = server.snapshot_with(|snapshot| {
-        of(snapshot, &long_answer).is_some_and(|connection| connection.output == OutputState::Backlog)
+        of(snapshot, &long_answer).is_some_and(|connection| connection.our_side == OurSideState::Backlog)
     });
     let connection = of(&snapshot, &long_answer).unwrap();
     assert!(connection.owed_bytes > 0 && connection.memory_bytes >= connection.owed_bytes, "{connection:?}");

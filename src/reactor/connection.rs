@@ -20,7 +20,7 @@ use super::pressure::{Holding, STALL_MAX};
 use super::readiness::{Filled, Flushed, Readiness, fill, flush};
 use super::room::Standing;
 use super::shared::{Lent, Shared};
-use super::snapshot::{ConnectionSnapshot, InterestState, Names, OutputState};
+use super::snapshot::{ConnectionSnapshot, InterestState, Names, OurSideState};
 use super::socket::{Registration, Socket, TURN_BYTES};
 use super::stream::{Stream, Transport};
 use crate::conversation::{
@@ -65,7 +65,7 @@ pub(super) enum Verdict {
 pub(super) struct Connection<S = Stream> {
     socket: Socket<S>,
     conversation: Conversation,
-    output: Output,
+    our_side: OurSide,
     /// The bytes held for it, as the account of all connections knows them.
     accounted: u32,
     /// The [lists](List) that it stands in, as bits.
@@ -94,24 +94,24 @@ impl List {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Connection<Stream>>() - size_of::<Stream>() <= 64);
 
-/// The output on its way to the peer.
-enum Output {
-    /// The socket has taken everything.
+/// The state of our side of the connection: what stands between the conversation and its next step, if anything does.
+enum OurSide {
+    /// The socket has taken all output.
     Clear,
-    /// The socket has taken everything, and nothing is read either: since this moment the connection waits
+    /// The socket has taken all output, and nothing is read either: since this moment the connection waits
     /// for a gateway that takes no request.
     Waiting(Moment),
-    /// The socket has not taken this yet.
+    /// The socket has not taken this output yet.
     Backlog(Box<Backlog>),
     /// Our side has ended, so there is no more output. Whatever comes is discarded until the peer ends too,
     /// or this moment.
     Ended(Moment),
 }
 
-impl Output {
+impl OurSide {
     /// Moves what is left in a queue to a backlog, which waits for the socket from now on.
-    fn behind(queue: &mut OutputQueue, now: Moment) -> Output {
-        Output::Backlog(Box::new(Backlog { queue: queue.split_off(), departure: Flow::new(now) }))
+    fn behind(queue: &mut OutputQueue, now: Moment) -> OurSide {
+        OurSide::Backlog(Box::new(Backlog { queue: queue.split_off(), departure: Flow::new(now) }))
     }
 }
 
@@ -139,7 +139,7 @@ impl<S: Transport> Connection<S> {
         Connection {
             socket,
             conversation: Conversation::new(now),
-            output: Output::Clear,
+            our_side: OurSide::Clear,
             accounted: 0,
             lists: 0,
         }
@@ -183,19 +183,19 @@ impl<S: Transport> Connection<S> {
     pub fn deadline(&self, limits: &Limits, shutdown: Shutdown) -> Option<Moment> {
         let last_chance = self.conversation.last_chance(shutdown);
         let of_conversation = last_chance.or(self.conversation.deadline(limits));
-        match &self.output {
-            Output::Clear => of_conversation,
+        match &self.our_side {
+            OurSide::Clear => of_conversation,
             // It is us who do not read: no deadline of the client passes meanwhile.
-            Output::Waiting(since) => Some(*since + self.patience_with_gateway(limits)),
+            OurSide::Waiting(since) => Some(*since + self.patience_with_gateway(limits)),
             // While the last answer is on its way nobody expects the next request.
-            Output::Backlog(backlog) if self.conversation.is_idle() => {
+            OurSide::Backlog(backlog) if self.conversation.is_idle() => {
                 Some(of_output(backlog.departure, limits))
             }
-            Output::Backlog(backlog) => {
+            OurSide::Backlog(backlog) => {
                 let of_output = of_output(backlog.departure, limits);
                 Some(of_conversation.map_or(of_output, |deadline| deadline.min(of_output)))
             }
-            Output::Ended(until) => Some(*until),
+            OurSide::Ended(until) => Some(*until),
         }
     }
 
@@ -213,12 +213,12 @@ impl<S: Transport> Connection<S> {
         silence: impl Fn(u16) -> Duration,
     ) -> Option<(Standing, Moment)> {
         let is_quiet = !self.socket.readiness.has(Readiness::READABLE);
-        match self.output {
-            Output::Clear => {}
-            Output::Ended(until) => {
+        match self.our_side {
+            OurSide::Clear => {}
+            OurSide::Ended(until) => {
                 return Some((Standing::Lingering, earlier(until, limits.linger_timeout)));
             }
-            Output::Waiting(_) | Output::Backlog(_) => return None,
+            OurSide::Waiting(_) | OurSide::Backlog(_) => return None,
         }
         if let Some(begun) = self.conversation.head_since() {
             return Some((Standing::InHead, begun));
@@ -231,7 +231,7 @@ impl<S: Transport> Connection<S> {
 
     /// Whether nothing is owed to the peer, and our side is open.
     fn is_clear(&self) -> bool {
-        matches!(self.output, Output::Clear)
+        matches!(self.our_side, OurSide::Clear)
     }
 
     /// Updates the account of all connections, and returns whether it may have changed.
@@ -252,10 +252,10 @@ impl<S: Transport> Connection<S> {
 
     /// The memory that is held for it, in bytes.
     pub fn memory_in_use(&self) -> usize {
-        let queued = match &self.output {
+        let queued = match &self.our_side {
             // A file that waits to be sent holds no memory.
-            Output::Backlog(backlog) => backlog.queue.memory_bytes(),
-            Output::Clear | Output::Waiting(_) | Output::Ended(_) => 0,
+            OurSide::Backlog(backlog) => backlog.queue.memory_bytes(),
+            OurSide::Clear | OurSide::Waiting(_) | OurSide::Ended(_) => 0,
         };
         self.conversation.memory_in_use() + queued
     }
@@ -266,15 +266,15 @@ impl<S: Transport> Connection<S> {
     pub fn holding(&self, id: ConnectionId, now: Moment) -> Option<Holding> {
         let readiness = &self.socket.readiness;
         let is_unread = self.stands_in(List::Starved) && readiness.has(Readiness::READABLE);
-        let moved = match &self.output {
-            Output::Backlog(backlog) => Some(backlog.departure.last_byte),
-            Output::Clear if is_unread => Some(now),
+        let moved = match &self.our_side {
+            OurSide::Backlog(backlog) => Some(backlog.departure.last_byte),
+            OurSide::Clear if is_unread => Some(now),
             // A tunnel may be silent for long: it counts how much it holds, and not for how long.
-            Output::Clear => self.conversation.stalled_since().or_else(|| {
+            OurSide::Clear => self.conversation.stalled_since().or_else(|| {
                 let silent_since = self.conversation.silent_tunnel_since()?;
                 Some(silent_since.max(earlier(now, STALL_MAX)))
             }),
-            Output::Waiting(_) | Output::Ended(_) => None,
+            OurSide::Waiting(_) | OurSide::Ended(_) => None,
         };
         moved.filter(|_| self.accounted > 0).map(|moved| Holding {
             id,
@@ -306,8 +306,8 @@ impl<S: Transport> Connection<S> {
     /// Whether all it could do is to bring a request to a gateway that takes none for now.
     pub fn must_wait_for_gateway(&self, cause: Cause, shared: &Shared<'_>) -> bool {
         let shutdown = shared.context.shutdown;
-        let can_wait = match self.output {
-            Output::Clear => match cause {
+        let can_wait = match self.our_side {
+            OurSide::Clear => match cause {
                 Cause::Timer => !self.is_due(shared),
                 Cause::Evicted => false,
                 Cause::Accepted
@@ -318,8 +318,8 @@ impl<S: Transport> Connection<S> {
                 | Cause::TurnedAway
                 | Cause::Pressure => true,
             },
-            Output::Waiting(_) => true,
-            Output::Backlog(_) | Output::Ended(_) => false,
+            OurSide::Waiting(_) => true,
+            OurSide::Backlog(_) | OurSide::Ended(_) => false,
         };
         // Where there is nothing to be read, no request can come of it.
         let can_wait = can_wait && self.socket.readiness.has(Readiness::READABLE);
@@ -339,7 +339,7 @@ impl<S: Transport> Connection<S> {
     /// break or the client's end is noticed.
     pub fn wait_for_gateway(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Verdict {
         if self.is_clear() {
-            self.output = Output::Waiting(shared.context.now.moment);
+            self.our_side = OurSide::Waiting(shared.context.now.moment);
         }
         match self.register(id, shared) {
             Ok(()) => Verdict::Starved,
@@ -351,7 +351,7 @@ impl<S: Transport> Connection<S> {
     #[inline(always)]
     pub fn turn(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> Verdict {
         log::trace!("connection {}: has its turn ({cause:?}) in {}", id.number(), self.conversation.state());
-        if let Output::Ended(_) | Output::Waiting(_) = self.output
+        if let OurSide::Ended(_) | OurSide::Waiting(_) = self.our_side
             && let Some(verdict) = self.stir(id, shared)
         {
             return verdict;
@@ -381,11 +381,11 @@ impl<S: Transport> Connection<S> {
         let corks = cause == Cause::Event && shared.corked_responses.is_on() && self.is_clear();
         // Others wait to be delivered: one call, and their time is looked at again.
         let budget = if corks { Budget::ONE_REQUEST } else { shared.budget };
-        let Connection { socket, conversation, output, .. } = self;
+        let Connection { socket, conversation, our_side, .. } = self;
         let Lent { mut turn, scratch, out } = shared.lend(id, socket, budget, socket);
-        let out = match output {
-            Output::Backlog(backlog) => &mut backlog.queue,
-            Output::Clear | Output::Waiting(_) | Output::Ended(_) => out,
+        let out = match our_side {
+            OurSide::Backlog(backlog) => &mut backlog.queue,
+            OurSide::Clear | OurSide::Waiting(_) | OurSide::Ended(_) => out,
         };
         if cause != Cause::Event {
             begin(cause, conversation, socket, &mut turn, out);
@@ -449,7 +449,7 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Settles the output: what the socket would not take becomes the backlog of this connection, and bytes
+    /// Settles our side: what the socket would not take becomes the backlog of this connection, and bytes
     /// of the backlog that were sent leave it, perhaps all of them.
     fn settle_backlog(
         &mut self,
@@ -459,16 +459,16 @@ impl<S: Transport> Connection<S> {
         shared: &mut Shared<'_>,
     ) -> io::Result<Verdict> {
         let now = shared.context.now.moment;
-        match &mut self.output {
-            Output::Backlog(backlog) => {
+        match &mut self.our_side {
+            OurSide::Backlog(backlog) => {
                 backlog.departure.departed(flushed as u64, now, &shared.context.limits);
                 if backlog.queue.is_empty() {
-                    self.output = Output::Clear;
+                    self.our_side = OurSide::Clear;
                     self.conversation.delivered(now);
                 }
             }
-            Output::Clear | Output::Waiting(_) | Output::Ended(_) => {
-                self.output = Output::behind(shared.output(), now);
+            OurSide::Clear | OurSide::Waiting(_) | OurSide::Ended(_) => {
+                self.our_side = OurSide::behind(shared.output(), now);
             }
         }
         if cause == Cause::Timer && self.is_stalled(shared) {
@@ -481,13 +481,13 @@ impl<S: Transport> Connection<S> {
     /// Takes the turn of a connection that only lingers, or has waited for the gateway, which it no longer
     /// does.
     fn stir(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Option<Verdict> {
-        match self.output {
-            Output::Ended(until) => return Some(self.linger(id, until, shared)),
-            Output::Waiting(since) => {
-                self.output = Output::Clear;
+        match self.our_side {
+            OurSide::Ended(until) => return Some(self.linger(id, until, shared)),
+            OurSide::Waiting(since) => {
+                self.our_side = OurSide::Clear;
                 self.conversation.excuse(shared.context.now.moment.since(since));
             }
-            Output::Clear | Output::Backlog(_) => {}
+            OurSide::Clear | OurSide::Backlog(_) => {}
         }
         None
     }
@@ -504,7 +504,7 @@ impl<S: Transport> Connection<S> {
         let flushed = flush(stream, readiness, response, false, TURN_BYTES);
         let verdict = flushed.and_then(|_| {
             if !response.is_empty() {
-                self.output = Output::behind(response, shared.context.now.moment);
+                self.our_side = OurSide::behind(response, shared.context.now.moment);
             }
             let wants = self.wants(shared.output_bytes_high());
             self.settle(id, wants, shared)
@@ -520,9 +520,9 @@ impl<S: Transport> Connection<S> {
     /// Gives the connection up: it is broken, or to be cut. What it owed is lost, and the peer must see that.
     pub fn abandon(&mut self, id: ConnectionId, shared: &mut Shared<'_>) -> Verdict {
         let Lent { mut turn, out, .. } = shared.lend(id, &self.socket, Budget::TURN, &NoWire);
-        let unsent = match &mut self.output {
-            Output::Backlog(backlog) => backlog.queue.take_file(),
-            Output::Clear | Output::Waiting(_) | Output::Ended(_) => out.take_file(),
+        let unsent = match &mut self.our_side {
+            OurSide::Backlog(backlog) => backlog.queue.take_file(),
+            OurSide::Clear | OurSide::Waiting(_) | OurSide::Ended(_) => out.take_file(),
         };
         out.clear();
         if let Some(rest) = unsent {
@@ -530,7 +530,7 @@ impl<S: Transport> Connection<S> {
             self.conversation.take_back(rest, out);
         }
         let farewell = self.conversation.abandon(&mut turn);
-        if farewell == Farewell::Reset || matches!(self.output, Output::Backlog(_)) {
+        if farewell == Farewell::Reset || matches!(self.our_side, OurSide::Backlog(_)) {
             self.socket.stream.reset_on_close();
         }
         Verdict::Gone
@@ -538,9 +538,9 @@ impl<S: Transport> Connection<S> {
 
     /// The number of bytes that are owed to the peer.
     pub fn owed(&self) -> usize {
-        match &self.output {
-            Output::Backlog(backlog) => backlog.queue.owed(),
-            Output::Clear | Output::Waiting(_) | Output::Ended(_) => 0,
+        match &self.our_side {
+            OurSide::Backlog(backlog) => backlog.queue.owed(),
+            OurSide::Clear | OurSide::Waiting(_) | OurSide::Ended(_) => 0,
         }
     }
 
@@ -561,11 +561,11 @@ impl<S: Transport> Connection<S> {
             peer: self.socket.peer.address(),
             listener: self.socket.listener,
             state: self.conversation.state(),
-            output: match self.output {
-                Output::Clear => OutputState::Clear,
-                Output::Waiting(_) => OutputState::Waiting,
-                Output::Backlog(_) => OutputState::Backlog,
-                Output::Ended(_) => OutputState::Ended,
+            our_side: match self.our_side {
+                OurSide::Clear => OurSideState::Clear,
+                OurSide::Waiting(_) => OurSideState::Waiting,
+                OurSide::Backlog(_) => OurSideState::Backlog,
+                OurSide::Ended(_) => OurSideState::Ended,
             },
             wants: self.wants(output_bytes_high),
             deadline: self.deadline(&context.limits, context.shutdown),
@@ -595,9 +595,9 @@ impl<S: Transport> Connection<S> {
     /// Returns since when it waits for the gateway.
     #[cfg(test)]
     pub fn waiting_since(&self) -> Option<Moment> {
-        match self.output {
-            Output::Waiting(since) => Some(since),
-            Output::Clear | Output::Backlog(_) | Output::Ended(_) => None,
+        match self.our_side {
+            OurSide::Waiting(since) => Some(since),
+            OurSide::Clear | OurSide::Backlog(_) | OurSide::Ended(_) => None,
         }
     }
 
@@ -610,7 +610,7 @@ impl<S: Transport> Connection<S> {
     /// Whether our side has ended, and the peer's is waited for.
     #[cfg(test)]
     pub fn is_lingering(&self) -> bool {
-        matches!(self.output, Output::Ended(_))
+        matches!(self.our_side, OurSide::Ended(_))
     }
 
     /// Arranges for what the conversation wants now.
@@ -646,7 +646,7 @@ impl<S: Transport> Connection<S> {
             Wants::Close(Farewell::Linger | Farewell::Clean) => {
                 self.socket.stream.end();
                 let until = shared.context.now.moment + shared.context.limits.linger_timeout;
-                self.output = Output::Ended(until);
+                self.our_side = OurSide::Ended(until);
                 return Ok(self.linger(id, until, shared));
             }
             Wants::Turn => true,
@@ -666,9 +666,11 @@ impl<S: Transport> Connection<S> {
     /// Registers the socket: for reading only until it first takes less than it is given, and at most once
     /// for either.
     fn register(&mut self, id: ConnectionId, shared: &Shared<'_>) -> io::Result<()> {
-        let (wanted, interest) = match &self.output {
-            Output::Clear | Output::Waiting(_) | Output::Ended(_) => (Registration::Read, Interest::READABLE),
-            Output::Backlog(_) => (Registration::ReadWrite, Interest::READABLE | Interest::WRITABLE),
+        let (wanted, interest) = match &self.our_side {
+            OurSide::Clear | OurSide::Waiting(_) | OurSide::Ended(_) => {
+                (Registration::Read, Interest::READABLE)
+            }
+            OurSide::Backlog(_) => (Registration::ReadWrite, Interest::READABLE | Interest::WRITABLE),
         };
         let Socket { stream, registration, .. } = &mut self.socket;
         match (*registration, wanted) {
@@ -701,7 +703,7 @@ impl<S: Transport> Connection<S> {
     }
 
     fn is_stalled(&self, shared: &Shared<'_>) -> bool {
-        let Output::Backlog(backlog) = &self.output else {
+        let OurSide::Backlog(backlog) = &self.our_side else {
             return false;
         };
         of_output(backlog.departure, &shared.context.limits) <= shared.context.now.moment

@@ -73,6 +73,6 @@ pub use observer::Observer;
 pub(crate) use shared::Settings;
 pub use shutdown::ServerHandle;
 pub use snapshot::{
-    BudgetSnapshot, ConnectionSnapshot, InterestState, ListenerSnapshot, MemorySnapshot, Names, OutputState,
+    BudgetSnapshot, ConnectionSnapshot, InterestState, ListenerSnapshot, MemorySnapshot, Names, OurSideState,
     QueuesSnapshot, Snapshot,
 };

@@ -52,8 +52,8 @@ pub struct ConnectionSnapshot {
     pub listener: u16,
     /// The state of the conversation.
     pub state: ConversationState,
-    /// The state of the output.
-    pub output: OutputState,
+    /// The state of our side of the connection.
+    pub our_side: OurSideState,
     /// The wish of the conversation.
     pub wants: Wants,
     /// The moment until which that is waited for.
@@ -100,14 +100,14 @@ impl std::fmt::Debug for Names {
     }
 }
 
-/// The state of the output of a connection, by its name in the code.
+/// The state of our side of a connection, by its name in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputState {
-    /// The socket has taken everything.
+pub enum OurSideState {
+    /// The socket has taken all output.
     Clear,
-    /// The socket has taken everything, and the connection waits for a gateway that takes no request.
+    /// The socket has taken all output, and the connection waits for a gateway that takes no request.
     Waiting,
-    /// The socket has not taken everything yet.
+    /// The socket has not taken all output yet.
     Backlog,
     /// Our side has ended, and whatever comes is discarded.
     Ended,

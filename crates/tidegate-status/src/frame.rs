@@ -163,7 +163,7 @@ fn describe(out: &mut String, snapshot: &Snapshot, connection: &ConnectionSnapsh
     object.text("stage", connection.state.stage.path());
     object.text("request", connection.state.request.name());
     object.text("response", connection.state.response.name());
-    object.text("output", &format!("{:?}", connection.output));
+    object.text("output", &format!("{:?}", connection.our_side));
     object.text("wants", &format!("{:?}", connection.wants));
     object.text("waits_for", wish(connection));
     object.optional("seconds_left", connection.deadline.map(|until| seconds(until.since(snapshot.taken))));

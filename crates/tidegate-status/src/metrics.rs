@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::conversation::{Shutdown, StageName};
-use tidegate::server::{BUCKETS, Counters, Histogram, OutputState, Snapshot, Step};
+use tidegate::server::{BUCKETS, Counters, Histogram, OurSideState, Snapshot, Step};
 
 use crate::facts::Facts;
 
@@ -237,7 +237,7 @@ fn write_connections(out: &mut Exposition, snapshots: &[(&str, &Snapshot)]) {
     let help = "Connections whose client has not taken all of its answer yet.";
     out.family(Type::Gauge, "tidegate_connections_owing", "", help);
     each(out, snapshots, |snapshot| {
-        let owing = snapshot.connections.iter().filter(|one| one.output == OutputState::Backlog);
+        let owing = snapshot.connections.iter().filter(|one| one.our_side == OurSideState::Backlog);
         owing.count() as u64
     });
     out.family(Type::Gauge, "tidegate_owed_bytes", "bytes", "Bytes that clients have not taken yet.");

@@ -1,7 +1,7 @@
 //! Says of a connection in plain words what it waits for, and what becomes of it if that does not come.
 
 use tidegate::conversation::{StageName, Wants};
-use tidegate::server::{ConnectionSnapshot, OutputState};
+use tidegate::server::{ConnectionSnapshot, OurSideState};
 
 /// The letters by which the live view knows the stages, in the order of [`StageName::ALL`]. In lower case, its client has
 /// not taken everything.
@@ -15,8 +15,8 @@ const LINGERING: char = 'L';
 pub fn legend() -> Vec<(char, &'static str, &'static str)> {
     let stages = StageName::ALL.into_iter().zip(LETTERS.chars());
     let mut legend: Vec<_> = stages.map(|(stage, letter)| (letter, stage.path(), meaning(stage))).collect();
-    legend.push((WAITING, "Output::Waiting", "waits for the application to take requests again"));
-    legend.push((LINGERING, "Output::Ended", "has its last answer; what it still sends is thrown away"));
+    legend.push((WAITING, "OurSide::Waiting", "waits for the application to take requests again"));
+    legend.push((LINGERING, "OurSide::Ended", "has its last answer; what it still sends is thrown away"));
     legend
 }
 
@@ -38,29 +38,29 @@ pub fn meaning(stage: StageName) -> &'static str {
 
 /// The letter of a connection in the live view.
 pub fn letter(connection: &ConnectionSnapshot) -> char {
-    let letter = match connection.output {
-        OutputState::Waiting => WAITING,
-        OutputState::Ended => LINGERING,
-        OutputState::Clear | OutputState::Backlog => {
+    let letter = match connection.our_side {
+        OurSideState::Waiting => WAITING,
+        OurSideState::Ended => LINGERING,
+        OurSideState::Clear | OurSideState::Backlog => {
             let stages = StageName::ALL.into_iter().zip(LETTERS.chars());
             let found = stages.into_iter().find(|(stage, _)| *stage == connection.state.stage);
             found.map_or('?', |(_, letter)| letter)
         }
     };
-    if connection.output == OutputState::Backlog { letter.to_ascii_lowercase() } else { letter }
+    if connection.our_side == OurSideState::Backlog { letter.to_ascii_lowercase() } else { letter }
 }
 
 /// The thing that a connection waits for, as the object of "waits for …".
 pub fn wish(connection: &ConnectionSnapshot) -> &'static str {
-    wish_of(connection.output, connection.wants, connection.state.stage)
+    wish_of(connection.our_side, connection.wants, connection.state.stage)
 }
 
 /// The thing that a connection in this state waits for.
-pub fn wish_of(output: OutputState, wants: Wants, stage: StageName) -> &'static str {
-    match output {
-        OutputState::Ended => return "the client to end its side, too",
-        OutputState::Waiting => return "the application to take requests again",
-        OutputState::Clear | OutputState::Backlog => {}
+pub fn wish_of(our_side: OurSideState, wants: Wants, stage: StageName) -> &'static str {
+    match our_side {
+        OurSideState::Ended => return "the client to end its side, too",
+        OurSideState::Waiting => return "the application to take requests again",
+        OurSideState::Clear | OurSideState::Backlog => {}
     }
     match (wants, stage) {
         (Wants::Read, StageName::Fresh) => "the first byte of its first request",
@@ -79,10 +79,10 @@ pub fn wish_of(output: OutputState, wants: Wants, stage: StageName) -> &'static 
 
 /// Says what happens at the deadline.
 pub fn otherwise(connection: &ConnectionSnapshot) -> &'static str {
-    match (connection.output, connection.wants, connection.state.stage) {
-        (OutputState::Ended, ..) => "it is closed (linger_timeout)",
-        (OutputState::Waiting, ..) => "it is answered 503 (gateway_timeout)",
-        (OutputState::Backlog, ..) => "it is cut, since the client does not read (write_timeout)",
+    match (connection.our_side, connection.wants, connection.state.stage) {
+        (OurSideState::Ended, ..) => "it is closed (linger_timeout)",
+        (OurSideState::Waiting, ..) => "it is answered 503 (gateway_timeout)",
+        (OurSideState::Backlog, ..) => "it is cut, since the client does not read (write_timeout)",
         // Its deadline is set in any case, and the application may name an earlier moment.
         (.., StageName::Tunnel) => "it is cut if nothing has moved (tunnel_timeout)",
         (_, Wants::Application, _) => "the application is asked again",

@@ -11,7 +11,8 @@ use tidegate::conversation::{ConversationState, StageName, Wants};
 use tidegate::gateway::Admission;
 use tidegate::now::Moment;
 use tidegate::server::{
-    Act, Cause, ConnectionSnapshot, EventSource, InterestState, Operation, OutputState, SeenEvent, SystemCall,
+    Act, Cause, ConnectionSnapshot, EventSource, InterestState, Operation, OurSideState, SeenEvent,
+    SystemCall,
 };
 
 use super::bytes::{Shown, grouped};
@@ -268,9 +269,9 @@ impl Story {
         self.begun.get_or_insert(at);
         let _ = writeln!(self.text);
         self.say(&format!("Connection {number} has its turn: {}.", reason(cause)));
-        let ConnectionSnapshot { state, wants, owed_bytes, output, .. } = *connection;
+        let ConnectionSnapshot { state, wants, owed_bytes, our_side, .. } = *connection;
         match self.tell_state(number, state, owed_bytes) {
-            true => self.tell_wish(number, wants, words::wish_of(output, wants, state.stage)),
+            true => self.tell_wish(number, wants, words::wish_of(our_side, wants, state.stage)),
             false => self.say(&format!("  state   {state}, wants {wants:?}")),
         }
     }
@@ -279,7 +280,7 @@ impl Story {
         self.tell_state(number, state, owed_bytes);
         // What is still queued is tried at once. Only if it does not leave it is waited for.
         if owed_bytes == 0 {
-            self.tell_wish(number, wants, words::wish_of(OutputState::Clear, wants, state.stage));
+            self.tell_wish(number, wants, words::wish_of(OurSideState::Clear, wants, state.stage));
         }
     }
 

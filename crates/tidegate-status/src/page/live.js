@@ -100,7 +100,7 @@ function begin(hello) {
   const item = make(legend, 'li');
   make(item, 'i', '', 'swatch').style.background = 'var(--late)';
   make(item, 'output', '0').id = 'count-owing';
-  make(item, 'b', 'Output::Backlog'); make(item, 'small', 'ringed: its client has not read all of its answer yet');
+  make(item, 'b', 'OurSide::Backlog'); make(item, 'small', 'ringed: its client has not read all of its answer yet');
   layOut();
 }
 
