@@ -25,11 +25,13 @@
 
 mod busy;
 mod by_hand;
+mod context;
 mod deadline;
 mod delivery;
 mod exchange;
 mod foreign;
 mod intake;
+mod means;
 mod outlet;
 mod output_queue;
 pub(crate) mod record;
@@ -42,12 +44,14 @@ mod wants;
 
 pub use busy::Busy;
 pub use by_hand::ByHand;
+pub use context::{ServerContext, Shutdown};
 pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
+pub use means::{Disk, NoWire, StoppedClock, Stopwatch, Wire};
 pub use output_queue::OutputQueue;
 pub(crate) use record::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
 pub use record::{Journal, NoJournal};
 pub use stage::{ConversationState, StageName};
-pub use turn::{Budget, Disk, Memory, NoWire, ServerContext, Shutdown, StoppedClock, Stopwatch, Turn, Wire};
+pub use turn::{Budget, Memory, Turn};
 pub use wants::{Farewell, Wants};
 
 use std::fmt;

@@ -2,11 +2,12 @@
 
 use std::mem;
 
+use super::context::{ServerContext, Shutdown};
 use super::foreign::Foreign;
+use super::means::Wire;
 use super::outlet::Outlet;
 use super::output_queue::OutputQueue;
 use super::record::Wanted;
-use super::turn::{ServerContext, Shutdown, Wire};
 use crate::gateway::{Body, Content, GatewayError, Misuse, Remainder, ResponseSink};
 use crate::message::{ContentLength, FieldBlock, InvalidResponse};
 use crate::now::Moment;

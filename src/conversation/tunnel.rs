@@ -2,11 +2,12 @@
 
 use std::mem;
 
+use super::context::Shutdown;
 use super::deadline::of_tunnel;
 use super::foreign::{Asking, Foreign, guard};
 use super::intake::PeerSide;
 use super::outlet::Outlet;
-use super::turn::{Shutdown, Turn};
+use super::turn::Turn;
 use crate::gateway::{Content, GatewayError, Misuse, Piece, Tunnel};
 use crate::limits::Limits;
 use crate::now::Moment;

@@ -1,46 +1,14 @@
-//! The means that a conversation borrows for the length of one turn.
+//! The turn of one conversation: all that it borrows, and the work that it may do.
 
 use std::fmt;
-use std::fs::File;
-use std::io;
-use std::time::Duration;
 
+use super::context::ServerContext;
+use super::means::{Disk, Wire};
 use super::output_queue::OutputQueue;
 use super::record::Journal;
-use crate::gateway::{Client, Gateway, ServerInfo, Spool};
+use crate::gateway::{Client, Gateway};
 use crate::limits::Limits;
-use crate::now::{Moment, Now};
-use crate::protocol::{ProtocolError, ServerFields};
-
-/// The disk, as the pure layers see it: a simulation can fill it, or let it fail.
-pub trait Disk: Spool {
-    /// Appends up to `bytes` bytes of a file, from `offset` on; 0 at its end.
-    ///
-    /// # Errors
-    /// Returns the error of the system when the file cannot be read.
-    fn read_at(&mut self, file: &File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<usize>;
-
-    /// Whether the transmitter of the output also sends [files](super::OutputQueue::file), so that they are
-    /// not read here.
-    fn sends_files(&self) -> bool {
-        false
-    }
-}
-
-/// The way out to the peer, for bytes that must not wait for the end of a call.
-pub trait Wire {
-    /// Sends from the front of the queue, as far as the socket takes it without waiting. A broken socket
-    /// takes nothing; the transmitter of the rest learns of it.
-    fn flush(&self, out: &mut OutputQueue);
-}
-
-/// A [`Wire`] that takes nothing: everything is sent at the end of the turn.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoWire;
-
-impl Wire for NoWire {
-    fn flush(&self, _out: &mut OutputQueue) {}
-}
+use crate::protocol::ProtocolError;
 
 /// The work that one connection may do before others have their turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,85 +31,6 @@ impl Budget {
     /// Whether nothing more may be done.
     pub fn is_spent(self) -> bool {
         self.requests == 0 || self.pieces == 0
-    }
-}
-
-/// Longest turn of the loop in which connections may begin a second request, or draw a second piece. 10 ms:
-/// ten thousand quick requests fit in, nobody notices so little, and if each call takes longer, everybody has
-/// one in turn.
-const TURN_TIME: Duration = Duration::from_millis(10);
-
-/// Tells the time in the middle of a turn.
-pub trait Stopwatch {
-    /// The present moment, however long the turn has lasted.
-    fn moment(&self) -> Moment;
-}
-
-/// A stopwatch that stands still, for tests and loops by hand: no turn takes any time.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StoppedClock;
-
-impl Stopwatch for StoppedClock {
-    fn moment(&self) -> Moment {
-        Moment::START
-    }
-}
-
-/// The context that all connections share in a turn of the loop. It is apart from [`Turn`], so that lending
-/// it costs a pointer.
-pub struct ServerContext {
-    /// Bounds and timeouts.
-    pub limits: Limits,
-    /// The facts about the server that applications are told.
-    pub server: ServerInfo,
-    /// The field lines of the server's own in every response.
-    pub own_fields: ServerFields,
-    /// The time of the turn.
-    pub now: Now,
-    /// The watch that tells how long the turn has lasted.
-    pub stopwatch: Box<dyn Stopwatch + Send>,
-    /// Whether each connection is to end after its exchange.
-    pub shutdown: Shutdown,
-}
-
-impl fmt::Debug for ServerContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut fields = f.debug_struct("ServerContext");
-        fields.field("now", &self.now).field("shutdown", &self.shutdown).field("limits", &self.limits);
-        fields.finish_non_exhaustive()
-    }
-}
-
-impl ServerContext {
-    /// Makes the context of a server that goes on.
-    pub fn new(limits: Limits, server: ServerInfo, now: Now) -> ServerContext {
-        let own_fields = ServerFields::new(&server.software, &now);
-        ServerContext {
-            limits,
-            server,
-            own_fields,
-            now,
-            stopwatch: Box::new(StoppedClock),
-            shutdown: Shutdown::No,
-        }
-    }
-
-    /// Whether the turn has lasted so long that every connection has to be content with one request, after
-    /// this many. The clock is not read for each of them, but after the first, second, fourth, eighth and so
-    /// on: if all take as long, a turn lasts at most twice as long as it should.
-    #[inline]
-    fn is_late(&self, had: u32) -> bool {
-        had.is_power_of_two() && self.has_lasted()
-    }
-
-    fn has_lasted(&self) -> bool {
-        self.stopwatch.moment().since(self.now.moment) >= TURN_TIME
-    }
-
-    /// Begins another turn of the loop.
-    pub fn refresh(&mut self, now: Now) {
-        self.now = now;
-        self.own_fields.refresh(&now);
     }
 }
 
@@ -255,16 +144,4 @@ impl Memory {
             Memory::Scarce => 1,
         }
     }
-}
-
-/// Whether the server is about to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shutdown {
-    /// The server goes on.
-    No,
-    /// The server finishes what was begun.
-    Draining,
-    /// The server finishes what was begun, but until this moment clients may still send requests on
-    /// connections that they have kept.
-    HandingOver(Moment),
 }

@@ -27,6 +27,7 @@ mod response;
 use std::mem;
 use std::time::Duration;
 
+use super::context::ServerContext;
 use super::deadline::{of_body, of_head};
 use super::delivery::Delivery;
 use super::foreign::Asking;
@@ -36,7 +37,7 @@ use super::output_queue::OutputQueue;
 use super::record::{Outcome, Record};
 use super::relay::Relay;
 use super::stage::{ConversationState, StageName};
-use super::turn::{ServerContext, Turn};
+use super::turn::Turn;
 use super::wants::{Farewell, Wants};
 use crate::gateway::{Client, Environ, FileRange, ReadBuffer, RequestContent};
 use crate::limits::Limits;

@@ -1,0 +1,85 @@
+//! The context that all conversations of a server share.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::means::{StoppedClock, Stopwatch};
+use crate::gateway::ServerInfo;
+use crate::limits::Limits;
+use crate::now::{Moment, Now};
+use crate::protocol::ServerFields;
+
+/// Longest turn of the loop in which connections may begin a second request, or draw a second piece. 10 ms:
+/// ten thousand quick requests fit in, nobody notices so little, and if each call takes longer, everybody has
+/// one in turn.
+const TURN_TIME: Duration = Duration::from_millis(10);
+
+/// The context that all connections share in a turn of the loop. It is apart from [`Turn`](super::Turn), so that lending
+/// it costs a pointer.
+pub struct ServerContext {
+    /// Bounds and timeouts.
+    pub limits: Limits,
+    /// The facts about the server that applications are told.
+    pub server: ServerInfo,
+    /// The field lines of the server's own in every response.
+    pub own_fields: ServerFields,
+    /// The time of the turn.
+    pub now: Now,
+    /// The watch that tells how long the turn has lasted.
+    pub stopwatch: Box<dyn Stopwatch + Send>,
+    /// Whether each connection is to end after its exchange.
+    pub shutdown: Shutdown,
+}
+
+impl fmt::Debug for ServerContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("ServerContext");
+        fields.field("now", &self.now).field("shutdown", &self.shutdown).field("limits", &self.limits);
+        fields.finish_non_exhaustive()
+    }
+}
+
+impl ServerContext {
+    /// Makes the context of a server that goes on.
+    pub fn new(limits: Limits, server: ServerInfo, now: Now) -> ServerContext {
+        let own_fields = ServerFields::new(&server.software, &now);
+        ServerContext {
+            limits,
+            server,
+            own_fields,
+            now,
+            stopwatch: Box::new(StoppedClock),
+            shutdown: Shutdown::No,
+        }
+    }
+
+    /// Whether the turn has lasted so long that every connection has to be content with one request, after
+    /// this many. The clock is not read for each of them, but after the first, second, fourth, eighth and so
+    /// on: if all take as long, a turn lasts at most twice as long as it should.
+    #[inline]
+    pub(super) fn is_late(&self, had: u32) -> bool {
+        had.is_power_of_two() && self.has_lasted()
+    }
+
+    fn has_lasted(&self) -> bool {
+        self.stopwatch.moment().since(self.now.moment) >= TURN_TIME
+    }
+
+    /// Begins another turn of the loop.
+    pub fn refresh(&mut self, now: Now) {
+        self.now = now;
+        self.own_fields.refresh(&now);
+    }
+}
+
+/// Whether the server is about to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// The server goes on.
+    No,
+    /// The server finishes what was begun.
+    Draining,
+    /// The server finishes what was begun, but until this moment clients may still send requests on
+    /// connections that they have kept.
+    HandingOver(Moment),
+}
