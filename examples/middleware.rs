@@ -12,7 +12,7 @@
 //!                                     └─ /admin ─▶ BasicAuth ─▶ counts
 //! ```
 //!
-//! [`WithFields`], [`Mounts`] and [`BasicAuth`] are the library's. `Counting` and `WithFooter` are written here: one
+//! [`WithFields`], [`Mounts`] and [`BasicAuth`] are of the package `tidegate-middleware`. `Counting` and `WithFooter` are written here: one
 //! looks at what passes, one changes it.
 
 use std::error::Error;
@@ -21,9 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate::gateway::Admission;
-use tidegate::gateway::middleware::{BasicAuth, Filter, Mounts, Passage, PassingHead, WithFields};
+use tidegate::gateway::middleware::{Filter, Passage, PassingHead};
 use tidegate::message::ContentLength;
 use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
+use tidegate_middleware::{BasicAuth, Mounts, WithFields};
 
 const HTML: &str = "text/html; charset=utf-8";
 

@@ -22,7 +22,8 @@
 //! | answer from another thread | [`deferred`](gateway::deferred); as the content grows, [`channel`](gateway::channel) |
 //! | wait for another server | [`Environ::watch`] |
 //! | speak WebSocket | [other protocols](gateway#other-protocols) |
-//! | add fields, a password, mounts | [`middleware`](gateway::middleware) |
+//! | add fields, a password, mounts | the package `tidegate-middleware` |
+//! | write middleware | [`middleware`](gateway::middleware) |
 //! | serve a folder | the package `tidegate-files` |
 //! | write an adapter | [adapters](gateway#adapters) |
 //! | set limits, listen on several addresses | [`Server`], [`Limits`](limits::Limits) |

@@ -149,6 +149,11 @@ const ABSENCES: &[Absence] = &[
         nor: &[],
     },
     Absence {
+        place: "crates/tidegate-middleware/",
+        knows: &["gateway", "message"],
+        nor: &[SYSTEM, &["std::fs"]],
+    },
+    Absence {
         place: "crates/tidegate-compress/",
         knows: &["gateway", "message"],
         nor: &[SYSTEM, &["std::fs"]],

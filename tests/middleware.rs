@@ -16,11 +16,12 @@ use support::driver::transmit_all;
 use support::loopback::{Answer, End, serve_gateway};
 use support::response::{Framing, Response, read_all};
 use tidegate::conversation::{ByHand, Farewell, Wants};
-use tidegate::gateway::middleware::{BasicAuth, Filter, Mounts, Passage, PassingHead, WithFields};
+use tidegate::gateway::middleware::{Filter, Passage, PassingHead};
 use tidegate::gateway::{Admission, BodyStream, Content, FileRange, Piece, deferred};
 use tidegate::message::ContentLength;
 use tidegate::now::Moment;
 use tidegate::{Environ, Gateway, GatewayError, Server, StartResponse};
+use tidegate_middleware::{BasicAuth, Mounts, WithFields};
 
 const LONG: usize = 300_000;
 static XS: [u8; LONG] = [b'x'; LONG];

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use support::loopback::{End, serve_gateway, wait_until};
 use tidegate::access_log::{AccessLog, ExchangeRecord};
 use tidegate::conversation::{ByHand, Farewell, Wants};
-use tidegate::gateway::middleware::WithFields;
 use tidegate::gateway::{BodyStream, Piece, Tunnel};
 use tidegate::limits::Limits;
 use tidegate::now::Moment;
 use tidegate::{Body, Environ, Gateway, GatewayError, Server, StartResponse};
+use tidegate_middleware::WithFields;
 
 /// Sends back each byte; `!` is an error, `~` the end.
 #[derive(Default)]

@@ -98,6 +98,10 @@ impl fmt::Debug for Environ<'_> {
     }
 }
 
+/// The place in a path where that of an [application](Environ::mount_point) begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MountPoint(usize);
+
 /// Names and values, each name once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AddedVariables(Vec<(String, Vec<u8>)>);
@@ -449,14 +453,15 @@ impl<'a> Environ<'a> {
         true
     }
 
-    /// The bytes of the path, as it was sent, that stand in `SCRIPT_NAME`.
-    pub(super) fn script_name_bytes(&self) -> usize {
-        self.script_name_bytes
+    /// The place where the path of the application begins.
+    pub fn mount_point(&self) -> MountPoint {
+        MountPoint(self.script_name_bytes)
     }
 
-    /// Goes back to where the path began before it was [entered](Environ::enter).
-    pub(super) fn set_script_name_bytes(&mut self, bytes: usize) {
-        self.script_name_bytes = bytes;
+    /// Goes back to where the path began before it was [entered](Environ::enter): for middleware, once it has called, since
+    /// whoever is further out may still look at the path.
+    pub fn return_to(&mut self, mount_point: MountPoint) {
+        self.script_name_bytes = mount_point.0.min(self.head.target.raw_path().len());
     }
 
     /// Sets a variable for the applications further in, as PEP 3333 lets middleware do: `REMOTE_USER` for one.

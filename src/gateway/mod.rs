@@ -61,8 +61,8 @@
 //! # Middleware
 //!
 //! A gateway around a gateway can answer itself, set variables of the environ, add fields to every answer, watch the
-//! content, and change it as it streams. [`middleware`] tells how, and has three: [fields](middleware::WithFields),
-//! [a password](middleware::BasicAuth), and [mounts](middleware::Mounts) by host and prefix.
+//! content, and change it as it streams. [`middleware`] tells how, and the package `tidegate-middleware` has three: fields, a
+//! password, and mounts by host and prefix.
 //!
 //! # Adapters
 //!
@@ -229,7 +229,7 @@ pub use channel::{ContentSender, SendError, SentContent, channel};
 pub use client::{Client, Peer, ServerInfo};
 pub use content::RequestContent;
 pub use deferred::{DeferredAnswer, Responder, Response, deferred};
-pub use environ::Environ;
+pub use environ::{Environ, MountPoint};
 pub use error::{GatewayError, Misuse};
 pub use hooks::LoopHooks;
 pub(crate) use incoming::Feed;

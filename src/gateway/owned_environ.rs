@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::environ::AddedVariables;
+use super::environ::{AddedVariables, MountPoint};
 use super::{
     Client, Environ, OwnedContent, Peer, RequestContent, Reservation, ServerInfo, WakeSource, Wakeup, Watcher,
 };
@@ -24,7 +24,7 @@ impl Environ<'_> {
                 .map(|trailers| Box::new(OwnedFields::copy(trailers))),
             content: self.content.detach(),
             content_length: self.content_length(),
-            script_name_bytes: self.script_name_bytes(),
+            mount_point: self.mount_point(),
             added: self.added.clone(),
             wakes: OwnedWakes { wakeup: self.wakeup(), watcher: self.watcher() },
             connection_id: self.client().connection_id,
@@ -52,7 +52,7 @@ pub struct OwnedEnviron {
     trailers: Option<Box<OwnedFields>>,
     content: OwnedContent,
     content_length: Option<u64>,
-    script_name_bytes: usize,
+    mount_point: MountPoint,
     added: Option<Box<AddedVariables>>,
     wakes: OwnedWakes,
     connection_id: u64,
@@ -163,7 +163,7 @@ impl OwnedEnviron {
         let trailers = self.trailers.as_deref().map_or(Fields::EMPTY, |trailers| Fields::new(trailers));
         let content = RequestContent::with_trailers(&mut self.content, trailers);
         let mut environ = Environ::new(&head, content, self.content_length, &client, &self.server, self.now);
-        environ.set_script_name_bytes(self.script_name_bytes);
+        environ.return_to(self.mount_point);
         environ.added = self.added.clone();
         view(&mut environ)
     }

@@ -47,7 +47,7 @@
 //!
 //! ```no_run
 //! use tidegate_files::StaticFiles;
-//! use tidegate::gateway::middleware::Mounts;
+//! use tidegate_middleware::Mounts;
 //! use tidegate::{Environ, Server, StartResponse};
 //!
 //! # fn main() -> std::io::Result<()> {

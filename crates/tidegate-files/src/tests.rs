@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tidegate::gateway::MemoryAccount;
-use tidegate::gateway::middleware::Mounts;
 use tidegate::now::Moment;
+use tidegate_middleware::Mounts;
 
 use super::StaticFiles;
 use super::renderer::{Listing, Version};

@@ -5,8 +5,8 @@ mod support;
 use support::loopback::serve_gateway;
 use support::temp_folder::TempFolder;
 use tidegate::Server;
-use tidegate::gateway::middleware::{Mounts, WithFields};
 use tidegate_files::StaticFiles;
+use tidegate_middleware::{Mounts, WithFields};
 
 const LONG: usize = 300_000;
 

@@ -9,13 +9,13 @@
 //!
 //! On the way in it can answer itself, [set](crate::Environ::set) a variable, or
 //! [shift](crate::Environ::enter) the path. Nothing more is needed for that than a [`Gateway`](crate::Gateway) that
-//! owns another one; [`BasicAuth`] and [`Mounts`] are two. What it says in
+//! owns another one; `BasicAuth` and `Mounts` of the package `tidegate-middleware` are two. What it says in
 //! [`admit`](crate::Gateway::admit) should go with what it does in `call`: a client that is answered without the
 //! application need not send content first.
 //!
 //! On the way out a [`Filter`] sees one response, however it is given: at once, written, as a stream, from a file, or
 //! [later](crate::gateway::Later) from another thread. It can add fields and drop some, watch the content pass, and
-//! change it. [`WithFields`] is the shortest.
+//! change it. `WithFields` of the same package is the shortest.
 //!
 //! ```
 //! use tidegate::gateway::middleware::{Filter, Passage, PassingHead};
@@ -69,13 +69,7 @@
 //! a filter adds its fields to that in [`Filter::failure`], and hears nothing else of it. What the server refuses by itself
 //! (400, 408, 413, …) has met no gateway, and so no middleware.
 
-mod basic_auth;
 mod filter;
 mod held;
-mod mounts;
-mod with_fields;
 
-pub use basic_auth::{BasicAuth, InvalidUser};
 pub use filter::{Filter, Passage, PassingHead};
-pub use mounts::Mounts;
-pub use with_fields::WithFields;

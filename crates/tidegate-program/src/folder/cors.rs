@@ -1,8 +1,8 @@
 //! Lets pages of other origins read the answers (the CORS protocol of WHATWG's Fetch standard).
 
-use tidegate::gateway::middleware::WithFields;
 use tidegate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
 use tidegate::message::InvalidResponse;
+use tidegate_middleware::WithFields;
 
 /// How long a browser may keep the answer to its question, in seconds. A day, of which browsers take two hours.
 const KEPT_FOR: &str = "86400";

@@ -18,9 +18,9 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use tidegate::gateway::Gateway;
-use tidegate::gateway::middleware::WithFields;
 use tidegate_compress::{Compressed, Compression};
 use tidegate_files::{Links, Reopening, Rules, StaticFiles};
+use tidegate_middleware::WithFields;
 
 use self::auth::{Auth, Users};
 use self::cors::Cors;

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::fmt;
 
-use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
-use crate::message::split_port;
+use tidegate::gateway::Admission;
+use tidegate::message::split_port;
+use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
 /// A gateway to several others, each mounted at a host or below a prefix of the path, or both.
 ///
@@ -12,12 +13,12 @@ use crate::message::split_port;
 /// application finds its prefix in `SCRIPT_NAME`, and the rest of the path in `PATH_INFO`, which is
 /// [`Environ::path`]; it is empty for the mount point itself, without a slash. A path that lies nowhere is answered 404.
 ///
-/// A host is compared without its port and without regard to case, a prefix with the decoded path. As everywhere in the
-/// library, dot segments are left alone: `/a/../admin` lies below `/a`.
+/// A host is compared without its port and without regard to case, a prefix with the decoded path. As everywhere in
+/// tidegate, dot segments are left alone: `/a/../admin` lies below `/a`.
 ///
 /// ```
-/// use tidegate::gateway::middleware::Mounts;
 /// use tidegate::{Environ, StartResponse};
+/// use tidegate_middleware::Mounts;
 ///
 /// let shop = |environ: &mut Environ<'_>, start_response: StartResponse<'_>| {
 ///     start_response.status(200).send(format!("{} of the shop", environ.path()))
@@ -85,7 +86,7 @@ impl Gateway for Mounts {
         environ: &mut Environ<'_>,
         start_response: StartResponse<'_>,
     ) -> Result<Body, GatewayError> {
-        let before = environ.script_name_bytes();
+        let before = environ.mount_point();
         let Some(place) = self.enter(environ) else {
             return start_response
                 .status(404)
@@ -94,7 +95,7 @@ impl Gateway for Mounts {
         };
         let answered = self.mounts[place].gateway.call(environ, start_response);
         // Whoever is further out may still look at the path.
-        environ.set_script_name_bytes(before);
+        environ.return_to(before);
         answered
     }
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Filter, Passage, PassingHead};
-use crate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
-use crate::message::{FieldRole, InvalidResponse};
+use tidegate::gateway::Admission;
+use tidegate::gateway::middleware::{Filter, Passage, PassingHead};
+use tidegate::message::{FieldRole, InvalidResponse};
+use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
 /// A gateway that adds fields to every answer of another one, also to the 500 for its errors.
 ///
 /// ```
-/// use tidegate::gateway::middleware::WithFields;
 /// use tidegate::{Environ, StartResponse};
+/// use tidegate_middleware::WithFields;
 ///
 /// let site = |_: &mut Environ<'_>, start_response: StartResponse<'_>| start_response.status(200).send("Hello");
 /// let site = WithFields::new(site)
