@@ -115,7 +115,7 @@ fn witness(sender: Sender<(u64, String)>) -> impl FnMut(Option<u64>, Moment, &Ac
                 (_, Err(error)) => format!("{} {:?}", call.name, error.kind()),
             },
             Act::TurnEnded(connection) => format!("end {:?}", connection.wants),
-            Act::Waited { .. } => panic!("a wait is for all connections"),
+            other => panic!("this is not an act for one connection: {other:?}"),
         };
         sender.send((number, said)).unwrap();
     }

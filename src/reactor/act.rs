@@ -1,7 +1,8 @@
 //! Acts of the loop: all that it does for one connection, in values, for whoever [witnesses](super::witness) it.
 //!
 //! An act says by the names of the code what was asked of the system, and in which state the connection was. It
-//! borrows what it can, so it lasts for a call of the witness only.
+//! borrows what it can, so it lasts for a call of the witness only. There may be more of them one day, as the loop learns more:
+//! a witness passes over those that it does not know.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use crate::now::Moment;
 
 /// The reason why a connection has its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cause {
     /// The connection has just been accepted.
     Accepted,
@@ -36,6 +38,7 @@ pub enum Cause {
 
 /// An act of the loop.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Act<'a> {
     /// The loop has waited for events.
     Waited {
@@ -83,6 +86,7 @@ pub struct SystemCall<'a> {
 
 /// The operation of a system call, as far as the loop uses them.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Operation<'a> {
     /// Reads.
     Receive {
@@ -133,6 +137,7 @@ pub struct SeenEvent {
 
 /// The thing that an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EventSource {
     /// A listener, by its number.
     Listener(usize),

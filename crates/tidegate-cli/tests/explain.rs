@@ -39,10 +39,12 @@ fn exchange_is_told_from_the_accept_to_the_close() {
             "state   Awaited::First (request Idle, response Unstarted)",
             "wants   Read: the first byte of its first request",
             "recvfrom(connection 1, room for 65,536) = ",
+            "It is read before any event",
             r"| GET / HTTP/1.1\r\n",
             "call    the request is whole: the application is called for GET /",
             "return ",
             "state   Awaited::Next (request Idle, response Unstarted)",
+            "it has its whole answer in the queue",
             "sendto(connection 1, ",
             r"| HTTP/1.1 200 OK\r\n",
             "wants   Read: the first byte of its next request",
@@ -53,6 +55,7 @@ fn exchange_is_told_from_the_accept_to_the_close() {
             "= 0 bytes",
             "state   Phase::Finished",
             "wants   Close(Clean)",
+            "(Clean: the client sends no more",
             "close(connection 1)",
             "Connection 1 is over: ",
         ],
@@ -99,10 +102,26 @@ fn client_that_stalls_is_told_until_its_deadline() {
             "state   Phase::Finished",
             r"| HTTP/1.1 408 Request Timeout\r\n",
             "wants   Close(Linger)",
+            "(Linger: the client may still send",
             "shutdown(connection 1",
             "from now; then it is closed (linger_timeout)",
         ],
     );
+}
+
+#[test]
+fn lines_between_the_pieces_of_a_stream_are_explained_and_names_of_secrets_are_known_however_they_are_written()
+ {
+    let story = explain(&["/stream?%74oken=hush"]);
+    check_order(
+        &story,
+        &[
+            "for GET /stream?%74oken=(not shown)",
+            r"| Transfer-Encoding: chunked\r\n",
+            "content goes in chunks: a length in hexadecimal",
+        ],
+    );
+    assert!(!story.contains("hush"), "{story}");
 }
 
 #[test]

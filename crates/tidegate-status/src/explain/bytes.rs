@@ -4,8 +4,9 @@
 const LINES_MAX: usize = 16;
 /// Most characters of such a line. 100: it fits a terminal.
 const LINE_CHARS_MAX: usize = 100;
-/// Longest name that is compared, in bytes; of a longer one its end is. 64: no name of a secret is as long.
-const NAME_BYTES_MAX: usize = 64;
+/// Longest name that is compared, in bytes; of a longer one its end is. 128: no name of a secret is as long, not even with an
+/// escape for each of its letters.
+const NAME_BYTES_MAX: usize = 128;
 /// Parts of names of fields and parameters whose value is nobody's business.
 const SECRETS: [&str; 13] = [
     "authorization",
@@ -181,13 +182,34 @@ impl Shown {
     }
 
     fn is_secret(&self) -> bool {
-        let name = String::from_utf8_lossy(&self.name);
+        let name = self.decoded_name();
         SECRETS.iter().any(|secret| name.contains(secret))
     }
 
     fn is_secret_parameter(&self) -> bool {
-        SECRET_PARAMETERS.iter().any(|secret| self.name.trim_ascii_end() == secret.as_bytes())
+        let name = self.decoded_name();
+        SECRET_PARAMETERS.iter().any(|secret| name.trim_ascii_end() == *secret)
     }
+
+    /// The name as whoever receives it reads it: `%74oken` is a token, too.
+    fn decoded_name(&self) -> String {
+        let mut name = String::new();
+        let mut rest = &*self.name;
+        while let [first, behind @ ..] = rest {
+            let escaped = match (first, behind) {
+                (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+                _ => None,
+            };
+            let (byte, used) = escaped.map_or((*first, 1), |(high, low)| (high << 4 | low, 3));
+            name.push(char::from(byte.to_ascii_lowercase()));
+            rest = &rest[used..];
+        }
+        name
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|digit| digit as u8)
 }
 
 /// Adds a byte as it can be printed anywhere: quotes are left alone.
@@ -254,6 +276,12 @@ mod tests {
             ("GET /a?access_token=hush&b=1 HTTP/1.1\r\n", "GET /a?access_token=(not shown)&b=1 HTTP/1.1"),
             ("GET /a?x=1&sig=hush HTTP/1.1\r\n", "GET /a?x=1&sig=(not shown) HTTP/1.1"),
             ("Referer: http://a/?b=1&session_id=hush\r\n", "Referer: http://a/?b=1&session_id=(not shown)"),
+            ("GET /?%74oken=hush&a=1 HTTP/1.1\r\n", "/?%74oken=(not shown)&a=1 HTTP/1.1"),
+            (
+                "GET /?a=1&%50%41%53%53=hush&%6Bey=hush HTTP/1.1",
+                "&%50%41%53%53=(not shown)&%6Bey=(not shown) HTTP/1.1",
+            ),
+            ("GET /?%61%63%63%65%73%73%5F%74%6F%6B%65%6E=hush&%zz=1 HTTP/1.1", "=(not shown)&%zz=1 HTTP/1.1"),
             ("Host: a\r\n\r\nuser=me&password=hush hush&ok=1", "user=me&password=(not shown)&ok=1"),
             ("user=my name&user%5Bpassword%5D=hush hush", "user=my name&user%5Bpassword%5D=(not shown)"),
             ("{\"user\": \"me\", \"api_key\" : \"hush\"}", "{\"user\": \"me\", \"api_key\" :(not shown)"),

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidegate::Environ;
-use tidegate::conversation::{ConversationState, StageName, Wants};
+use tidegate::conversation::{ConversationState, Farewell, StageName, Wants};
 use tidegate::gateway::Admission;
 use tidegate::now::Moment;
 use tidegate::server::{
@@ -21,6 +21,9 @@ use crate::words;
 /// Most system calls, and most turns, that are told of one connection. 200: more than anybody reads, and the story of a
 /// connection that is kept for hours ends.
 const CALLS_TOLD_MAX: u32 = 200;
+/// The thing that is true of a connection whose answer is made, but has not left.
+const QUEUED: &str =
+    "has its whole answer in the queue, which is sent now; after that comes its next request";
 /// The column at which a story stands, beyond numbers and times.
 const MARGIN: &str = "                     ";
 
@@ -123,6 +126,8 @@ impl Story {
             }
             (Act::Called(call), Some(number)) => self.call(number, at, call),
             (Act::TurnEnded(connection), Some(number)) => self.end_turn(number, at, connection),
+            // Others may come, of which these words do not know.
+            (_, Some(_)) => {}
         }
     }
 
@@ -196,7 +201,7 @@ impl Story {
         }
         let concerns = |event: &&SeenEvent| match event.about {
             EventSource::Connection(number) | EventSource::Watched(number) => self.is_told(number),
-            EventSource::Listener(_) | EventSource::Waker | EventSource::Gone => true,
+            _ => true,
         };
         let of_interest: Vec<SeenEvent> = events.iter().filter(concerns).copied().collect();
         let (timeout, why) = match limit {
@@ -291,7 +296,11 @@ impl Story {
         let is_new = before.is_none_or(|(before, _)| before != state);
         if is_new {
             self.say(&format!("  state   {state}"));
-            self.say(&format!("          it {}", words::meaning(state.stage)));
+            let meaning = match state.stage {
+                StageName::Kept if owed_bytes > 0 => QUEUED,
+                stage => words::meaning(stage),
+            };
+            self.say(&format!("          it {meaning}"));
             if state.stage == StageName::Kept {
                 self.say_once("          (the request is Complete, so is the response, and both begin anew)");
             }
@@ -310,6 +319,9 @@ impl Story {
         let Some(told) = self.connections.get_mut(&number).filter(|told| told.goes_on()) else { return };
         if told.wish.replace(wish) != Some(wish) {
             self.say(&format!("  wants   {wants:?}: {wish}"));
+            if let Some(why) = reason_for(wants) {
+                self.say_once(why);
+            }
         }
     }
 
@@ -409,7 +421,7 @@ impl Story {
                 let is_broken = if call.result.is_err() { "it is broken" } else { "nothing is wrong" };
                 self.number(at, &format!("{}(connection {number}, SO_ERROR) = {is_broken}", call.name));
             }
-            Operation::Close => {}
+            _ => self.number(at, &format!("{}(connection {number})", call.name)),
         }
     }
 
@@ -426,6 +438,11 @@ impl Story {
         };
         let what = format!("{}(connection {number}, room for {}) = {result}", call.name, grouped(room));
         self.number(at, &what);
+        if self.connections.get(&number).is_some_and(|told| told.calls == 1) {
+            self.explain_once(
+                "It is read before any event: its request may be here already. What stays open is registered afterwards.",
+            );
+        }
         match call.result {
             Ok(0) => self.explain("The client has ended its side: it will send nothing more."),
             Ok(_) => {
@@ -433,6 +450,7 @@ impl Story {
                 told.received_bytes += bytes.len();
                 let shown = told.received.lines(bytes.iter().copied());
                 self.show(shown);
+                self.explain_chunks(bytes);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.explain_once("Nothing is there to be read. That is no error: an event will tell.");
@@ -466,6 +484,9 @@ impl Story {
             let bytes = pieces.iter().flat_map(|piece| piece.iter().copied()).take(count);
             let shown = told.sent.lines(bytes);
             self.show(shown);
+            if let Some(first) = pieces.first() {
+                self.explain_chunks(first);
+            }
         }
         self.end_hold(number);
     }
@@ -489,6 +510,17 @@ impl Story {
                 );
             }
             Err(_) => {}
+        }
+    }
+
+    /// Says what the lines between the content are, if these bytes begin with a head whose content is in chunks.
+    fn explain_chunks(&mut self, bytes: &[u8]) {
+        let head = bytes.split(|byte| *byte == b'\n');
+        let is_chunked = |line: &[u8]| line.trim_ascii().eq_ignore_ascii_case(b"transfer-encoding: chunked");
+        if head.into_iter().any(is_chunked) {
+            self.explain_once(
+                "Its length is not known yet, so content goes in chunks: a length in hexadecimal, the bytes; 0 is the end.",
+            );
         }
     }
 
@@ -544,6 +576,25 @@ impl Story {
     }
 }
 
+/// Says in more words why a connection wants what the code names in one.
+fn reason_for(wants: Wants) -> Option<&'static str> {
+    match wants {
+        Wants::Turn => Some(
+            "          (it has done as much as one may in a turn: 32 requests, 256 pieces of an answer, or 10 ms)",
+        ),
+        Wants::Close(Farewell::Clean) => {
+            Some("          (Clean: the client sends no more, so nothing of the answer can be lost)")
+        }
+        Wants::Close(Farewell::Linger) => Some(
+            "          (Linger: the client may still send, and a close would answer with a reset; so only our side ends now)",
+        ),
+        Wants::Close(Farewell::Reset) => {
+            Some("          (Reset: the answer was cut, and an ordinary end would look like its real one)")
+        }
+        Wants::Read | Wants::ReadOrWrite | Wants::Write | Wants::Application => None,
+    }
+}
+
 /// Says how a connection goes on after its turn.
 fn next(connection: &ConnectionSnapshot) -> &'static str {
     let in_list = |name: &str| connection.lists.has(name);
@@ -572,6 +623,7 @@ fn reason(cause: Cause) -> &'static str {
         Cause::TurnedAway => "the application has taken no request for too long",
         Cause::Pressure => "memory is scarce, and it is to give some back",
         Cause::Evicted => "the house is full, and it makes room",
+        _ => "the loop has given it one",
     }
 }
 
@@ -598,6 +650,7 @@ fn said(event: SeenEvent) -> String {
         }
         EventSource::Waker => "another thread has woken the loop".to_string(),
         EventSource::Gone => "an event for a connection that is gone".to_string(),
+        _ => format!("something is {signs}"),
     }
 }
 
