@@ -402,8 +402,9 @@ impl fmt::Display for Unspeakable {
 
 impl Error for Unspeakable {}
 
-/// Prints what it is given, as the log of a server does.
-struct Printing;
+/// Prints what it is given, as the log of a server does, and notes the requests that have failed.
+#[derive(Default)]
+struct Printing(Vec<String>);
 
 impl Journal for Printing {
     fn wanted(&self) -> Option<&Wanted> {
@@ -412,8 +413,9 @@ impl Journal for Printing {
 
     fn exchange(&mut self, _: &ExchangeRecord<'_>) {}
 
-    fn failure(&mut self, _: Option<RequestLine<'_>>, error: &GatewayError) {
+    fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError) {
         _ = error.to_string();
+        self.0.extend(request.map(|line| format!("{} {}", line.method, line.target)));
     }
 }
 
@@ -432,6 +434,18 @@ fn panic_of_an_error_that_is_printed_or_dropped_is_a_500() {
     panics.receive(GET.as_bytes());
     assert_eq!(panics.response().to_string(), FAILED);
     assert_eq!(dropped.try_iter().count(), 2);
+}
+
+#[test]
+fn failure_of_a_short_answer_is_told_of_with_its_request_though_nobody_logs() {
+    let mut short = Bench::new(|_: &mut Environ<'_>, start_response: StartResponse<'_>| -> Answer {
+        let mut writer = start_response.start(200, &[("Content-Length", "5")])?;
+        writer.write("abc")?;
+        writer.finish()
+    });
+    let mut journal = Printing::default();
+    short.receive_at(Moment::START, b"GET /short HTTP/1.1\r\nHost: a\r\n\r\n", &mut journal);
+    assert_eq!(journal.0, ["GET /short"]);
 }
 
 // Uploads
@@ -506,7 +520,7 @@ impl<G: Gateway> Bench<G> {
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        self.receive_at(Moment::START, bytes, &mut Printing);
+        self.receive_at(Moment::START, bytes, &mut Printing::default());
     }
 
     fn receive_at(&mut self, moment: Moment, bytes: &[u8], journal: &mut dyn Journal) {

@@ -43,7 +43,7 @@ impl Exchange {
                 if relay.is_some() {
                     self.http.decline_content();
                 }
-                self.end_response(turn, out);
+                self.end_response(Some(head), turn, out);
             }
             Concluded::Remains(remainder) => self.begin_delivery(head, remainder, relay, turn, out),
             Concluded::Failed(error) => self.fail(Some(RequestLine::of(head)), error, turn, out),
@@ -125,7 +125,7 @@ impl Exchange {
             Ok(Step::Complete) => {
                 self.stage = Stage::Intake(Intake::Head);
                 self.http.decline_content();
-                self.end_response(turn, out);
+                self.end_response(None, turn, out);
             }
             Err(error) => {
                 self.stage = Stage::Intake(Intake::Head);
@@ -136,12 +136,13 @@ impl Exchange {
         Progress::Consumed(0)
     }
 
-    /// Ends a response all of whose content was handed over.
+    /// Ends a response all of whose content was handed over. A failure is told of with the request line of this head, or
+    /// with that which was noted.
     #[inline(always)]
-    fn end_response(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+    fn end_response(&mut self, head: Option<&RequestHead<'_>>, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         match self.http.end_response(out.buffer()) {
             Ok(()) => self.end(turn),
-            Err(invalid) => self.fail(None, invalid.into(), turn, out),
+            Err(invalid) => self.fail(head.map(RequestLine::of), invalid.into(), turn, out),
         }
     }
 
