@@ -37,6 +37,7 @@ impl Exchange {
             if !turn.may_begin(out) {
                 return Progress::Blocked;
             }
+            self.record.begun = turn.context.now.moment;
         }
         let searched = if has_begun { searched } else { 0 };
         let mut slots = FieldSlots::new();
@@ -44,12 +45,7 @@ impl Exchange {
         match &self.http.read_head(rest, searched, &mut slots, &turn.context.limits) {
             Ok(Some(parsed)) => self.take_request(parsed, rest, turn, out),
             Ok(None) => self.await_head(rest, has_begun, turn, out),
-            Err(error) => {
-                if !has_begun {
-                    self.record.begun = turn.context.now.moment;
-                }
-                self.refuse_head(rest, *error, turn, out)
-            }
+            Err(error) => self.refuse_head(rest, *error, turn, out),
         }
     }
 
@@ -62,12 +58,9 @@ impl Exchange {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) -> Progress {
-        if !has_begun {
-            self.record.begun = turn.context.now.moment;
-            // The time for the first head of a connection counts from when that was accepted.
-            if self.waiting.request == Awaited::Next {
-                self.waiting.since = turn.context.now.moment;
-            }
+        // The time for the first head of a connection counts from when that was accepted.
+        if self.waiting.request == Awaited::Next && !has_begun {
+            self.waiting.since = turn.context.now.moment;
         }
         match self.peer_side {
             PeerSide::Open => Progress::Blocked,
