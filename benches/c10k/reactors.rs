@@ -6,7 +6,7 @@
 //! other. A cache line that both write would not be seen there, but in the CPU time of a request. Requests a second
 //! are bounded by what the load leaves of the processors; requests in a second of the server's CPU time are not.
 //!
-//! What a second reactor brings shows where an application computes: then the load takes but a few hundredths of a processor, and
+//! A second reactor brings something to be seen where an application computes: then the load takes but a few hundredths of a processor, and
 //! the servers have nearly all of two. nginx computes, too: it looks for a regular expression that backtracks. How long
 //! either takes for a request does not matter, since each is compared with itself.
 

@@ -107,8 +107,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Wants the request line and nothing more.
-    pub const fn nothing() -> Wanted {
+    /// Wants the request lines, and no fields or variables.
+    pub const fn request_lines() -> Wanted {
         Wanted::no_fields(true)
     }
 
@@ -139,7 +139,7 @@ impl Default for Wanted {
     /// Wants what the usual formats show: the request fields Referer and User-Agent, in this order.
     fn default() -> Wanted {
         let request_fields = vec!["Referer".to_string(), "User-Agent".to_string()];
-        Wanted { request_fields, ..Wanted::nothing() }
+        Wanted { request_fields, ..Wanted::request_lines() }
     }
 }
 

@@ -6,7 +6,7 @@
 //!                 └── the socket is not read ◀────┘ while the buffer is full
 //! ```
 //!
-//! What fills a good part of a read is not copied: [`Feed::take_over`] passes on the memory in which it lies.
+//! Content that fills a good part of a read is not copied: [`Feed::take_over`] passes on the memory in which it lies.
 //!
 //! The server keeps one half, the application has the other. Each wakes the other when there is something to
 //! do for it, so that neither waits in vain.

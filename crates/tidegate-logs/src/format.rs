@@ -138,7 +138,7 @@ impl Default for LogFormat {
     fn default() -> LogFormat {
         let format = LogFormat::DEFAULT.parse();
         debug_assert!(format.is_ok(), "the default is a format");
-        format.unwrap_or(LogFormat { parts: Vec::new(), wanted: Wanted::nothing() })
+        format.unwrap_or(LogFormat { parts: Vec::new(), wanted: Wanted::request_lines() })
     }
 }
 
@@ -146,7 +146,7 @@ impl FromStr for LogFormat {
     type Err = InvalidLogFormat;
 
     fn from_str(text: &str) -> Result<LogFormat, InvalidLogFormat> {
-        let mut format = LogFormat { parts: Vec::new(), wanted: Wanted::nothing() };
+        let mut format = LogFormat { parts: Vec::new(), wanted: Wanted::request_lines() };
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('%') {
             format.add_text(before);
@@ -272,7 +272,7 @@ mod tests {
             ["wsgi.url_scheme"]
         );
         assert!("".parse::<LogFormat>().unwrap().parts.is_empty());
-        assert_eq!("%(h)s %(s)s".parse::<LogFormat>().unwrap().wanted, Wanted::nothing());
+        assert_eq!("%(h)s %(s)s".parse::<LogFormat>().unwrap().wanted, Wanted::request_lines());
     }
 
     #[test]
