@@ -580,7 +580,7 @@ impl Story {
 fn reason_for(wants: Wants) -> Option<&'static str> {
     match wants {
         Wants::Turn => Some(
-            "          (it has done as much as one may in a turn: 32 requests, 256 pieces of an answer, or 10 ms)",
+            "          (it has done as much as one may in a turn, so that others come to theirs; it goes on in the next)",
         ),
         Wants::Close(Farewell::Clean) => {
             Some("          (Clean: the client sends no more, so nothing of the answer can be lost)")
