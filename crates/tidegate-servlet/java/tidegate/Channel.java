@@ -1,6 +1,7 @@
 package tidegate;
 
 import jakarta.servlet.ServletConnection;
+import jakarta.servlet.http.HttpUpgradeHandler;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
@@ -17,6 +18,7 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import org.apache.coyote.http11.upgrade.InternalHttpUpgradeHandler;
 import org.apache.tomcat.util.net.AbstractEndpoint.Handler.SocketState;
 import org.apache.tomcat.util.net.ApplicationBufferHandler;
 import org.apache.tomcat.util.net.SSLSupport;
@@ -53,6 +55,8 @@ final class Channel extends SocketWrapperBase<Object> {
     private final Waiter reader = new Waiter();
     private final Waiter writer = new Waiter();
     private volatile boolean isListed;
+    /** The one that speaks over the connection after an upgrade; null before. */
+    private volatile HttpUpgradeHandler upgradeHandler;
 
     /** A thread that waits for one direction, while another may wait for the other. */
     private static final class Waiter {
@@ -102,6 +106,25 @@ final class Channel extends SocketWrapperBase<Object> {
     }
 
     /**
+     * Goes on with an exchange whose client has left while nobody waited for it.
+     *
+     * <p>A WebSocket of Tomcat's is not told: it finds out by the read that follows each of its events, as with Tomcat's own
+     * connector. Were it told of an error, it would call the application back while it holds a lock that senders need; a sender
+     * may hold a lock of the application's that the callback waits for (Tomcat 10.1.60), and neither would ever go on.
+     */
+    void processDeparture() {
+        if (!(upgradeHandler instanceof InternalHttpUpgradeHandler)) {
+            setError(new EOFException("the client is gone"));
+            process(SocketEvent.ERROR);
+        }
+    }
+
+    /** Notes who speaks over the connection from now on. */
+    void upgradeTo(HttpUpgradeHandler handler) {
+        upgradeHandler = handler;
+    }
+
+    /**
      * Does what Tomcat has another thread do: it says that a message of a WebSocket was sent. A thread that closes the WebSocket
      * waits for just that; with Tomcat's own connector all threads of the pool may do so, and nobody is left to say it.
      */
@@ -120,7 +143,7 @@ final class Channel extends SocketWrapperBase<Object> {
 
     /** Makes it ready for another exchange. Returns false if something may still know it. */
     boolean reuse() {
-        if (isListed || getError() != null || isClosed()) {
+        if (isListed || upgradeHandler != null || getError() != null || isClosed()) {
             return false;
         }
         remoteAddr = null;

@@ -1,6 +1,5 @@
 package tidegate;
 
-import java.io.EOFException;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -633,8 +632,7 @@ final class Endpoint extends AbstractEndpoint<Object, Object> {
                 channel.process(SocketEvent.OPEN_WRITE);
                 break;
             default:
-                channel.setError(new EOFException("the client is gone"));
-                channel.process(SocketEvent.ERROR);
+                channel.processDeparture();
         }
     }
 

@@ -67,6 +67,7 @@ public class TidegateProtocol extends AbstractProtocol<Object> {
 
     @Override
     protected Processor createUpgradeProcessor(SocketWrapperBase<?> channel, UpgradeToken token) {
+        ((Channel) channel).upgradeTo(token.getHttpUpgradeHandler());
         UpgradeGroupInfo group = upgradeGroups.computeIfAbsent(token.getProtocol(), name -> new UpgradeGroupInfo());
         if (token.getHttpUpgradeHandler() instanceof InternalHttpUpgradeHandler) {
             return new UpgradeProcessorInternal(channel, token, group);

@@ -94,6 +94,7 @@ const CHECKS: &[Check] = &[
     ("socket with a message that is too long", too_long, "1009"),
     ("socket with a frame that is not masked", unmasked, "1002"),
     ("socket whose client leaves", leaves, "close:1006"),
+    ("socket whose client leaves a message at work", leaves_at_work, "open::null dozes error close:1006"),
     ("socket whose client does not read at first", flooded, "2000 messages, flooded"),
     ("socket with many messages at once", many, "in order"),
     ("socket many at once", many_sockets, "50"),
@@ -293,6 +294,17 @@ fn leaves(served: &Served) -> String {
     "close:1006".to_string()
 }
 
+/// Nobody waits for this client when it leaves: the application hears of it by the read that follows, as of any other, and not
+/// by an event that another thread brings.
+fn leaves_at_work(served: &Served) -> String {
+    let id = id(served, "leaves-at-work");
+    let mut client = open(served, &format!("/probe/socket/{id}"));
+    client.send(Message::text("doze")).unwrap();
+    served.wait_for_note(&id, "dozes");
+    drop(client);
+    served.wait_for_note(&id, "close:1006")
+}
+
 fn flooded(served: &Served) -> String {
     let mut client = open(served, "/probe/socket/flooded");
     client.send(Message::text("flood")).unwrap();
@@ -341,7 +353,7 @@ fn chat(served: &Served) -> String {
     format!("{}, {}, {heard}, {}", word(&joined), word(&also), word(&left).replace("disconnected", "left"))
 }
 
-fn drawboard(served: &Served) -> String {
+pub fn drawboard(served: &Served) -> String {
     let mut first = open(served, "/examples/websocket/drawboard");
     // The number of players comes before the picture, and a sign for each who comes or goes.
     let players = |client: &mut Client| loop {

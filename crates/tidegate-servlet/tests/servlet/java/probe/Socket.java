@@ -25,7 +25,7 @@ public class Socket {
     }
 
     @OnMessage
-    public String text(String message, Session session) throws Exception {
+    public String text(String message, Session session, @PathParam("id") String id) throws Exception {
         switch (message) {
             case "close" -> session.close(new CloseReason(CloseReason.CloseCodes.GOING_AWAY, "as you wish"));
             case "throw" -> throw new IllegalStateException("a secret");
@@ -33,6 +33,11 @@ public class Socket {
                 // The close waits until the text is out, which another thread says.
                 session.getAsyncRemote().sendText("last", result -> {});
                 session.close();
+                return null;
+            }
+            case "doze" -> {
+                Heard.note(id, "dozes");
+                Thread.sleep(300);
                 return null;
             }
             case "flood" -> {
