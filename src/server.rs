@@ -121,7 +121,7 @@ where
 /// run.
 #[derive(Default)]
 pub struct Server {
-    places: Vec<Place>,
+    endpoints: Vec<Endpoint>,
     settings: Settings,
     access_log: Option<Box<dyn AccessLog + Send>>,
     /// The number of reactors beyond the first, so that the default is one.
@@ -131,7 +131,7 @@ pub struct Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("places", &self.places)
+            .field("endpoints", &self.endpoints)
             .field("limits", &self.settings.limits)
             .field("info", &self.settings.server)
             .field("reactors", &(self.more_reactors + 1))
@@ -141,7 +141,7 @@ impl fmt::Debug for Server {
 
 /// A place where a server listens.
 #[derive(Debug)]
-enum Place {
+enum Endpoint {
     /// An address that the server binds.
     Address(ListenAddress),
     /// A socket that is bound already.
@@ -156,13 +156,13 @@ impl Server {
 
     /// Adds an address to listen on: a text that is parsed, or a [`SocketAddr`](std::net::SocketAddr) with `.into()`.
     pub fn listen(mut self, address: ListenAddress) -> Server {
-        self.places.push(Place::Address(address));
+        self.endpoints.push(Endpoint::Address(address));
         self
     }
 
     /// Adds a socket that is bound already.
     pub fn listener(mut self, listener: Listener) -> Server {
-        self.places.push(Place::Bound(listener));
+        self.endpoints.push(Endpoint::Bound(listener));
         self
     }
 
@@ -225,17 +225,17 @@ impl Server {
     pub fn bind(self) -> io::Result<BoundServer> {
         let mut settings = self.settings;
         settings.limits.check().map_err(InvalidServer::Limit)?;
-        if self.places.is_empty() {
+        if self.endpoints.is_empty() {
             return Err(InvalidServer::NoAddress.into());
         }
-        if self.places.len() > LISTENERS_MAX {
+        if self.endpoints.len() > LISTENERS_MAX {
             return Err(InvalidServer::Addresses.into());
         }
         let bind = |place| match place {
-            Place::Address(address) => Listener::bind(&address),
-            Place::Bound(listener) => Ok(listener),
+            Endpoint::Address(address) => Listener::bind(&address),
+            Endpoint::Bound(listener) => Ok(listener),
         };
-        let listeners = self.places.into_iter().map(bind).collect::<io::Result<Vec<_>>>()?;
+        let listeners = self.endpoints.into_iter().map(bind).collect::<io::Result<Vec<_>>>()?;
         let count = self.more_reactors + 1;
         if count > REACTORS_MAX {
             return Err(InvalidServer::Reactors.into());

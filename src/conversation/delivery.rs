@@ -26,7 +26,7 @@ pub(super) enum Delivery {
     /// The application will answer later; the response is not known.
     Deferred(Deferred),
     /// The content is drawn from a stream.
-    Stream(Stream),
+    Stream(DrawnStream),
     /// The file stands in the output queue, and nothing is queued behind it.
     QueuedFile(QueuedFile),
     /// The content is read from a file, from the beginning of this range on.
@@ -36,7 +36,7 @@ pub(super) enum Delivery {
 }
 
 /// The result of a step of a delivery.
-pub(super) enum Step {
+pub(super) enum DeliveryStep {
     /// The next step is one of this delivery.
     Next(Delivery),
     /// This delivery can go on at once.
@@ -57,7 +57,7 @@ pub(super) struct Deferred {
 }
 
 /// Content that is drawn.
-pub(super) struct Stream {
+pub(super) struct DrawnStream {
     asking: Asking,
     departure: Departure,
     stream: Foreign<Box<dyn BodyStream>>,
@@ -83,7 +83,7 @@ impl Delivery {
     /// and can be sent; otherwise it is read.
     pub fn of(remainder: Remainder, outlet: Outlet<'_>, turn: &Turn<'_>) -> Delivery {
         match remainder {
-            Remainder::Stream(stream) => Delivery::Stream(Stream::new(stream)),
+            Remainder::Stream(stream) => Delivery::Stream(DrawnStream::new(stream)),
             Remainder::File(range) => {
                 let is_sent = turn.disk.sends_files() && range.length > READ_FILE_BYTES_MAX;
                 if is_sent && outlet.http.wants_content() {
@@ -113,20 +113,20 @@ impl Delivery {
         peer_side: PeerSide,
         outlet: Outlet<'_>,
         turn: &mut Turn<'_>,
-    ) -> Result<Step, GatewayError> {
+    ) -> Result<DeliveryStep, GatewayError> {
         let output_bytes_high = self.output_bytes_high(turn.output_bytes_high());
         let is_full = outlet.out.owed() >= output_bytes_high;
         match self {
             Delivery::Deferred(deferred) => deferred.resume(outlet, turn),
             Delivery::QueuedFile(queued) => Ok(queued.leave(outlet)),
-            Delivery::Stream(_) | Delivery::ReadFile(_) if is_full => Ok(Step::Blocked),
+            Delivery::Stream(_) | Delivery::ReadFile(_) if is_full => Ok(DeliveryStep::Blocked),
             Delivery::Stream(stream) => stream.draw(output_bytes_high, outlet, turn),
             Delivery::ReadFile(range) => read_on(range, outlet, turn),
             Delivery::Tunnel(tunnel) => {
                 Ok(match tunnel.advance(input, peer_side, output_bytes_high, outlet, turn)? {
-                    Moved::On(bytes) => Step::Consumed(bytes),
-                    Moved::Blocked => Step::Blocked,
-                    Moved::Ended => Step::Complete,
+                    Moved::On(bytes) => DeliveryStep::Consumed(bytes),
+                    Moved::Blocked => DeliveryStep::Blocked,
+                    Moved::Ended => DeliveryStep::Complete,
                 })
             }
         }
@@ -137,8 +137,9 @@ impl Delivery {
     pub fn output_bytes_high(&self, usual: usize) -> usize {
         match self {
             // Each of its pieces leaves before it is asked for the next, and the file before the end.
-            Delivery::Stream(Stream { departure: Departure::OneByOne, .. }) | Delivery::QueuedFile(_) => 1,
-            Delivery::Stream(Stream { departure: Departure::Together, .. })
+            Delivery::Stream(DrawnStream { departure: Departure::OneByOne, .. })
+            | Delivery::QueuedFile(_) => 1,
+            Delivery::Stream(DrawnStream { departure: Departure::Together, .. })
             | Delivery::Deferred(_)
             | Delivery::ReadFile(_)
             | Delivery::Tunnel(_) => usual,
@@ -189,7 +190,7 @@ impl Delivery {
     /// Notes that the application is to be asked again.
     pub fn wake(&mut self) {
         match self {
-            Delivery::Deferred(Deferred { asking, .. }) | Delivery::Stream(Stream { asking, .. }) => {
+            Delivery::Deferred(Deferred { asking, .. }) | Delivery::Stream(DrawnStream { asking, .. }) => {
                 *asking = Asking::Now;
             }
             Delivery::Tunnel(tunnel) => tunnel.wake(),
@@ -203,7 +204,9 @@ impl Delivery {
             Delivery::Deferred(Deferred { answer, .. }) => {
                 answer.notify(|answer| answer.client_has_finished())
             }
-            Delivery::Stream(Stream { stream, .. }) => stream.notify(|stream| stream.client_has_finished()),
+            Delivery::Stream(DrawnStream { stream, .. }) => {
+                stream.notify(|stream| stream.client_has_finished())
+            }
             Delivery::Tunnel(tunnel) => tunnel.notify_of_end(),
             Delivery::QueuedFile(_) | Delivery::ReadFile(_) => {}
         }
@@ -213,7 +216,7 @@ impl Delivery {
     pub fn memory_in_use(&self) -> usize {
         match self {
             Delivery::Deferred(Deferred { answer, .. }) => answer.measure(|answer| answer.held_bytes()),
-            Delivery::Stream(Stream { stream, .. }) => stream.measure(|stream| stream.held_bytes()),
+            Delivery::Stream(DrawnStream { stream, .. }) => stream.measure(|stream| stream.held_bytes()),
             Delivery::Tunnel(tunnel) => tunnel.memory_in_use(),
             Delivery::QueuedFile(_) | Delivery::ReadFile(_) => 0,
         }
@@ -230,30 +233,30 @@ impl Delivery {
 
 impl Deferred {
     /// Asks for the answer that was to come later, unless it is still pending.
-    fn resume(&mut self, mut outlet: Outlet<'_>, turn: &mut Turn<'_>) -> Result<Step, GatewayError> {
+    fn resume(&mut self, mut outlet: Outlet<'_>, turn: &mut Turn<'_>) -> Result<DeliveryStep, GatewayError> {
         if let Asking::WhenWoken { .. } = self.asking {
-            return Ok(Step::Blocked);
+            return Ok(DeliveryStep::Blocked);
         }
         let answer = self.answer.take().ok_or(Misuse::Abandoned)?;
         let wanted = turn.journal.wanted().and_then(Wanted::details);
         let mut sink = Sink::new(outlet.reborrow(), wanted, turn.context, turn.wire);
         let result = guard(|| answer.resume(StartResponse::new(&mut sink)));
         match sink.conclude(result) {
-            Concluded::Complete => Ok(Step::Complete),
-            Concluded::Remains(remainder) => Ok(Step::Next(Delivery::of(remainder, outlet, turn))),
+            Concluded::Complete => Ok(DeliveryStep::Complete),
+            Concluded::Remains(remainder) => Ok(DeliveryStep::Next(Delivery::of(remainder, outlet, turn))),
             Concluded::Failed(error) => Err(error),
         }
     }
 }
 
-impl Stream {
-    fn new(stream: Box<dyn BodyStream>) -> Stream {
+impl DrawnStream {
+    fn new(stream: Box<dyn BodyStream>) -> DrawnStream {
         let departure = match guard(|| Ok(stream.is_prompt())) {
             Ok(true) => Departure::OneByOne,
             // Should it panic here, it will again when it is drawn.
             Ok(false) | Err(_) => Departure::Together,
         };
-        Stream { asking: Asking::Now, departure, stream: Foreign::new(stream) }
+        DrawnStream { asking: Asking::Now, departure, stream: Foreign::new(stream) }
     }
 
     /// Draws pieces while there is room for them, unless the application is pending.
@@ -262,17 +265,17 @@ impl Stream {
         output_bytes_high: usize,
         mut outlet: Outlet<'_>,
         turn: &mut Turn<'_>,
-    ) -> Result<Step, GatewayError> {
+    ) -> Result<DeliveryStep, GatewayError> {
         if let Asking::WhenWoken { .. } = self.asking {
-            return Ok(Step::Blocked);
+            return Ok(DeliveryStep::Blocked);
         }
         let stream = self.stream.get().ok_or(Misuse::Abandoned)?;
         while outlet.out.owed() < output_bytes_high {
             if !outlet.http.wants_content() {
-                return Ok(Step::Complete);
+                return Ok(DeliveryStep::Complete);
             }
             if !turn.may_draw() {
-                return Ok(Step::Blocked);
+                return Ok(DeliveryStep::Blocked);
             }
             if output_bytes_high == 1 {
                 // The application may take its time for each piece that leaves by itself: others come between.
@@ -282,40 +285,44 @@ impl Stream {
                 Piece::Data(bytes) => outlet.write(Content::Borrowed(bytes)),
                 Piece::Pending { until } => {
                     self.asking = Asking::WhenWoken { until };
-                    return Ok(Step::Blocked);
+                    return Ok(DeliveryStep::Blocked);
                 }
                 Piece::End => return end_with_trailers(stream.as_mut(), outlet),
             }
         }
-        Ok(Step::Blocked)
+        Ok(DeliveryStep::Blocked)
     }
 }
 
 /// Ends the response with the trailer fields of the stream, if the client takes them.
-fn end_with_trailers(stream: &mut dyn BodyStream, outlet: Outlet<'_>) -> Result<Step, GatewayError> {
+fn end_with_trailers(stream: &mut dyn BodyStream, outlet: Outlet<'_>) -> Result<DeliveryStep, GatewayError> {
     if outlet.http.wants_trailers() {
         let trailers = guard(|| Ok(stream.trailers()))?;
         outlet.http.end_with_trailers(outlet.out.buffer(), Fields::new(&trailers))?;
     }
-    Ok(Step::Complete)
+    Ok(DeliveryStep::Complete)
 }
 
 impl QueuedFile {
     /// Ends the delivery once all of the file has been sent. Only then does it count as sent content: nobody
     /// can know before how much of it will be.
-    fn leave(&self, mut outlet: Outlet<'_>) -> Step {
+    fn leave(&self, mut outlet: Outlet<'_>) -> DeliveryStep {
         if outlet.out.file().is_some() {
-            return Step::Blocked;
+            return DeliveryStep::Blocked;
         }
         outlet.count_file(self.length);
-        Step::Complete
+        DeliveryStep::Complete
     }
 }
 
 /// Reads the next part of a file.
-fn read_on(range: &mut FileRange, mut outlet: Outlet<'_>, turn: &mut Turn<'_>) -> Result<Step, GatewayError> {
+fn read_on(
+    range: &mut FileRange,
+    mut outlet: Outlet<'_>,
+    turn: &mut Turn<'_>,
+) -> Result<DeliveryStep, GatewayError> {
     if range.length == 0 || !outlet.http.wants_content() {
-        return Ok(Step::Complete);
+        return Ok(DeliveryStep::Complete);
     }
     let wanted = range.length.min(FILE_PIECE_BYTES);
     // Without framing around it, it can be read right to where it leaves from.
@@ -326,5 +333,5 @@ fn read_on(range: &mut FileRange, mut outlet: Outlet<'_>, turn: &mut Turn<'_>) -
     range.offset += read as u64;
     range.length -= read as u64;
     outlet.count_file(read as u64);
-    Ok(Step::Again)
+    Ok(DeliveryStep::Again)
 }

@@ -45,7 +45,7 @@ pub fn channel(wakeup: Wakeup) -> (ContentSender, SentContent) {
         state: Mutex::new(State {
             bytes: Vec::new(),
             ahead_bytes_max: AHEAD_BYTES_MAX,
-            phase: Phase::Open { client_has_finished: false },
+            phase: ContentPhase::Open { client_has_finished: false },
         }),
         has_changed: Condvar::new(),
     };
@@ -66,12 +66,12 @@ struct State {
     /// Bytes that were sent, and not taken by the connection.
     bytes: Vec<u8>,
     ahead_bytes_max: usize,
-    phase: Phase,
+    phase: ContentPhase,
 }
 
 /// The phase of the content. The bytes that were sent before it ended are still to be taken.
 #[derive(Debug)]
-enum Phase {
+enum ContentPhase {
     /// More is to come.
     Open {
         /// Whether the client sends nothing more; it may have left.
@@ -169,12 +169,12 @@ impl ContentSender {
         let content = content.as_ref();
         let state = self.pipe.lock();
         match state.phase {
-            Phase::Open { .. } if state.bytes.is_empty() || content.len() <= state.room() => {
+            ContentPhase::Open { .. } if state.bytes.is_empty() || content.len() <= state.room() => {
                 self.append(state, content);
                 Ok(())
             }
-            Phase::Open { .. } => Err(SendError::Full),
-            Phase::Ended | Phase::Broken(_) | Phase::Closed => Err(SendError::Gone),
+            ContentPhase::Open { .. } => Err(SendError::Full),
+            ContentPhase::Ended | ContentPhase::Broken(_) | ContentPhase::Closed => Err(SendError::Gone),
         }
     }
 
@@ -182,7 +182,7 @@ impl ContentSender {
     fn send_some(&self, content: &[u8]) -> Result<usize, SendError> {
         let mut state = self.pipe.lock();
         loop {
-            let Phase::Open { .. } = state.phase else { return Err(SendError::Gone) };
+            let ContentPhase::Open { .. } = state.phase else { return Err(SendError::Gone) };
             let room = state.room();
             if room > 0 || content.is_empty() {
                 let count = content.len().min(room);
@@ -207,29 +207,32 @@ impl ContentSender {
 
     /// Ends the content: all of it was sent. If nobody reads any more, that makes no difference.
     pub fn end(self) {
-        self.conclude(Phase::Ended);
+        self.conclude(ContentPhase::Ended);
     }
 
     /// Breaks the response off, since its content cannot be completed. The reason is for the log.
     pub fn abort(self, reason: impl Into<GatewayError>) {
-        self.conclude(Phase::Broken(reason.into()));
+        self.conclude(ContentPhase::Broken(reason.into()));
     }
 
     /// Whether nobody reads any more: to be asked by who works for long before it sends something.
     pub fn is_abandoned(&self) -> bool {
-        matches!(self.pipe.lock().phase, Phase::Closed)
+        matches!(self.pipe.lock().phase, ContentPhase::Closed)
     }
 
     /// Whether the client has ended its side of the connection: it has left, or still reads, which cannot be told
     /// apart before something is sent.
     pub fn client_has_finished(&self) -> bool {
-        matches!(self.pipe.lock().phase, Phase::Closed | Phase::Open { client_has_finished: true })
+        matches!(
+            self.pipe.lock().phase,
+            ContentPhase::Closed | ContentPhase::Open { client_has_finished: true }
+        )
     }
 
     /// Ends the content in this way, unless it has an end.
-    fn conclude(&self, end: Phase) {
+    fn conclude(&self, end: ContentPhase) {
         let mut state = self.pipe.lock();
-        if let Phase::Open { .. } = state.phase {
+        if let ContentPhase::Open { .. } = state.phase {
             state.phase = end;
             drop(state);
             self.wakeup.wake();
@@ -239,7 +242,7 @@ impl ContentSender {
 
 impl Drop for ContentSender {
     fn drop(&mut self) {
-        self.conclude(Phase::Broken(GatewayError::new(
+        self.conclude(ContentPhase::Broken(GatewayError::new(
             "the sender of its content was dropped before the end",
         )));
     }
@@ -283,21 +286,21 @@ impl BodyStream for SentContent {
             self.pipe.has_changed.notify_all();
             return Ok(Piece::Data(&self.lent));
         }
-        if let Phase::Open { .. } = state.phase {
+        if let ContentPhase::Open { .. } = state.phase {
             // It may wait for long: neither half keeps a buffer meanwhile.
             state.bytes = Vec::new();
             drop(state);
             self.lent = Vec::new();
             return Ok(Piece::Pending { until: None });
         }
-        match mem::replace(&mut state.phase, Phase::Closed) {
-            Phase::Broken(reason) => Err(reason),
-            Phase::Open { .. } | Phase::Ended | Phase::Closed => Ok(Piece::End),
+        match mem::replace(&mut state.phase, ContentPhase::Closed) {
+            ContentPhase::Broken(reason) => Err(reason),
+            ContentPhase::Open { .. } | ContentPhase::Ended | ContentPhase::Closed => Ok(Piece::End),
         }
     }
 
     fn client_has_finished(&mut self) {
-        if let Phase::Open { client_has_finished } = &mut self.pipe.lock().phase {
+        if let ContentPhase::Open { client_has_finished } = &mut self.pipe.lock().phase {
             *client_has_finished = true;
         }
     }
@@ -310,7 +313,7 @@ impl BodyStream for SentContent {
 impl Drop for SentContent {
     fn drop(&mut self) {
         let mut state = self.pipe.lock();
-        state.phase = Phase::Closed;
+        state.phase = ContentPhase::Closed;
         // The sender may live on for long.
         let unread = mem::take(&mut state.bytes);
         drop(state);

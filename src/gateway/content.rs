@@ -141,9 +141,9 @@ mod tests {
     use std::io::Cursor;
 
     /// A disk that keeps files in memory, or is full.
-    struct Disk(bool);
+    struct MemorySpool(bool);
 
-    impl Spool for Disk {
+    impl Spool for MemorySpool {
         fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
             if self.0 {
                 Err(io::ErrorKind::StorageFull.into())
@@ -163,7 +163,7 @@ mod tests {
     fn content_moves_to_a_file_past_its_limit_and_reads_the_same() {
         let mut content = OwnedContent::default();
         for piece in [&b"abc"[..], b"def", b"ghi"] {
-            content.append(piece, 6, &mut Disk(false)).unwrap();
+            content.append(piece, 6, &mut MemorySpool(false)).unwrap();
         }
         content.rewind().unwrap();
         assert!(matches!(content, OwnedContent::Spooled { length: 9, .. }));
@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_of_the_append_that_needs_it() {
         let mut content = OwnedContent::default();
-        content.append(b"abc", 3, &mut Disk(true)).unwrap();
-        let error = content.append(b"d", 3, &mut Disk(true)).unwrap_err();
+        content.append(b"abc", 3, &mut MemorySpool(true)).unwrap();
+        let error = content.append(b"d", 3, &mut MemorySpool(true)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 

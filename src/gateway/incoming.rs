@@ -30,8 +30,8 @@ const FILE_PIECE_BYTES: u64 = 64 * 1024;
 /// what is longer are uploads, of which many may wait.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
-/// Field lines that own their names and values.
-pub(crate) type OwnedFields = Vec<(String, Vec<u8>)>;
+/// Trailer fields that own their names and values.
+pub(crate) type OwnedTrailers = Vec<(String, Vec<u8>)>;
 
 /// Request content in pieces, read while it arrives: see [`Admission::AsItComes`](super::Admission::AsItComes).
 ///
@@ -59,7 +59,7 @@ pub struct IncomingContent {
     /// The piece that is lent at the moment.
     current: ReadBuffer,
     /// The trailer fields, as far as they are known.
-    trailers: OwnedFields,
+    trailers: OwnedTrailers,
     /// The account of memory, in which content that came whole counts until it is dropped.
     reservation: Option<Reservation>,
 }
@@ -79,18 +79,18 @@ pub(crate) struct Feed(Arc<Channel>);
 /// The place where both halves meet.
 #[derive(Debug)]
 struct Channel {
-    shared: Mutex<Shared>,
+    shared: Mutex<ChannelState>,
     /// Signalled when there is something to read, if a thread waits for that.
     readable: Condvar,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ChannelState {
     buffer: ReadBuffer,
     /// The capacity of the piece that is lent at the moment.
     lent_bytes: usize,
-    trailers: OwnedFields,
-    stage: Stage,
+    trailers: OwnedTrailers,
+    arrival: Arrival,
     /// Whether the server has stopped reading the socket because the buffer is full.
     is_blocked: bool,
     reader: Reader,
@@ -121,7 +121,7 @@ enum Reader {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum Arrival {
     /// More content is to come.
     Coming,
     /// The rest of the content is in the buffer.
@@ -134,7 +134,7 @@ enum Stage {
 
 impl IncomingContent {
     /// Makes content of what has come whole, with the trailer fields that came after it.
-    pub(super) fn at_hand(content: OwnedContent, trailers: OwnedFields) -> IncomingContent {
+    pub(super) fn at_hand(content: OwnedContent, trailers: OwnedTrailers) -> IncomingContent {
         let current = ReadBuffer::default();
         IncomingContent { source: Source::AtHand(content), current, trailers, reservation: None }
     }
@@ -157,8 +157,8 @@ impl IncomingContent {
             Source::Feed { channel, wakeup } => {
                 let mut shared = channel.open();
                 if shared.buffer.is_empty() {
-                    return match shared.stage {
-                        Stage::Coming => {
+                    return match shared.arrival {
+                        Arrival::Coming => {
                             // What comes next for whomever is read into memory that is in the processor's cache yet.
                             if self.current.capacity().max(shared.buffer.capacity()) > KEPT_BYTES_MAX {
                                 self.current = ReadBuffer::default();
@@ -167,11 +167,11 @@ impl IncomingContent {
                             invite(shared, wakeup);
                             Ok(Piece::Pending { until: None })
                         }
-                        Stage::Ended | Stage::Unwanted => {
+                        Arrival::Ended | Arrival::Unwanted => {
                             self.trailers.append(&mut shared.trailers);
                             Ok(Piece::End)
                         }
-                        Stage::Broken => Err(io::ErrorKind::UnexpectedEof.into()),
+                        Arrival::Broken => Err(io::ErrorKind::UnexpectedEof.into()),
                     };
                 }
                 mem::swap(&mut self.current, &mut shared.buffer);
@@ -200,7 +200,7 @@ impl IncomingContent {
     pub fn wait_for_piece(&mut self, timeout: Duration) -> io::Result<Piece<'_>> {
         if let Source::Feed { channel, wakeup } = &self.source {
             invite(channel.open(), wakeup);
-            let waits = |shared: &mut Shared| {
+            let waits = |shared: &mut ChannelState| {
                 let is_readable = shared.is_readable();
                 shared.reader = if is_readable { Reader::Away } else { Reader::Thread };
                 !is_readable
@@ -263,7 +263,7 @@ fn wake(waker: Waker) {
 }
 
 /// Has the client asked for its content, if that was to wait for this.
-fn invite(mut shared: MutexGuard<'_, Shared>, wakeup: &Wakeup) {
+fn invite(mut shared: MutexGuard<'_, ChannelState>, wakeup: &Wakeup) {
     if shared.invitation == Invitation::WhenRead && !shared.is_readable() {
         shared.invitation = Invitation::Due;
         drop(shared);
@@ -276,8 +276,8 @@ impl Drop for IncomingContent {
         if let Source::Feed { channel, wakeup } = &self.source {
             let mut shared = channel.open();
             (shared.buffer, shared.lent_bytes) = (ReadBuffer::default(), 0);
-            if shared.stage == Stage::Coming {
-                shared.stage = Stage::Unwanted;
+            if shared.arrival == Arrival::Coming {
+                shared.arrival = Arrival::Unwanted;
                 drop(shared);
                 wakeup.wake();
             }
@@ -297,11 +297,11 @@ impl fmt::Debug for IncomingContent {
 impl Feed {
     /// Makes the two halves. `wakeup` is that of the connection.
     pub(crate) fn new(wakeup: Wakeup) -> (Feed, IncomingContent) {
-        let shared = Shared {
+        let shared = ChannelState {
             buffer: ReadBuffer::default(),
             lent_bytes: 0,
             trailers: Vec::new(),
-            stage: Stage::Coming,
+            arrival: Arrival::Coming,
             is_blocked: false,
             reader: Reader::Away,
             invitation: Invitation::AfterCall,
@@ -315,7 +315,7 @@ impl Feed {
 
     /// Appends content that has come. With the last of it come the trailer fields, and that it is the last is known at once:
     /// whoever has read all may drop its half.
-    pub(crate) fn push(&self, bytes: &[u8], trailers_at_end: Option<OwnedFields>) {
+    pub(crate) fn push(&self, bytes: &[u8], trailers_at_end: Option<OwnedTrailers>) {
         self.change(|shared| {
             shared.buffer.append(bytes);
             shared.end(trailers_at_end);
@@ -324,7 +324,7 @@ impl Feed {
 
     /// Takes content that has come, and the memory in which it lies, in place of [appending](Feed::push) it. The reader must
     /// [have read all](Feed::is_drained) that came before.
-    pub(crate) fn take_over(&self, buffer: ReadBuffer, trailers_at_end: Option<OwnedFields>) {
+    pub(crate) fn take_over(&self, buffer: ReadBuffer, trailers_at_end: Option<OwnedTrailers>) {
         self.change(|shared| {
             shared.buffer = buffer;
             shared.end(trailers_at_end);
@@ -333,13 +333,13 @@ impl Feed {
 
     /// Notes that the rest will not come.
     pub(crate) fn break_off(&self) {
-        self.change(|shared| shared.stage = Stage::Broken);
+        self.change(|shared| shared.arrival = Arrival::Broken);
     }
 
     /// Changes what is to be read while more is wanted, and tells whoever waits for that.
-    fn change(&self, change: impl FnOnce(&mut Shared)) {
+    fn change(&self, change: impl FnOnce(&mut ChannelState)) {
         let mut shared = self.0.open();
-        if shared.stage != Stage::Coming {
+        if shared.arrival != Arrival::Coming {
             return;
         }
         change(&mut shared);
@@ -357,7 +357,7 @@ impl Feed {
 
     /// Whether the application does not want any more.
     pub(crate) fn is_unwanted(&self) -> bool {
-        self.0.open().stage == Stage::Unwanted
+        self.0.open().arrival == Arrival::Unwanted
     }
 
     /// Whether more is wanted, and all that has come was read.
@@ -380,7 +380,7 @@ impl Feed {
     pub(crate) fn claim_room(&self, bytes_high: usize) -> bool {
         let mut shared = self.0.open();
         let has_room = shared.has_room(bytes_high);
-        shared.is_blocked = !has_room && shared.stage == Stage::Coming;
+        shared.is_blocked = !has_room && shared.arrival == Arrival::Coming;
         has_room
     }
 
@@ -393,24 +393,24 @@ impl Feed {
 
 impl Channel {
     /// Locks the state that the halves share; a thread that panicked meanwhile left it whole.
-    fn open(&self) -> MutexGuard<'_, Shared> {
+    fn open(&self) -> MutexGuard<'_, ChannelState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
+impl ChannelState {
     fn has_room(&self, bytes_high: usize) -> bool {
-        self.stage == Stage::Coming && self.buffer.filled().len() < bytes_high
+        self.arrival == Arrival::Coming && self.buffer.filled().len() < bytes_high
     }
 
     fn is_readable(&self) -> bool {
-        !self.buffer.is_empty() || self.stage != Stage::Coming
+        !self.buffer.is_empty() || self.arrival != Arrival::Coming
     }
 
     /// Notes that nothing more comes, if there are trailer fields at the end.
-    fn end(&mut self, trailers_at_end: Option<OwnedFields>) {
+    fn end(&mut self, trailers_at_end: Option<OwnedTrailers>) {
         if let Some(trailers) = trailers_at_end {
-            (self.stage, self.trailers) = (Stage::Ended, trailers);
+            (self.arrival, self.trailers) = (Arrival::Ended, trailers);
         }
     }
 }

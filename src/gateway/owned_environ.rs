@@ -18,10 +18,10 @@ impl Environ<'_> {
             line: [self.method().as_str(), self.raw_target()].concat(),
             method_bytes: self.method().as_str().len(),
             version: self.version(),
-            fields: OwnedFields::copy(self.fields()),
+            fields: CopiedFields::copy(self.fields()),
             trailers: Some(self.trailers())
                 .filter(|trailers| !trailers.is_empty())
-                .map(|trailers| Box::new(OwnedFields::copy(trailers))),
+                .map(|trailers| Box::new(CopiedFields::copy(trailers))),
             content: self.content.detach(),
             content_length: self.content_length(),
             mount_point: self.mount_point(),
@@ -47,9 +47,9 @@ pub struct OwnedEnviron {
     line: String,
     method_bytes: usize,
     version: Version,
-    fields: OwnedFields,
+    fields: CopiedFields,
     /// The trailer fields; none for nearly all requests, which so are smaller.
-    trailers: Option<Box<OwnedFields>>,
+    trailers: Option<Box<CopiedFields>>,
     content: OwnedContent,
     content_length: Option<u64>,
     mount_point: MountPoint,
@@ -67,19 +67,19 @@ pub struct OwnedEnviron {
 
 /// Field lines in three allocations, however many there are.
 #[derive(Debug, Default)]
-struct OwnedFields {
+struct CopiedFields {
     names: String,
     values: Vec<u8>,
     /// The offsets where name and value of each line end; they begin where those of the line before end.
     ends: Vec<(usize, usize)>,
 }
 
-impl OwnedFields {
-    fn copy(fields: Fields<'_>) -> OwnedFields {
+impl CopiedFields {
+    fn copy(fields: Fields<'_>) -> CopiedFields {
         let (names, values) = fields
             .iter()
             .fold((0, 0), |(names, values), (name, value)| (names + name.len(), values + value.len()));
-        let mut owned = OwnedFields {
+        let mut owned = CopiedFields {
             names: String::with_capacity(names),
             values: Vec::with_capacity(values),
             ends: Vec::with_capacity(fields.len()),
@@ -93,13 +93,13 @@ impl OwnedFields {
     }
 }
 
-impl OwnedFields {
+impl CopiedFields {
     fn memory_bytes(&self) -> usize {
         self.names.len() + self.values.len() + size_of_val(self.ends.as_slice())
     }
 }
 
-impl FieldLines for OwnedFields {
+impl FieldLines for CopiedFields {
     fn count(&self) -> usize {
         self.ends.len()
     }

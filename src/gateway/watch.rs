@@ -90,7 +90,7 @@ impl Watcher {
         })?;
         let descriptor = source.as_fd();
         selector.register(self.token, descriptor, interest)?;
-        let registration = Registration {
+        let registration = WatchRegistration {
             selector,
             token: self.token,
             descriptor: descriptor.as_raw_fd(),
@@ -118,12 +118,12 @@ impl fmt::Debug for Watcher {
 /// have had to wait.
 pub struct Watched<T> {
     // Fields are dropped in this order: what is closed is no longer registered.
-    registration: Registration,
+    registration: WatchRegistration,
     source: T,
 }
 
 /// A descriptor in a selector, until this is dropped.
-struct Registration {
+struct WatchRegistration {
     selector: Arc<dyn Selector>,
     token: usize,
     descriptor: RawFd,
@@ -153,7 +153,7 @@ impl<T> Watched<T> {
     }
 }
 
-impl Registration {
+impl WatchRegistration {
     fn note<R>(&self, interest: Interest, outcome: io::Result<R>) -> io::Result<R> {
         // Nothing is published by the bits, and who reads in two threads at once has an event too many at worst.
         match &outcome {
@@ -169,7 +169,7 @@ impl Registration {
     }
 }
 
-impl Drop for Registration {
+impl Drop for WatchRegistration {
     fn drop(&mut self) {
         self.selector.deregister(self.descriptor);
     }

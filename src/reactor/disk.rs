@@ -27,23 +27,23 @@ const UNKNOWN_BYTES_MAX: u64 = 4 << 30;
 /// The real disk.
 pub(super) struct RealDisk {
     directory: PathBuf,
-    room: Arc<Room>,
+    quota: Arc<Quota>,
 }
 
 /// The bytes that temporary files may hold, and those that they hold.
-struct Room {
+struct Quota {
     bytes_max: u64,
     bytes_taken: AtomicU64,
 }
 
 /// A temporary file, which takes room as it grows and gives it back when it is dropped, whoever has it then.
-struct RoomyFile {
+struct SpooledFile {
     file: File,
     /// The position of the next read or write.
     position: u64,
     /// The bytes that it has taken.
     bytes: u64,
-    room: Arc<Room>,
+    quota: Arc<Quota>,
 }
 
 /// Returns the bytes that temporary files may hold by default: a part of what is free. Several processes
@@ -58,11 +58,11 @@ impl RealDisk {
     pub fn new(bytes_max: u64) -> RealDisk {
         let directory = std::env::temp_dir();
         log::info!("content of requests may take {bytes_max} bytes of {}", directory.display());
-        RealDisk { directory, room: Arc::new(Room { bytes_max, bytes_taken: AtomicU64::new(0) }) }
+        RealDisk { directory, quota: Arc::new(Quota { bytes_max, bytes_taken: AtomicU64::new(0) }) }
     }
 }
 
-impl Room {
+impl Quota {
     fn bytes_left(&self) -> u64 {
         self.bytes_max.saturating_sub(self.bytes_taken.load(Ordering::Relaxed))
     }
@@ -81,11 +81,11 @@ impl Room {
     }
 }
 
-impl Write for RoomyFile {
+impl Write for SpooledFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let end = self.position.saturating_add(bytes.len() as u64);
         if let Some(more) = end.checked_sub(self.bytes) {
-            self.room.take(more)?;
+            self.quota.take(more)?;
             self.bytes = end;
         }
         let count = self.file.write(bytes)?;
@@ -98,7 +98,7 @@ impl Write for RoomyFile {
     }
 }
 
-impl Read for RoomyFile {
+impl Read for SpooledFile {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(into)?;
         self.position += count as u64;
@@ -106,16 +106,16 @@ impl Read for RoomyFile {
     }
 }
 
-impl Seek for RoomyFile {
+impl Seek for SpooledFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.position = self.file.seek(to)?;
         Ok(self.position)
     }
 }
 
-impl Drop for RoomyFile {
+impl Drop for SpooledFile {
     fn drop(&mut self) {
-        self.room.bytes_taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.quota.bytes_taken.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -124,11 +124,11 @@ impl Spool for RealDisk {
     /// could guess, and that is gone already.
     fn create(&mut self) -> io::Result<Box<dyn SpoolFile>> {
         let file = sys::create_unnamed(&self.directory, MODE).or_else(|_| create_named(&self.directory))?;
-        Ok(Box::new(RoomyFile { file, position: 0, bytes: 0, room: self.room.clone() }))
+        Ok(Box::new(SpooledFile { file, position: 0, bytes: 0, quota: self.quota.clone() }))
     }
 
     fn room(&self) -> SpoolRoom {
-        SpoolRoom { bytes_max: self.room.bytes_max, bytes_left: self.room.bytes_left() }
+        SpoolRoom { bytes_max: self.quota.bytes_max, bytes_left: self.quota.bytes_left() }
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) enum Accepting {
 #[derive(Debug)]
 pub struct Listener {
     accepting: Accepting,
-    socket: Socket,
+    socket: BoundSocket,
     /// The process that has bound it, unless this is a duplicate. That process may bind others beside it, and
     /// removes the path of a unix socket when this is dropped.
     bound_by: Option<u32>,
@@ -74,7 +74,7 @@ pub struct Listener {
 type FileId = (u64, u64);
 
 #[derive(Debug)]
-enum Socket {
+enum BoundSocket {
     Tcp(TcpListener, SocketAddr),
     Unix(UnixListener, PathBuf),
 }
@@ -181,7 +181,7 @@ impl Listener {
         let listener = unix::UnixListener::from(OwnedFd::from(listener));
         let path = sys::path_of(&listener.local_addr()?);
         listener.set_nonblocking(true)?;
-        Ok(Listener::new(Socket::Unix(UnixListener::from_std(listener), path), None))
+        Ok(Listener::new(BoundSocket::Unix(UnixListener::from_std(listener), path), None))
     }
 
     /// Gives the socket away: clients wait in its queue until somebody adopts it. The path of a unix
@@ -201,10 +201,10 @@ impl Listener {
 
     fn of_tcp(listener: TcpListener, bound_by: Option<u32>) -> io::Result<Listener> {
         let local = listener.local_addr()?;
-        Ok(Listener::new(Socket::Tcp(listener, local), bound_by))
+        Ok(Listener::new(BoundSocket::Tcp(listener, local), bound_by))
     }
 
-    fn new(socket: Socket, bound_by: Option<u32>) -> Listener {
+    fn new(socket: BoundSocket, bound_by: Option<u32>) -> Listener {
         // Connections may wait already by the time it is registered.
         let accepting = Accepting::Ready;
         let mut listener =
@@ -221,8 +221,10 @@ impl Listener {
     pub fn try_clone(&self) -> io::Result<Listener> {
         let descriptor = self.as_fd().try_clone_to_owned()?;
         let socket = match &self.socket {
-            Socket::Tcp(_, local) => Socket::Tcp(TcpListener::from_std(descriptor.into()), *local),
-            Socket::Unix(_, path) => Socket::Unix(UnixListener::from_std(descriptor.into()), path.clone()),
+            BoundSocket::Tcp(_, local) => BoundSocket::Tcp(TcpListener::from_std(descriptor.into()), *local),
+            BoundSocket::Unix(_, path) => {
+                BoundSocket::Unix(UnixListener::from_std(descriptor.into()), path.clone())
+            }
         };
         Ok(Listener::new(socket, None))
     }
@@ -238,33 +240,33 @@ impl Listener {
     /// Returns the error when no descriptor is left.
     pub(crate) fn sibling(&self) -> io::Result<Listener> {
         match &self.socket {
-            Socket::Tcp(listener, local) if self.bound_by == Some(process::id()) => {
+            BoundSocket::Tcp(listener, local) if self.bound_by == Some(process::id()) => {
                 sys::bind_beside(listener, *local).and_then(Listener::own_tcp).or_else(|_| self.try_clone())
             }
-            Socket::Tcp(..) | Socket::Unix(..) => self.try_clone(),
+            BoundSocket::Tcp(..) | BoundSocket::Unix(..) => self.try_clone(),
         }
     }
 
     /// The address, with the port that was given for port 0.
     pub fn address(&self) -> ListenAddress {
         match &self.socket {
-            Socket::Tcp(_, local) => ListenAddress::Tcp(*local),
-            Socket::Unix(_, path) => ListenAddress::Unix(path.clone()),
+            BoundSocket::Tcp(_, local) => ListenAddress::Tcp(*local),
+            BoundSocket::Unix(_, path) => ListenAddress::Unix(path.clone()),
         }
     }
 
     /// The address as applications know it.
     pub(super) fn local(&self) -> Option<SocketAddr> {
         match &self.socket {
-            Socket::Tcp(_, local) => Some(*local),
-            Socket::Unix(..) => None,
+            BoundSocket::Tcp(_, local) => Some(*local),
+            BoundSocket::Unix(..) => None,
         }
     }
 
     pub(super) fn source(&mut self) -> &mut dyn Source {
         match &mut self.socket {
-            Socket::Tcp(listener, _) => listener,
-            Socket::Unix(listener, _) => listener,
+            BoundSocket::Tcp(listener, _) => listener,
+            BoundSocket::Unix(listener, _) => listener,
         }
     }
 }
@@ -275,12 +277,14 @@ impl Listening for Listener {
 
     fn accept(&mut self) -> Accepted {
         let accepted = match &self.socket {
-            Socket::Tcp(listener, _) => listener.accept().map(|(stream, peer)| {
+            BoundSocket::Tcp(listener, _) => listener.accept().map(|(stream, peer)| {
                 sys::set_stream_options(&stream);
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 (Stream::Tcp(stream), Some(peer))
             }),
-            Socket::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            BoundSocket::Unix(listener, _) => {
+                listener.accept().map(|(stream, _)| (Stream::Unix(stream), None))
+            }
         };
         match accepted {
             Ok((stream, peer)) => Accepted::Connection(stream, peer),
@@ -333,8 +337,8 @@ impl Listening for Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.socket {
-            Socket::Tcp(listener, _) => listener.as_fd(),
-            Socket::Unix(listener, _) => listener.as_fd(),
+            BoundSocket::Tcp(listener, _) => listener.as_fd(),
+            BoundSocket::Unix(listener, _) => listener.as_fd(),
         }
     }
 }
@@ -346,7 +350,7 @@ impl Drop for Listener {
         }
         // A process that was forked since has only a copy: the path is still served. And it is, too, where another
         // server was started on it before this one ends.
-        if let Socket::Unix(_, path) = &self.socket
+        if let BoundSocket::Unix(_, path) = &self.socket
             && self.bound_by == Some(process::id())
             && self.file == file_id(path)
         {
@@ -359,7 +363,7 @@ impl Drop for Listener {
 fn bind_unix(path: &Path) -> io::Result<Listener> {
     remove_stale_socket(path)?;
     let listener = UnixListener::bind(path)?;
-    let mut listener = Listener::new(Socket::Unix(listener, path.to_path_buf()), Some(process::id()));
+    let mut listener = Listener::new(BoundSocket::Unix(listener, path.to_path_buf()), Some(process::id()));
     listener.file = file_id(path);
     Ok(listener)
 }

@@ -97,7 +97,7 @@ pub(super) struct Flushed {
 }
 
 /// The result of one system call for output.
-enum Taken {
+enum Sent {
     /// This many bytes were sent, and the socket has told whether it is full.
     Bytes { count: usize, is_full: bool },
     /// The file cannot be sent.
@@ -121,7 +121,7 @@ pub(super) fn flush(
                     out.clear();
                     return Ok(Flushed { bytes: written, unsendable: None });
                 }
-                otherwise => Some(otherwise.and_then(|written| taken(stream, written, bytes.len()))),
+                otherwise => Some(otherwise.and_then(|written| sent(stream, written, bytes.len()))),
             }
         }
         _ => None,
@@ -133,7 +133,7 @@ pub(super) fn flush(
 /// function handles `WouldBlock` on writing.
 #[inline(never)]
 fn flush_rest(
-    mut first: Option<io::Result<Taken>>,
+    mut first: Option<io::Result<Sent>>,
     stream: &impl Transport,
     readiness: &Readiness,
     out: &mut OutputQueue,
@@ -143,12 +143,12 @@ fn flush_rest(
     let mut flushed = Flushed::default();
     while readiness.has(Readiness::WRITABLE) && !out.is_empty() && flushed.bytes < enough_bytes {
         match first.take().unwrap_or_else(|| send_front(stream, out, is_last, enough_bytes)) {
-            Ok(Taken::Bytes { count, is_full }) => {
+            Ok(Sent::Bytes { count, is_full }) => {
                 out.consume(count);
                 flushed.bytes += count;
                 readiness.set(Readiness::WRITABLE, !is_full);
             }
-            Ok(Taken::Unsendable(error)) => {
+            Ok(Sent::Unsendable(error)) => {
                 flushed.unsendable = Some(error);
                 break;
             }
@@ -168,7 +168,7 @@ fn send_front(
     out: &OutputQueue,
     is_last: bool,
     enough_bytes: usize,
-) -> io::Result<Taken> {
+) -> io::Result<Sent> {
     match (out.held_bytes(), out.file()) {
         // Each call is offered as many, whatever has left before: fewer would only cost one call more. So what
         // leaves can come to nearly twice as much.
@@ -178,7 +178,7 @@ fn send_front(
 }
 
 /// Writes once, and tells whether more follows at once.
-fn write(stream: &impl Transport, out: &OutputQueue, is_followed: bool) -> io::Result<Taken> {
+fn write(stream: &impl Transport, out: &OutputQueue, is_followed: bool) -> io::Result<Sent> {
     let mut all = out.slices();
     let first = all.next().unwrap_or_default();
     let Some(second) = all.next() else {
@@ -187,7 +187,7 @@ fn write(stream: &impl Transport, out: &OutputQueue, is_followed: bool) -> io::R
             true => stream.write_more(first)?,
             false => stream.write(first)?,
         };
-        return taken(stream, written, first.len());
+        return sent(stream, written, first.len());
     };
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let (mut count, mut offered) = (0, 0);
@@ -196,24 +196,24 @@ fn write(stream: &impl Transport, out: &OutputQueue, is_followed: bool) -> io::R
         count += 1;
         offered += slice.len();
     }
-    taken(stream, stream.write_slices(&slices[..count])?, offered)
+    sent(stream, stream.write_slices(&slices[..count])?, offered)
 }
 
 /// Interprets a short write: the socket is full, under the same rule as for a short read.
-fn taken(stream: &impl Transport, written: usize, offered: usize) -> io::Result<Taken> {
+fn sent(stream: &impl Transport, written: usize, offered: usize) -> io::Result<Sent> {
     match written {
         0 => Err(io::ErrorKind::WriteZero.into()),
-        count => Ok(Taken::Bytes { count, is_full: count < offered && stream.short_read_drains() }),
+        count => Ok(Sent::Bytes { count, is_full: count < offered && stream.short_read_drains() }),
     }
 }
 
 /// Sends part of a file. A short result proves nothing of the socket: the file may have shrunk, and then no
 /// event will come.
-fn send_file(stream: &impl Transport, range: &FileRange, bytes_max: usize) -> io::Result<Taken> {
+fn send_file(stream: &impl Transport, range: &FileRange, bytes_max: usize) -> io::Result<Sent> {
     let bytes = usize::try_from(range.length).map_or(bytes_max, |length| length.min(bytes_max));
     match stream.send_file(&range.file, range.offset, bytes) {
-        Ok(0) => Ok(Taken::Unsendable(io::ErrorKind::UnexpectedEof.into())),
-        Ok(count) => Ok(Taken::Bytes { count, is_full: false }),
+        Ok(0) => Ok(Sent::Unsendable(io::ErrorKind::UnexpectedEof.into())),
+        Ok(count) => Ok(Sent::Bytes { count, is_full: false }),
         Err(error) => match error.kind() {
             io::ErrorKind::WouldBlock
             | io::ErrorKind::Interrupted
@@ -221,7 +221,7 @@ fn send_file(stream: &impl Transport, range: &FileRange, bytes_max: usize) -> io
             | io::ErrorKind::ConnectionReset => Err(error),
             // Some file systems cannot, some filters forbid it, and what else is wrong with the file
             // reading it will tell. If it was the socket, writing will.
-            _ => Ok(Taken::Unsendable(error)),
+            _ => Ok(Sent::Unsendable(error)),
         },
     }
 }

@@ -2,7 +2,7 @@
 //! the end.
 
 use super::{Exchange, Progress, Stage, Waiting, environ_of};
-use crate::conversation::delivery::{Delivery, Step};
+use crate::conversation::delivery::{Delivery, DeliveryStep};
 use crate::conversation::foreign::guard;
 use crate::conversation::intake::{Intake, PeerSide};
 use crate::conversation::outlet::Outlet;
@@ -109,7 +109,7 @@ impl Exchange {
         }
         let outlet = Outlet { http: &mut self.http, record: &mut self.record, out };
         match delivery.advance(rest, self.peer_side, outlet, turn) {
-            Ok(Step::Blocked) => {
+            Ok(DeliveryStep::Blocked) => {
                 let is_pending = delivery.asking().is_pending();
                 if let Some(relay) = relay {
                     // Asked first, whatever else is the case: if there is no room, the reader is to wake us.
@@ -119,10 +119,10 @@ impl Exchange {
                 }
                 return Progress::Blocked;
             }
-            Ok(Step::Consumed(bytes)) => return Progress::Consumed(bytes),
-            Ok(Step::Next(next)) => *delivery = next,
-            Ok(Step::Again) => {}
-            Ok(Step::Complete) => {
+            Ok(DeliveryStep::Consumed(bytes)) => return Progress::Consumed(bytes),
+            Ok(DeliveryStep::Next(next)) => *delivery = next,
+            Ok(DeliveryStep::Again) => {}
+            Ok(DeliveryStep::Complete) => {
                 self.stage = Stage::Intake(Intake::Head);
                 self.http.decline_content();
                 self.end_response(None, turn, out);

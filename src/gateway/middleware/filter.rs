@@ -232,7 +232,7 @@ impl StartResponse<'_> {
             // Bytes that pass through a tunnel are not content.
             Some(tunnel @ Remainder::Tunnel(_)) => return Ok(Body::with(tunnel)),
         };
-        let stream = FilteredStream { stream, filter, held, stage: Stage::Drawing };
+        let stream = FilteredStream { stream, filter, held, step: FilterStep::Drawing };
         Ok(Body::with(Remainder::Stream(Box::new(stream))))
     }
 }
@@ -464,11 +464,11 @@ struct FilteredStream<F> {
     filter: F,
     /// The content that the filter sees before the stream is drawn again.
     held: Held,
-    stage: Stage,
+    step: FilterStep,
 }
 
 /// The next step of a filtered stream.
-enum Stage {
+enum FilterStep {
     /// The application's stream is drawn.
     Drawing,
     /// The filter gives what it has held back, since the last piece is to be sent before the next is made.
@@ -486,15 +486,15 @@ impl<F: Filter> BodyStream for FilteredStream<F> {
             return Ok(Piece::Data(self.filter.content(self.held.next(slice_bytes))?));
         }
         self.held = Held::default();
-        let is_flushed = match std::mem::replace(&mut self.stage, Stage::Drawing) {
-            Stage::Drawing => false,
-            Stage::Flushed => true,
-            Stage::Pausing => {
-                self.stage = Stage::Flushed;
+        let is_flushed = match std::mem::replace(&mut self.step, FilterStep::Drawing) {
+            FilterStep::Drawing => false,
+            FilterStep::Flushed => true,
+            FilterStep::Pausing => {
+                self.step = FilterStep::Flushed;
                 return Ok(Piece::Data(self.filter.pause()?));
             }
-            Stage::Ended => {
-                self.stage = Stage::Ended;
+            FilterStep::Ended => {
+                self.step = FilterStep::Ended;
                 return Ok(Piece::End);
             }
         };
@@ -502,7 +502,7 @@ impl<F: Filter> BodyStream for FilteredStream<F> {
         match self.stream.next_piece(now)? {
             Piece::Data(bytes) => {
                 if is_prompt {
-                    self.stage = Stage::Pausing;
+                    self.step = FilterStep::Pausing;
                 }
                 let (slice, rest) = bytes.split_at(bytes.len().min(slice_bytes));
                 if !rest.is_empty() {
@@ -511,14 +511,14 @@ impl<F: Filter> BodyStream for FilteredStream<F> {
                 Ok(Piece::Data(self.filter.content(slice)?))
             }
             Piece::Pending { until } => {
-                self.stage = Stage::Flushed;
+                self.step = FilterStep::Flushed;
                 let held = if is_flushed { &[] } else { self.filter.pause()? };
                 // What was held back leaves first, and then the stream is asked again: it may have been woken meanwhile,
                 // and to the server, which has not heard that it waits, that meant nothing.
                 Ok(if held.is_empty() { Piece::Pending { until } } else { Piece::Data(held) })
             }
             Piece::End => {
-                self.stage = Stage::Ended;
+                self.step = FilterStep::Ended;
                 Ok(Piece::Data(self.filter.end()?))
             }
         }
