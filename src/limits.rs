@@ -141,7 +141,7 @@ impl Limits {
         }
     }
 
-    /// Checks that anything could be served with these limits.
+    /// Checks that a server could serve with these limits.
     ///
     /// # Errors
     /// The first limit that makes no sense, and why.

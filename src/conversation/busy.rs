@@ -11,7 +11,7 @@ use crate::protocol::{ProtocolError, RETRY_AFTER_SECONDS};
 pub struct Busy;
 
 impl Gateway for Busy {
-    /// Waits for no content.
+    /// Asks for no content, since every request gets the same answer.
     fn admit(&self, _environ: &Environ<'_>) -> Admission {
         Admission::FromHead
     }

@@ -48,7 +48,7 @@ impl<G: Gateway> ByHand<G> {
         self.turn(Conversation::receive_end);
     }
 
-    /// Goes on: there is room again, or it is this connection's turn.
+    /// Lets the conversation go on, as a loop does once there is room again or its turn has come.
     pub fn advance(&mut self) {
         self.turn(Conversation::advance);
     }
@@ -88,12 +88,12 @@ impl<G: Gateway> ByHand<G> {
         self.out.owed()
     }
 
-    /// The present wants of the conversation.
+    /// Returns what the conversation wants now.
     pub fn wants(&self) -> Wants {
         self.conversation.wants(self.out.owed(), self.context.limits.output_bytes_high)
     }
 
-    /// The moment until which it wants that.
+    /// Returns when the conversation no longer waits for what it wants; none if it waits for ever.
     pub fn deadline(&self) -> Option<Moment> {
         self.conversation.deadline(&self.context.limits)
     }

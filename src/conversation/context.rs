@@ -21,7 +21,7 @@ pub struct ServerContext {
     pub limits: Limits,
     /// The facts about the server that applications are told.
     pub server: ServerInfo,
-    /// The field lines of the server's own in every response.
+    /// The server's own field lines, which every response has.
     pub own_fields: ServerFields,
     /// The time of the turn.
     pub now: Now,
@@ -53,9 +53,9 @@ impl ServerContext {
         }
     }
 
-    /// Whether the turn has lasted so long that every connection has to be content with one request, after
-    /// this many. The clock is not read for each of them, but after the first, second, fourth, eighth and so
-    /// on: if all take as long, a turn lasts at most twice as long as it should.
+    /// Whether the turn has lasted too long for another request on a connection that has had this many in it. The
+    /// clock is not read for each request, but after the first, second, fourth, eighth and so on: if all take as long,
+    /// a turn lasts at most twice as long as it should.
     #[inline]
     pub(super) fn is_late(&self, had: u32) -> bool {
         had.is_power_of_two() && self.has_lasted()

@@ -43,7 +43,7 @@ pub struct Flow {
 struct Pace {
     /// The longest time without a byte, and the longest time of being behind.
     timeout: Duration,
-    /// The least rate, in bytes a second; none if it is 0.
+    /// The minimum rate in bytes a second; 0 demands none.
     rate_min: u32,
 }
 
@@ -53,12 +53,12 @@ impl Flow {
         Flow { last_byte: now, paid_until: now }
     }
 
-    /// Notes that bytes of content have come, framing included; none change nothing.
+    /// Notes that bytes of content have arrived, framing included; zero bytes change nothing.
     pub fn arrived(&mut self, bytes: u64, now: Moment, limits: &Limits) {
         self.moved(bytes, now, Pace::of_body(limits));
     }
 
-    /// Notes that bytes of output have left; none change nothing.
+    /// Notes that bytes of output have left; zero bytes change nothing.
     pub fn departed(&mut self, bytes: u64, now: Moment, limits: &Limits) {
         self.moved(bytes, now, Pace::of_output(limits));
     }
@@ -71,14 +71,14 @@ impl Flow {
         }
     }
 
-    /// Excuses a time in which it could not move, for which nobody is to blame.
+    /// Excuses a time in which nothing could move, by nobody's fault.
     pub fn pause(&mut self, time: Duration) {
         self.last_byte = self.last_byte + time;
         self.paid_until = self.paid_until + time;
     }
 
-    /// Returns when it must move again: neither may it stall for longer than the timeout, nor be behind the
-    /// least rate for as long.
+    /// Returns when the flow must move again: it may neither stall for longer than the timeout, nor stay behind the
+    /// minimum rate for as long.
     fn deadline(self, pace: Pace) -> Moment {
         let stalled = self.last_byte + pace.timeout;
         if pace.rate_min == 0 { stalled } else { stalled.min(self.paid_until + pace.timeout) }

@@ -21,7 +21,7 @@ const FILE_PIECE_BYTES: u64 = 64 * 1024;
 /// write, as do the responses around it in a pipeline.
 const READ_FILE_BYTES_MAX: u64 = 16 * 1024;
 
-/// A response that is being given out once the application was called.
+/// A response on its way out, once its application was called.
 pub(super) enum Delivery {
     /// The application will answer later; the response is not known.
     Deferred(Deferred),
@@ -37,7 +37,7 @@ pub(super) enum Delivery {
 
 /// The result of a step of a delivery.
 pub(super) enum DeliveryStep {
-    /// The next step is one of this delivery.
+    /// The next step belongs to this other delivery.
     Next(Delivery),
     /// This delivery can go on at once.
     Again,
@@ -132,8 +132,7 @@ impl Delivery {
         }
     }
 
-    /// Returns the number of owed bytes from which on nothing more is produced; for most deliveries it is
-    /// `usual`.
+    /// Returns how many owed bytes stop production; for most deliveries it is `usual`.
     pub fn output_bytes_high(&self, usual: usize) -> usize {
         match self {
             // Each of its pieces leaves before it is asked for the next, and the file before the end.
@@ -146,7 +145,7 @@ impl Delivery {
         }
     }
 
-    /// The name of its stage.
+    /// The name of the delivery's stage.
     pub fn stage(&self) -> StageName {
         match self {
             Delivery::Deferred(_) => StageName::Deferred,
@@ -222,7 +221,7 @@ impl Delivery {
         }
     }
 
-    /// Reads the rest of a file that was queued, and will not be sent.
+    /// Reads the rest of a queued file that cannot be sent.
     pub fn take_back(&mut self, rest: FileRange, mut outlet: Outlet<'_>) {
         if let Delivery::QueuedFile(queued) = self {
             outlet.count_file(queued.length.saturating_sub(rest.length));

@@ -31,17 +31,17 @@ impl<T> Foreign<T> {
         self.0.as_mut()
     }
 
-    /// Tells it something. A panic is no answer, and changes nothing.
+    /// Tells the value something, unless it was taken. A panic is no answer, and changes nothing.
     pub fn notify(&mut self, notify: impl FnOnce(&mut T)) {
         let _ = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().map(notify)));
     }
 
-    /// Asks it for a number; 0 if it panics.
+    /// Asks the value for a number; 0 if it panics.
     pub fn measure(&self, measure: impl FnOnce(&T) -> usize) -> usize {
         catch_unwind(AssertUnwindSafe(|| self.0.as_ref().map_or(0, measure))).unwrap_or(0)
     }
 
-    /// Hands it out, once; whoever takes it drops it under guard.
+    /// Hands the value out, once; whoever takes it drops it under guard.
     pub fn take(&mut self) -> Option<T> {
         self.0.take()
     }
@@ -71,7 +71,7 @@ impl Asking {
         matches!(self, Asking::WhenWoken { .. })
     }
 
-    /// Returns when it is asked even without a wake-up.
+    /// Returns when the application is asked even without a wake-up.
     pub fn until(self) -> Option<Moment> {
         match self {
             Asking::Now => None,

@@ -12,7 +12,7 @@ use crate::protocol::{Http1, ProtocolError, RequestState};
 /// The message for the operator when content is refused for want of room.
 const NO_ROOM: &str = "no room is left for temporary files: spool_bytes_max is reached";
 
-/// The part of a request that is being taken in before the application is called.
+/// The part of a request that is read before its application is called.
 pub(super) enum Intake {
     /// The next head; the protocol knows whether it has begun.
     Head,
@@ -28,8 +28,7 @@ pub(super) struct Collected {
     pub head: Vec<u8>,
     /// The content that has come so far.
     pub content: OwnedContent,
-    /// The trailer lines that have come after it, as they came. They must never be taken for lines of the
-    /// head.
+    /// The trailer lines after the content, as they came. They must never be taken for lines of the head.
     pub trailers: Vec<u8>,
     /// The length of the content in bytes, if the head has declared it.
     length: Option<u64>,
@@ -50,7 +49,7 @@ pub(super) enum PeerSide {
 pub(super) enum Taken {
     /// This many bytes of input were used, and more is to come.
     Part(usize),
-    /// This many bytes of input were used, the last of them; and the whole request.
+    /// The request is whole, and this many bytes of input were the last of it.
     Whole(usize, Collected),
 }
 
@@ -72,7 +71,7 @@ impl Collected {
         place
     }
 
-    /// Takes in what has come. Once all has, this is used up.
+    /// Takes in content that has arrived. Once all has, this is used up.
     ///
     /// # Errors
     /// Returns the error when the framing is broken, when there is too much content or no room for it, or

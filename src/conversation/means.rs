@@ -10,7 +10,7 @@ use crate::now::Moment;
 
 /// The disk, as the pure layers see it: a simulation can fill it, or let it fail.
 pub trait Disk: Spool {
-    /// Appends up to `bytes` bytes of a file, from `offset` on; 0 at its end.
+    /// Appends up to `bytes` bytes of a file, from `offset` on, and returns their number: 0 at the end.
     ///
     /// # Errors
     /// Returns the error of the system when the file cannot be read.

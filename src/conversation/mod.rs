@@ -91,7 +91,7 @@ enum Phase {
     Waiting { request: Awaited, since: Moment, empty_lines: u8 },
     /// An exchange is under way.
     Active(Box<Exchange>),
-    /// Nothing more will be said.
+    /// Nothing more will be sent.
     Finished(Farewell),
 }
 
@@ -152,14 +152,14 @@ impl Conversation {
         }
     }
 
-    /// Goes on where it stopped: for want of room in the queue, or of a turn.
+    /// Lets the conversation go on where it stopped for want of room in the queue, or of a turn.
     pub fn advance(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         if let Phase::Active(_) = self.phase {
             self.act(|exchange| exchange.receive(&[], turn, out));
         }
     }
 
-    /// Goes on because the application has asked for it.
+    /// Lets the conversation go on because its application has asked for that.
     pub fn wake(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
         if let Phase::Active(exchange) = &mut self.phase {
             exchange.wake();
@@ -235,7 +235,7 @@ impl Conversation {
         }
     }
 
-    /// Returns until when a server that shuts down waits for the first request of a client that has
+    /// Returns the moment until which a server that shuts down waits for the first request of a client that has
     /// connected, or for the last one of a client whose connection was kept; none if it does not.
     pub fn last_chance(&self, shutdown: Shutdown) -> Option<Moment> {
         match (&self.phase, shutdown) {
@@ -267,8 +267,8 @@ impl Conversation {
         }
     }
 
-    /// Notes that everything owed to the peer has been sent, later than it was queued: only now does it have
-    /// its answer, and the time for its next request begins.
+    /// Notes that everything owed to the peer has been sent, later than it was queued: only now does the peer have its
+    /// answer, and the time for its next request begins.
     pub fn delivered(&mut self, now: Moment) {
         if let Phase::Waiting { request: Awaited::Next, since, .. } = &mut self.phase {
             *since = now;
@@ -300,7 +300,7 @@ impl Conversation {
         }
     }
 
-    /// The memory that it holds, in bytes, beyond its own few words: half a head, content in memory.
+    /// The memory in bytes that the conversation holds beyond its own few words: half a head, content in memory.
     pub fn memory_in_use(&self) -> usize {
         match &self.phase {
             Phase::Active(exchange) => exchange.memory_in_use(),
@@ -308,8 +308,8 @@ impl Conversation {
         }
     }
 
-    /// Returns since when the peer has sent nothing of the request that it has begun; none if no request is
-    /// on its way.
+    /// Returns the moment since which the peer has sent nothing of the request that it has begun; none if no request
+    /// is on its way.
     pub fn stalled_since(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Active(exchange) => exchange.stalled_since(),
@@ -317,7 +317,8 @@ impl Conversation {
         }
     }
 
-    /// Returns since when nothing has moved in a connection that was taken over, if its peer is waited for.
+    /// Returns the moment since which nothing has moved in a connection that was taken over, if its peer is waited
+    /// for.
     pub fn silent_tunnel_since(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Active(exchange) => exchange.silent_tunnel_since(),
@@ -342,7 +343,7 @@ impl Conversation {
         matches!(&self.phase, Phase::Active(exchange) if exchange.is_in_head())
     }
 
-    /// Returns since when a head has begun, if it has not ended.
+    /// Returns the moment when the head began that has not ended, if there is one.
     pub fn head_since(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Active(exchange) => exchange.head_since(),
@@ -350,7 +351,7 @@ impl Conversation {
         }
     }
 
-    /// Returns since when it waits for its first byte, if it does.
+    /// Returns the moment since which the conversation has waited for its first byte, if it does.
     pub fn silent_since(&self) -> Option<Moment> {
         match self.phase {
             Phase::Waiting { request: Awaited::First, since, .. } => Some(since),
@@ -358,7 +359,8 @@ impl Conversation {
         }
     }
 
-    /// Returns since when it waits for its next request, if it does; none if it has never had one.
+    /// Returns the moment since which the conversation has waited for its next request, if it does; none if it has
+    /// never had one.
     pub fn kept_since(&self) -> Option<Moment> {
         match self.phase {
             Phase::Waiting { request: Awaited::Next, since, .. } => Some(since),
@@ -366,7 +368,7 @@ impl Conversation {
         }
     }
 
-    /// The state that it is in, by name.
+    /// The state of the conversation, by name.
     pub fn state(&self) -> ConversationState {
         match &self.phase {
             Phase::Waiting { request: Awaited::First, .. } => ConversationState::at_rest(StageName::Fresh),

@@ -13,7 +13,7 @@ pub(super) struct Outlet<'a> {
 }
 
 impl Outlet<'_> {
-    /// Lends the outlet on.
+    /// Lends the outlet on, for a shorter time.
     pub fn reborrow(&mut self) -> Outlet<'_> {
         Outlet { http: self.http, record: self.record, out: self.out }
     }

@@ -41,7 +41,7 @@ pub struct OutputQueue {
     buffer: Vec<u8>,
     /// The number of bytes that were sent, of the buffer or, if that is empty, of the first part after it.
     sent: usize,
-    /// The parts after the buffer; none on the hot path, which so has only this to look at.
+    /// The parts after the buffer; none on the hot path, which has nothing else to look at.
     rest: Option<Box<Rest>>,
 }
 
@@ -161,7 +161,7 @@ impl OutputQueue {
         file
     }
 
-    /// Returns all that is owed, if that is one buffer: as always, unless much is owed.
+    /// Returns all that is owed if it lies in one buffer, as it does unless much is owed.
     #[inline]
     pub fn single_buffer(&self) -> Option<&[u8]> {
         match &self.rest {
@@ -190,7 +190,7 @@ impl OutputQueue {
         }
     }
 
-    /// The memory that it takes, in bytes, whatever has been sent of it.
+    /// The memory of the queue in bytes, whatever has been sent of it.
     pub fn memory_bytes(&self) -> usize {
         self.buffer.capacity() + self.rest.as_ref().map_or(0, |rest| rest.memory_bytes())
     }
@@ -272,7 +272,7 @@ impl OutputQueue {
         }
     }
 
-    /// Moves what is owed into a queue of its own; this one is then as new, and keeps its buffer.
+    /// Moves all owed bytes into a queue of their own; this one is empty then, and keeps its buffer.
     pub fn split_off(&mut self) -> OutputQueue {
         let rest = self.rest.take();
         // Where the buffer is empty, `sent` is of what follows it.

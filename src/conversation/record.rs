@@ -58,13 +58,13 @@ pub struct ExchangeRecord<'a> {
     pub response_fields: &'a [Option<Vec<u8>>],
     /// The variables that were wanted, in the same manner, as they were when the application was called.
     pub variables: &'a [Option<Vec<u8>>],
-    /// The beginning of the turn of the loop in which the request was complete, with its content; of one that never was, its
-    /// head; and of a head that never was, its first byte.
+    /// The beginning of the turn of the loop in which the request was complete with its content; if it never was, the
+    /// turn of its complete head; and if not even that came, the turn of its first byte.
     pub begun: Moment,
     /// The time when the end of the response was in the output queue. The pure layers know only when the turn
     /// of the loop began; the reactor sets this by its clocks before it hands a record on.
     pub ended: Now,
-    /// Whether it ended well.
+    /// The way in which the exchange ended.
     pub outcome: Outcome,
 }
 
@@ -112,7 +112,8 @@ impl Wanted {
         Wanted::no_fields(true)
     }
 
-    /// Wants not even the request line: who only counts gets records of numbers. Nothing is copied for them.
+    /// Wants not even the request line: the records have numbers only, for those who count. Nothing is copied for
+    /// them.
     pub const fn counts() -> Wanted {
         Wanted::no_fields(false)
     }
@@ -126,7 +127,7 @@ impl Wanted {
         }
     }
 
-    /// Returns itself, if any of it has to be copied from the request or the response.
+    /// Returns the wish if any part of it has to be copied from the request or the response.
     pub(super) fn details(&self) -> Option<&Wanted> {
         let Wanted { request_line, request_fields, response_fields, variables } = self;
         let counts_only =
@@ -153,14 +154,14 @@ pub trait Journal {
     fn exchange(&mut self, record: &ExchangeRecord<'_>);
     /// Reports that the application has failed; the client saw a 500 or a cut connection.
     fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError);
-    /// Reports that a client was refused since a PROXY header came first: a proxy is told to send what this server
-    /// does not expect.
+    /// Reports that a client was refused since a PROXY header came first: a proxy is configured to send what this
+    /// server does not expect.
     fn proxy_header(&mut self) {}
 }
 
 /// Takes the records of an access log. Called from the event loop: it must not block for long.
 pub trait AccessLog {
-    /// The parts of each exchange that it wants to know. Asked once, when the server is bound.
+    /// The parts of each exchange that the log wants to know. Asked once, when the server is bound.
     fn wanted(&self) -> Wanted {
         Wanted::default()
     }
@@ -214,12 +215,12 @@ pub(super) struct Record {
 /// The part of an exchange that its journal will be told.
 #[derive(Default)]
 enum Telling {
-    /// Nothing.
+    /// The journal is told nothing.
     #[default]
     Nothing,
-    /// The numbers that every record has.
+    /// The journal is told the numbers that every record has.
     Counts,
-    /// The numbers, and these parts of request and response.
+    /// The journal is told the numbers, and these parts of request and response.
     Details(Box<Details>),
 }
 

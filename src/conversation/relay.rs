@@ -9,14 +9,13 @@ use crate::message::Fields;
 use crate::now::Moment;
 use crate::protocol::{Http1, ProtocolError, RequestState, ResponseState, Trailers};
 
-/// Content that is passed on to an application that answers already.
+/// Content that is passed on to an application which is already answering.
 pub(super) struct Relay {
     feed: Feed,
-    /// The trailer lines that have come after it, as they came.
+    /// The trailer lines after the content, as they came.
     trailers: Vec<u8>,
     arrival: Flow,
-    /// The time since which nothing is waited for, because the application or its answer comes first: that is no fault
-    /// of the peer.
+    /// The time since which the peer is not waited for, because the application or its answer comes first.
     paused: Option<Moment>,
     sender: Sender,
 }
@@ -146,12 +145,12 @@ impl Relay {
         self.paused.is_none()
     }
 
-    /// Returns when more must have come; none while something else comes first.
+    /// Returns when more content must have come; none while something else comes first.
     pub fn deadline(&self, limits: &Limits) -> Option<Moment> {
         self.is_waiting().then(|| of_body(self.arrival, limits))
     }
 
-    /// Returns since when nothing has come; none while something else comes first.
+    /// Returns the moment since which no content has come; none while something else comes first.
     pub fn stalled_since(&self) -> Option<Moment> {
         self.is_waiting().then_some(self.arrival.last_byte)
     }

@@ -25,7 +25,7 @@ pub(super) struct Sink<'a> {
 
 /// The result of the call of an application.
 pub(super) enum Concluded {
-    /// Head and content were handed over in it, as nearly always.
+    /// Head and content were handed over in the call, as they nearly always are.
     Complete,
     /// The response is not complete; this remains to be done.
     Remains(Remainder),
@@ -109,7 +109,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Checks that the body that the application returned, which is not complete with its call, matches what it did.
+    /// Checks that what an application has left to be done matches what it has written of its response.
     fn accept(&self, body: Body) -> Result<Remainder, Misuse> {
         let remainder = body.into_remainder().ok_or(Misuse::NotStarted)?;
         let has_head = matches!(self.written, Written::WholeHead { .. });

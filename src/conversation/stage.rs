@@ -25,7 +25,7 @@ pub enum StageName {
     ReadFile,
     /// The application has taken over the connection.
     Tunnel,
-    /// The conversation has said its last.
+    /// The conversation has ended: nothing more will be sent.
     Finished,
 }
 
@@ -44,7 +44,7 @@ impl StageName {
         StageName::Finished,
     ];
 
-    /// The name, with that of the type that it is a variant of.
+    /// The name of the stage, behind that of its type in the code.
     pub fn path(self) -> &'static str {
         match self {
             StageName::Fresh => "Awaited::First",

@@ -145,7 +145,7 @@ impl Tunneled {
         self.tunnel.notify(|tunnel| tunnel.client_has_finished());
     }
 
-    /// Returns since when nothing has moved, if the peer is waited for.
+    /// Returns the moment since which nothing has moved, if the peer is waited for.
     pub fn silent_since(&self) -> Option<Moment> {
         let waits_for_peer = self.is_open() && self.asking != Asking::Now;
         waits_for_peer.then_some(self.moved)

@@ -169,7 +169,7 @@ pub trait BodyStream {
         false
     }
 
-    /// The memory it holds, in bytes, that counts towards
+    /// The memory in bytes that the stream holds, and that counts towards
     /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn.
     fn held_bytes(&self) -> usize {
         0
@@ -190,8 +190,8 @@ pub enum Piece<'a> {
     End,
 }
 
-/// A stream of what an iterator gives. The iterator must not block, since it runs on the thread of the event loop: see
-/// [`ResponseHead::pieces`](super::ResponseHead::pieces).
+/// A stream of the items of an iterator. The iterator must not block, since it runs on the thread of the event loop:
+/// see [`ResponseHead::pieces`](super::ResponseHead::pieces).
 pub struct Pieces<I: Iterator> {
     iterator: I,
     current: Option<I::Item>,
@@ -305,7 +305,7 @@ impl BodyStream for FileStream {
 /// A server that shuts down waits for it as for any answer, for
 /// [`drain_timeout`](crate::limits::Limits::drain_timeout).
 pub trait Tunnel: BodyStream {
-    /// Takes bytes from the client: answers how many of them it has taken, from the first on. After that
+    /// Takes bytes from the client, and returns how many of them it has taken, from the first on. After that
     /// [`next_piece`](BodyStream::next_piece) is asked, which is told the time, and then the rest is offered.
     ///
     /// With 0 it takes none before `next_piece` is asked again (when there is room for output, its moment has come, or its
@@ -342,13 +342,13 @@ pub trait Later {
     /// client may have left, or still wait: both look the same.
     fn client_has_finished(&mut self) {}
 
-    /// The moment to resume it at even if nobody wakes it, if it has one of its own. What counts is the earlier of this
-    /// and the one that [`later`](StartResponse::later) is told.
+    /// Returns the moment at which the answer is resumed even if nobody wakes it, if it has one of its own. What
+    /// counts is the earlier of this and the one that [`later`](StartResponse::later) is told.
     fn deadline(&self) -> Option<Moment> {
         None
     }
 
-    /// The memory it holds, or somebody on its behalf, in bytes, that counts towards
+    /// The memory in bytes that the answer holds, or somebody holds for it, and that counts towards
     /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn.
     fn held_bytes(&self) -> usize {
         0

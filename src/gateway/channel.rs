@@ -129,7 +129,8 @@ impl From<SendError> for io::Error {
     }
 }
 
-/// The half that sends, on any thread; on that of the event loop, [`ContentSender::try_send`] does.
+/// The sending half of a [`channel`], for any thread; on that of the event loop, only [`ContentSender::try_send`] is
+/// of use.
 ///
 /// Content that is complete ends with [`ContentSender::end`]. Dropped before, also by a panic, it breaks the response off in
 /// a way that the client can tell from an ending, and the log says so.
@@ -142,8 +143,8 @@ pub struct ContentSender {
 }
 
 impl ContentSender {
-    /// Sends bytes of any number. Waits for room while the client reads slowly; how long that may take is a matter of the
-    /// limits of the server, [`write_timeout`](crate::limits::Limits::write_timeout) and
+    /// Sends any number of bytes. Waits for room while the client reads slowly; how long that may take is a matter of
+    /// the limits of the server, [`write_timeout`](crate::limits::Limits::write_timeout) and
     /// [`output_rate_min`](crate::limits::Limits::output_rate_min).
     ///
     /// # Errors
@@ -159,9 +160,9 @@ impl ContentSender {
         }
     }
 
-    /// Sends bytes if there is room for all of them, and none else. A piece that is longer than the room there ever is
-    /// goes when nothing else waits. It never waits: the thread of an event loop of its own may call it, and so may that of
-    /// the server's, which would wait for itself in [`ContentSender::send`].
+    /// Sends all of these bytes if there is room for them, and none of them otherwise. A piece that is longer than the
+    /// room there ever is goes when nothing else waits. It never waits: the thread of an event loop of its own may
+    /// call it, and so may that of the server's, which would wait for itself in [`ContentSender::send`].
     ///
     /// # Errors
     /// Returns an error when there is no room, or nobody reads any more.
@@ -215,7 +216,7 @@ impl ContentSender {
         self.conclude(ContentPhase::Broken(reason.into()));
     }
 
-    /// Whether nobody reads any more: to be asked by who works for long before it sends something.
+    /// Whether nobody reads any more, so that long work on the next piece would be in vain.
     pub fn is_abandoned(&self) -> bool {
         matches!(self.pipe.lock().phase, ContentPhase::Closed)
     }
@@ -229,7 +230,7 @@ impl ContentSender {
         )
     }
 
-    /// Ends the content in this way, unless it has an end.
+    /// Ends the content in this way, unless it has ended already.
     fn conclude(&self, end: ContentPhase) {
         let mut state = self.pipe.lock();
         if let ContentPhase::Open { .. } = state.phase {
@@ -258,7 +259,7 @@ impl io::Write for ContentSender {
     }
 }
 
-/// The half that is the content of a response. It never waits.
+/// The half of a [`channel`] that is the content of a response. It never waits.
 #[derive(Debug)]
 pub struct SentContent {
     pipe: Arc<Pipe>,

@@ -14,7 +14,7 @@ use super::{MemoryAccount, WakeSource};
 pub struct ServerInfo {
     /// The value of `SERVER_SOFTWARE` and of the `Server` field.
     pub software: Cow<'static, str>,
-    /// `http` or `https`.
+    /// The scheme of the server's URLs: `http` or `https`.
     pub url_scheme: &'static str,
     /// Whether other threads may call the same application (`wsgi.multithread`).
     pub multithread: bool,
@@ -71,9 +71,9 @@ impl From<Option<SocketAddr>> for Peer {
 pub struct Client<'a> {
     /// The number of the connection; one server never uses it twice.
     pub connection_id: u64,
-    /// The other end.
+    /// The address of the client's end.
     pub peer: &'a Peer,
-    /// This end; none on a unix socket.
+    /// The address of the server's end; none on a unix socket.
     pub local: Option<&'a SocketAddr>,
     /// Whether the client is known to send nothing more. It may still wait for its answer.
     pub has_finished_sending: bool,

@@ -102,7 +102,7 @@ impl fmt::Debug for Environ<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MountPoint(usize);
 
-/// Names and values, each name once.
+/// Variables that were added to a request, each name once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AddedVariables(Vec<(String, Vec<u8>)>);
 
@@ -473,7 +473,7 @@ impl<'a> Environ<'a> {
         added.push((name.to_string(), value.into()));
     }
 
-    /// Ends the view, like dropping it, but without a call if nothing was set, as nearly always.
+    /// Ends the view as dropping it does, but without a call if nothing was set, as is usual.
     #[inline(always)]
     pub(crate) fn end(mut self) {
         if let Some(added) = self.added.take() {

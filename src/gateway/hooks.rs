@@ -45,8 +45,8 @@ pub trait LoopHooks {
         wait();
     }
 
-    /// Returns until when the server may wait for events although nothing happens: none is forever, `now` is
-    /// not at all. Asked before each wait. It is for gateways that do not wake the server for every answer.
+    /// Returns the moment until which the server may wait for events although nothing happens: none is for ever, `now`
+    /// is not at all. Asked before each wait. It is for gateways that do not wake the server for every answer.
     fn deadline(&self, now: Moment) -> Option<Moment> {
         let _ = now;
         None

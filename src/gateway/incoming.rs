@@ -116,7 +116,7 @@ enum Reader {
     Away,
     /// A thread waits.
     Thread,
-    /// This is to be woken, once.
+    /// This waker is to be used, once.
     Waker(Waker),
 }
 

@@ -57,7 +57,7 @@ impl OwnedContent {
         self.len() == 0
     }
 
-    /// The memory it takes, in bytes.
+    /// The memory in bytes that the content takes.
     pub fn memory_bytes(&self) -> usize {
         match self {
             // What it has taken, and not only what it has used.

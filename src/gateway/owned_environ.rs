@@ -48,7 +48,7 @@ pub struct OwnedEnviron {
     method_bytes: usize,
     version: Version,
     fields: CopiedFields,
-    /// The trailer fields; none for nearly all requests, which so are smaller.
+    /// The trailer fields, in a box, since nearly all requests have none.
     trailers: Option<Box<CopiedFields>>,
     content: OwnedContent,
     content_length: Option<u64>,
@@ -61,7 +61,7 @@ pub struct OwnedEnviron {
     has_finished_sending: bool,
     server: ServerInfo,
     now: Moment,
-    /// The reservation that counts its memory for as long as it lives.
+    /// The reservation that counts the request's memory for as long as it lives.
     reservation: Option<Reservation>,
 }
 
@@ -129,7 +129,7 @@ impl WakeSource for OwnedWakes {
 }
 
 impl OwnedEnviron {
-    /// The memory it takes, in bytes.
+    /// The memory in bytes that the request takes.
     pub fn memory_bytes(&self) -> usize {
         let fields =
             self.fields.memory_bytes() + self.trailers.as_ref().map_or(0, |trailers| trailers.memory_bytes());
@@ -141,7 +141,7 @@ impl OwnedEnviron {
         self.line.split_at(self.method_bytes)
     }
 
-    /// Shows it as an [`Environ`] again, for the length of a call.
+    /// Shows the request as an [`Environ`] again, for the length of a call.
     pub fn with<R>(&mut self, view: impl FnOnce(&mut Environ<'_>) -> R) -> R {
         let (method, raw_target) = self.line.split_at(self.method_bytes);
         let method = Method(method);

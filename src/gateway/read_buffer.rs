@@ -22,7 +22,7 @@ const SPARES_MAX: usize = 4;
 pub(crate) struct ReadBuffer {
     memory: Vec<u8>,
     filled: usize,
-    /// Where memory comes from and goes to; none for memory that came from elsewhere.
+    /// The store that the memory came from, and goes back to; none for memory that came from elsewhere.
     spares: Option<Arc<Spares>>,
 }
 
@@ -67,7 +67,7 @@ impl ReadBuffer {
         &self.memory[..self.filled]
     }
 
-    /// Whether there are none.
+    /// Whether no bytes were read.
     pub fn is_empty(&self) -> bool {
         self.filled == 0
     }
@@ -97,7 +97,7 @@ impl ReadBuffer {
         memory
     }
 
-    /// The memory that it takes, in bytes.
+    /// The memory in bytes that the buffer takes.
     pub fn capacity(&self) -> usize {
         self.memory.capacity()
     }

@@ -13,7 +13,7 @@ use super::Watcher;
 pub struct Wakeup(Waker);
 
 impl Wakeup {
-    /// Makes a handle around a waker; the reactor's are made so.
+    /// Makes a handle around a waker, as the reactor does.
     pub fn new(waker: Waker) -> Wakeup {
         Wakeup(waker)
     }

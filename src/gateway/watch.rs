@@ -72,7 +72,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Makes a handle for the connection that this token names; the reactor's are made so.
+    /// Makes a handle for the connection that this token names, as the reactor does.
     pub fn new(selector: Arc<dyn Selector>, token: usize) -> Watcher {
         Watcher { selector: Some(selector), token }
     }

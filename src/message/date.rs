@@ -23,19 +23,19 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// A second of the Gregorian calendar in UTC, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calendar {
-    /// Four digits.
+    /// The year, of four digits.
     pub year: u16,
-    /// 1 to 12.
+    /// The month, 1 to 12.
     pub month: u8,
-    /// 1 to 31.
+    /// The day of the month, 1 to 31.
     pub day: u8,
-    /// 0 to 23.
+    /// The hour, 0 to 23.
     pub hour: u8,
-    /// 0 to 59.
+    /// The minute, 0 to 59.
     pub minute: u8,
-    /// 0 to 59.
+    /// The second, 0 to 59.
     pub second: u8,
-    /// 0 is Sunday.
+    /// The day of the week, from 0 for Sunday.
     pub weekday: u8,
 }
 
@@ -115,7 +115,7 @@ impl HttpDate {
         HttpDate(text)
     }
 
-    /// The 29 bytes.
+    /// The 29 bytes of the date.
     pub fn as_bytes(&self) -> &[u8; 29] {
         &self.0
     }

@@ -60,7 +60,8 @@ impl FieldRole {
         }
     }
 
-    /// Whether this is a plain Content-Type, as in nearly every response, whose name needs no further look.
+    /// Whether this is a plain Content-Type field, which nearly every response has, and whose name needs no further
+    /// check.
     #[inline(always)]
     pub(crate) fn is_content_type(name: &str, value: &[u8]) -> bool {
         name == "Content-Type" && is_field_value(value)

@@ -45,7 +45,7 @@ struct Absolute<'a> {
 pub struct InvalidTarget;
 
 impl<'a> RequestTarget<'a> {
-    /// `*`.
+    /// The target `*`: the server as a whole.
     pub const ASTERISK: RequestTarget<'static> = RequestTarget { raw: "*", form: Form::Asterisk };
 
     /// Takes a request target apart. A fragment (`#…`) never belongs to one, and neither do bytes
@@ -170,8 +170,8 @@ fn split_at_query(rest: &str) -> (&str, Option<&str>) {
     rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)))
 }
 
-/// Finds where a path ends, if it does, whose first escape or backslash is at `first`. All its escapes must
-/// be valid, and there must be no backslash.
+/// Finds where a path with an escape or a backslash at `first` ends; none if it takes all of the target. All its
+/// escapes must be valid, and there must be no backslash.
 fn end_of_path(raw: &str, first: usize) -> Result<Option<usize>, InvalidTarget> {
     let end = raw[first..].bytes().position(|byte| matches!(byte, b'?' | b'#')).map(|at| first + at);
     let path = &raw.as_bytes()[first..end.unwrap_or(raw.len())];

@@ -53,7 +53,8 @@ const FORBIDDEN: [&str; 39] = [
 /// proxies on a client.
 const FORBIDDEN_PREFIXES: [&str; 5] = ["if-", "accept-", "access-control-", "content-", "x-forwarded-"];
 
-/// Fields that begin so, and that their definitions allow after the content: RFC 9530 §2, RFC 9110 §14.3.
+/// Fields with a forbidden prefix whose definitions allow them after the content all the same: RFC 9530 §2, RFC 9110
+/// §14.3.
 const ALLOWED: [&str; 2] = ["content-digest", "accept-ranges"];
 
 /// Whether a field of this name can come after the content (RFC 9110 §6.5.1).

@@ -276,8 +276,8 @@ impl Http1 {
         true
     }
 
-    /// Ends the head and writes all of the content, which is not empty, in one step if nothing but
-    /// Content-Length is missing, as nearly always. Returns whether it did; if not, nothing has changed.
+    /// Ends the head and writes all of the content, which is not empty, in one step if nothing but Content-Length is
+    /// missing, as is usual. Returns whether it did; if not, nothing has changed.
     #[inline(always)]
     pub fn write_rest(&mut self, head: &ResponseEncoder, out: &mut Vec<u8>, content: &[u8]) -> bool {
         if !head.ends_plainly(self.context, self.persistence) {

@@ -17,7 +17,7 @@ pub enum Persistence {
 pub enum CloseReason {
     /// The client sent `Connection: close`.
     ClientAsked,
-    /// The client speaks HTTP/1.0 and did not ask to keep it.
+    /// The client speaks HTTP/1.0 and did not ask to keep the connection.
     Http10,
     /// The application sent `Connection: close`.
     ApplicationAsked,

@@ -20,7 +20,8 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// more than the rest of its head.
 #[derive(Clone, Debug)]
 pub struct ServerFields {
-    /// The status line of nearly all responses and these lines, so that they begin with a single copy.
+    /// The status line of nearly all responses, with these lines behind it, so that a response begins with a single
+    /// copy.
     ok_lines: Vec<u8>,
     server_line_bytes: usize,
     unix_seconds: u64,
@@ -88,7 +89,7 @@ impl ResponseContext {
 pub enum ContentWish {
     /// Content is wanted: any method but HEAD.
     Wanted,
-    /// Only the fields are wanted that GET would give: HEAD.
+    /// Only the fields that GET would give are wanted: HEAD.
     HeadOnly,
 }
 
@@ -102,7 +103,7 @@ pub enum TrailerWish {
     Wanted,
 }
 
-/// Writes one head.
+/// Writes the head of one response.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseEncoder {
     /// The offset in the output where the head begins.
@@ -401,7 +402,7 @@ impl ResponseEncoder {
     }
 }
 
-/// Removes the first field line of a head that begins so, with the end of the line before it.
+/// Removes the first field line of a head that has this beginning, and the end of the line before it.
 fn drop_first_line(out: &mut Vec<u8>, start: usize, beginning: &[u8]) {
     let Some(line) = out[start..].windows(beginning.len()).position(|window| window == beginning) else {
         return;

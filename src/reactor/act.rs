@@ -44,7 +44,7 @@ pub enum Act<'a> {
     Waited {
         /// The name of the system call.
         call: &'static str,
-        /// How long it was to wait at most; none is for ever.
+        /// The longest time that the loop was to wait; none is for ever.
         limit: Option<Duration>,
         /// The events that have come.
         events: Vec<SeenEvent>,
@@ -58,7 +58,7 @@ pub enum Act<'a> {
     },
     /// A connection has its turn.
     TurnBegun(Cause, Box<ConnectionSnapshot>),
-    /// Between two steps of a turn: what the conversation has become of what was read, or written.
+    /// The conversation has got on, between two steps of a turn, by what was read or written.
     Advanced {
         /// The state of the conversation.
         state: ConversationState,
@@ -78,9 +78,9 @@ pub enum Act<'a> {
 pub struct SystemCall<'a> {
     /// The name of the system call.
     pub name: &'static str,
-    /// The operation that it was asked for.
+    /// The operation that the call was made for.
     pub operation: Operation<'a>,
-    /// The bytes that it moved, or its error: `WouldBlock` says that nothing can be moved now.
+    /// The number of bytes that the call moved, or its error: `WouldBlock` says that nothing can be moved now.
     pub result: Result<usize, &'a io::Error>,
 }
 
@@ -88,14 +88,14 @@ pub struct SystemCall<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Operation<'a> {
-    /// Reads.
+    /// Reads from the socket.
     Receive {
         /// The bytes that it has room for.
         room: usize,
         /// The bytes that have come.
         bytes: &'a [u8],
     },
-    /// Writes.
+    /// Writes to the socket.
     Send {
         /// The bytes that are offered, in pieces.
         pieces: &'a [IoSlice<'a>],
@@ -122,20 +122,20 @@ pub enum Operation<'a> {
     ResetOnClose,
     /// Asks whether the connection is broken.
     TakeError,
-    /// Closes.
+    /// Closes the socket.
     Close,
 }
 
 /// An event that has ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenEvent {
-    /// The thing that it is about.
+    /// The source of the event.
     pub about: EventSource,
     /// The signs: `READABLE`, `WRITABLE`, `READ_CLOSED`, `BROKEN`.
     pub signs: Names,
 }
 
-/// The thing that an event is about.
+/// The source of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventSource {

@@ -31,8 +31,8 @@ pub enum ListenAddress {
 }
 
 impl ListenAddress {
-    /// The IP address and port, which of a [bound](crate::server::BoundServer::addresses) server is the real one; none of
-    /// a unix socket.
+    /// The IP address and port; the port of a [bound](crate::server::BoundServer::addresses) server is the real one.
+    /// None for a unix socket.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             ListenAddress::Tcp(address) => Some(*address),
@@ -107,8 +107,9 @@ impl From<InvalidAddress> for io::Error {
 impl FromStr for ListenAddress {
     type Err = InvalidAddress;
 
-    /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address of the machine), `unix:PATH` or
-    /// `fd://NUMBER`; and what an address is shown as, `http://HOST:PORT/`. Of a name with several addresses the first is taken.
+    /// Parses `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address of the machine), `unix:PATH` or `fd://NUMBER`; and
+    /// the form in which an address is shown, `http://HOST:PORT/`. Of a name with several addresses the first is
+    /// taken.
     fn from_str(text: &str) -> Result<ListenAddress, InvalidAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {

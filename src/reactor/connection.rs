@@ -42,8 +42,8 @@ const HEADS_READ_BYTES: usize = 64 * 1024;
 /// of them may have to be kept. 4 KiB: nearly every head is shorter.
 const SCARCE_READ_BYTES: usize = 4 * 1024;
 
-/// The part of the memory for reads up to which what was read is copied: a quarter, 64 KiB. Memory that holds more can go on to
-/// the application as it is; of less, much would be held for little.
+/// The part of the memory for reads, as a divisor, up to which bytes are copied out of it: a quarter, 64 KiB. Memory
+/// that holds more can go on to the application as it is; of less, much would be held for little.
 const COPIED_PART: usize = 4;
 
 /// The next step for a connection after its turn.
@@ -66,9 +66,9 @@ pub(super) struct Connection<S = Stream> {
     socket: Socket<S>,
     conversation: Conversation,
     our_side: OurSide,
-    /// The bytes held for it, as the account of all connections knows them.
+    /// The bytes held for the connection, as the account of all connections knows them.
     accounted: u32,
-    /// The [lists](List) that it stands in, as bits.
+    /// The [lists](List) in which the connection stands, as bits.
     lists: u8,
 }
 
@@ -163,12 +163,12 @@ impl<S: Transport> Connection<S> {
         is_new
     }
 
-    /// Notes that it was removed from a list.
+    /// Notes that the connection was removed from a list.
     pub fn leave(&mut self, list: List) {
         self.lists &= !(list as u8);
     }
 
-    /// Whether it stands in a list.
+    /// Whether the connection stands in a list.
     pub fn stands_in(&self, list: List) -> bool {
         self.lists & list as u8 != 0
     }
@@ -178,7 +178,7 @@ impl<S: Transport> Connection<S> {
         self.socket.readiness.set(Readiness::READABLE, true);
     }
 
-    /// Returns when its timer is to go off.
+    /// Returns when the timer of the connection is to go off.
     #[inline(always)]
     pub fn deadline(&self, limits: &Limits, shutdown: Shutdown) -> Option<Moment> {
         let last_chance = self.conversation.last_chance(shutdown);
@@ -199,13 +199,14 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Returns since when it does nothing but wait for its next request; none if there may be one already.
+    /// Returns the moment since which the connection has only waited for its next request; none if there may be one
+    /// already.
     pub fn idle_since(&self) -> Option<Moment> {
         let is_quiet = self.is_clear() && !self.socket.readiness.has(Readiness::READABLE);
         self.conversation.kept_since().filter(|_| is_quiet)
     }
 
-    /// Returns in which standing it could make room for a new connection in a full house, and since when;
+    /// Returns the standing in which the connection could make room for a new one in a full house, and since when;
     /// none if something is under way.
     pub fn makes_room(
         &self,
@@ -250,7 +251,7 @@ impl<S: Transport> Connection<S> {
         self.accounted = in_use;
     }
 
-    /// The memory that is held for it, in bytes.
+    /// The memory in bytes that is held for the connection.
     pub fn memory_in_use(&self) -> usize {
         let queued = match &self.our_side {
             // A file that waits to be sent holds no memory.
@@ -283,19 +284,19 @@ impl<S: Transport> Connection<S> {
         })
     }
 
-    /// Whether it could give memory back without losing anything: content that is on its way can move to the
-    /// disk.
+    /// Whether the connection could give memory back without losing anything: content that is on its way can move to
+    /// the disk.
     pub fn can_spill(&self) -> bool {
         self.is_clear() && self.conversation.collects_in_memory()
     }
 
-    /// Removes itself from the account, before it is dropped.
+    /// Removes the connection from the account, before it is dropped.
     pub fn close_account(&mut self, total: &mut usize) {
         *total = total.saturating_sub(self.accounted as usize);
         self.accounted = 0;
     }
 
-    /// Returns how long it may wait for the gateway.
+    /// Returns how long the connection may wait for the gateway.
     fn patience_with_gateway(&self, limits: &Limits) -> Duration {
         match self.socket.readiness.has(Readiness::READ_CLOSED) {
             true => limits.gateway_timeout.min(ENDED_PATIENCE),
@@ -303,7 +304,7 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Whether all it could do is to bring a request to a gateway that takes none for now.
+    /// Whether the connection could only bring a request, to a gateway that takes none for now.
     pub fn must_wait_for_gateway(&self, cause: Cause, shared: &Shared<'_>) -> bool {
         let shutdown = shared.context.shutdown;
         let can_wait = match self.our_side {
@@ -329,7 +330,7 @@ impl<S: Transport> Connection<S> {
             && self.conversation.wants(0, shared.output_bytes_high()) == Wants::Read
     }
 
-    /// Whether its deadline has come.
+    /// Whether the deadline of the connection has come.
     pub fn is_due(&self, shared: &Shared<'_>) -> bool {
         let ServerContext { limits, shutdown, now, .. } = &shared.context;
         self.deadline(limits, *shutdown).is_some_and(|deadline| deadline <= now.moment)
@@ -592,7 +593,7 @@ impl<S: Transport> Connection<S> {
         &self.conversation
     }
 
-    /// Returns since when it waits for the gateway.
+    /// Returns the moment since which the connection has waited for the gateway.
     #[cfg(test)]
     pub fn waiting_since(&self) -> Option<Moment> {
         match self.our_side {

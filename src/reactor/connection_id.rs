@@ -2,8 +2,8 @@
 
 use mio::Token;
 
-/// This bit of a place is set in the tokens of descriptors that applications watch, and in those of no connection: places
-/// end below it.
+/// The bit of a place that is set in the tokens of descriptors that applications watch, and in those of no connection:
+/// places end below it.
 const WATCHED: u32 = 1 << 31;
 
 /// Identifies a connection: its place in the slab, and its generation.
@@ -34,7 +34,7 @@ impl ConnectionId {
         Token((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
     }
 
-    /// For descriptors that its application watches. All of one connection share it.
+    /// Makes the token for descriptors that the application of the connection watches. All of one connection share it.
     pub fn watch_token(self) -> Token {
         Token(self.token().0 | WATCHED as usize)
     }

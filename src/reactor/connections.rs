@@ -24,7 +24,7 @@ use crate::now::Moment;
 /// connections.
 const RESERVED_MAX: usize = 65_536;
 
-/// The slab.
+/// The slab of all connections.
 pub(super) struct Connections<S = Stream> {
     slots: Slab<Connection<S>>,
     /// The generation of the connection that came last.

@@ -18,9 +18,9 @@ use crate::now::Moment;
 
 /// Responses that wait, in the order in which they were finished.
 pub(super) struct CorkedResponses {
-    /// Longest wait before the next call begins; zero: none at all.
+    /// Longest wait before the next call begins; zero if no response waits at all.
     hold_max: Duration,
-    /// The time when the oldest was finished.
+    /// The time when the oldest response was finished.
     since: Moment,
     waiting: Vec<(ConnectionId, OutputQueue)>,
     /// Emptied queues, which keep their buffers for the next turn.
@@ -46,12 +46,12 @@ impl CorkedResponses {
         self.waiting.len()
     }
 
-    /// Whether the oldest has waited for as long as it may.
+    /// Whether the oldest response has waited for as long as it may.
     pub fn is_overdue(&self, now: Moment) -> bool {
         now.since(self.since) >= self.hold_max
     }
 
-    /// Takes a finished response out of the output scratch, which is as new afterwards.
+    /// Takes a finished response out of the output scratch, which is empty afterwards.
     pub fn cork(&mut self, id: ConnectionId, output: &mut OutputQueue, now: impl FnOnce() -> Moment) {
         if self.waiting.is_empty() {
             self.since = now();

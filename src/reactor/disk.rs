@@ -41,7 +41,7 @@ struct SpooledFile {
     file: File,
     /// The position of the next read or write.
     position: u64,
-    /// The bytes that it has taken.
+    /// The bytes of the quota that the file has taken.
     bytes: u64,
     quota: Arc<Quota>,
 }

@@ -129,7 +129,7 @@ impl BoundLoop {
         self.start(gateway, hooks)?.run()
     }
 
-    /// Serves likewise, before a witness of the first few connections.
+    /// Serves with this gateway, before a witness of the first few connections.
     ///
     /// # Errors
     /// Returns the same errors as [`BoundLoop::run`].
@@ -232,7 +232,7 @@ impl<L: Listening> EventLoop<'_, L> {
         }
     }
 
-    /// Returns until when it may wait for events.
+    /// Returns how long the loop may wait for events.
     pub(super) fn patience(&self) -> Patience {
         self.running.patience().no_longer_than(self.running.shared.deadline_of_hooks())
     }
@@ -340,8 +340,8 @@ impl<L: Listening> EventLoop<'_, L> {
         self.queue.fall_asleep();
     }
 
-    /// Whether there is something to do that the selector does not show: a wake-up, or more events than a
-    /// turn takes, which a level would show, but no edge.
+    /// Whether there is something to do that the selector does not show: a wake-up, or more events than a turn takes,
+    /// which a level-triggered selector would show, but no edge-triggered one.
     pub fn is_at_work(&self) -> bool {
         self.queue.is_notified() || self.events.iter().count() >= EVENTS_PER_TURN
     }

@@ -70,9 +70,8 @@ impl<'g> GuestLoop<'g> {
         Ok(GuestLoop { event_loop, descriptor, has_ended: false })
     }
 
-    /// Returns until when to wait for events: a turn is due then, although the descriptor may not be
-    /// readable. It is in the past if there is something to do at once, and none if only an event brings
-    /// something.
+    /// Returns the moment until which to wait for events: a turn is due then, although the descriptor may not be
+    /// readable. It is in the past if there is something to do at once, and none if only an event brings something.
     pub fn next_deadline(&self) -> Option<Instant> {
         let moment = match self.event_loop.patience() {
             _ if self.has_ended => return None,

@@ -58,7 +58,7 @@ pub(super) enum Accepting {
 pub struct Listener {
     accepting: Accepting,
     socket: BoundSocket,
-    /// The process that has bound it, unless this is a duplicate. That process may bind others beside it, and
+    /// The process that has bound the socket, unless this is a duplicate. That process may bind others beside it, and
     /// removes the path of a unix socket when this is dropped.
     bound_by: Option<u32>,
     /// The file of a unix socket that was bound here. Another may have taken its path since.
@@ -104,7 +104,7 @@ pub(super) trait Listening {
 
     fn accept(&mut self) -> Accepted<Self::Stream>;
 
-    /// Lets connections be handed over as soon as they are made, until it is dropped. Returns whether they
+    /// Lets connections be handed over as soon as they are made, until the listener is dropped. Returns whether they
     /// were deferred before: then some clients may have connected without being seen.
     fn stop_deferring(&mut self) -> bool;
 
@@ -129,12 +129,12 @@ pub(super) trait Listening {
         None
     }
 
-    /// Returns how long a client that has sent nothing when it is accepted was silent already.
+    /// Returns how long a client has been silent that has sent nothing by the time it is accepted.
     fn silence(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Whether it waits for means.
+    /// Whether the listener waits for means.
     fn is_paused(&self) -> bool {
         matches!(self.accepting(), Accepting::Paused(_))
     }

@@ -92,7 +92,7 @@ pub(super) fn fill(stream: &impl Transport, readiness: &Readiness, scratch: &mut
 pub(super) struct Flushed {
     /// The number of bytes that were sent.
     pub bytes: usize,
-    /// The error because of which the next file cannot be sent, or no further.
+    /// The error that keeps the next file, or the rest of it, from being sent.
     pub unsendable: Option<io::Error>,
 }
 

@@ -73,7 +73,7 @@ pub(super) enum Found {
     NotYet,
 }
 
-/// The search.
+/// The search for connections that make room.
 #[derive(Default)]
 pub(super) struct Room {
     /// The connections that make room, the best last.
@@ -186,7 +186,7 @@ impl Room {
 }
 
 impl Candidate {
-    /// Whether it makes room at no cost to anybody, so that none of the others need be looked at.
+    /// Whether the candidate makes room at no cost to anybody, so that no others need be looked at.
     fn is_easy(&self) -> bool {
         self.standing == Standing::Kept && !self.is_active
     }

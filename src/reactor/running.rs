@@ -119,7 +119,7 @@ impl Drain {
         }
     }
 
-    /// Returns when it goes on without an event.
+    /// Returns when the drain goes on without an event.
     fn due(&self) -> Option<Moment> {
         match self {
             Drain::No => None,
@@ -307,8 +307,8 @@ impl<'g, L: Listening> Running<'g, L> {
         are_there
     }
 
-    /// Gives a turn to connections that wait for memory, or for the gateway, as long as there is some, or it
-    /// takes requests.
+    /// Gives a turn to connections that wait for memory, or for the gateway, as long as there is memory, or the
+    /// gateway takes requests.
     fn relieve(&mut self) {
         for _ in 0..self.starved.len().min(self.budget.remainders) {
             // Those that have closed stand here still, and cost no memory.

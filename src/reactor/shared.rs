@@ -31,7 +31,7 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// more, and a hundred warnings a second are enough.
 const PATIENCE_AFTER_PANIC: Duration = Duration::from_millis(10);
 
-/// Gives freed memory back to the system, as whoever has chosen the allocator knows how.
+/// A function that gives freed memory back to the system; only whoever has chosen the allocator knows how.
 pub(crate) type AtLowTide = Arc<dyn Fn() + Send + Sync>;
 
 /// The state that is lent to each connection for its turn.
@@ -86,7 +86,7 @@ impl Default for Settings {
 
 /// The means of one loop.
 pub(super) struct Means {
-    /// Where connections register for events, and applications what they watch.
+    /// The selector with which connections register for events, and applications what they watch.
     pub selector: Arc<LoopSelector>,
     pub journal: LoopJournal,
     pub disk: Box<dyn Disk>,
@@ -150,7 +150,7 @@ impl<'g> Shared<'g> {
         !self.corked_responses.is_empty() && self.corked_responses.is_overdue(self.clock.moment())
     }
 
-    /// Where connections register for events.
+    /// The registry with which connections register for events.
     pub fn registry(&self) -> &Registry {
         &self.wakes.selector.registry
     }
@@ -206,7 +206,8 @@ impl<'g> Shared<'g> {
             .is_none_or(|hooks| catch_unwind(AssertUnwindSafe(|| hooks.is_ready())).unwrap_or(true))
     }
 
-    /// Returns until when the hooks let the loop wait. If the hook panics, it may have something to say soon.
+    /// Returns the moment until which the hooks let the loop wait. If the hook panics, it may have something to say
+    /// soon.
     pub fn deadline_of_hooks(&self) -> Option<Moment> {
         let (hooks, now) = (self.hooks.as_ref()?, self.clock.moment());
         let deadline = catch_unwind(AssertUnwindSafe(|| hooks.deadline(now)));

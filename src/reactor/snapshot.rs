@@ -56,7 +56,7 @@ pub struct ConnectionSnapshot {
     pub our_side: OurSideState,
     /// The wish of the conversation.
     pub wants: Wants,
-    /// The moment until which that is waited for.
+    /// The moment until which the connection waits for that.
     pub deadline: Option<Moment>,
     /// Bytes that the socket has not taken yet.
     pub owed_bytes: usize,
@@ -138,9 +138,9 @@ pub struct ListenerSnapshot {
 /// The account of memory, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemorySnapshot {
-    /// Held for connections.
+    /// The bytes held for connections.
     pub connections: usize,
-    /// Held by requests that applications have taken to other threads.
+    /// The bytes held by requests that applications have taken to other threads.
     pub detached: usize,
     /// The limit of both together.
     pub max: usize,

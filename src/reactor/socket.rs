@@ -18,7 +18,7 @@ pub(super) struct Socket<S = Stream> {
     pub stream: S,
     pub readiness: Readiness,
     pub registration: Registration,
-    /// The number of the listener that accepted it.
+    /// The number of the listener that accepted the connection.
     pub listener: u16,
     /// The generation, which tells it from connections that had its place in the slab before: events name it.
     /// (It is here rather than beside the place, so that they fill each other's gaps.)

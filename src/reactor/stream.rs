@@ -138,12 +138,12 @@ impl Transport for Stream {
 }
 
 impl Stream {
-    /// Whether bytes that more follows wait for it: those of a unix socket make no packets.
+    /// Whether bytes can wait for more that follows: on a unix socket they make no packets, and need not.
     pub fn lets_bytes_wait(&self) -> bool {
         sys::LETS_BYTES_WAIT && matches!(self, Stream::Tcp(_))
     }
 
-    /// Whether its close can be a reset.
+    /// Whether the close of the socket can be a reset.
     pub fn knows_resets(&self) -> bool {
         sys::KNOWS_RESETS && matches!(self, Stream::Tcp(_))
     }

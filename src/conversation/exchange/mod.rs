@@ -45,7 +45,7 @@ use crate::message::RequestHead;
 use crate::now::Moment;
 use crate::protocol::{BodyEncoder, Http1, ProtocolError, ReceiveBuffer, RequestState, ResponseState};
 
-/// The wait for a request, of a conversation in which nothing is under way.
+/// The wait for a request, while nothing is under way in a conversation.
 #[derive(Clone, Copy)]
 pub(super) struct Waiting {
     pub request: Awaited,
@@ -80,7 +80,7 @@ impl Waiting {
 /// The state in which an exchange leaves a conversation that no longer needs it.
 pub(super) enum Left {
     Waiting(Waiting),
-    /// Nothing more will be said.
+    /// Nothing more will be sent.
     Finished(Farewell),
 }
 
@@ -98,9 +98,9 @@ pub(super) struct Exchange {
 
 /// The stage of an exchange.
 enum Stage {
-    /// The request is being taken in.
+    /// The request is on its way in.
     Intake(Intake),
-    /// The application was called, and the response is being given out.
+    /// The application was called, and its response is on its way out.
     Delivery {
         delivery: Delivery,
         /// The content that is still coming in, if the application reads it as it comes.
@@ -108,7 +108,7 @@ enum Stage {
         /// Whether the application was told that the peer seems to have ended its side.
         is_told_of_end: bool,
     },
-    /// The conversation has said its last.
+    /// The conversation has ended: nothing more will be sent.
     Finished(Farewell),
 }
 
@@ -307,7 +307,7 @@ impl Exchange {
         }
     }
 
-    /// Returns since when the peer has sent nothing of a request that has begun. (A head counts from its
+    /// Returns the moment since which the peer has sent nothing of a request that has begun. (A head counts from its
     /// beginning: when its last byte came is not kept.)
     pub fn stalled_since(&self) -> Option<Moment> {
         match &self.stage {
@@ -318,7 +318,7 @@ impl Exchange {
         }
     }
 
-    /// Returns since when nothing has moved in a tunnel that waits for its peer.
+    /// Returns the moment since which nothing has moved in a tunnel that waits for its peer.
     pub fn silent_tunnel_since(&self) -> Option<Moment> {
         match &self.stage {
             Stage::Delivery { delivery: Delivery::Tunnel(tunnel), .. } => tunnel.silent_since(),
@@ -326,7 +326,7 @@ impl Exchange {
         }
     }
 
-    /// Returns since when a head has begun, if it has not ended.
+    /// Returns the moment when the head began that has not ended, if there is one.
     pub fn head_since(&self) -> Option<Moment> {
         self.is_in_head().then_some(self.waiting.since)
     }
@@ -349,7 +349,7 @@ impl Exchange {
         }
     }
 
-    /// The state that it is in, by name.
+    /// The state of the exchange, by name.
     pub fn state(&self) -> ConversationState {
         let stage = match &self.stage {
             Stage::Intake(Intake::Head) => StageName::Head,
@@ -371,7 +371,7 @@ impl Exchange {
         size_of::<Exchange>() + self.input.len() + elsewhere
     }
 
-    /// Reads the rest of a file that was queued, and will not be sent.
+    /// Reads the rest of a queued file that cannot be sent.
     pub fn take_back(&mut self, rest: FileRange, out: &mut OutputQueue) {
         if let Stage::Delivery { delivery, .. } = &mut self.stage {
             delivery.take_back(rest, Outlet { http: &mut self.http, record: &mut self.record, out });
@@ -427,7 +427,7 @@ impl Exchange {
     }
 }
 
-/// Whether bytes from the peer are taken while an answer is given out: by a tunnel, or as content of which not too much
+/// Whether bytes from the peer are accepted while an answer is sent: by a tunnel, or as content of which not too much
 /// waits for the application.
 fn takes_input(delivery: &Delivery, relay: &Option<Box<Relay>>, bytes_high: usize) -> bool {
     delivery.takes_input() || relay.as_ref().is_some_and(|relay| relay.has_room(bytes_high))

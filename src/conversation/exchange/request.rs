@@ -223,7 +223,7 @@ impl Exchange {
     }
 }
 
-/// Takes up the content of the request whose head was read, if all of it is `behind` that. Chunked content is
+/// Takes the content of the request whose head was just read, if all of it is in `behind`. Chunked content is
 /// excluded: it needs a place to be put together.
 fn content_at_hand<'i>(http: &mut Http1, parsed: &ParsedHead<'_, '_>, behind: &'i [u8]) -> Option<&'i [u8]> {
     match parsed.semantics.framing {
@@ -238,7 +238,7 @@ fn content_at_hand<'i>(http: &mut Http1, parsed: &ParsedHead<'_, '_>, behind: &'
     }
 }
 
-/// Whether the input consists of empty lines, the last of them perhaps only half there.
+/// Whether the input consists of empty lines, of which the last may be incomplete.
 fn is_blank(input: &[u8]) -> bool {
     matches!(&input[blank_lines(input)..], [] | [b'\r'])
 }

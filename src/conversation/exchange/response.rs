@@ -1,4 +1,4 @@
-//! The way of a response out of an exchange: the call of the application, what of the answer outlasts it, and
+//! The way of a response out of an exchange: the call of the application, the delivery of what outlasts the call, and
 //! the end.
 
 use super::{Exchange, Progress, Stage, Waiting, environ_of};
@@ -17,8 +17,8 @@ use crate::message::RequestHead;
 use crate::protocol::{BodyEncoder, CloseReason, Http1, Persistence, ProtocolError, ResponseState};
 
 impl Exchange {
-    /// Calls the application, and ends the exchange if the answer is complete with that, as nearly always. Content
-    /// that is still coming goes through `relay`.
+    /// Calls the application, and ends the exchange if the call completes the answer, as it nearly always does.
+    /// Content that is still coming goes through `relay`.
     #[inline(always)]
     pub(super) fn call(
         &mut self,
@@ -146,7 +146,7 @@ impl Exchange {
         }
     }
 
-    /// Ends the exchange, well or not: the next request follows, or the end.
+    /// Ends the exchange, complete or not: the next request follows, or the connection ends.
     #[inline(always)]
     pub(super) fn end(&mut self, turn: &mut Turn<'_>) {
         let outcome = match self.http.response() {

@@ -49,7 +49,7 @@ pub trait Filter {
     /// Completes the application's head: adds fields, and decides how the content passes.
     fn head(&mut self, head: &mut PassingHead<'_>) -> Passage;
 
-    /// Returns the content that is to be sent instead, lent from the filter; or the same.
+    /// Returns the content to send in place of this piece: the piece itself, or bytes that the filter lends.
     ///
     /// # Errors
     /// Returns an error to break the response off, or to make it a 500 if nothing of it has been sent.
@@ -107,9 +107,9 @@ pub trait Filter {
         let _ = head;
     }
 
-    /// The memory it holds, in bytes, that counts towards
-    /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn if the response
-    /// outlasts the call.
+    /// The memory in bytes that the filter holds, and that counts towards
+    /// [`memory_bytes_max`](crate::limits::Limits::memory_bytes_max). Asked after each turn if the response outlasts
+    /// the call.
     fn held_bytes(&self) -> usize {
         0
     }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::gateway::Content;
 
-/// Longest content that is copied behind the one before it although it could be kept as it is, in bytes. 4 KiB: to copy that
-/// is cheaper than a turn of the loop.
+/// Longest content in bytes that is copied behind the content before it although it could be kept as it is. 4 KiB: to
+/// copy that is cheaper than a turn of the loop.
 const JOINED_BYTES_MAX: usize = 4 << 10;
 
 /// Content that a filter has not seen yet, in the order in which it was given. Many short contents become one, so that to
@@ -13,9 +13,9 @@ const JOINED_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Held {
     contents: VecDeque<Content<'static>>,
-    /// The bytes of the first that were seen.
+    /// The number of bytes of the first part that were seen.
     seen: usize,
-    /// The bytes of all that were not seen.
+    /// The number of bytes in all parts that were not seen.
     left: usize,
 }
 
@@ -53,7 +53,7 @@ impl Held {
         slice
     }
 
-    /// The memory that it holds, in bytes. What others may hold, too, counts as if it were held here alone.
+    /// The memory in bytes of the content that waits. What others may hold, too, counts as if it were held here alone.
     pub fn bytes(&self) -> usize {
         let of_one = |content: &Content<'_>| match content {
             Content::Owned(bytes) => bytes.capacity(),

@@ -74,8 +74,9 @@ pub fn deferral(socket: &impl AsFd) -> u32 {
     nix::sys::socket::getsockopt(socket, DeferAccept).unwrap_or(0)
 }
 
-/// Sets that time for clients that connect from now on, and for all that share the socket. A client that has
-/// connected already is handed over when it sends. A system that does not know the option goes without.
+/// Sets for how many seconds a connection without a request stays with the system, for clients that connect from now
+/// on and for all that share the socket. A client that has connected already is handed over when it sends. A system
+/// that does not know the option goes without.
 pub fn set_deferral(socket: &impl AsFd, seconds: u32) {
     let _ = nix::sys::socket::setsockopt(socket, DeferAccept, &seconds);
 }

@@ -15,7 +15,7 @@ const BACKLOG: i32 = 4096;
 /// Flags that a socket is made with: it does not block, and programs that are started do not inherit it.
 #[cfg(not(target_vendor = "apple"))]
 const SOCKET_FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
-/// Nothing: it is told afterwards.
+/// No flags, where a socket gets them only once it is made.
 #[cfg(target_vendor = "apple")]
 const SOCKET_FLAGS: SocketFlags = SocketFlags::empty();
 
