@@ -26,7 +26,7 @@ enum Place {
     DataLf,
     /// Within a line after the last chunk, which `is_empty` until it has a byte.
     Trailer { is_empty: bool },
-    /// Before the LF of such a line.
+    /// Before the LF of a line after the last chunk.
     TrailerEnd { is_last: bool },
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Chunked {
     place: Place,
     /// The size of the current chunk as far as it was read, then the bytes of its data that are left.
     left: u64,
-    /// Bytes of extensions or trailers.
+    /// Bytes of extensions or trailers so far.
     skipped: usize,
 }
 

@@ -23,24 +23,24 @@ const READS_UNTIL_EMPTY: bool = cfg!(mio_unsupported_force_poll_poll);
 /// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Asks, and is measured.
+    /// The connection sends requests, and is measured.
     Active,
-    /// Asks once and stays.
+    /// The connection sends one request and stays open.
     Idle,
-    /// Asks, and reads little by little.
+    /// The connection sends requests, and reads the answers little by little.
     SlowReader,
-    /// Asks, byte by byte.
+    /// The connection sends a request byte by byte.
     Drip,
-    /// Asks once, after all others, whether the server is there.
+    /// The connection finds out, after all others, whether the server is still there.
     Probe,
 }
 
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
-    /// Not yet accepted by the peer.
+    /// The peer has not accepted the connection yet.
     Connecting,
-    /// Takes requests.
+    /// The connection can send requests.
     Open,
     /// The client sends no more requests, and waits for the peer to close first, so that the peer keeps the
     /// port.

@@ -15,7 +15,7 @@ pub(super) struct Compared {
     pub medians: [f64; 2],
     /// The first server's figure divided by the second's; none if either is unknown.
     pub ratio: Option<f64>,
-    /// The least and the greatest value among the rounds.
+    /// The smallest and the largest value among the rounds.
     pub spread: [f64; 2],
 }
 
@@ -31,7 +31,7 @@ const FIGURES: [(&str, &str, Figure); 6] = [
     ("RSS at the end (MB)", "resident_mb", |round| round.resident().map(|[.., end]| end as f64 / 1e6)),
 ];
 
-/// Compares round by round.
+/// Compares two servers round by round.
 pub(super) fn compare(first: &Side, second: &Side) -> Vec<Compared> {
     let each = FIGURES.iter().map(|(name, key, figure)| {
         let figures = |side: &Side| side.rounds.iter().map(figure).collect::<Option<Vec<f64>>>();

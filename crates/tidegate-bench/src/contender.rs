@@ -49,7 +49,7 @@ impl Contender {
         }
     }
 
-    /// Measures once as one of several processes, which another one has started and conducts.
+    /// Measures once as one of several processes, which another process has started and conducts.
     ///
     /// # Errors
     /// Returns a sentence when nothing could be measured.

@@ -41,14 +41,14 @@ impl Histogram {
         self.counts.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
     }
 
-    /// Makes a histogram of such pairs, and the longest value.
+    /// Makes a histogram of values with their counts, and the longest value.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (u64, u64)>, longest: u64) -> Histogram {
         let mut histogram = Histogram { longest, ..Histogram::new() };
         pairs.into_iter().for_each(|(nanos, count)| histogram.counts.saturating_record_n(nanos, count));
         histogram
     }
 
-    /// How many values were counted.
+    /// The number of values that were counted.
     pub fn total(&self) -> u64 {
         self.counts.len()
     }

@@ -30,7 +30,7 @@ pub(super) struct Observed {
     pub cpu: Duration,
     /// Resident memory, in bytes.
     pub resident: u64,
-    /// The part of it that belongs to no file: heap and stacks.
+    /// The part of the resident memory that belongs to no file: heap and stacks.
     pub anonymous: u64,
 }
 

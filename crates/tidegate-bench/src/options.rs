@@ -177,7 +177,7 @@ pub(super) enum Processes {
 }
 
 impl Processes {
-    /// The number of connections that they may hold together, if one may hold `room`.
+    /// The number of connections that all processes may hold together, if one may hold `room`.
     pub fn room(self, room: usize) -> usize {
         match self {
             Processes::Auto => room.saturating_mul(PROCESSES_MAX),
@@ -185,7 +185,7 @@ impl Processes {
         }
     }
 
-    /// How many it takes for a number of connections.
+    /// The number of processes that it takes for these connections.
     fn count(self, connections: usize) -> usize {
         match self {
             Processes::Auto => connections.div_ceil(parts::room_of_process()).max(1),

@@ -24,7 +24,7 @@ impl Output {
         }
     }
 
-    /// Writes all of it.
+    /// Writes the whole result.
     ///
     /// # Errors
     /// Returns a sentence when the system takes no more.

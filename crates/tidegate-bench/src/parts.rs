@@ -38,8 +38,8 @@ pub(super) const PROCESSES_MAX: usize = 64;
 const SPARE: u64 = 64;
 /// Connections from which on the rig has addresses of its own: the system has some 28,000 ports for one.
 const CONNECTIONS_WITHOUT_ADDRESS: usize = 20_000;
-/// Connections from each of these. 5,000: with more than half of its ports taken the system looks for a free one longer
-/// and longer, up to milliseconds for each connection.
+/// Connections from each of these addresses. 5,000: with more than half of its ports taken the system looks for a free
+/// one longer and longer, up to milliseconds for each connection.
 const CONNECTIONS_OF_ADDRESS: usize = 5_000;
 /// How often the parent looks whether it was interrupted.
 const LOOK: Duration = Duration::from_millis(50);
@@ -117,7 +117,7 @@ impl Part {
         (0..count).map(part).collect()
     }
 
-    /// Writes it as a word of a command line.
+    /// Writes the task as a word of a command line.
     fn encode(&self) -> String {
         let load = &self.load;
         let sources: Vec<String> = load.sources.iter().map(ToString::to_string).collect();
@@ -125,7 +125,7 @@ impl Part {
             .to_string()
     }
 
-    /// Reads it; all that it does not say is as in the load that is given.
+    /// Reads a task; all that it does not say is as in the load that is given.
     pub fn decode(text: &str, load: &Load) -> Option<Part> {
         let value: Value = serde_json::from_str(text).ok()?;
         let number =
@@ -265,7 +265,7 @@ fn command(part: &Part) -> io::Result<Command> {
 /// The option that makes a process a part.
 pub(super) const PART: &str = "part";
 
-/// Measures with several processes.
+/// Measures with several processes of the rig.
 ///
 /// # Errors
 /// Returns a sentence when nothing could be measured.
@@ -342,7 +342,7 @@ impl Watch {
         self.server.extend(server.and_then(Process::observe));
     }
 
-    /// Adds them to the sum of the parts, whose own time is the rig's.
+    /// Adds the figures to the sum of the parts, whose own time is the rig's.
     fn complete(self, sum: &mut Measurement) {
         let own = sum.machine.map(|[_, _, start, end]| end.own.saturating_sub(start.own)).unwrap_or_default();
         sum.server = self.server.try_into().ok();

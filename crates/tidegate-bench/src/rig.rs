@@ -80,7 +80,7 @@ pub(super) struct Measurement {
     pub tally: Tally,
     /// The length of the measured time.
     pub time: Duration,
-    /// Answers up to the end of the measured time; its CPU time is divided by these.
+    /// Answers up to the end of the measured time, by which the server's CPU time is divided.
     pub answered_in_time: u64,
     /// Connections of each kind that were open at the end.
     pub active_held: usize,
@@ -106,7 +106,7 @@ pub(super) struct Rig<'r> {
     pub(super) interrupted: &'r AtomicBool,
     pub(super) progress: &'r Progress,
     pub(super) server: Option<&'r Process>,
-    /// None for a rig that measures alone.
+    /// The conductor; none for a rig that measures alone.
     pub(super) conductor: Option<&'r dyn Conductor>,
     /// Connections that were begun so far.
     pub(super) opened: usize,
@@ -210,7 +210,7 @@ impl<'r> Rig<'r> {
         self
     }
 
-    /// Measures.
+    /// Measures, and returns the result.
     ///
     /// # Errors
     /// Returns a sentence when there is nothing to measure: nobody listens, or the system refuses
@@ -269,7 +269,7 @@ impl<'r> Rig<'r> {
         }
     }
 
-    /// Whether requests are handed out now.
+    /// Whether the rig hands out requests now.
     pub(super) fn is_sending(&self, now: Instant) -> bool {
         match self.phase {
             Phase::WarmingUp | Phase::Measuring => true,

@@ -20,7 +20,7 @@ pub(super) struct Surroundings {
     pub busy: Option<Duration>,
     /// Bytes that the kernel keeps for sockets of both ends, their buffers excepted. Only an administrator may look.
     pub kernel: Option<u64>,
-    /// The time for which this process has.
+    /// The time for which this process has worked.
     pub own: Duration,
 }
 

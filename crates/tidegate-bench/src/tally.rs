@@ -28,7 +28,7 @@ impl Errors {
         self.named().iter().map(|(_, count)| count).sum()
     }
 
-    /// Each kind with its name, for people and for programs.
+    /// Each kind of error with its name, for people and for programs.
     pub fn named(&self) -> [(&'static str, u64); 5] {
         [
             ("connect", self.connect),
@@ -93,13 +93,13 @@ impl Tally {
         self.until = self.until.map(|until| until.min(now));
     }
 
-    /// Returns how long has been measured so far.
+    /// Returns how long the measurement has lasted so far.
     pub fn time(&self, now: Instant) -> Duration {
         let Some(from) = self.from else { return Duration::ZERO };
         self.until.map_or(now, |until| until.min(now)).saturating_duration_since(from)
     }
 
-    /// Whether a request that was due then counts if it is answered or given up now.
+    /// Whether a request that was due at one time counts if it is answered or given up at another.
     pub fn counts(&self, due: Instant, now: Instant) -> bool {
         let decisive = if self.is_open_loop { due } else { now };
         self.from.is_some_and(|from| from <= decisive) && self.until.is_some_and(|until| decisive < until)

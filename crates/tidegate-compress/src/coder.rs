@@ -165,7 +165,7 @@ impl Coder {
         }
     }
 
-    /// Lets everything out that was written.
+    /// Flushes the coder: everything written so far can be taken.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         match self {
             Coder::Gzip(encoder) => encoder.flush(),

@@ -74,7 +74,7 @@ impl Key {
 
 /// The part of a request that matters for how its answer is coded.
 pub struct Asked {
-    /// The coding that the client is to have; none for as it is.
+    /// The coding that the client is to have; none if the content stays as it is.
     coding: Option<Coding>,
     host: String,
     target: String,
@@ -242,7 +242,7 @@ impl Coded {
         may_be_kept.then(|| Key::new([host, target, tag, &self.seen.media_type], coding))
     }
 
-    /// Takes what has come out, to be sent, and collects it.
+    /// Sends what the coder has put out, and collects it where it may be kept.
     fn leave(&mut self, out: Vec<u8>) -> &[u8] {
         if let Work::Coding { kept, .. } = &mut self.work
             && let Some((_, all)) = kept

@@ -100,7 +100,7 @@ impl fmt::Debug for Compression {
 }
 
 impl Compression {
-    /// Makes one that takes no more than these bounds say.
+    /// Makes a middleware that takes no more than these bounds say.
     pub fn new(bounds: Bounds) -> Compression {
         Compression(Arc::new(Shared { bounds, ..Shared::default() }))
     }
@@ -115,7 +115,7 @@ impl Compression {
         self.results().bytes()
     }
 
-    /// Takes memory for a coder that makes this effort, if there is some.
+    /// Takes memory for a coder that makes this effort, if enough is left.
     fn hire(&self, coding: Coding, effort: Effort, account: Option<&MemoryAccount>) -> Option<Hired> {
         let bytes = coding.held_bytes(effort);
         let bytes_max = share(self.0.bounds.coders_bytes_max, account);
@@ -191,7 +191,7 @@ impl<G> Compressed<G> {
         Compressed { cookies: Cookies::DoNotMatter, ..self }
     }
 
-    /// The coding in which the client is to have the answer; none for as it is.
+    /// The coding in which the client is to have the answer; none if the answer stays as it is.
     fn coding_for(&self, environ: &Environ<'_>) -> Option<Coding> {
         let fields = environ.fields();
         let is_secret = fields.get("Authorization").is_some()

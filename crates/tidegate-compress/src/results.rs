@@ -54,7 +54,7 @@ impl Results {
         self.bytes += bytes;
     }
 
-    /// Forgets the first that was not asked for since it went to its place. Returns whether there was any.
+    /// Forgets the first result that was not asked for since it went to its place. Returns whether there was any.
     fn forget_next(&mut self) -> bool {
         while let Some(key) = self.queue.pop_front() {
             match self.entries.get_mut(&key) {

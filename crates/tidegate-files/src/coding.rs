@@ -24,8 +24,8 @@ const ZSTD_WINDOW_MAX: u64 = 8 << 20;
 const DCZ_MAGIC: &[u8] = b"\x5e\x2a\x4d\x18\x20\0\0\0";
 /// The first bytes of content in `dcb` (RFC 9842 §4).
 const DCB_MAGIC: &[u8] = b"\xffDCB";
-/// Bytes at the start of a file that tell whom it is for: those of `dcz`, its dictionary's hash, and what tells the window of
-/// a frame.
+/// Bytes at the start of a coded file that tell which clients can decode it: those of `dcz`, its dictionary's hash,
+/// and what tells the window of a frame.
 const START_BYTES: usize = 8 + 32 + 14;
 
 /// A coding of content.

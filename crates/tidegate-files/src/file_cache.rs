@@ -102,12 +102,13 @@ fn descriptors_share() -> usize {
     descriptors_allowed().unwrap_or(usize::MAX) / DESCRIPTORS_SHARE
 }
 
-/// How a file was found for the path that it is kept under.
+/// The way in which a file was found for the path that it is kept under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// The file stood at the first place that was looked at.
     First,
-    /// The file stood at a later one. Another may come to stand before it, so it is looked for anew each time.
+    /// The file stood at a later place than the first. Another may come to stand before it, so it is looked for anew
+    /// each time.
     Later,
 }
 
@@ -117,11 +118,11 @@ struct Entry {
     path: PathBuf,
     finding: Finding,
     opened: OpenedFile,
-    /// The moment of the last look at its path.
+    /// The moment of the last look at the path of the file.
     checked: Moment,
-    /// The moment when it was last asked for.
+    /// The moment when the file was last asked for.
     used: Moment,
-    /// The moment when it last went to the end of its queue.
+    /// The moment when the file last went to the end of its queue.
     queued: Moment,
     _reservation: Option<Reservation>,
     bytes: usize,

@@ -320,7 +320,7 @@ mod beneath {
         Ok(open_plain(name, READ, Mode::empty())?.into())
     }
 
-    /// Opens for reading.
+    /// Opens a file for reading.
     pub fn open(folder: &OwnedFd, relative: &Path) -> io::Result<File> {
         resolve(folder, relative, READ)
     }

@@ -36,7 +36,7 @@ impl Multipart {
         Multipart { boundary, parts }
     }
 
-    /// The value of Content-Type for all of it.
+    /// The value of Content-Type for the whole response.
     pub fn content_type(&self) -> String {
         format!("multipart/byteranges; boundary={}", self.boundary)
     }
@@ -45,13 +45,13 @@ impl Multipart {
         format!("\r\n--{}--\r\n", self.boundary).into_bytes()
     }
 
-    /// The number of bytes of all of it.
+    /// The number of bytes of the whole response.
     pub fn length(&self) -> u64 {
         let parts = self.parts.iter().map(|(head, part)| head.len() as u64 + part.length());
         parts.sum::<u64>() + self.end().len() as u64
     }
 
-    /// Puts it together from content in memory.
+    /// Puts the response together from content in memory.
     pub fn of_memory(self, content: &[u8]) -> Vec<u8> {
         let mut all = Vec::with_capacity(usize::try_from(self.length()).unwrap_or(0));
         for (head, part) in &self.parts {
@@ -62,7 +62,7 @@ impl Multipart {
         all
     }
 
-    /// Puts it together from a file, while the socket takes it.
+    /// Puts the response together from a file, while the socket takes it.
     pub fn of_file(self, file: Arc<File>) -> MultipartStream {
         MultipartStream { end: Some(self.end()), parts: self.parts, file, head: Vec::new(), content: None }
     }

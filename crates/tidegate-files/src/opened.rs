@@ -22,7 +22,7 @@ const READS_MAX: usize = 3;
 pub struct OpenedFile {
     pub identity: Identity,
     pub validators: Validators,
-    /// The fields of a response with all of it.
+    /// The fields of a response with the whole file.
     pub fields: FieldBlock,
     pub place: Place,
     /// Whether another version could have the same identity.
@@ -46,8 +46,8 @@ pub enum Place {
 }
 
 impl OpenedFile {
-    /// Takes what is known of an open file, and its content if that has `content_bytes_max` bytes at most. Of one that is a
-    /// coding it takes what of, where that matters.
+    /// Notes what is known of an open file, and reads its content if that has `content_bytes_max` bytes at most. Of
+    /// one that is a coding it takes what of, where that matters.
     ///
     /// # Errors
     /// Returns the error of the system when the file cannot be read.
@@ -98,7 +98,7 @@ impl OpenedFile {
         }
     }
 
-    /// The memory that it takes beside its own size, in bytes.
+    /// The memory in bytes that the file takes beside the size of this struct.
     pub fn held_bytes(&self) -> usize {
         let content = match &self.place {
             Place::Memory(content) => content.len(),

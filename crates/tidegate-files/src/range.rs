@@ -92,7 +92,7 @@ enum Asked {
 }
 
 impl Asked {
-    /// Returns the bytes of a file of this length that are meant, if there are any.
+    /// Returns the part of a file of this length that the range means, if there is one.
     fn within(self, length: u64) -> Option<Part> {
         let (first, last) = match self {
             Asked::From(first, last) => (first, last.unwrap_or(u64::MAX).min(length - 1)),

@@ -190,10 +190,10 @@ struct State {
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Worker {
-    /// There is no thread.
+    /// No thread renders listings.
     #[default]
     Absent,
-    /// There is one.
+    /// A thread renders listings, or waits for the next one.
     There,
 }
 
@@ -243,7 +243,7 @@ impl Renderer {
         lock(&self.desk.state).worker == Worker::Absent
     }
 
-    /// Makes sure that there is a thread.
+    /// Makes sure that a thread renders listings.
     fn has_worker(&self, state: &mut State) -> bool {
         if state.worker == Worker::Absent {
             let desk = self.desk.clone();

@@ -76,7 +76,7 @@ enum Standing {
 enum Found {
     /// A file that is kept under this key.
     Kept(Vec<u8>),
-    /// A regular file that is not.
+    /// A regular file that is not kept.
     File(Box<OpenedFile>),
     /// A folder without an index, which can be read and is to be listed.
     Listing(PathBuf, Version),
@@ -89,7 +89,7 @@ struct Representation {
     file: File,
     metadata: Metadata,
     coding: Option<Coding>,
-    /// The file that it is a coding of, where clients may know another coding.
+    /// The file that this is a coding of, where clients may know another coding.
     original: Option<Original>,
 }
 

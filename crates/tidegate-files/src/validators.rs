@@ -28,7 +28,7 @@ pub struct Identity {
     pub device: u64,
     pub inode: u64,
     pub length: u64,
-    /// Seconds and nanoseconds.
+    /// The time of the last modification, in seconds and nanoseconds.
     modified: (i64, i64),
     changed: (i64, i64),
 }
@@ -69,7 +69,7 @@ pub struct Validators {
     /// A strong entity tag, made of all that changes with the file: see [`Identity`]. It is a digest, since inodes are
     /// nobody's business.
     pub etag: String,
-    /// Whole seconds since 1970-01-01T00:00:00Z.
+    /// The time of the last modification, in whole seconds since 1970-01-01T00:00:00Z.
     pub modified: u64,
     /// The tag of the file as it is, where this is a coding of it and others may be known that have a dictionary.
     original: Option<String>,
@@ -116,9 +116,9 @@ impl Validators {
         }
     }
 
-    /// Makes these the validators of a coding of a file. The tag of one with a dictionary begins with that of the
-    /// file, and goes on after a dot: clients that have another dictionary by now, most likely this very version, are
-    /// sent another form the next time, and it has to show that they know the version.
+    /// Turns the validators of a file into those of one of its codings. The tag of one with a dictionary begins with
+    /// that of the file, and goes on after a dot: clients that have another dictionary by now, most likely this very
+    /// version, are sent another form the next time, and it has to show that they know the version.
     #[must_use]
     pub fn of_coding(self, original: String, has_dictionary: bool) -> Validators {
         let etag = match has_dictionary {

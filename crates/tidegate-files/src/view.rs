@@ -71,7 +71,8 @@ impl View {
         view
     }
 
-    /// Returns the view that the head of a column leads to: sorted by it, and the other way round if it is already.
+    /// Returns the view that the head of a column leads to: sorted by that column, and in the other direction if it is
+    /// sorted by it already.
     pub fn sorted_by(self, sort: Sort) -> View {
         let direction = match self.direction {
             Direction::Up if self.sort == sort => Direction::Down,
@@ -85,7 +86,7 @@ impl View {
         View { page, ..self }
     }
 
-    /// Orders two values in its direction.
+    /// Orders two values in the direction of the view.
     pub fn directed(self, ordering: Ordering) -> Ordering {
         match self.direction {
             Direction::Up => ordering,

@@ -117,7 +117,7 @@ pub struct Glance {
 }
 
 impl Glance {
-    /// Whether some job has waited from then until this moment.
+    /// Whether some job has waited since an earlier glance.
     pub fn has_somebody_waited_since(self, then: Glance) -> bool {
         self.first.is_some_and(|first| first < then.next)
     }
@@ -243,9 +243,9 @@ impl<J, A: Clone> Jobs<J, A> {
         self.lock().is_idle()
     }
 
-    /// How long the loop may sleep as far as the queue is concerned; asked before each wait. The loop looks
-    /// for answers itself while threads take jobs and there are more. If all threads are stuck it does not,
-    /// since that would cost 2 % of a processor.
+    /// Returns how long the loop may sleep as far as the queue is concerned; asked before each wait. The loop looks
+    /// for answers itself while threads take jobs and there are more. If all threads are stuck it does not, since that
+    /// would cost 2 % of a processor.
     pub fn patience(&self) -> Option<Duration> {
         let mut state = self.lock();
         if !state.uncollected.is_empty() {

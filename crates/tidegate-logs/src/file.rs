@@ -95,7 +95,7 @@ impl ReopenHandle {
 }
 
 impl Write for LogFile {
-    /// Never fails, unless it was interrupted.
+    /// Writes bytes, or loses them: never fails, unless it was interrupted.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.reopen_if_asked();
         match self.append(bytes) {

@@ -35,7 +35,7 @@ pub(super) enum Part {
     Peer,
     /// The user in the Authorization field at this place.
     User(usize),
-    /// When the exchange ended.
+    /// The time when the exchange ended.
     Time,
     /// The request line.
     Request,

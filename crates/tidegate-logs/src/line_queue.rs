@@ -44,12 +44,12 @@ pub struct LineQueue {
     shared: Arc<Shared>,
 }
 
-/// How the operator is told that lines are missing.
+/// The way in which the operator is told that lines are missing.
 #[derive(Clone, Debug)]
 enum Notice {
     /// A message in the log, which names the lines so.
     Logged(String),
-    /// By a line among the others, made from their number.
+    /// A line among the others, made from the number of the missing ones.
     Line(fn(u64) -> String),
 }
 
@@ -147,7 +147,7 @@ impl LineQueue {
 }
 
 impl Write for LineQueue {
-    /// Never fails.
+    /// Queues lines, or counts them as lost: never fails.
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.append(lines);
         Ok(lines.len())

@@ -1,4 +1,4 @@
-//! Raises the limit of connections that the system sets a process: each takes one file descriptor.
+//! Raises the system's limit of file descriptors for a process: each connection takes one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -8,8 +8,8 @@ use super::console::say;
 /// files, files that are being served.
 const SPARE: u64 = 32;
 
-/// Raises the soft limit of descriptors as far as an ordinary process may. Returns how many of `wanted`
-/// connections there is room for; if that is fewer, it warns the operator.
+/// Raises the soft limit of descriptors as far as an ordinary process can. Returns how many of `wanted` connections
+/// there is room for; if that is fewer, it warns the operator.
 pub fn make_room_for(wanted: usize) -> usize {
     make_room_beside(wanted, || 0)
 }

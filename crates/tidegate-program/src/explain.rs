@@ -248,7 +248,7 @@ impl Progress {
         self.changed.notify_all();
     }
 
-    /// Waits until this is so.
+    /// Waits until the server has come this far.
     fn wait(&self, is_there: impl Fn(&Reached) -> bool) -> io::Result<()> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(state, PATIENCE, |state| !is_there(state));

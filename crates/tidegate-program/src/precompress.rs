@@ -40,7 +40,7 @@ const LENGTH_MIN: u64 = 512;
 const LENGTH_MAX: u64 = 256 << 20;
 /// The codings that this program could make, by their extensions.
 const EXTENSIONS: [&str; 3] = ["gz", "br", "zst"];
-/// The command that builds a program with all of them.
+/// The command that builds a program with all codings.
 const WAY_OUT: &str = "cargo build --release -p tidegate-cli --features dense";
 
 /// The options of the command `precompress`.

@@ -46,7 +46,7 @@ impl Identity {
         })
     }
 
-    /// The groups come first: afterwards nobody may change them.
+    /// Changes groups, then the user: afterwards the process may no longer change groups.
     #[cfg(not(target_vendor = "apple"))]
     fn change(&self) -> nix::Result<()> {
         use nix::unistd::{initgroups, setgid, setgroups, setuid};

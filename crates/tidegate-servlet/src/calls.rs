@@ -14,11 +14,11 @@ use crate::handoff::{Asker, Direction, Given, Job, Reading};
 use crate::head::{Head, Reader};
 use crate::request::{KIND_EVENT, KIND_TASK, write_trailers};
 
-/// No more jobs come: the thread ends.
+/// The answer to a thread that takes a job: no more jobs come, and the thread ends.
 pub(crate) const CLOSED: i32 = i32::MIN;
-/// The content broke off.
+/// The answer to a thread that reads: the content broke off.
 pub(crate) const BROKEN: i32 = -2;
-/// The content has ended.
+/// The answer to a thread that reads: the content has ended.
 const END: i32 = -1;
 
 /// Bits of a part of a response, as `Native` in Java has them.
@@ -203,7 +203,7 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// How a thread takes a job.
+    /// The way in which a thread takes a job.
     Taking {
         /// The thread takes a job that is there.
         Now = 0,
@@ -265,7 +265,7 @@ pub(crate) fn close(id: i64) {
     }
 }
 
-/// Does to a connector what it is told.
+/// Carries out a command to a connector.
 ///
 /// # Errors
 /// Returns an error for a task that no thread would come for.

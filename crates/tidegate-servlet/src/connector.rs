@@ -195,7 +195,7 @@ impl Connector {
         self.handle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the loop, unless it is unbound.
+    /// Tells the loop something, unless the connector is unbound.
     fn tell(&self, tell: impl FnOnce(&ServerHandle)) {
         if let Some(handle) = &*self.lock_handle() {
             tell(handle);

@@ -155,7 +155,7 @@ fn call_back(method: impl Fn(&Callbacks) -> jmethodID, arguments: &[jvalue]) {
     }
 }
 
-/// Lets the thread go on that waits for a direction of this exchange.
+/// Lets a thread go on that waits for a direction of this exchange.
 pub(crate) fn signal(id: i64, direction: Direction) {
     call_back(|callbacks| callbacks.signal, &[jvalue { j: id }, jvalue { i: direction as jint }]);
 }
@@ -284,7 +284,7 @@ natives! {
         });
     }
 
-    /// Does to a connector what the number says: see `Native` in Java.
+    /// Carries out the command to a connector that the number stands for: see `Native` in Java.
     fn Java_tidegate_Native_command(env, number: jlong, command: jint) {
         guard_io(env, (), || {
             let connector = connector_at(number)?;

@@ -59,7 +59,7 @@ pub(crate) struct Handoff {
 }
 
 struct State {
-    /// The number by which Java names it; 0 before.
+    /// The number by which Java names the exchange; 0 before it has one.
     id: i64,
     /// The request, until a thread takes it.
     block: Option<Vec<u8>>,
@@ -123,7 +123,7 @@ enum Interest {
     Thread,
     /// Any thread that takes the event from the queue.
     Anybody,
-    /// Both of them.
+    /// A thread that is signalled, and any thread that takes the event.
     Both,
 }
 
@@ -377,7 +377,7 @@ impl Handoff {
         self.wake();
     }
 
-    /// Notes that Java is through with it.
+    /// Notes that Java is done with the exchange.
     pub fn close(&self) {
         let mut state = self.lock();
         let content = mem::take(&mut state.content);
@@ -450,7 +450,7 @@ impl Handoff {
         is_ready
     }
 
-    /// Whether who makes content, and had to wait, may go on.
+    /// Whether a thread that makes content, and had to wait, may go on.
     fn has_room(&self, state: &State) -> bool {
         state.outbox_bytes < self.outbox_bytes_high.min(BYTES_HIGH)
     }
@@ -486,7 +486,7 @@ impl State {
         matches!(self.inflow, Inflow::Open | Inflow::Blocked) && self.client != ClientState::Gone
     }
 
-    /// Whether a read would tell something.
+    /// Whether a read would return something: bytes, the end, or an error.
     fn is_readable(&mut self) -> bool {
         match self.inflow {
             Inflow::None => self.content.is_readable(),
@@ -505,7 +505,7 @@ impl State {
 }
 
 impl Content {
-    /// Reads. None: there is nothing yet; 0: the end.
+    /// Reads content into a buffer; none if there is nothing to read yet, 0 at the end.
     fn read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
         match self {
             Content::Nothing => Ok(Some(0)),

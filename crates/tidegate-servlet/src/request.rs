@@ -21,11 +21,11 @@ const FLAG_QUERY: u8 = 8;
 
 /// A request that waits for a thread.
 pub(crate) struct Request {
-    /// All of it but long content. The number of the exchange is filled in when it is taken.
+    /// The whole request but long content. The number of the exchange is filled in when it is taken.
     pub block: Vec<u8>,
     /// The content that is not in the block.
     pub content: Content,
-    /// Counts the memory of both.
+    /// The reservation that counts the memory of both.
     pub reservation: Option<Reservation>,
 }
 

@@ -7,13 +7,13 @@ use crate::pools::{Pool, PoolState};
 /// The description of the server that is shown.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// The thing that is served, for people.
+    /// The description of what is served, for people.
     pub serves: String,
-    /// The addresses on which it is, for people.
+    /// The addresses on which it is served, for people.
     pub addresses: Vec<String>,
     /// The pools of threads that work beside the loops.
     pub(crate) pools: Vec<Pool>,
-    /// The time when it was started.
+    /// The time when the server was started.
     started: Instant,
     unix_started: Duration,
 }
@@ -43,7 +43,7 @@ impl Facts {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// How long it has run.
+    /// Returns how long the server has run.
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }

@@ -32,7 +32,7 @@ pub(crate) struct StatusGateway {
     frames: Arc<Frames>,
     observer: Observer,
     facts: Facts,
-    /// Whether browsers can reach it by names of the Internet.
+    /// Whether browsers can reach the status server by names of the Internet.
     is_tcp: bool,
 }
 
@@ -104,7 +104,7 @@ impl Gateway for StatusGateway {
     }
 }
 
-/// Whether this is a name that only the machine itself has for itself, with or without a port.
+/// Whether this host is a name that only the machine itself uses for itself, with or without a port.
 fn is_own_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -163,7 +163,7 @@ enum Answer {
 /// An answer that waits for the loops.
 struct Asked {
     inbox: Inbox,
-    /// The moment after which it waits no longer.
+    /// The moment after which the answer no longer waits.
     until: Moment,
     observer: Observer,
     facts: Facts,

@@ -82,7 +82,7 @@ impl Inbox {
         }
     }
 
-    /// Opens it; a thread that panicked meanwhile left it whole.
+    /// Locks the letters; a thread that panicked meanwhile left them whole.
     fn open(&self) -> MutexGuard<'_, Letters> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// The state of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolState {
-    /// Threads.
+    /// The number of threads.
     pub threads: usize,
     /// Threads that are at work.
     pub busy: usize,
@@ -17,7 +17,7 @@ pub struct PoolState {
 /// A pool that is shown, and how its state is found out.
 #[derive(Clone)]
 pub(crate) struct Pool {
-    /// The work that it is for, in a word.
+    /// The work that the pool is for, in a word.
     pub name: &'static str,
     look: Arc<dyn Fn() -> PoolState + Send + Sync>,
 }
@@ -27,7 +27,7 @@ impl Pool {
         Pool { name, look: Arc::new(look) }
     }
 
-    /// Looks at its state.
+    /// Returns the present state of the pool.
     pub fn state(&self) -> PoolState {
         (self.look)()
     }

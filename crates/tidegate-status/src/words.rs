@@ -20,7 +20,7 @@ pub fn legend() -> Vec<(char, &'static str, &'static str)> {
     legend
 }
 
-/// The thing that is true of a connection in this stage, as the predicate of "it …".
+/// Says what is true of a connection in this stage, as the predicate of "it …".
 pub fn meaning(stage: StageName) -> &'static str {
     match stage {
         StageName::Fresh => "was accepted, and has sent nothing yet",
@@ -50,12 +50,12 @@ pub fn letter(connection: &ConnectionSnapshot) -> char {
     if connection.our_side == OurSideState::Backlog { letter.to_ascii_lowercase() } else { letter }
 }
 
-/// The thing that a connection waits for, as the object of "waits for …".
+/// Says what a connection waits for, as the object of "waits for …".
 pub fn wish(connection: &ConnectionSnapshot) -> &'static str {
     wish_of(connection.our_side, connection.wants, connection.state.stage)
 }
 
-/// The thing that a connection in this state waits for.
+/// Says what a connection in this state waits for.
 pub fn wish_of(our_side: OurSideState, wants: Wants, stage: StageName) -> &'static str {
     match our_side {
         OurSideState::Ended => return "the client to end its side, too",

@@ -143,7 +143,7 @@ struct GunicornsOptions {
 }
 
 impl GunicornsOptions {
-    /// Refuses the first that was given, with the way to do without it.
+    /// Refuses the first of these options that was given, with the way to do without it.
     fn check(&self) -> Result<(), String> {
         let refused = [
             (

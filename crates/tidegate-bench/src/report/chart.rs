@@ -17,7 +17,7 @@ const TOP: f64 = 18.0;
 const BOTTOM: f64 = 300.0;
 /// The room for the heading of a chart in a file.
 const HEADING: f64 = 58.0;
-/// The least distance of names at the ends of curves.
+/// The smallest distance between names at the ends of curves.
 const NAME_DISTANCE: f64 = 17.0;
 /// The room of a character below the axis, and between two numbers there.
 const CHARACTER: f64 = 7.6;
@@ -80,7 +80,7 @@ fn round_step(least: f64) -> f64 {
 pub(crate) struct Mark {
     pub x: f64,
     pub y: f64,
-    /// The least and the greatest of the rounds.
+    /// The smallest and the largest value of the rounds.
     pub spread: Option<(f64, f64)>,
     /// Whether something stood in the way of the measurement: such marks are hollow.
     pub is_doubtful: bool,
@@ -111,7 +111,7 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    /// Draws it for a page, which has title and colours. A narrow one fills half of the page.
+    /// Draws the chart for a page, which has title and colours. A narrow one fills half of the page.
     pub fn inline(&self, is_narrow: bool) -> String {
         let (title, width) = (escaped(&self.title), if is_narrow { NARROW } else { WIDE });
         let body = Plot { chart: self, right: width - NAMES }.draw();
@@ -120,7 +120,7 @@ impl Chart {
         )
     }
 
-    /// Draws it for a file of its own.
+    /// Draws the chart for a file of its own.
     pub fn file(&self) -> String {
         let (title, subtitle, height) = (escaped(&self.title), escaped(&self.subtitle), HEIGHT + HEADING);
         format!(

@@ -13,7 +13,7 @@ const POINTS: u32 = 300;
 /// The most nines that a distribution shows.
 const NINES_MAX: f64 = 6.0;
 
-/// A chart of a sweep, drawn in both manners.
+/// A chart of a sweep, drawn for the page and for a file.
 pub(crate) struct Drawn {
     /// The name that tells its file from others.
     pub name: String,

@@ -36,7 +36,7 @@ pub(crate) struct Example {
 }
 
 impl Example {
-    /// Measures it.
+    /// Measures the example server in both manners.
     ///
     /// # Errors
     /// Returns a sentence when the system has no port or thread for it.
@@ -86,7 +86,7 @@ fn measure(
     Ok(measurement.tally.latency)
 }
 
-/// Serves one connection after the other until it is over.
+/// Serves one connection after the other until the example is over.
 fn serve(listener: &TcpListener, is_over: &AtomicBool) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let mut stall = Stall { began: None, is_past: false };

@@ -7,7 +7,7 @@ use super::curve::Figure;
 use super::json::axis;
 use crate::json::rounded;
 
-/// The whole result. A figure that is unknown is empty.
+/// Formats the whole result. A figure that is unknown is empty.
 pub(super) fn print(sweep: &Sweep) -> String {
     let mut text = "axis,server,connections,rounds".to_string();
     for key in Figure::ALL.map(Figure::key) {

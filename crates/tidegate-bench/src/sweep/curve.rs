@@ -21,7 +21,7 @@ const DISTURBED: f64 = 0.2;
 
 /// The fewest connections of which memory is told: a page of 4 KiB is then 41 bytes of each.
 const MEMORY_CONNECTIONS_MIN: usize = 100;
-/// The fewest of which the kernel's memory is told. It hands its objects to processors by the dozen.
+/// The fewest connections of which the kernel's memory is told. It hands its objects to processors by the dozen.
 const KERNEL_CONNECTIONS_MIN: usize = 1_000;
 
 /// One figure of a round.
@@ -180,17 +180,18 @@ impl Round {
         self.figures[figure as usize]
     }
 
-    /// Whether others on the machine took part in it.
+    /// Whether others on the machine took part in the round.
     pub fn is_disturbed(&self) -> bool {
         self.figure(Figure::OthersCores).is_some_and(|cores| cores > DISTURBED)
     }
 
-    /// Whether that could be found out. It cannot where the server is on another machine, or the system has no /proc.
+    /// Whether it could be found out if others on the machine took part. It cannot where the server is on another
+    /// machine, or the system has no /proc.
     pub fn is_watched(&self) -> bool {
         self.figure(Figure::OthersCores).is_some()
     }
 
-    /// Whether the rig itself may be what limits it.
+    /// Whether the rig itself may have limited the round.
     pub fn is_limited_by_rig(&self) -> bool {
         self.figure(Figure::RigBusy).is_some_and(|share| share >= BUSY)
     }
@@ -233,7 +234,7 @@ impl Point {
         Some(Spread { median: median(&values), least, most })
     }
 
-    /// Remarks on what its figures are worth.
+    /// Remarks on what the figures of the point are worth.
     pub fn remarks(&self) -> Vec<String> {
         let count = |is: fn(&Round) -> bool| self.rounds.iter().filter(|round| is(round)).count();
         let all = self.rounds.len();
@@ -266,8 +267,8 @@ pub(crate) struct Curve {
 }
 
 impl Curve {
-    /// Whether it is known of every round if others used the machine. That is no remark on a point: nothing is known to
-    /// have stood in its way.
+    /// Whether every round knows if others used the machine. That is no remark on a point: nothing is known to have
+    /// stood in its way.
     pub fn is_watched(&self) -> bool {
         self.points.iter().flat_map(|point| &point.rounds).all(Round::is_watched)
     }

@@ -7,7 +7,7 @@ use super::curve::{Chapter, Curve, Figure, Point, longest};
 use crate::json::{asked, rounded};
 use crate::options::{Axis, Plan};
 
-/// The whole result.
+/// Formats the whole result.
 pub(super) fn print(sweep: &Sweep, plan: &Plan) -> String {
     let chapters: Value = sweep.chapters.iter().map(chapter).collect();
     let all = json!({

@@ -86,12 +86,12 @@ pub(crate) fn run(plan: &Plan, make_room_for: impl FnOnce(usize) -> usize) -> Re
 
 /// The files of `--plot`, one for each chart: `curve.svg` stands for `curve-throughput.svg`, `curve-p99.svg` and so on.
 struct Pictures {
-    /// The path of each without its end.
+    /// The path of each chart without its end.
     stem: Option<PathBuf>,
 }
 
 impl Pictures {
-    /// Makes sure that files can be written there, by the first of them.
+    /// Makes sure that the files can be written, by the first of them.
     fn create(plan: &Plan) -> Result<Pictures, String> {
         let stem = plan.plot.as_deref().map(|path| path.with_extension(""));
         let pictures = Pictures { stem };

@@ -9,7 +9,7 @@ const POINTS_MAX: usize = 64;
 /// Most connections of a point.
 const CONNECTIONS_MAX: usize = 1 << 20;
 
-/// Numbers of connections, the least first, and each once.
+/// Numbers of connections, in ascending order, and each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Points(Vec<usize>);
 

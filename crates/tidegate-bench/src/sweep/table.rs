@@ -21,7 +21,7 @@ const COLUMNS: [Figure; 9] = [
     Figure::KernelEach,
 ];
 
-/// The whole result.
+/// Formats the whole result.
 pub(super) fn print(sweep: &Sweep, plan: &Plan) -> String {
     let mut text = String::new();
     for curve in sweep.chapters.first().into_iter().flat_map(|chapter| &chapter.curves) {

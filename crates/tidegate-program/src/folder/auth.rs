@@ -257,7 +257,7 @@ struct Check {
 }
 
 enum Verdict {
-    /// There is none yet, and these clients wait for it.
+    /// There is no verdict yet, and these clients wait for it.
     Pending(Vec<Wakeup>),
     Right,
     Wrong,

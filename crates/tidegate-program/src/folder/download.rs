@@ -4,7 +4,7 @@ use tidegate::gateway::middleware::{Filter, Passage, PassingHead};
 use tidegate::gateway::{Admission, Body, Environ, Gateway, GatewayError, StartResponse};
 use tidegate_files::StaticFiles;
 
-/// The query that asks for it.
+/// The query that asks for a copy to keep.
 const QUERY: &str = "download";
 
 /// Files that can be asked for as a copy to keep.

@@ -33,7 +33,7 @@ enum Part {
     Is(String),
     /// Any text, which may stand in the destination.
     Any,
-    /// The rest of the path, which may stand there, too.
+    /// The rest of the path, which may stand in the destination, too.
     Rest,
 }
 

@@ -23,7 +23,7 @@ const SECRETS: [&str; 13] = [
     "passw",
     "session",
 ];
-/// Whole names of parameters likewise: they are too short to be looked for within others.
+/// Whole names of parameters whose value is nobody's business: they are too short to be looked for within others.
 const SECRET_PARAMETERS: [&str; 7] = ["key", "sig", "sid", "code", "pwd", "pass", "auth"];
 /// Fewest equal bytes that are shown as one and their number. 32: no word and no line of a picture in letters is shortened.
 const RUN_BYTES_MIN: usize = 32;
@@ -51,7 +51,7 @@ enum Place {
     SecretLine { is_masked: bool },
     /// A line begins after one that is secret, and may go on with it.
     AfterSecretLine { is_masked: bool },
-    /// The value of a parameter is secret; likewise.
+    /// The value of a parameter is secret; the mask stands for all of it.
     SecretParameter { is_masked: bool },
 }
 

@@ -21,7 +21,7 @@ use crate::words;
 /// Most system calls, and most turns, that are told of one connection. 200: more than anybody reads, and the story of a
 /// connection that is kept for hours ends.
 const CALLS_TOLD_MAX: u32 = 200;
-/// The thing that is true of a connection whose answer is made, but has not left.
+/// The sentence about a connection whose answer is made, but has not left.
 const QUEUED: &str =
     "has its whole answer in the queue, which is sent now; after that comes its next request";
 /// The column at which a story stands, beyond numbers and times.
@@ -53,7 +53,7 @@ enum Line {
     Call(Moment, String),
     /// The line explains the one above.
     Note(String),
-    /// The line explains likewise, unless that was said before.
+    /// The line explains the one above, unless it was told before.
     NoteOnce(&'static str),
 }
 
@@ -151,7 +151,7 @@ impl Story {
         let _ = writeln!(self.text, "{:>4}  {millis:>+9.3} ms   {what}", self.calls);
     }
 
-    /// Adds a line of explanation below it.
+    /// Adds a line of explanation below the last system call.
     fn explain(&mut self, what: &str) {
         let _ = writeln!(self.text, "{MARGIN}   {what}");
     }
@@ -168,7 +168,7 @@ impl Story {
         let _ = writeln!(self.text, "{MARGIN}{what}");
     }
 
-    /// Adds such a line, if it was not added before.
+    /// Adds a line that stands for itself, if it was not added before.
     fn say_once(&mut self, what: &'static str) {
         if self.explained.insert(what) {
             self.say(what);
@@ -425,7 +425,7 @@ impl Story {
         }
     }
 
-    /// Ends the story of a connection before that ends.
+    /// Ends the story of a connection before the connection ends.
     fn leave_off(&mut self, number: u64) {
         self.say(&format!("Connection {number} goes on like this: the rest of it is not told."));
         self.hand_over();

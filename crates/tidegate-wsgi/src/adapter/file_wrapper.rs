@@ -51,7 +51,7 @@ impl FileWrapper {
 }
 
 impl FileWrapper {
-    /// Returns the rest of the file, for the system to send; none if it is no regular file of the system.
+    /// Returns the rest of the file, for the system to send; none if this is no regular file of the system.
     ///
     /// The descriptor is duplicated: the application may close its own whenever it likes.
     pub fn file_range(&self, py: Python<'_>) -> PyResult<Option<FileRange>> {

@@ -264,7 +264,7 @@ impl State {
 /// nobody else needs the thread.
 pub(super) struct Patience {
     jobs: Arc<Waiting>,
-    /// The longest time; none: for ever.
+    /// The longest time; none for as long as it takes.
     max: Option<Duration>,
 }
 

@@ -98,7 +98,7 @@ fn see(call: &CallSet, look: impl FnOnce(&Head) -> Result<Body, GatewayError>) -
     call.with_head(|_, head| look(head)).map_err(GatewayError::from)?
 }
 
-/// Sends the rest, or all, of a response.
+/// Sends a response, or what is left of it.
 fn send(
     content: Option<&[u8]>,
     call: &CallSet,

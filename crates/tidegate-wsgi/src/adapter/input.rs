@@ -31,7 +31,7 @@ enum Rest {
     },
     File {
         file: BufReader<Box<dyn SpoolFile>>,
-        /// The number of bytes that should be left.
+        /// The number of bytes that should be left in the file.
         length: u64,
     },
 }

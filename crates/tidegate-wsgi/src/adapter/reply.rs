@@ -161,7 +161,7 @@ fn blocks_at_hand(result: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Py<PyBytes>>
     Ok(None)
 }
 
-/// Joins the blocks.
+/// Joins blocks into one piece.
 pub(super) fn joined(py: Python<'_>, blocks: &[Py<PyBytes>]) -> Vec<u8> {
     let mut content = Vec::with_capacity(blocks.iter().map(|block| block.as_bytes(py).len()).sum());
     blocks.iter().for_each(|block| content.extend_from_slice(block.as_bytes(py)));

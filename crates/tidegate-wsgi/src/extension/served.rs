@@ -21,7 +21,7 @@ pub(super) const WORN: &[u8] = b"w";
 /// The reason for which a server has ended by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// No such reason: it was told to end.
+    /// The server has not ended by itself: it was told to.
     #[default]
     Nothing,
     /// The server has answered as many requests as it should.
@@ -55,7 +55,7 @@ pub(super) struct Served<'g> {
     pub handle: ServerHandle,
     /// The number of requests after which the server is to end; 0 for never.
     pub requests_max: u64,
-    /// The supervisor, which is told so and ends this server once another one serves.
+    /// The supervisor, which is told of a worn server and ends it once another one serves.
     pub supervisor: Option<File>,
     pub reached: Reached,
 }

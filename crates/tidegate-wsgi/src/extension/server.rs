@@ -38,7 +38,7 @@ pub(super) struct PyServer {
     /// The pool's part for threads; none if the application is called on the thread of the loop.
     crew: Option<Crew>,
     handle: ServerHandle,
-    /// The server that shows this one; none if nobody has asked for it, and when it has ended.
+    /// The status server that shows this one; none if nobody has asked for it, or once it has ended.
     status: Mutex<Option<StatusServer>>,
     reopen: Option<ReopenHandle>,
     watched: Arc<Watched>,

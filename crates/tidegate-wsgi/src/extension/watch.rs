@@ -68,7 +68,7 @@ pub(super) fn wake_on_signals(watched: Arc<Watched>, handle: ServerHandle) -> io
     Ok(writer)
 }
 
-/// Waits for a signal; false when there will be none any more.
+/// Waits for a signal, and returns false when none will come any more.
 fn hear(reader: &mut impl Read) -> bool {
     let mut bytes = [0; 16];
     loop {
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(look(&[call(1, 1)], 302), Found { fresh: vec![], stuck: 0 });
     }
 
-    /// The results of one read after the other.
+    /// A reader that gives one result after the other.
     struct Says(Vec<io::Result<usize>>);
 
     impl Read for Says {
