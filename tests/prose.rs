@@ -1,8 +1,8 @@
 //! The first sentence of a doc comment must make sense alone: it is read in a hover, where neither the lines above
 //! nor the name of the file can be seen.
 //!
-//! [`HEADLESS`] lists openings that leave out what the sentence is about. The last test feeds the check with bad
-//! snippets, to show that it can fail.
+//! [`HEADLESS`] and [`NAMELESS`] list openings that leave out what the sentence is about. The last test feeds the
+//! check with bad snippets, to show that it can fail.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,25 @@ const HEADLESS: &[&str] = &[
     "And", "As", "Besides", "But", "From", "How it", "In", "It", "Its", "Nor", "Of", "On", "One that", "So",
     "Such", "That", "The same", "Their", "Them", "These", "They", "Those", "To", "What", "Whatever", "Who",
     "Whoever", "Whom", "Whose", "With", "Without",
+];
+
+/// Openings of sentences about an `it` that only their surroundings name, or in English that nobody speaks.
+const NAMELESS: &[&str] = &[
+    "Asks it",
+    "Hands it",
+    "Likewise",
+    "Makes it",
+    "Reads it",
+    "Returns since when",
+    "Returns until when",
+    "Tells it",
+    "The bytes that it",
+    "The memory it",
+    "The memory that it",
+    "The state that it",
+    "The thing that",
+    "Whether it",
+    "Writes it",
 ];
 
 /// Phrases that refer to a number which the reader is left to guess.
@@ -30,7 +49,8 @@ fn headless(source: &str) -> Vec<(usize, String)> {
         let text = line.trim_start()[marker.len()..].trim();
         let is_first = above.is_none_or(|(of, _)| of != marker);
         let first = if is_first { at + 1 } else { above.map_or(at + 1, |(_, first)| first) };
-        let opens_headless = is_first && HEADLESS.iter().any(|opening| begins(text, opening));
+        let mut openings = HEADLESS.iter().chain(NAMELESS);
+        let opens_headless = is_first && openings.any(|opening| begins(text, opening));
         if opens_headless || RIDDLES.iter().any(|riddle| text.contains(riddle)) {
             found.push((first, text.to_string()));
         }
@@ -89,9 +109,10 @@ fn headless_openings_are_found_and_others_are_not() {
     check("//! Reads.\n//! What follows.\n/// Who waits.\nfn a() {}", &[3]);
     check("/// Takes\n/// so many bytes.\nfn a() {}", &[1]);
     check("/// What is sent.\n\n/// Whose it is.\nfn a() {}", &[1, 3]);
+    check("/// Whether it is the last.\nfn a() {}", &[1]);
 
     check("/// Sends what is there.\nfn a() {}", &[]);
-    check("/// Whether it is the last.\nfn a() {}", &[]);
+    check("/// Whether items are in order.\nfn a() {}", &[]);
     check("/// Items in order.\n///\n/// In most cases few.\nfn a() {}", &[]);
     check("// What is sent.\nfn a() {}", &[]);
     check("//// What is sent.\nfn a() {}", &[]);

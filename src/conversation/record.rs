@@ -249,7 +249,8 @@ struct Details {
 type Values = Vec<Option<Vec<u8>>>;
 
 impl Record {
-    /// Notes a request as its application sees it before it has changed anything. Returns what is wanted of its response.
+    /// Notes a request as its application sees it, before the application can change anything. Returns what is wanted
+    /// of its response.
     pub fn note_request<'w>(
         &mut self,
         head: &RequestHead<'_>,

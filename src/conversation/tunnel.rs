@@ -28,7 +28,7 @@ pub(super) struct Tunneled {
 enum Inflow {
     /// The application takes them.
     Open,
-    /// The application takes none before it was asked for a piece, and the socket is not read.
+    /// The application takes no bytes before it was asked for a piece, and the socket is not read.
     Refused,
     /// The application knows that there will be no more.
     Ended,

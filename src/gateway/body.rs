@@ -147,9 +147,10 @@ pub trait BodyStream {
     /// client can tell from an ending.
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError>;
 
-    /// Trailer fields (RFC 9110 §6.5) to follow the content: what is known only once all of it was produced. Asked once,
-    /// after [`Piece::End`], and only where they can be sent: the content is chunked (HTTP/1.1, and no Content-Length)
-    /// and the client has said `TE: trailers`. All others never see them, so nothing a client needs belongs here.
+    /// Returns trailer fields (RFC 9110 §6.5) to follow the content: facts that are known only once all of it was
+    /// produced. Asked once, after [`Piece::End`], and only where they can be sent: the content is chunked (HTTP/1.1,
+    /// and no Content-Length) and the client has said `TE: trailers`. All others never see them, so nothing a client
+    /// needs belongs here.
     ///
     /// It is good manners to announce their names in a `Trailer` field of the head. What is not a field, or
     /// [cannot be a trailer](crate::message::may_be_trailer), breaks the response off, as an error of

@@ -233,7 +233,7 @@ impl<'a> Environ<'a> {
     ///
     /// It is an [`io::Read`], and a [slice](RequestContent::as_slice) as long as it lies in memory. Long content lies in a
     /// temporary file; reading works for both. [`body_bytes_max`](crate::limits::Limits::body_bytes_max) bounds it, to 1 GiB
-    /// by default, so an application that wants less says so: by the head, before anything is taken in, and once more when
+    /// by default, so an application that wants less says so: by the head, before content is read, and once more when
     /// the content is there, since a chunked one has no length before.
     ///
     /// The library parses no forms. One of the usual kind (`application/x-www-form-urlencoded`) is taken apart in a few

@@ -384,7 +384,7 @@ impl Feed {
         has_room
     }
 
-    /// The memory that it takes in both halves, in bytes.
+    /// The memory in bytes of the content in both halves.
     pub(crate) fn memory_bytes(&self) -> usize {
         let shared = self.0.open();
         shared.buffer.capacity() + shared.lent_bytes

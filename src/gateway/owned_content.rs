@@ -1,4 +1,4 @@
-//! Content that has been taken in: in memory, or in a temporary file.
+//! Content that was received and belongs to its holder: in memory, or in a temporary file.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -25,7 +25,7 @@ impl RequestFraming {
     }
 }
 
-/// The facts about framing in the fields of a head, taken in one by one.
+/// The facts about framing that the fields of a head tell, collected one by one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FramingFields {
     content_length: Option<u64>,
@@ -47,7 +47,7 @@ enum TransferCoding {
 }
 
 impl FramingFields {
-    /// Takes in a Content-Length field.
+    /// Adds a Content-Length field to the facts.
     ///
     /// # Errors
     /// Returns [`ProtocolError`] when the value is anything but one plain number, or when there was a
@@ -61,7 +61,7 @@ impl FramingFields {
         Ok(())
     }
 
-    /// Takes in a Transfer-Encoding field; several fields form one list.
+    /// Adds a Transfer-Encoding field to the facts; several fields form one list.
     ///
     /// # Errors
     /// Returns [`ProtocolError::InvalidTransferEncoding`] when a coding follows chunked, or when the field

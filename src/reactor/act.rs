@@ -90,7 +90,7 @@ pub struct SystemCall<'a> {
 pub enum Operation<'a> {
     /// Reads from the socket.
     Receive {
-        /// The bytes that it has room for.
+        /// The bytes that the read has room for.
         room: usize,
         /// The bytes that have come.
         bytes: &'a [u8],
@@ -113,7 +113,7 @@ pub enum Operation<'a> {
     Register {
         /// The events.
         interest: InterestState,
-        /// Whether it asked for others before.
+        /// Whether the socket was registered for other events before.
         is_change: bool,
     },
     /// Ends our side of the connection.

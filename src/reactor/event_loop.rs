@@ -50,7 +50,7 @@ pub(crate) struct BoundLoop {
     clock: Clock,
     /// The number of this loop, and that of all loops of the same server.
     place: (u32, u32),
-    /// The side of whoever observes the loop; none if nobody will.
+    /// The means to answer whoever observes the loop; none if nobody will.
     observed: Option<Box<Observed>>,
 }
 
@@ -207,7 +207,7 @@ pub(super) struct EventLoop<'g, L: Listening = Listener> {
     queue: Arc<WakeupQueue>,
     /// The number of this loop, and that of all loops of the same server.
     place: (u32, u32),
-    /// The side of whoever observes the loop; none if nobody does.
+    /// The means to answer whoever observes the loop; none if nobody does.
     observed: Option<Box<Observed>>,
     /// The way to whoever witnesses the loop.
     testimony: L::Testimony,

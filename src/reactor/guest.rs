@@ -17,11 +17,11 @@ use crate::gateway::Gateway;
 
 /// A server that is driven by another event loop: of a toolkit for windows, of a game, of an async runtime.
 ///
-/// The server keeps its own selector (epoll, kqueue), and gives out the descriptor of it. The loop that drives it polls that
+/// The server keeps its own selector (epoll, kqueue), and lends its descriptor. The loop that drives it polls that
 /// descriptor among others of theirs, and calls [`turn_ready`](GuestLoop::turn_ready) when it is readable or when the
 /// [next deadline](GuestLoop::next_deadline) has come. [`BoundServer::run`](crate::server::BoundServer::run) is such a
-/// loop, too, and does nothing else. So both have the same limits, deadlines and graceful end, and the application, which
-/// is called in turns only, shares what it likes with the rest of the thread, without locks.
+/// loop, too, and does nothing else. So both have the same limits, deadlines and graceful end, and the application,
+/// which is called in turns only, shares what it likes with the rest of the thread, without locks.
 ///
 /// ```no_run
 /// use std::time::Instant;

@@ -98,7 +98,7 @@ pub(super) struct Flushed {
 
 /// The result of one system call for output.
 enum Sent {
-    /// This many bytes were sent, and the socket has told whether it is full.
+    /// This many bytes were sent, and it is known whether the socket is full.
     Bytes { count: usize, is_full: bool },
     /// The file cannot be sent.
     Unsendable(io::Error),

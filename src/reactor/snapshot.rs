@@ -17,7 +17,8 @@ pub struct Snapshot {
     pub reactor: usize,
     /// The number of event loops that the server has.
     pub reactors: usize,
-    /// The moment of the last turn that it was put together in. Moments count from when this loop was bound.
+    /// The moment of the last turn in which the snapshot was put together. Moments count from when this loop was
+    /// bound.
     pub taken: Moment,
     /// Whether the server is about to end.
     pub shutdown: Shutdown,
@@ -48,7 +49,7 @@ pub struct ConnectionSnapshot {
     pub place: usize,
     /// The address of the client; none on a unix socket.
     pub peer: Option<SocketAddr>,
-    /// The number of the listener that accepted it.
+    /// The number of the listener that accepted the connection.
     pub listener: u16,
     /// The state of the conversation.
     pub state: ConversationState,
@@ -60,13 +61,13 @@ pub struct ConnectionSnapshot {
     pub deadline: Option<Moment>,
     /// Bytes that the socket has not taken yet.
     pub owed_bytes: usize,
-    /// Bytes that are held for it, as the account of memory knows them.
+    /// Bytes that are held for the connection, as the account of memory knows them.
     pub memory_bytes: usize,
     /// The events that the socket is registered for.
     pub interest: InterestState,
     /// The signs of readiness that are set: `READABLE`, `WRITABLE`, `READ_CLOSED`.
     pub readiness: Names,
-    /// The lists in which it waits for a turn: `Ready`, `Starved`, `Corked`.
+    /// The lists in which the connection waits for a turn: `Ready`, `Starved`, `Corked`.
     pub lists: Names,
 }
 
@@ -129,7 +130,7 @@ pub enum InterestState {
 pub struct ListenerSnapshot {
     /// The address, as it is shown to people.
     pub address: String,
-    /// Whether it accepts: `Waiting` for an event, `Ready`, or `Paused` for want of means.
+    /// Whether the listener accepts: `Waiting` for an event, `Ready`, or `Paused` for want of means.
     pub accepting: &'static str,
     /// Connections that wait to be accepted, and the most that the system lets wait, where it tells.
     pub queue: Option<(u32, u32)>,

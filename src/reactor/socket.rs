@@ -30,11 +30,11 @@ pub(super) struct Socket<S = Stream> {
 /// The events that the socket is registered for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Registration {
-    /// None, since it was just accepted. Most connections that serve one request stay so.
+    /// No events, since the socket was just accepted. Most connections that serve one request stay so.
     None,
-    /// Reading.
+    /// Readability.
     Read,
-    /// Reading and writing, from the first short write on.
+    /// Readability and writability, from the first short write on.
     ReadWrite,
 }
 

@@ -9,7 +9,8 @@ use tidegate::message::{ContentLength, Method, list_items};
 use crate::coder::{Coder, Coding, Effort};
 use crate::{Compression, Hired};
 
-/// Shortest content that is coded, in bytes. 512: below that the fields that say so take what is won; Caddy's figure.
+/// Shortest content that is coded, in bytes. 512, as Caddy: below that, the fields that announce a coding take up what
+/// it saves.
 const CODED_BYTES_MIN: u64 = 512;
 /// Longest content that is coded with some effort, in bytes. 1 MiB: longer content would take the loop's time for more than
 /// some 30 ms in all, at the expense of everybody else.
@@ -122,7 +123,7 @@ impl Asked {
 #[derive(Default)]
 struct Seen {
     code: u16,
-    /// The entity tag, which is held back until it is known whether it holds.
+    /// The entity tag, held back until it is known to hold.
     tag: Option<Vec<u8>>,
     /// The value of Accept-Ranges, which is held back, too.
     accept_ranges: Option<Vec<u8>>,

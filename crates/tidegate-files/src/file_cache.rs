@@ -21,9 +21,9 @@ use super::folder::{Folder, descriptors_allowed};
 use super::opened::{OpenedFile, Place};
 use super::validators::{Certainty, Identity};
 
-/// How long a file is kept that nobody asks for, as long as there is room; afterwards it goes as soon as others are looked
-/// at or taken in. 60 s: a page and what belongs to it are asked for within that, and what a crawler has seen is not held
-/// forever.
+/// How long a file is kept that nobody asks for, as long as there is room; afterwards it goes as soon as others are
+/// looked at or kept. 60 s: a page and what belongs to it are asked for within that, and what a crawler has seen is
+/// not held forever.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
 /// Most files of each kind that are forgotten at a time because nobody asks for them. 32: closing as many takes less than
 /// a tenth of a millisecond, and a full cache is empty after some hundred requests.

@@ -71,10 +71,10 @@ impl Multipart {
 /// A response of several parts that are read from a file.
 pub struct MultipartStream {
     parts: VecDeque<(Vec<u8>, Part)>,
-    /// The bytes after the last part; none once they were given out.
+    /// The bytes after the last part; none once they were sent.
     end: Option<Vec<u8>>,
     file: Arc<File>,
-    /// The bytes that were given out last, unless they were content.
+    /// The bytes that were lent last, unless they were content.
     head: Vec<u8>,
     /// The part at hand.
     content: Option<FileStream>,

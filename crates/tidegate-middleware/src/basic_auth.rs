@@ -12,9 +12,9 @@ use tidegate::{Body, Environ, Gateway, GatewayError, StartResponse};
 
 /// A gateway that passes requests on to another one only with a known name and its password.
 ///
-/// Everybody else is answered 401, before content is taken in. The application finds the name in `REMOTE_USER` and
-/// `Basic` in `AUTH_TYPE` (RFC 3875 §4.1), also when it judges a request by its head. The password travels as it
-/// is, so the connection must be an encrypted one: put the server behind a proxy that speaks TLS.
+/// Everybody else is answered 401, before content is read. The application finds the name in `REMOTE_USER` and `Basic`
+/// in `AUTH_TYPE` (RFC 3875 §4.1), also when it judges a request by its head. The password travels as it is, so the
+/// connection must be an encrypted one: put the server behind a proxy that speaks TLS.
 ///
 /// Nothing is told by how long the comparison takes, but for the length of what was sent. How often somebody may try is
 /// not bounded.

@@ -18,7 +18,7 @@ use super::log_place::LogPlace;
 pub struct Again {
     pub folder: Option<Reopening>,
     pub log: Option<ReopenHandle>,
-    /// The place of what is said on stderr.
+    /// The place of the messages that go to stderr.
     pub errors: Option<LogPlace>,
 }
 

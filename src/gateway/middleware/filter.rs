@@ -286,7 +286,7 @@ struct Passing<'s, F> {
     filter: &'s mut F,
     next: &'s mut dyn ResponseSink,
     code: u16,
-    /// The application's Content-Length, held back until it is known whether it will hold.
+    /// The application's Content-Length, held back until it is known to hold.
     declared: Option<u64>,
     /// The result of passing the head; none before it is complete.
     passed: Option<Passed>,
@@ -553,7 +553,7 @@ impl BodyStream for NothingMore {
     }
 }
 
-/// An answer that a filter sees when it comes.
+/// A later answer that a filter will see pass.
 struct FilteredLater<F> {
     answer: Box<dyn Later>,
     filter: F,

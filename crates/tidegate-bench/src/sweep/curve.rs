@@ -185,7 +185,7 @@ impl Round {
         self.figure(Figure::OthersCores).is_some_and(|cores| cores > DISTURBED)
     }
 
-    /// Whether it could be found out if others on the machine took part. It cannot where the server is on another
+    /// Whether the rig could find out if others on the machine took part. It cannot where the server is on another
     /// machine, or the system has no /proc.
     pub fn is_watched(&self) -> bool {
         self.figure(Figure::OthersCores).is_some()
