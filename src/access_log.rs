@@ -1,8 +1,9 @@
 //! The access log: a trait that is told of each exchange when it has ended.
 //!
-//! A log says beforehand which fields and variables it [wants](Wanted), and whether it wants request lines; only these are
-//! collected, and without a log nothing is. It is called from the event loop, so it collects lines in memory, and hands them
-//! on when the turn of the loop is over. Logs that write to a file, in the formats that log readers understand, are the package `tidegate-logs`.
+//! A log says beforehand which fields and variables it [wants](Wanted), and whether it wants request lines; only these
+//! are collected, and without a log nothing is. It is called from the event loop, so it collects lines in memory, and
+//! hands them on when the turn of the loop is over. Logs that write to a file, in the formats that log readers
+//! understand, are the package `tidegate-logs`.
 //!
 //! ```
 //! use tidegate::Server;

@@ -77,8 +77,8 @@
 //! | reactor | (private) | epoll and kqueue through mio; the only place with sockets and clocks |
 //! | facade | [`server`], [`access_log`] | the server, ready to use |
 //!
-//! The program `tidegate`, the load rig, log files, and the adapters to folders, Python and servlets are packages of their
-//! own, in `crates/`.
+//! The program `tidegate`, the load rig, log files, and the adapters to folders, Python and servlets are packages of
+//! their own, in `crates/`.
 //!
 //! Read them in this order to learn how an event-loop server works; each opens with what it is for. The states are
 //! those in which something is waited for. Each of them has a deadline, except where the server waits for an answer that
@@ -87,10 +87,11 @@
 //! # In a loop of one's own
 //!
 //! All layers but the reactor are public, and free of sockets, clocks and threads: the protocol without its I/O, as h11
-//! has it for Python. A program with another kind of loop drives a [`Conversation`](conversation::Conversation): it asks what
-//! that [wants](conversation::Wants), does it, and tells it what has come and what time it is. `examples/own_loop.rs` does so
-//! with blocking sockets and a thread for each connection, [`ByHand`](conversation::ByHand) without any socket, for tests
-//! and learners. The protocol alone, without applications, is [`protocol::Http1`].
+//! has it for Python. A program with another kind of loop drives a [`Conversation`](conversation::Conversation): it
+//! asks what that [wants](conversation::Wants), does it, and tells it what has come and what time it is.
+//! `examples/own_loop.rs` does so with blocking sockets and a thread for each connection,
+//! [`ByHand`](conversation::ByHand) without any socket, for tests and learners. The protocol alone, without
+//! applications, is [`protocol::Http1`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]

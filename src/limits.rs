@@ -59,10 +59,10 @@ pub struct Limits {
     pub connections_max: usize,
     /// Bytes held for all connections together: heads in part, content in memory, output owed, and requests that
     /// applications have taken to other threads. From three quarters of it on, content goes to temporary files at once,
-    /// half a head waits to be read on, and no more content is produced for a client that has not taken what is there. Where that lasts for a
-    /// second, or beyond it, those who hold most and have moved least give theirs back: content moves to the disk, the
-    /// others are cut. At least twice [`Limits::head_bytes_max`], for each of several event loops. 256 MiB: a small
-    /// machine survives it.
+    /// half a head waits to be read on, and no more content is produced for a client that has not taken what is there.
+    /// Where that lasts for a second, or beyond it, those who hold most and have moved least give theirs back: content
+    /// moves to the disk, the others are cut. At least twice [`Limits::head_bytes_max`], for each of several event
+    /// loops. 256 MiB: a small machine survives it.
     pub memory_bytes_max: usize,
     /// Output owed to one peer above which nothing more is produced for it and nothing more read
     /// from it. 64 KiB: one write fills a socket's default send buffer.
@@ -92,13 +92,14 @@ pub struct Limits {
     /// that the error response is not lost to a TCP reset (RFC 9112 §9.6). 5 s: as nginx.
     pub linger_timeout: Duration,
     /// Longest time that a client waits, unread, for a gateway that [takes no
-    /// request](crate::gateway::LoopHooks::is_ready); beyond it 503 with Retry-After. It is not the time that an answer may
-    /// take: that is the moment which the application gives with [`later`](crate::StartResponse::later),
-    /// [`until`](crate::gateway::DeferredAnswer::until) or [`Pending`](crate::gateway::Piece::Pending). 30 s: as gunicorn lets an answer take, and half of what nginx waits for.
+    /// request](crate::gateway::LoopHooks::is_ready); beyond it 503 with Retry-After. It is not the time that an
+    /// answer may take: that is the moment which the application gives with [`later`](crate::StartResponse::later),
+    /// [`until`](crate::gateway::DeferredAnswer::until) or [`Pending`](crate::gateway::Piece::Pending). 30 s: as
+    /// gunicorn lets an answer take, and half of what nginx waits for.
     pub gateway_timeout: Duration,
     /// Longest time without a byte in either direction on a connection that an application has taken over
-    /// ([`Tunnel`](crate::gateway::Tunnel)); then it is cut. 1 h: as HAProxy's examples have it for tunnels. People leave a
-    /// page open for long, and an application that wants to know sooner whether a client is there pings it.
+    /// ([`Tunnel`](crate::gateway::Tunnel)); then it is cut. 1 h: as HAProxy's examples have it for tunnels. People
+    /// leave a page open for long, and an application that wants to know sooner whether a client is there pings it.
     pub tunnel_timeout: Duration,
     /// How long a graceful shutdown waits for what is in flight; then it is cut. 30 s.
     pub drain_timeout: Duration,

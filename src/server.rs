@@ -335,16 +335,17 @@ impl BoundServer {
         self.loops[0].handle()
     }
 
-    /// Returns an observer of this server: from now on it counts its turns and exchanges, and answers questions for its state
-    /// between two turns. That costs a few readings of the clock in a turn; a server without an observer pays nothing.
+    /// Returns an observer of this server: from now on it counts its turns and exchanges, and answers questions for
+    /// its state between two turns. That costs a few readings of the clock in a turn; a server without an observer
+    /// pays nothing.
     pub fn observer(&mut self) -> Observer {
         BoundLoop::observer(&mut self.loops)
     }
 
     /// Serves until it is shut down.
     ///
-    /// A closure that is given to `run` needs the types of its parameters, since [`Gateway`] is implemented by other types,
-    /// too; [`serve`](BoundServer::serve) infers them:
+    /// A closure that is given to `run` needs the types of its parameters, since [`Gateway`] is implemented by other
+    /// types, too; [`serve`](BoundServer::serve) infers them:
     ///
     /// ```no_run
     /// # use tidegate::{Environ, Server, StartResponse};
@@ -370,9 +371,9 @@ impl BoundServer {
         self.into_only()?.run(Box::new(gateway), Some(Box::new(hooks)))
     }
 
-    /// Serves as [`BoundServer::run`] does, before a witness, who sees what the loop does for the first few connections: each
-    /// system call, and the states before and after it. Later connections have no witness. The loop waits for the witness, and
-    /// a panic of the witness ends it.
+    /// Serves as [`BoundServer::run`] does, before a witness, who sees what the loop does for the first few
+    /// connections: each system call, and the states before and after it. Later connections have no witness. The loop
+    /// waits for the witness, and a panic of the witness ends it.
     ///
     /// ```no_run
     /// use tidegate::Server;

@@ -125,8 +125,8 @@ impl Conversation {
         }
     }
 
-    /// Takes bytes from the peer, as [`receive`](Conversation::receive) does. Where the first `count` bytes of the buffer are
-    /// nothing but content that an application waits for, it takes the memory with them.
+    /// Takes bytes from the peer, as [`receive`](Conversation::receive) does. Where the first `count` bytes of the
+    /// buffer are nothing but content that an application waits for, it takes the memory with them.
     pub(crate) fn receive_much(
         &mut self,
         buffer: &mut ReadBuffer,

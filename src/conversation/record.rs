@@ -203,7 +203,8 @@ impl Journal for NoJournal {
 /// The record of an exchange that is under way.
 #[derive(Default)]
 pub(super) struct Record {
-    /// The [beginning](ExchangeRecord::begun) of the exchange, as far as the request has come. No deadline counts from it.
+    /// The [beginning](ExchangeRecord::begun) of the exchange, as far as the request has come. No deadline counts from
+    /// it.
     pub begun: Moment,
     /// The status code; 0 before there is one.
     pub status: u16,
@@ -319,8 +320,8 @@ impl Record {
         }
     }
 
-    /// Reports to the journal how the exchange has ended, and begins anew. Where nobody logs or counts there is nothing to
-    /// tell, which was found out with the request.
+    /// Reports to the journal how the exchange has ended, and begins anew. Where nobody logs or counts there is
+    /// nothing to tell, which was found out with the request.
     #[inline]
     pub fn close(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
         if !matches!(self.telling, Telling::Nothing) {

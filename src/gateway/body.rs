@@ -76,8 +76,8 @@ impl fmt::Debug for Remainder {
 /// A stream must not block: it runs on the thread of the event loop, and all clients would wait with it. While it has
 /// nothing to give, it says [`Piece::Pending`], and is woken by a [`Wakeup`](super::Wakeup).
 ///
-/// **Wake after each change that the stream can see, its end included.** After the last piece the sender is dropped: without one
-/// more wake-up nobody asks the stream again, and its client waits for the end of the content.
+/// **Wake after each change that the stream can see, its end included.** After the last piece the sender is dropped:
+/// without one more wake-up nobody asks the stream again, and its client waits for the end of the content.
 ///
 /// ```
 /// use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -135,7 +135,8 @@ impl fmt::Debug for Remainder {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Here a thread that panics looks like one that is done. A [`channel`](super::channel) tells them apart, and wakes by itself.
+/// Here a thread that panics looks like one that is done. A [`channel`](super::channel) tells them apart, and wakes by
+/// itself.
 ///
 /// [`output_bytes_high`]: crate::limits::Limits::output_bytes_high
 pub trait BodyStream {
@@ -297,11 +298,11 @@ impl BodyStream for FileStream {
 /// the server has stopped.
 ///
 /// While more than [`output_bytes_high`](crate::limits::Limits::output_bytes_high) is owed to the client, it is not asked
-/// for a piece, even if a moment has come for which it has asked: it is asked as soon as there is room. A client that takes
-/// nothing at all is cut after [`write_timeout`](crate::limits::Limits::write_timeout).
+/// for a piece, even if a moment has come for which it has asked: it is asked as soon as there is room. A client that
+/// takes nothing at all is cut after [`write_timeout`](crate::limits::Limits::write_timeout).
 ///
-/// The memory that it [holds](BodyStream::held_bytes) while it waits for the client counts: where memory is scarce, the tunnels that
-/// hold most are cut.
+/// The memory that it [holds](BodyStream::held_bytes) while it waits for the client counts: where memory is scarce,
+/// the tunnels that hold most are cut.
 ///
 /// A server that shuts down waits for it as for any answer, for
 /// [`drain_timeout`](crate::limits::Limits::drain_timeout).
@@ -309,8 +310,8 @@ pub trait Tunnel: BodyStream {
     /// Takes bytes from the client, and returns how many of them it has taken, from the first on. After that
     /// [`next_piece`](BodyStream::next_piece) is asked, which is told the time, and then the rest is offered.
     ///
-    /// With 0 it takes none before `next_piece` is asked again (when there is room for output, its moment has come, or its
-    /// [`Wakeup`](super::Wakeup) was used), and meanwhile the socket is not read: so a slow application slows its
+    /// With 0 it takes none before `next_piece` is asked again (when there is room for output, its moment has come, or
+    /// its [`Wakeup`](super::Wakeup) was used), and meanwhile the socket is not read: so a slow application slows its
     /// client down, and bounds its own memory.
     ///
     /// # Errors
@@ -329,8 +330,8 @@ pub trait Tunnel: BodyStream {
 
 /// An answer that comes later, from another thread, a timer, a child process or a future.
 ///
-/// Dropped without having been resumed when the connection is known to be broken. It must not block, since it is resumed on
-/// the thread of the event loop.
+/// Dropped without having been resumed when the connection is known to be broken. It must not block, since it is
+/// resumed on the thread of the event loop.
 pub trait Later {
     /// Answers now, or says [later](StartResponse::later) again with `self`. Called once it was woken or its
     /// moment has come; wake-ups may be spurious.

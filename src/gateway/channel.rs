@@ -132,8 +132,8 @@ impl From<SendError> for io::Error {
 /// The sending half of a [`channel`], for any thread; on that of the event loop, only [`ContentSender::try_send`] is
 /// of use.
 ///
-/// Content that is complete ends with [`ContentSender::end`]. Dropped before, also by a panic, it breaks the response off in
-/// a way that the client can tell from an ending, and the log says so.
+/// Content that is complete ends with [`ContentSender::end`]. Dropped before, also by a panic, it breaks the response
+/// off in a way that the client can tell from an ending, and the log says so.
 ///
 /// It writes, too ([`io::Write`]): nothing has to be flushed, and small writes are gathered.
 #[derive(Debug)]

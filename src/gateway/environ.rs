@@ -231,10 +231,10 @@ impl<'a> Environ<'a> {
 
     /// The request content: complete, unless the application [takes it as it comes](super::Admission::AsItComes).
     ///
-    /// It is an [`io::Read`], and a [slice](RequestContent::as_slice) as long as it lies in memory. Long content lies in a
-    /// temporary file; reading works for both. [`body_bytes_max`](crate::limits::Limits::body_bytes_max) bounds it, to 1 GiB
-    /// by default, so an application that wants less says so: by the head, before content is read, and once more when
-    /// the content is there, since a chunked one has no length before.
+    /// It is an [`io::Read`], and a [slice](RequestContent::as_slice) as long as it lies in memory. Long content lies
+    /// in a temporary file; reading works for both. [`body_bytes_max`](crate::limits::Limits::body_bytes_max) bounds
+    /// it, to 1 GiB by default, so an application that wants less says so: by the head, before content is read, and
+    /// once more when the content is there, since a chunked one has no length before.
     ///
     /// The library parses no forms. One of the usual kind (`application/x-www-form-urlencoded`) is taken apart in a few
     /// lines, those with files (`multipart/form-data`) by a library for it.
@@ -458,8 +458,8 @@ impl<'a> Environ<'a> {
         MountPoint(self.script_name_bytes)
     }
 
-    /// Goes back to where the path began before it was [entered](Environ::enter): for middleware, once it has called, since
-    /// whoever is further out may still look at the path.
+    /// Goes back to where the path began before it was [entered](Environ::enter): for middleware, once it has called,
+    /// since whoever is further out may still look at the path.
     pub fn return_to(&mut self, mount_point: MountPoint) {
         self.script_name_bytes = mount_point.0.min(self.head.target.raw_path().len());
     }

@@ -34,8 +34,8 @@ use crate::message::{FieldBlock, InvalidResponse};
 /// # assert!(hand.transmit_all().starts_with(b"HTTP/1.1 400 "));
 /// ```
 ///
-/// It is not a [`std::error::Error`] itself, as `anyhow::Error` is not: Rust would then not allow that every error converts
-/// into it. [`cause`](GatewayError::cause) is the one that it was made of.
+/// It is not a [`std::error::Error`] itself, as `anyhow::Error` is not: Rust would then not allow that every error
+/// converts into it. [`cause`](GatewayError::cause) is the one that it was made of.
 #[derive(Debug)]
 pub struct GatewayError(Box<dyn Error + Send + Sync>);
 

@@ -47,8 +47,8 @@ pub(crate) type OwnedTrailers = Vec<(String, Vec<u8>)>;
 ///
 /// An answer may begin before the content ends, and content is read while the client does not read the answer. But where
 /// both are full, one of them has to give way: a client that sends everything before it reads is cut after
-/// [`write_timeout`](crate::limits::Limits::write_timeout) by an answer that grows with the content. Such an answer is for
-/// clients that are known to do both at a time.
+/// [`write_timeout`](crate::limits::Limits::write_timeout) by an answer that grows with the content. Such an answer is
+/// for clients that are known to do both at a time.
 ///
 /// The content breaks off when the client leaves, or breaks a rule or a limit, when the answer ends before the content
 /// does, and when the server stops: whoever reads or waits gets an error. How long a client may take is the server's
@@ -223,9 +223,9 @@ impl IncomingContent {
         }
     }
 
-    /// Wakes `waker` as soon as there [is something to read](IncomingContent::is_readable), once, and at once if there is:
-    /// for those who wait on neither the server's thread nor one of their own. Only the last one is kept. It is called
-    /// on the server's thread, and so must not block.
+    /// Wakes `waker` as soon as there [is something to read](IncomingContent::is_readable), once, and at once if there
+    /// is: for those who wait on neither the server's thread nor one of their own. Only the last one is kept. It is
+    /// called on the server's thread, and so must not block.
     pub fn wake_when_readable(&mut self, waker: &Waker) {
         if let Source::Feed { channel, wakeup } = &self.source {
             // To clone a waker and to drop the last one may run any code: not with the lock in hand.
@@ -239,16 +239,16 @@ impl IncomingContent {
         waker.wake_by_ref();
     }
 
-    /// Lets a client that waits to be asked for its content (`Expect: 100-continue`) wait until somebody tries to read, and
-    /// not only until the call returns: for those who may yet refuse it, elsewhere.
+    /// Lets a client that waits to be asked for its content (`Expect: 100-continue`) wait until somebody tries to
+    /// read, and not only until the call returns: for those who may yet refuse it, elsewhere.
     pub fn ask_when_read(&mut self) {
         if let Source::Feed { channel, .. } = &self.source {
             channel.open().invitation = Invitation::WhenRead;
         }
     }
 
-    /// The trailer fields that came after the content: see [`Environ::trailers`](super::Environ::trailers). They are there
-    /// once the end was read.
+    /// The trailer fields that came after the content: see [`Environ::trailers`](super::Environ::trailers). They are
+    /// there once the end was read.
     pub fn trailers(&self) -> Fields<'_> {
         Fields::new(&self.trailers)
     }
@@ -313,8 +313,8 @@ impl Feed {
         (feed, IncomingContent { source, current, trailers: Vec::new(), reservation: None })
     }
 
-    /// Appends content that has come. With the last of it come the trailer fields, and that it is the last is known at once:
-    /// whoever has read all may drop its half.
+    /// Appends content that has come. With the last of it come the trailer fields, and that it is the last is known at
+    /// once: whoever has read all may drop its half.
     pub(crate) fn push(&self, bytes: &[u8], trailers_at_end: Option<OwnedTrailers>) {
         self.change(|shared| {
             shared.buffer.append(bytes);
@@ -322,8 +322,8 @@ impl Feed {
         });
     }
 
-    /// Takes content that has come, and the memory in which it lies, in place of [appending](Feed::push) it. The reader must
-    /// [have read all](Feed::is_drained) that came before.
+    /// Takes content that has come, and the memory in which it lies, in place of [appending](Feed::push) it. The
+    /// reader must [have read all](Feed::is_drained) that came before.
     pub(crate) fn take_over(&self, buffer: ReadBuffer, trailers_at_end: Option<OwnedTrailers>) {
         self.change(|shared| {
             shared.buffer = buffer;

@@ -44,34 +44,34 @@
 //!
 //! # Other threads
 //!
-//! What takes time belongs on another thread, and the connection waits for it without one. [`deferred`] is for whole answers,
-//! status and all: its [`Responder`] gives one [`Response`]. [`channel`] is for content that grows: status and fields are sent
-//! at once, and a [`ContentSender`] sends the rest piece by piece. `examples/later.rs` does both.
+//! What takes time belongs on another thread, and the connection waits for it without one. [`deferred`] is for whole
+//! answers, status and all: its [`Responder`] gives one [`Response`]. [`channel`] is for content that grows: status
+//! and fields are sent at once, and a [`ContentSender`] sends the rest piece by piece. `examples/later.rs` does both.
 //!
 //! - **The client paces the thread.** [`ContentSender::send`] waits for room, and there is room for 64 KiB
 //!   ([`SentContent::bytes_max`]). So an answer of any length takes no more memory, however slowly it is read.
 //! - **A client that has left ends the work.** Then sending fails, and [`ContentSender::is_abandoned`] tells a thread
 //!   that has nothing to send yet; for a whole answer it is [`Responder::is_abandoned`].
 //! - **The end has to be said.** [`ContentSender::end`] does; a thread that panics, or returns early with `?`, drops the
-//!   sender without it. Then the response is broken off, which the client can tell from an end (rule 5). A [`Responder`] that
-//!   is dropped is a 500.
-//! - **Any kind of thread will do**: one for each answer, as in the example, or a pool's. The server starts none and waits
-//!   for none. Who waits in `send` when it stops hears that nobody reads any more.
+//!   sender without it. Then the response is broken off, which the client can tell from an end (rule 5). A
+//!   [`Responder`] that is dropped is a 500.
+//! - **Any kind of thread will do**: one for each answer, as in the example, or a pool's. The server starts none and
+//!   waits for none. Who waits in `send` when it stops hears that nobody reads any more.
 //!
 //! # Middleware
 //!
 //! A gateway around a gateway can answer itself, set variables of the environ, add fields to every answer, watch the
-//! content, and change it as it streams. [`middleware`] tells how, and the package `tidegate-middleware` has three: fields, a
-//! password, and mounts by host and prefix.
+//! content, and change it as it streams. [`middleware`] tells how, and the package `tidegate-middleware` has three:
+//! fields, a password, and mounts by host and prefix.
 //!
 //! # Adapters
 //!
 //! An adapter is a gateway that passes requests on to something else: to the files of a folder (the package
-//! `tidegate-files`), to Python (`tidegate-wsgi`), to servlets (`tidegate-servlet`). It knows this module and the package of
-//! its own field, and neither the protocol nor the event loop. To write one:
+//! `tidegate-files`), to Python (`tidegate-wsgi`), to servlets (`tidegate-servlet`). It knows this module and the
+//! package of its own field, and neither the protocol nor the event loop. To write one:
 //!
-//! 1. Translate the [`Environ`] into the words of the other side: look variables up with [`get`](Environ::get), or pass all
-//!    of them on with [`variables`](Environ::variables).
+//! 1. Translate the [`Environ`] into the words of the other side: look variables up with [`get`](Environ::get), or
+//!    pass all of them on with [`variables`](Environ::variables).
 //! 2. Never block in [`call`](Gateway::call). What takes time goes to a thread or a child process as an
 //!    [owned copy](Environ::detach), and the answer comes back through [`deferred`], or any [`Later`].
 //! 3. Hand long content over as a [`BodyStream`] or a [`FileRange`]: back-pressure and framing are the server's.
@@ -107,43 +107,45 @@
 //!   begins is told of, too. So read until a call says [`WouldBlock`](std::io::ErrorKind::WouldBlock) before you return
 //!   [`Piece::Pending`] or say [later](StartResponse::later) again. An answer that stops before that, with bytes
 //!   left unread, may wait forever.
-//! - **Every wake-up is a hint.** It may come for nothing, for another descriptor of the same answer, or for one that is no
-//!   longer watched. Connections that are woken have their turn after those whose clients have sent something.
+//! - **Every wake-up is a hint.** It may come for nothing, for another descriptor of the same answer, or for one that
+//!   is no longer watched. Connections that are woken have their turn after those whose clients have sent something.
 //! - **The deadline is yours.** A backend that says nothing wakes nobody: give a moment with `later` and `Pending`, and
-//!   answer 504 then. The server closes nothing that an application has opened, but drops the answer when it is known that
-//!   the client is gone, and all of them when it stops.
-//! - **Who owns what.** [`Watched`] owns what it watches, and takes it out of the loop before it is closed. So no event comes
-//!   for a number that meanwhile belongs to another file. It may outlive its connection, in a pool or on another thread:
-//!   then its events wake nobody. An answer that takes it out of a pool [ends the watch](Watched::into_inner), and watches
-//!   it anew for the connection at hand.
-//! - **What it costs.** To begin a watch takes two system calls, and to end it one. It needs no descriptor and no memory of
-//!   the loop's. But what is watched is a descriptor that clients cannot have: where none is left, the application cannot open
-//!   it, and says 503.
+//!   answer 504 then. The server closes nothing that an application has opened, but drops the answer when it is known
+//!   that the client is gone, and all of them when it stops.
+//! - **Who owns what.** [`Watched`] owns what it watches, and takes it out of the loop before it is closed. So no
+//!   event comes for a number that meanwhile belongs to another file. It may outlive its connection, in a pool or on
+//!   another thread: then its events wake nobody. An answer that takes it out of a pool [ends the
+//!   watch](Watched::into_inner), and watches it anew for the connection at hand.
+//! - **What it costs.** To begin a watch takes two system calls, and to end it one. It needs no descriptor and no
+//!   memory of the loop's. But what is watched is a descriptor that clients cannot have: where none is left, the
+//!   application cannot open it, and says 503.
 //! - **What can be watched**: sockets, pipes, terminals, timers, other selectors. Files of a disk cannot: they are always
 //!   ready, and block nevertheless. [`file`](ResponseHead::file) is for them.
-//! - An answer that opens a second descriptor later keeps a [`Watcher`]. Where nobody runs an event loop, as in a test with
-//!   [`ByHand`](crate::conversation::ByHand), watching says [`Unsupported`](std::io::ErrorKind::Unsupported).
+//! - An answer that opens a second descriptor later keeps a [`Watcher`]. Where nobody runs an event loop, as in a test
+//!   with [`ByHand`](crate::conversation::ByHand), watching says [`Unsupported`](std::io::ErrorKind::Unsupported).
 //!
 //! # Other protocols
 //!
-//! A client that [asks](Environ::upgrade) for another protocol gets it by [`StartResponse::upgrade`]: after 101 (Switching
-//! Protocols) both directions of the connection belong to the application, which is a [`Tunnel`] then.
+//! A client that [asks](Environ::upgrade) for another protocol gets it by [`StartResponse::upgrade`]: after 101
+//! (Switching Protocols) both directions of the connection belong to the application, which is a [`Tunnel`] then.
 //! `examples/websocket.rs` is a WebSocket, with a library for the frames.
 //!
-//! - **Shake hands.** The server checks `Connection` and `Upgrade` of the request, and writes both in its answer. What the
-//!   protocol asks for besides is the application's part: for a WebSocket (RFC 6455 §4.2) to check `Sec-WebSocket-Version` and
-//!   `Sec-WebSocket-Key`, and to answer with `Sec-WebSocket-Accept`, as a [field](UpgradeHead::field).
-//! - **Take bytes first, and work when asked for a piece.** [`Tunnel::receive`] only stores them. Then the client's reading
-//!   paces the work, and the answers that wait have a bound: no piece is asked for while much is owed to the client.
-//! - **Bound what you store.** When it is full, `receive` returns 0, and the socket is not read. What was refused is offered
-//!   again after the next piece was asked for. A tunnel that waits for something else before there is room uses the
-//!   [`Wakeup`].
-//! - **Watch the silence.** [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout) is long. A protocol with pings gives
-//!   the moment of the next one with [`Piece::Pending`], and ends the tunnel of a client that does not answer.
+//! - **Shake hands.** The server checks `Connection` and `Upgrade` of the request, and writes both in its answer. What
+//!   the protocol asks for besides is the application's part: for a WebSocket (RFC 6455 §4.2) to check
+//!   `Sec-WebSocket-Version` and `Sec-WebSocket-Key`, and to answer with `Sec-WebSocket-Accept`, as a
+//!   [field](UpgradeHead::field).
+//! - **Take bytes first, and work when asked for a piece.** [`Tunnel::receive`] only stores them. Then the client's
+//!   reading paces the work, and the answers that wait have a bound: no piece is asked for while much is owed to the
+//!   client.
+//! - **Bound what you store.** When it is full, `receive` returns 0, and the socket is not read. What was refused is
+//!   offered again after the next piece was asked for. A tunnel that waits for something else before there is room
+//!   uses the [`Wakeup`].
+//! - **Watch the silence.** [`tunnel_timeout`](crate::limits::Limits::tunnel_timeout) is long. A protocol with pings
+//!   gives the moment of the next one with [`Piece::Pending`], and ends the tunnel of a client that does not answer.
 //! - **Check who asks.** A browser lets any page open a WebSocket to any server, with the cookies of that server. Compare
 //!   the field `Origin`.
-//! - **Say goodbye.** A server that shuts down [says so](Tunnel::server_is_draining). What was given before [`Piece::End`]
-//!   reaches the client, even one that goes on sending.
+//! - **Say goodbye.** A server that shuts down [says so](Tunnel::server_is_draining). What was given before
+//!   [`Piece::End`] reaches the client, even one that goes on sending.
 //!
 //! # Hooks
 //!
@@ -158,7 +160,8 @@
 //! content is, [cannot be trailers](crate::message::may_be_trailer).
 //!
 //! *Of a request* they are read by [`Environ::trailers`], and go with it to another thread
-//! ([`Environ::detach`]). They become neither [fields](Environ::fields) nor variables. Those that cannot be trailers are left out.
+//! ([`Environ::detach`]). They become neither [fields](Environ::fields) nor variables. Those that cannot be trailers
+//! are left out.
 //!
 //! *Of a response* a stream gives them when it has ended: [`BodyStream::trailers`]. They are sent where the content is
 //! chunked and the client has said `TE: trailers`; the stream is not even asked where they could not be. So nothing

@@ -62,8 +62,8 @@ pub trait ResponseSink {
     fn now(&self) -> Moment;
 }
 
-/// Starts the response of one request; every way to a [`Body`](super::Body) begins here: status, fields, and then content,
-/// in this order and once each.
+/// Starts the response of one request; every way to a [`Body`](super::Body) begins here: status, fields, and then
+/// content, in this order and once each.
 ///
 /// ```text
 /// StartResponse ── status(200) ──▶ ResponseHead ── field(…) ──▶ ResponseHead

@@ -44,8 +44,8 @@ impl<'a> StartResponse<'a> {
     }
 
     /// Answers later: `answer` is resumed when its [`Wakeup`](super::Wakeup) is used, at `until`, or at its
-    /// [own moment](Later::deadline). Without a moment and a wake-up the client waits for as long as it likes: no limit of
-    /// the server's ends that.
+    /// [own moment](Later::deadline). Without a moment and a wake-up the client waits for as long as it likes: no
+    /// limit of the server's ends that.
     pub fn later(self, until: Option<Moment>, answer: impl Later + 'static) -> Body {
         self.later_boxed(until, Box::new(answer))
     }
@@ -144,8 +144,8 @@ impl<'a> ResponseHead<'a> {
     ///
     /// The iterator must not block: it runs on the thread of the event loop, and all clients would wait with it. So a
     /// [`Receiver`](std::sync::mpsc::Receiver) cannot be given, although it compiles, nor the lines of a pipe or a
-    /// socket. For those there is [`stream`](ResponseHead::stream): with a [`channel`](super::channel) from a thread that may
-    /// wait, or with a [`BodyStream`] that says [`Pending`](super::Piece::Pending).
+    /// socket. For those there is [`stream`](ResponseHead::stream): with a [`channel`](super::channel) from a thread
+    /// that may wait, or with a [`BodyStream`] that says [`Pending`](super::Piece::Pending).
     ///
     /// ```
     /// # use tidegate::{Body, Environ, GatewayError, StartResponse};

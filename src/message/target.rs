@@ -86,8 +86,8 @@ impl<'a> RequestTarget<'a> {
         }
     }
 
-    /// Whether the target is a path without escapes and without a query: then [`raw_path`](RequestTarget::raw_path) is all
-    /// of it, and means what it says.
+    /// Whether the target is a path without escapes and without a query: then [`raw_path`](RequestTarget::raw_path) is
+    /// all of it, and means what it says.
     pub fn has_plain_path(self) -> bool {
         self.form == Form::Path
     }

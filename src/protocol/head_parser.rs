@@ -138,8 +138,8 @@ pub fn parse_request_line<'b>(input: &'b [u8], limits: &Limits) -> Option<(&'b s
     Some((request.method?, request.path?, version))
 }
 
-/// The beginning of a PROXY header of version 2. The two empty lines before it are skipped, as any are. One of version 1 is
-/// a line that begins with `PROXY`.
+/// The beginning of a PROXY header of version 2. The two empty lines before it are skipped, as any are. One of version
+/// 1 is a line that begins with `PROXY`.
 const PROXY_SIGNATURE: &[u8] = b"\0\r\nQUIT\n";
 
 /// Checks a head, or as much as there is of it, line by line, so that the result does not depend on where a
@@ -150,7 +150,8 @@ fn check_lines(input: &[u8], searched: usize, limits: &Limits) -> Result<(), Pro
     let blank = blank_lines(input);
     let (head, searched) = (&input[blank..], searched.saturating_sub(blank));
     if head.first().is_some_and(|&byte| byte != b'\r' && !is_field_name(&[byte])) {
-        // A proxy sends such a header in one piece. Cut within its first few bytes it is malformed, as everything else is.
+        // A proxy sends such a header in one piece. Cut within its first few bytes it is malformed, as everything else
+        // is.
         let is_proxy_header = head.starts_with(PROXY_SIGNATURE);
         return Err(if is_proxy_header { ProtocolError::ProxyHeader } else { ProtocolError::MalformedHead });
     }

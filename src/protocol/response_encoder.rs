@@ -162,8 +162,9 @@ impl ResponseEncoder {
         Ok(ResponseEncoder::of(status, own, start))
     }
 
-    /// Begins a head as [`begin`](ResponseEncoder::begin) does, for 200 (OK) with the standard's phrase, with which nearly every response begins and
-    /// which cannot fail. (It returns the encoder itself: through a `Result` that was copied twice.)
+    /// Begins a head as [`begin`](ResponseEncoder::begin) does, for 200 (OK) with the standard's phrase, with which
+    /// nearly every response begins and which cannot fail. (It returns the encoder itself: through a `Result` that was
+    /// copied twice.)
     #[inline(always)]
     pub fn begin_ok(out: &mut Vec<u8>, own: &ServerFields) -> ResponseEncoder {
         let start = out.len();

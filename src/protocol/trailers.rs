@@ -6,7 +6,8 @@ use crate::message::{FieldLines, Fields, InvalidResponse, is_field_name, is_fiel
 /// The last chunk, which the trailers follow.
 const LAST_CHUNK: &[u8] = b"0\r\n";
 
-/// The trailer fields of a request (RFC 9110 §6.5), in bytes that a [`ChunkedDecoder`](super::ChunkedDecoder) has passed on.
+/// The trailer fields of a request (RFC 9110 §6.5), in bytes that a [`ChunkedDecoder`](super::ChunkedDecoder) has
+/// passed on.
 ///
 /// Those of a request are kept apart from its head: nothing that stands here changes what was decided there. Fields
 /// that [cannot be trailers](may_be_trailer) are left out. A request is not refused for them, because they do no harm

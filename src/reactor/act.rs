@@ -1,8 +1,8 @@
 //! Acts of the loop: all that it does for one connection, in values, for whoever [witnesses](super::witness) it.
 //!
 //! An act says by the names of the code what was asked of the system, and in which state the connection was. It
-//! borrows what it can, so it lasts for a call of the witness only. There may be more of them one day, as the loop learns more:
-//! a witness passes over those that it does not know.
+//! borrows what it can, so it lasts for a call of the witness only. There may be more of them one day, as the loop
+//! learns more: a witness passes over those that it does not know.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -153,15 +153,15 @@ pub enum EventSource {
 
 /// Sees what the loop does for a connection, act by act, on the thread of the loop.
 ///
-/// [`BoundServer::run_witnessed`](crate::server::BoundServer::run_witnessed) takes one. Whatever it does, the loop and all
-/// clients wait for.
+/// [`BoundServer::run_witnessed`](crate::server::BoundServer::run_witnessed) takes one. Whatever it does, the loop and
+/// all clients wait for.
 pub trait Witness {
-    /// Sees an act. `connection` is the number of the connection that it is for, from 1 in the order of their coming; none
-    /// for a wait. `at` is the moment after it.
+    /// Sees an act. `connection` is the number of the connection that it is for, from 1 in the order of their coming;
+    /// none for a wait. `at` is the moment after it.
     fn see(&mut self, connection: Option<u64>, at: Moment, act: &Act<'_>);
 
-    /// Whether the witness is to see waits, and vain accepts, for the sake of the connections that have come. It sees them in
-    /// any case while one of its connections is still to come, and none once all of them are closed.
+    /// Whether the witness is to see waits, and vain accepts, for the sake of the connections that have come. It sees
+    /// them in any case while one of its connections is still to come, and none once all of them are closed.
     fn sees_waits(&self) -> bool {
         true
     }

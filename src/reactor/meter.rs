@@ -1,7 +1,8 @@
 //! Counters of an event loop, for whoever [observes](super::observer) it.
 //!
-//! One thread writes them, that of the loop, and any thread may read them: so to add is to load and to store, and costs no
-//! more than a plain number. Readers see each of them as it was a moment ago, and not all as of the same moment.
+//! One thread writes them, that of the loop, and any thread may read them: so to add is to load and to store, and
+//! costs no more than a plain number. Readers see each of them as it was a moment ago, and not all as of the same
+//! moment.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -220,8 +221,8 @@ impl Meter {
     }
 }
 
-/// A stop watch for one turn of the loop. To look at the clock costs as much as a step that finds nothing to do: so such a
-/// step is not timed, and what little it takes is counted with the next one.
+/// A stop watch for one turn of the loop. To look at the clock costs as much as a step that finds nothing to do: so
+/// such a step is not timed, and what little it takes is counted with the next one.
 pub(super) struct Laps<'m> {
     meter: &'m Meter,
     begun: Moment,

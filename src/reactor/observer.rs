@@ -8,8 +8,8 @@
 //!  Observer::counters ◀── Meter: read at any time, even while the application blocks the loop
 //! ```
 //!
-//! A server that nobody observes has none of it: no counter, no clock read, and one look at an `Option` in each turn of the
-//! loop.
+//! A server that nobody observes has none of it: no counter, no clock read, and one look at an `Option` in each turn
+//! of the loop.
 
 use std::fmt;
 use std::mem;
@@ -23,7 +23,8 @@ use super::snapshot::Snapshot;
 use super::wakeup_queue::WakeupQueue;
 use crate::now::Moment;
 
-/// Connections that are looked at in a turn of the loop. 1,024: ten thousand are seen within ten turns, and no turn is much longer.
+/// Connections that are looked at in a turn of the loop. 1,024: ten thousand are seen within ten turns, and no turn is
+/// much longer.
 pub(super) const CONNECTIONS_PER_TURN: usize = 1024;
 
 /// Takes a snapshot, on the thread of the loop: it should be quick.
@@ -72,8 +73,8 @@ impl Desk {
 
 /// Observes a server from another thread: its counters at any time, and [snapshots](Snapshot) on demand.
 ///
-/// [`BoundServer::observer`](crate::server::BoundServer::observer) makes one, before the server runs. It can be cloned, and
-/// outlives the server harmlessly.
+/// [`BoundServer::observer`](crate::server::BoundServer::observer) makes one, before the server runs. It can be
+/// cloned, and outlives the server harmlessly.
 ///
 /// ```no_run
 /// use std::sync::mpsc;
@@ -168,8 +169,8 @@ impl Observed {
         Observed { post, last, under_way: None }
     }
 
-    /// Gets on with the snapshot that was asked for, if one was. `begin` makes an empty one; `add` adds the connections from a
-    /// place on and returns the next, or none with all totals.
+    /// Gets on with the snapshot that was asked for, if one was. `begin` makes an empty one; `add` adds the
+    /// connections from a place on and returns the next, or none with all totals.
     pub fn answer(
         &mut self,
         begin: impl FnOnce() -> Snapshot,

@@ -292,8 +292,8 @@ impl<'g, L: Listening> Running<'g, L> {
         }
     }
 
-    /// Gives a turn to the connections that other threads have woken, or descriptors that their applications watch. Returns
-    /// whether there were any.
+    /// Gives a turn to the connections that other threads have woken, or descriptors that their applications watch.
+    /// Returns whether there were any.
     #[inline(always)]
     pub fn wake(&mut self, queue: &WakeupQueue) -> bool {
         if queue.is_notified() {

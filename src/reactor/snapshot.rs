@@ -9,8 +9,8 @@ use crate::now::Moment;
 
 /// The state of one event loop of a server, and of all its connections.
 ///
-/// A snapshot of many connections is put together in several turns of the loop, so that nobody waits for it: each connection is
-/// as it was in one of these turns, and all totals are those of the last.
+/// A snapshot of many connections is put together in several turns of the loop, so that nobody waits for it: each
+/// connection is as it was in one of these turns, and all totals are those of the last.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The number of the event loop, from 0.

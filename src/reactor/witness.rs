@@ -56,7 +56,8 @@ impl<'w> Testimony<'w> {
         self.witness.borrow_mut().see(connection, self.clock.moment(), act);
     }
 
-    /// Whether what is not of one connection is told: one is witnessed that the witness cares for, or the next one will be.
+    /// Whether what is not of one connection is told: one is witnessed that the witness cares for, or the next one
+    /// will be.
     pub fn goes_on(&self) -> bool {
         let count = self.count.borrow();
         count.accepted < self.last || count.open > 0 && self.witness.borrow().sees_waits()
@@ -252,8 +253,8 @@ impl Transport for WitnessedStream<'_> {
 
 impl Drop for WitnessedStream<'_> {
     fn drop(&mut self) {
-        // The stream itself is dropped, and so closed, right after this. While a panic unwinds nobody is told: it may be the
-        // witness's own, and a second one would end the process.
+        // The stream itself is dropped, and so closed, right after this. While a panic unwinds nobody is told: it may
+        // be the witness's own, and a second one would end the process.
         if !std::thread::panicking() {
             self.called(CALLS.close, Operation::Close, Ok(0));
         }

@@ -27,10 +27,10 @@ use crate::now::Moment;
 /// filter lives until its response has ended, however it ends: being dropped is the last that it hears.
 ///
 /// An application that fails before it has begun a response is told of by [`failure`](Filter::failure) alone, without
-/// `begin`, `head` and `end`; then the filter is dropped. So a filter that counts or times responses does it in `drop`, and
-/// notes the status 500 in `failure`. What the server refuses by itself (400, 408, 413, …) meets no
-/// filter, or one that has not begun: where the application takes content [as it comes](crate::gateway::Admission), and the
-/// refusal comes before its answer. That one is dropped without a word, as it is when the client leaves.
+/// `begin`, `head` and `end`; then the filter is dropped. So a filter that counts or times responses does it in
+/// `drop`, and notes the status 500 in `failure`. What the server refuses by itself (400, 408, 413, …) meets no
+/// filter, or one that has not begun: where the application takes content [as it comes](crate::gateway::Admission),
+/// and the refusal comes before its answer. That one is dropped without a word, as it is when the client leaves.
 ///
 /// A filter must not block, since it runs on the thread of the event loop.
 pub trait Filter {
@@ -60,9 +60,10 @@ pub trait Filter {
     /// The most content that [`content`](Filter::content) is given in one go, in bytes; asked after
     /// [`head`](Filter::head). By default all that the application gives at once.
     ///
-    /// A filter whose work takes time says what it does in a millisecond or so. Longer content, which an application has at
-    /// hand or gives as one piece, then comes in slices: the connection's turn ends after some of them, and after each if the
-    /// content was given in the call. Nobody else waits for all of it, and no more is made while the client does not read.
+    /// A filter whose work takes time says what it does in a millisecond or so. Longer content, which an application
+    /// has at hand or gives as one piece, then comes in slices: the connection's turn ends after some of them, and
+    /// after each if the content was given in the call. Nobody else waits for all of it, and no more is made while the
+    /// client does not read.
     fn slice_bytes(&self) -> usize {
         usize::MAX
     }
@@ -86,8 +87,8 @@ pub trait Filter {
         Ok(&[])
     }
 
-    /// Returns all that is sent where the content is [replaced](Passage::Replaced); shared content is not copied. Without an
-    /// implementation of its own, it is what [`end`](Filter::end) returns.
+    /// Returns all that is sent where the content is [replaced](Passage::Replaced); shared content is not copied.
+    /// Without an implementation of its own, it is what [`end`](Filter::end) returns.
     ///
     /// # Errors
     /// Returns the same errors as [`Filter::content`].
@@ -128,8 +129,8 @@ pub enum Passage {
     /// The content passes through [`Filter::content`] and changes its length, which nobody knows then: a
     /// Content-Length of the application's is dropped.
     Changed,
-    /// The content is dropped, and not even drawn if it is a stream or a file: [`Filter::replacement`] returns all that is
-    /// sent in its place. A Content-Length of the application's is dropped, and the filter may add its own.
+    /// The content is dropped, and not even drawn if it is a stream or a file: [`Filter::replacement`] returns all
+    /// that is sent in its place. A Content-Length of the application's is dropped, and the filter may add its own.
     Replaced,
 }
 

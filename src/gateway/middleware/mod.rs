@@ -66,8 +66,8 @@
 //! of the application.
 //!
 //! An error, or a panic, of the application passes through as an error, which the server answers with 500 and logs;
-//! a filter adds its fields to that in [`Filter::failure`], and hears nothing else of it. What the server refuses by itself
-//! (400, 408, 413, …) has met no gateway, and so no middleware.
+//! a filter adds its fields to that in [`Filter::failure`], and hears nothing else of it. What the server refuses by
+//! itself (400, 408, 413, …) has met no gateway, and so no middleware.
 
 mod filter;
 mod held;
