@@ -19,10 +19,10 @@ pub(super) struct Compared {
     pub spread: [f64; 2],
 }
 
-type Figure = fn(&Measurement) -> Option<f64>;
+type FigureOf = fn(&Measurement) -> Option<f64>;
 
 /// The figures that are compared. A reader knows of which more is better, and of which less.
-const FIGURES: [(&str, &str, Figure); 6] = [
+const FIGURES: [(&str, &str, FigureOf); 6] = [
     ("requests/s", "requests_per_second", |round| Some(round.requests_per_second())),
     ("p50 (µs)", "p50_us", |round| Some(round.quantile_micros(0.5))),
     ("p99 (µs)", "p99_us", |round| Some(round.quantile_micros(0.99))),

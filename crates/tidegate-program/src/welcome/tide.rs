@@ -16,12 +16,12 @@ const LINES: u32 = 10;
 pub struct Tide {
     lines: u32,
     next: Moment,
-    part: Part,
+    section: Section,
     piece: String,
 }
 
 /// The part that comes next.
-enum Part {
+enum Section {
     /// The page up to the first line.
     Start,
     /// A line, once its time has come.
@@ -35,33 +35,33 @@ enum Part {
 impl Tide {
     /// Begins the stream now.
     pub fn new(now: Moment) -> Tide {
-        Tide { lines: 0, next: now + INTERVAL, part: Part::Start, piece: String::new() }
+        Tide { lines: 0, next: now + INTERVAL, section: Section::Start, piece: String::new() }
     }
 }
 
 impl BodyStream for Tide {
     fn next_piece(&mut self, now: Moment) -> Result<Piece<'_>, GatewayError> {
-        match self.part {
-            Part::Start => {
-                self.part = Part::Line;
+        match self.section {
+            Section::Start => {
+                self.section = Section::Line;
                 self.piece = page::tide_start();
             }
-            Part::Line if now < self.next => {
+            Section::Line if now < self.next => {
                 return Ok(Piece::Pending { until: Some(self.next) });
             }
-            Part::Line => {
+            Section::Line => {
                 self.lines += 1;
                 self.next = self.next + INTERVAL;
                 self.piece = page::tide_line(self.lines, LINES, INTERVAL * self.lines);
                 if self.lines == LINES {
-                    self.part = Part::Finish;
+                    self.section = Section::Finish;
                 }
             }
-            Part::Finish => {
-                self.part = Part::End;
+            Section::Finish => {
+                self.section = Section::End;
                 self.piece = page::tide_end();
             }
-            Part::End => return Ok(Piece::End),
+            Section::End => return Ok(Piece::End),
         }
         Ok(Piece::Data(self.piece.as_bytes()))
     }

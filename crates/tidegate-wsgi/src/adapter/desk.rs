@@ -37,7 +37,7 @@ struct Work {
 
 /// A call under way: its thread, its number and its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Call {
+pub(crate) struct RunningCall {
     /// The thread, as Python names it.
     pub thread: u64,
     /// The number of the call among those of its thread.
@@ -65,7 +65,7 @@ impl Desks {
 
     /// Returns the calls whose clients have heard nothing yet, or do not wait any more. A call whose client
     /// is being sent content, however long that may take, is left out.
-    pub fn unanswered(&self) -> Vec<Call> {
+    pub fn unanswered(&self) -> Vec<RunningCall> {
         self.lock().iter().filter_map(|desk| desk.unanswered()).collect()
     }
 }
@@ -75,10 +75,10 @@ impl Shared {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unanswered(&self) -> Option<Call> {
+    fn unanswered(&self) -> Option<RunningCall> {
         let work = self.lock();
         work.handoff.as_ref().filter(|handoff| handoff.is_unanswered())?;
-        Some(Call { thread: self.thread, number: work.calls, request: work.request.clone() })
+        Some(RunningCall { thread: self.thread, number: work.calls, request: work.request.clone() })
     }
 }
 

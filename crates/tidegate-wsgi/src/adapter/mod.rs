@@ -82,7 +82,7 @@ mod sending;
 mod stack;
 mod trust;
 
-pub(crate) use desk::Call;
+pub(crate) use desk::RunningCall;
 pub use environ::Deployment;
 pub(crate) use ffi::duplicate_descriptor;
 pub use inline::{Inline, InlineHooks};

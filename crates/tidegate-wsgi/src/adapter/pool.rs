@@ -21,7 +21,7 @@ use tidegate::message::Method;
 use tidegate::now::Moment;
 
 use super::call::{CallSet, ResponseStage};
-use super::desk::{Call, Desks};
+use super::desk::{Desks, RunningCall};
 use super::environ::Deployment;
 use super::ffi::lend;
 use super::handoff::{Awaited, Gone, Handoff, Patience, Room, Waiting};
@@ -189,7 +189,7 @@ impl Crew {
     }
 
     /// Returns the calls under way whose clients have heard nothing yet, or do not wait any more.
-    pub(crate) fn unanswered_calls(&self) -> Vec<Call> {
+    pub(crate) fn unanswered_calls(&self) -> Vec<RunningCall> {
         self.desks.unanswered()
     }
 }

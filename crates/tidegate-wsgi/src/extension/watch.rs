@@ -15,7 +15,7 @@ use tidegate::server::ServerHandle;
 use tidegate_program::{finish, say};
 
 use super::served::{WORN, Watched};
-use crate::adapter::{Call, Crew};
+use crate::adapter::{Crew, RunningCall};
 
 /// The time when the event loop began its present turn, or the call in it.
 pub(super) struct BusySince {
@@ -130,7 +130,7 @@ pub(super) fn watch_pool(crew: Crew, timeout: Duration, mut supervisor: Option<F
 }
 
 /// Logs which requests are stuck, and where.
-fn tell(calls: &[Call], stacks: Option<&[String]>, timeout: Duration) {
+fn tell(calls: &[RunningCall], stacks: Option<&[String]>, timeout: Duration) {
     for (index, call) in calls.iter().enumerate() {
         let stack = stacks.and_then(|stacks| stacks.get(index));
         let where_it_is =
@@ -163,7 +163,7 @@ fn replace_process(threads: usize, supervisor: Option<&mut File>, is_lock_held: 
 }
 
 /// Returns the Python stack of each of these calls; none if the interpreter's lock cannot be had.
-fn stacks_of(calls: &[Call], patience: Duration) -> Option<Vec<String>> {
+fn stacks_of(calls: &[RunningCall], patience: Duration) -> Option<Vec<String>> {
     let (sender, receiver) = mpsc::channel();
     let threads: Vec<u64> = calls.iter().map(|call| call.thread).collect();
     let ask = move || {
@@ -189,7 +189,7 @@ struct Standstill {
 
 /// A call that was under way when somebody looked.
 struct Seen {
-    call: Call,
+    call: RunningCall,
     since: Instant,
     is_told: bool,
 }
@@ -198,14 +198,14 @@ struct Seen {
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     /// Calls that were not known to be stuck before.
-    fresh: Vec<Call>,
+    fresh: Vec<RunningCall>,
     /// The number of stuck calls, these included.
     stuck: usize,
 }
 
 impl Standstill {
     /// Looks at the calls under way that are without an answer.
-    fn look(&mut self, calls: Vec<Call>, now: Instant) -> Found {
+    fn look(&mut self, calls: Vec<RunningCall>, now: Instant) -> Found {
         self.seen.retain(|seen| calls.contains(&seen.call));
         for call in calls {
             if !self.seen.iter().any(|seen| seen.call == call) {
@@ -233,9 +233,9 @@ mod tests {
     fn call_is_stuck_that_is_seen_again_after_the_timeout_and_told_of_once() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let call = |thread, number| Call { thread, number, request: format!("GET /{number}") };
+        let call = |thread, number| RunningCall { thread, number, request: format!("GET /{number}") };
         let mut standstill = Standstill { timeout: Duration::from_millis(100), seen: Vec::new() };
-        let mut look = |calls: &[Call], millis| standstill.look(calls.to_vec(), at(millis));
+        let mut look = |calls: &[RunningCall], millis| standstill.look(calls.to_vec(), at(millis));
         assert_eq!(look(&[call(1, 1), call(2, 1)], 0), Found { fresh: vec![], stuck: 0 });
         assert_eq!(look(&[call(1, 1), call(2, 2)], 99), Found { fresh: vec![], stuck: 0 });
         assert_eq!(look(&[call(1, 1), call(2, 2)], 100), Found { fresh: vec![call(1, 1)], stuck: 1 });
