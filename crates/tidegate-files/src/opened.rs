@@ -92,9 +92,7 @@ impl OpenedFile {
     pub fn is_unchanged(&self) -> bool {
         match &self.place {
             Place::Memory(_) => true,
-            Place::Disk(file) => {
-                file.metadata().is_ok_and(|metadata| Identity::of(&metadata) == self.identity)
-            }
+            Place::Disk(file) => Identity::of_open(file).is_ok_and(|identity| identity == self.identity),
         }
     }
 

@@ -6,8 +6,9 @@
 //! If-Range, with Range                   does not hold ──▶ the whole file
 //! ```
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +43,28 @@ impl Identity {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Returns the identity that an open file has now. It is asked for with each answer, so Linux is asked by `fstat`, which
+    /// takes three quarters of the time of the call behind `File::metadata`.
+    ///
+    /// # Errors
+    /// Returns the error of the system.
+    pub fn of_open(file: &File) -> io::Result<Identity> {
+        #[cfg(all(feature = "sockets", target_os = "linux"))]
+        {
+            let stat = rustix::fs::fstat(file)?;
+            // The types of the fields depend on the processor.
+            Ok(Identity {
+                device: stat.st_dev as _,
+                inode: stat.st_ino as _,
+                length: stat.st_size as _,
+                modified: (stat.st_mtime as _, stat.st_mtime_nsec as _),
+                changed: (stat.st_ctime as _, stat.st_ctime_nsec as _),
+            })
+        }
+        #[cfg(not(all(feature = "sockets", target_os = "linux")))]
+        file.metadata().map(|metadata| Identity::of(&metadata))
     }
 
     /// Returns whether a change of the file after `now` will show, since its last one was long enough ago.
@@ -218,6 +241,13 @@ mod tests {
     fn identity() -> Identity {
         let modified = (784_111_777, 5);
         Identity { device: 1, inode: 2, length: 0x1f, modified, changed: (784_111_778, 6) }
+    }
+
+    #[test]
+    fn open_file_has_the_identity_that_its_path_has() {
+        let path = std::env::current_exe().unwrap();
+        let of_path = Identity::of(&std::fs::metadata(&path).unwrap());
+        assert_eq!(Identity::of_open(&File::open(path).unwrap()).unwrap(), of_path);
     }
 
     fn of(identity: &Identity) -> Validators {
