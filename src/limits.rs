@@ -61,8 +61,9 @@ pub struct Limits {
     /// applications have taken to other threads. From three quarters of it on, content goes to temporary files at once,
     /// half a head waits to be read on, and no more content is produced for a client that has not taken what is there.
     /// Where that lasts for a second, or beyond it, those who hold most and have moved least give theirs back: content
-    /// moves to the disk, the others are cut. At least twice [`Limits::head_bytes_max`], for each of several event
-    /// loops. 256 MiB: a small machine survives it.
+    /// moves to the disk, who sends content that the application does not read is turned away (503), the others are
+    /// cut. At least twice [`Limits::head_bytes_max`], for each of several event loops. 256 MiB: a small machine
+    /// survives it.
     pub memory_bytes_max: usize,
     /// Output owed to one peer above which nothing more is produced for it and nothing more read
     /// from it. 64 KiB: one write fills a socket's default send buffer.

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -837,6 +837,45 @@ fn streams_of_slow_pieces_let_others_come_between() {
         "/slow" => start_response.status(200).stream(Slow(40)),
         _ => start_response.status(200).send("ok"),
     });
+}
+
+#[test]
+fn many_streams_of_slow_pieces_let_others_come_between() {
+    const PIECE: Duration = millis(5);
+    let drawn = Arc::new(AtomicU32::new(0));
+    let draw = {
+        let drawn = drawn.clone();
+        move |_| {
+            thread::sleep(PIECE);
+            drawn.fetch_add(1, Ordering::SeqCst);
+            "piece"
+        }
+    };
+    let server = serve(
+        move |environ, start_response: StartResponse<'_>| match &*environ.path() {
+            "/slow" => start_response.status(200).pieces((0..u32::MAX).map(draw.clone())),
+            _ => start_response.status(200).send("ok"),
+        },
+        Limits::default(),
+    );
+    let mut other = server.connect();
+    let readers = (0..300).map(|_| {
+        let mut client = server.connect();
+        client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+        client
+    });
+    let _readers: Vec<_> = readers.collect();
+    let mut drawn_meanwhile: Vec<_> = (0..9)
+        .map(|_| {
+            let before = drawn.load(Ordering::SeqCst);
+            assert_eq!(other.get("/").code, 200);
+            drawn.load(Ordering::SeqCst) - before
+        })
+        .collect();
+    drawn_meanwhile.sort_unstable();
+    // A few in each turn of the loop, and not one for each stream. (This thread may have had to wait, too, but not often.)
+    assert!(drawn_meanwhile[4] < 60, "{drawn_meanwhile:?}");
+    server.handle.stop();
 }
 
 // A gateway that takes no request

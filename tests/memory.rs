@@ -4,14 +4,15 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{Client, Running, serve, serve_with, wait_until};
-use tidegate::gateway::OwnedEnviron;
+use support::loopback::{Answer, Client, Running, serve, serve_with, start, wait_until};
+use tidegate::gateway::{Admission, IncomingContent, OwnedEnviron};
 use tidegate::limits::Limits;
-use tidegate::{Environ, Server, StartResponse};
+use tidegate::server::{Observer, Snapshot};
+use tidegate::{Environ, Gateway, Server, StartResponse};
 
 const MANY: usize = 900_000;
 const MIB: usize = 1 << 20;
@@ -19,6 +20,7 @@ const MIB: usize = 1 << 20;
 /// The longest wait of a client that behaves beside others that do not. (It waits for no timeout: those are
 /// 20 s and more.)
 const PATIENCE: Duration = Duration::from_secs(5);
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Answers `/much` with shared content, and everything else with the most of that, in bytes, that was ever
 /// owed.
@@ -174,4 +176,123 @@ fn owner_that_panics_when_memory_is_free_again_ends_nothing() {
         wait_until("the owner hears of the free memory", || calls.load(Ordering::SeqCst) == round);
         assert_eq!(client.get("/").code, 200, "on a connection from before");
     }
+}
+
+/// Keeps the content of each upload and reads none of it, as an application that is stuck.
+#[derive(Clone, Default)]
+struct Stuck(Arc<Mutex<Vec<IncomingContent>>>);
+
+impl Gateway for Stuck {
+    fn admit(&self, _: &Environ<'_>) -> Admission {
+        Admission::AsItComes
+    }
+
+    fn call(&mut self, environ: &mut Environ<'_>, start_response: StartResponse<'_>) -> Answer {
+        if environ.path() != "/stuck" {
+            return start_response.status(200).send("ok");
+        }
+        self.0.lock().unwrap().push(environ.take_incoming());
+        let patience = if environ.query() == "soon" { MOMENT * 20 } else { PATIENCE * 100 };
+        Ok(start_response
+            .at(environ.now() + patience, |start_response| start_response.status(200).send("at last")))
+    }
+}
+
+/// A server whose account of memory can be read.
+struct Observed {
+    server: Running,
+    observer: Observer,
+}
+
+impl Observed {
+    fn serve(gateway: impl Gateway + Send + 'static, limits: Limits) -> Observed {
+        let (sender, receiver) = mpsc::channel();
+        let server = Server::new().limits(limits).listen("127.0.0.1:0".parse().unwrap());
+        let server = start(server, move |mut bound| {
+            sender.send(bound.observer()).unwrap();
+            bound.run(gateway)
+        });
+        Observed { server, observer: receiver.recv().unwrap() }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        let (sender, receiver) = mpsc::channel();
+        self.observer.ask(move |snapshot| drop(sender.send(snapshot)));
+        receiver.recv_timeout(PATIENCE).expect("the loop answers")
+    }
+
+    fn bytes(&self) -> usize {
+        let memory = self.snapshot().memory;
+        memory.connections + memory.detached
+    }
+
+    /// Checks that a whole head passes at once, that one in pieces need not give way to those who attack, and that no more
+    /// than this is held.
+    fn serves_others(&self, bytes_max: usize) {
+        let mut good = self.server.connect();
+        for _ in 0..3 {
+            timed("an answer", || assert_eq!(good.get("/").code, 200));
+            good.send("GET / HTTP/1.1\r\nHo");
+            thread::sleep(Duration::from_millis(100));
+            good.send("st: a\r\n\r\n");
+            timed("an answer to a head in pieces", || assert_eq!(good.read("GET").code, 200));
+        }
+        assert!(self.bytes() <= bytes_max, "{} bytes", self.bytes());
+    }
+}
+
+#[test]
+fn uploads_that_a_stuck_application_does_not_read_hold_no_more_than_the_limit_and_nobody_notices() {
+    let limits = Limits { memory_bytes_max: 4 * MIB, drain_timeout: MOMENT, ..Limits::default() };
+    let observed = Observed::serve(Stuck::default(), limits);
+    let upload = b"POST /stuck HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n";
+    let mut attackers: Vec<Client> = Vec::new();
+    for _ in 0..100 {
+        let mut attacker = observed.server.connect();
+        attacker.send(upload);
+        attacker.send(vec![b'x'; 300_000]);
+        attackers.push(attacker);
+        assert!(observed.bytes() <= 4 * MIB, "{} bytes", observed.bytes());
+    }
+    observed.serves_others(4 * MIB);
+    // Who had to give way was told so.
+    let refused = attackers.iter_mut().filter_map(|attacker| attacker.read_within("POST", MOMENT).ok());
+    assert!(refused.map(|answer| assert_eq!(answer.code, 503)).count() > 0);
+}
+
+#[test]
+fn content_that_a_stuck_application_keeps_counts_after_its_client_has_left() {
+    let stuck = Stuck::default();
+    let observed = Observed::serve(stuck.clone(), Limits::default());
+    for _ in 0..3 {
+        let mut client = observed.server.connect();
+        client.send("POST /stuck?soon HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
+        client.send(vec![b'x'; 200_000]);
+        assert_eq!(client.read("POST").text(), "at last");
+        drop(client);
+        wait_until("the client is gone", || observed.snapshot().connections.is_empty());
+        assert!(observed.bytes() > 60_000, "{} bytes", observed.bytes());
+        stuck.0.lock().unwrap().clear();
+        assert_eq!(observed.bytes(), 0);
+    }
+}
+
+#[test]
+fn requests_behind_one_whose_answer_is_late_hold_no_more_than_the_limit_and_nobody_notices() {
+    let limits = Limits { memory_bytes_max: MIB, drain_timeout: MOMENT, ..Limits::default() };
+    let observed = Observed::serve(Stuck::default(), limits);
+    // Who has sent nothing more than it had to is not cut.
+    let mut humble = observed.server.connect();
+    humble.send("POST /stuck HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nlow");
+    let pipeline = "GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_800);
+    let mut attackers: Vec<Client> = Vec::new();
+    for _ in 0..100 {
+        let mut attacker = observed.server.connect();
+        // It may have been cut.
+        let _ = attacker.try_send(pipeline.as_bytes());
+        attackers.push(attacker);
+        assert!(observed.bytes() <= MIB, "{} bytes", observed.bytes());
+    }
+    observed.serves_others(MIB);
+    assert!(humble.is_quiet_for(MOMENT));
 }

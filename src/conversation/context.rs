@@ -1,5 +1,6 @@
 //! The context that all conversations of a server share.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct ServerContext {
     pub now: Now,
     /// The watch that tells how long the turn has lasted.
     pub stopwatch: Box<dyn Stopwatch + Send>,
+    /// Whether somebody has found that the turn has lasted too long.
+    is_known_to_be_late: Cell<bool>,
     /// Whether each connection is to end after its exchange.
     pub shutdown: Shutdown,
 }
@@ -49,6 +52,7 @@ impl ServerContext {
             own_fields,
             now,
             stopwatch: Box::new(StoppedClock),
+            is_known_to_be_late: Cell::new(false),
             shutdown: Shutdown::No,
         }
     }
@@ -62,12 +66,26 @@ impl ServerContext {
     }
 
     fn has_lasted(&self) -> bool {
-        self.stopwatch.moment().since(self.now.moment) >= TURN_TIME
+        let has_lasted = self.has_lasted_since(self.now.moment);
+        self.is_known_to_be_late.set(has_lasted);
+        has_lasted
+    }
+
+    /// Whether somebody has found in this turn that it has lasted too long. Then nobody draws a piece because of an event:
+    /// as many connections may have one as there are.
+    pub(crate) fn is_known_to_be_late(&self) -> bool {
+        self.is_known_to_be_late.get()
+    }
+
+    /// Whether as much time as a turn may take has passed since a moment in it.
+    pub(crate) fn has_lasted_since(&self, begun: Moment) -> bool {
+        self.stopwatch.moment().since(begun) >= TURN_TIME
     }
 
     /// Begins another turn of the loop.
     pub fn refresh(&mut self, now: Now) {
         self.now = now;
+        self.is_known_to_be_late.set(false);
         self.own_fields.refresh(&now);
     }
 }

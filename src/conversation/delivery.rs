@@ -281,7 +281,10 @@ impl DrawnStream {
                 turn.budget.pieces = 0;
             }
             match guard(|| stream.next_piece(turn.context.now.moment))? {
-                Piece::Data(bytes) => outlet.write(Content::Borrowed(bytes)),
+                Piece::Data(bytes) => {
+                    outlet.write(Content::Borrowed(bytes));
+                    turn.note_drawn();
+                }
                 Piece::Pending { until } => {
                     self.asking = Asking::WhenWoken { until };
                     return Ok(DeliveryStep::Blocked);

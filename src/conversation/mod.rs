@@ -326,15 +326,37 @@ impl Conversation {
         }
     }
 
+    /// Returns the moment since which content has waited for an application that does not read it.
+    pub fn unread_since(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Active(exchange) => exchange.unread_since(),
+            Phase::Waiting { .. } | Phase::Finished(_) => None,
+        }
+    }
+
+    /// The memory of bytes that the peer has sent although it was the application's turn to move.
+    pub fn bytes_behind(&self) -> usize {
+        match &self.phase {
+            Phase::Active(exchange) => exchange.bytes_behind(),
+            Phase::Waiting { .. } | Phase::Finished(_) => 0,
+        }
+    }
+
+    /// Whether content is being collected before the application is called.
+    pub fn is_collecting(&self) -> bool {
+        matches!(&self.phase, Phase::Active(exchange) if exchange.is_collecting())
+    }
+
     /// Whether content is on its way, and has been collected in memory so far.
     pub fn collects_in_memory(&self) -> bool {
         matches!(&self.phase, Phase::Active(exchange) if exchange.collects_in_memory())
     }
 
-    /// Moves content that is on its way from memory to the disk.
-    pub fn spill(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        if self.collects_in_memory() {
-            self.act(|exchange| exchange.spill(turn, out));
+    /// Gives memory back: content that is collected moves to the disk, and of content that nobody reads first what holds
+    /// nothing is given back, and then all.
+    pub fn give_back(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        if let Phase::Active(_) = self.phase {
+            self.act(|exchange| exchange.give_back(turn, out));
         }
     }
 

@@ -3,7 +3,7 @@
 use super::deadline::{Flow, of_body};
 use super::intake::{Deframed, PeerSide, decode_all};
 use super::turn::Turn;
-use crate::gateway::{Feed, IncomingContent, ReadBuffer, Wakeup};
+use crate::gateway::{Feed, IncomingContent, MemoryAccount, ReadBuffer, Wakeup};
 use crate::limits::Limits;
 use crate::message::Fields;
 use crate::now::Moment;
@@ -18,6 +18,8 @@ pub(super) struct Relay {
     /// The time since which the peer is not waited for, because the application or its answer comes first.
     paused: Option<Moment>,
     sender: Sender,
+    /// The account in which content counts that outlives the relay.
+    account: Option<MemoryAccount>,
 }
 
 /// The state of a client that sends content.
@@ -31,9 +33,10 @@ pub(super) enum Sender {
 
 impl Relay {
     /// Begins at the moment when the head was complete. The other half is the application's.
-    pub fn new(wakeup: Wakeup, sender: Sender, now: Moment) -> (Relay, IncomingContent) {
-        let (feed, content) = Feed::new(wakeup);
-        (Relay { feed, trailers: Vec::new(), arrival: Flow::new(now), paused: None, sender }, content)
+    pub fn new(sender: Sender, turn: &Turn<'_>) -> (Relay, IncomingContent) {
+        let (feed, content) = Feed::new(Wakeup::new(turn.client.wake_source.waker()));
+        let (arrival, account) = (Flow::new(turn.context.now.moment), turn.client.memory.cloned());
+        (Relay { feed, trailers: Vec::new(), arrival, paused: None, sender, account }, content)
     }
 
     /// Whether the client waits to be asked: it has said so, none of its content has come, and nothing of the answer
@@ -155,6 +158,21 @@ impl Relay {
         self.is_waiting().then_some(self.arrival.last_byte)
     }
 
+    /// Returns the moment since which content has waited here for an application that does not read it.
+    pub fn unread_since(&self) -> Option<Moment> {
+        self.paused.filter(|_| !self.feed.is_drained() && self.feed.memory_bytes() > 0)
+    }
+
+    /// Gives back memory that holds nothing. Returns whether that was at least half.
+    pub fn trim(&self) -> bool {
+        self.feed.trim()
+    }
+
+    /// Throws away what the application has not read. It hears that the content breaks off.
+    pub fn discard(&self) {
+        self.feed.discard();
+    }
+
     pub fn memory_in_use(&self) -> usize {
         self.feed.memory_bytes() + self.trailers.capacity()
     }
@@ -162,6 +180,6 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.feed.break_off();
+        self.feed.let_go(self.account.as_ref());
     }
 }

@@ -82,6 +82,7 @@ impl Tunneled {
                 Piece::Data(bytes) => {
                     self.moved = now;
                     outlet.write(Content::Borrowed(bytes));
+                    turn.note_drawn();
                 }
                 Piece::Pending { until } => self.asking = Asking::WhenWoken { until },
                 Piece::End => return Ok(Moved::Ended),

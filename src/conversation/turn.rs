@@ -28,6 +28,11 @@ impl Budget {
     /// A budget of one request, for when others wait for this turn to end.
     pub const ONE_REQUEST: Budget = Budget { requests: 1, ..Budget::TURN };
 
+    /// Returns the budget for a turn of the loop that has lasted long already: a request, and pieces with the remainders.
+    pub(crate) fn when_late(self) -> Budget {
+        Budget { pieces: 0, ..self }
+    }
+
     /// Whether nothing more may be done.
     pub fn is_spent(self) -> bool {
         self.requests == 0 || self.pieces == 0
@@ -78,14 +83,17 @@ impl Turn<'_> {
         }
     }
 
-    /// Takes a piece off the budget, if another may be drawn.
-    pub(super) fn may_draw(&mut self) -> bool {
+    /// Whether another piece may be drawn.
+    pub(super) fn may_draw(&self) -> bool {
+        self.budget.pieces > 0
+    }
+
+    /// Takes a piece that was drawn off the budget, and ends them if the turn has lasted too long.
+    pub(super) fn note_drawn(&mut self) {
+        self.budget.pieces = self.budget.pieces.saturating_sub(1);
         if self.context.is_late(Budget::TURN.pieces.saturating_sub(self.budget.pieces)) {
             self.budget.pieces = 0;
         }
-        let may_draw = self.budget.pieces > 0;
-        self.budget.pieces = self.budget.pieces.saturating_sub(1);
-        may_draw
     }
 
     /// The number of bytes owed to the peer from which on nothing more is produced for it.

@@ -95,6 +95,8 @@ struct ChannelState {
     is_blocked: bool,
     reader: Reader,
     invitation: Invitation,
+    /// The account of memory, in which this counts once the connection is done with it.
+    reservation: Option<Reservation>,
 }
 
 /// The moment at which a client that waits to be asked for its content (`Expect: 100-continue`) is asked.
@@ -275,7 +277,7 @@ impl Drop for IncomingContent {
     fn drop(&mut self) {
         if let Source::Feed { channel, wakeup } = &self.source {
             let mut shared = channel.open();
-            (shared.buffer, shared.lent_bytes) = (ReadBuffer::default(), 0);
+            (shared.buffer, shared.lent_bytes, shared.reservation) = (ReadBuffer::default(), 0, None);
             if shared.arrival == Arrival::Coming {
                 shared.arrival = Arrival::Unwanted;
                 drop(shared);
@@ -305,6 +307,7 @@ impl Feed {
             is_blocked: false,
             reader: Reader::Away,
             invitation: Invitation::AfterCall,
+            reservation: None,
         };
         let channel = Arc::new(Channel { shared: Mutex::new(shared), readable: Condvar::new() });
         let feed = Feed(channel.clone());
@@ -331,9 +334,23 @@ impl Feed {
         });
     }
 
-    /// Notes that the rest will not come.
-    pub(crate) fn break_off(&self) {
+    /// Notes that the connection is done with the content: the rest will not come. What has come and was not read counts
+    /// in the account from now on, until the application drops its half.
+    pub(crate) fn let_go(&self, account: Option<&MemoryAccount>) {
         self.change(|shared| shared.arrival = Arrival::Broken);
+        let mut shared = self.0.open();
+        let bytes = shared.memory_bytes();
+        shared.reservation = account.filter(|_| bytes > 0).map(|account| account.reserve(bytes));
+    }
+
+    /// Breaks the content off, and throws away what was not read.
+    pub(crate) fn discard(&self) {
+        self.change(|shared| (shared.buffer, shared.arrival) = (ReadBuffer::default(), Arrival::Broken));
+    }
+
+    /// Gives back memory that holds nothing. Returns whether that was at least half.
+    pub(crate) fn trim(&self) -> bool {
+        self.0.open().buffer.trim()
     }
 
     /// Changes what is to be read while more is wanted, and tells whoever waits for that.
@@ -386,8 +403,7 @@ impl Feed {
 
     /// The memory in bytes of the content in both halves.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let shared = self.0.open();
-        shared.buffer.capacity() + shared.lent_bytes
+        self.0.open().memory_bytes()
     }
 }
 
@@ -405,6 +421,10 @@ impl ChannelState {
 
     fn is_readable(&self) -> bool {
         !self.buffer.is_empty() || self.arrival != Arrival::Coming
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.buffer.capacity() + self.lent_bytes
     }
 
     /// Notes that nothing more comes, if there are trailer fields at the end.

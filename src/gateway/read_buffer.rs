@@ -85,6 +85,17 @@ impl ReadBuffer {
         self.filled = end;
     }
 
+    /// Gives back memory that is not filled. Returns whether that was at least half of it.
+    pub fn trim(&mut self) -> bool {
+        let before = self.memory.capacity();
+        if self.filled > before / 2 {
+            return false;
+        }
+        self.memory.truncate(self.filled);
+        self.memory.shrink_to_fit();
+        self.memory.capacity() <= before / 2
+    }
+
     /// Forgets the bytes, and keeps the memory.
     pub fn clear(&mut self) {
         self.filled = 0;
@@ -178,6 +189,9 @@ mod tests {
         handed.clear();
         handed.append(b"ebb");
         assert_eq!(handed.filled(), b"ebb");
+        assert!(handed.trim() && handed.capacity() < 8 && !handed.trim());
+        handed.append(b" and flow");
+        assert_eq!(handed.filled(), b"ebb and flow");
         // It has grown: the loop reads no more than it did.
         drop(handed);
         assert_eq!(buffer.memory().len(), 8);

@@ -4,6 +4,9 @@
 //! leftover (half a head, or requests that must wait their turn) is copied here, and the buffer is freed as
 //! soon as it is empty.
 
+/// Least memory that is given back in part, in bytes. 4 KiB: a head or two, and the allocator has as much for every buffer.
+const SHRUNK_BYTES_MIN: usize = 4 * 1024;
+
 /// Received bytes, in order.
 #[derive(Debug, Default)]
 pub struct ReceiveBuffer {
@@ -35,6 +38,9 @@ impl ReceiveBuffer {
         if self.bytes.is_empty() {
             // The allocator is the pool: an idle connection holds nothing.
             *self = ReceiveBuffer::default();
+        } else if self.bytes.capacity() > SHRUNK_BYTES_MIN && self.bytes.len() < self.bytes.capacity() / 4 {
+            // A pipeline that ends in half a head, which may take its time.
+            self.bytes.shrink_to_fit();
         }
     }
 
@@ -43,9 +49,9 @@ impl ReceiveBuffer {
         self.bytes.is_empty()
     }
 
-    /// The number of bytes in the buffer.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
+    /// The memory that the buffer takes, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 
@@ -63,6 +69,18 @@ mod tests {
         assert_eq!(buffer.as_slice(), (&b"GET / HTTP"[..], 8));
         buffer.consume(10);
         assert!(buffer.is_empty());
-        assert_eq!(buffer.bytes.capacity(), 0);
+        assert_eq!(buffer.memory_bytes(), 0);
+    }
+
+    #[test]
+    fn memory_of_a_pipeline_is_given_up_before_its_last_byte() {
+        let mut buffer = ReceiveBuffer::default();
+        buffer.extend(&[b'x'; 64 * 1024]);
+        for left in [60_000, 20_000, 16_000, 1_000, 1] {
+            buffer.consume(buffer.as_slice().0.len() - left);
+            assert_eq!(buffer.as_slice(), (&vec![b'x'; left][..], left));
+            let most = SHRUNK_BYTES_MIN.max(left * 4 + 4);
+            assert!(buffer.memory_bytes() <= most, "{} bytes for {left}", buffer.memory_bytes());
+        }
     }
 }

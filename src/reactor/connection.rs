@@ -38,8 +38,9 @@ const ENDED_PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes that are read at a time while requests may begin. 64 KiB: whole pipelines; bytes that are not used
 /// up in this turn have to be kept.
 const HEADS_READ_BYTES: usize = 64 * 1024;
-/// Bytes that are read at a time while memory is scarce, of a client that may only have begun a request: all
-/// of them may have to be kept. 4 KiB: nearly every head is shorter.
+/// Bytes that are read at a time while memory is scarce, unless they are content that goes to the disk: all
+/// of them may have to be kept. 4 KiB: nearly every head is shorter, and as much for each of 16,384 connections is the
+/// quarter of the memory that is left.
 const SCARCE_READ_BYTES: usize = 4 * 1024;
 
 /// The part of the memory for reads, as a divisor, up to which bytes are copied out of it: a quarter, 64 KiB. Memory
@@ -262,19 +263,25 @@ impl<S: Transport> Connection<S> {
     }
 
     /// Returns the memory that the connection holds while the peer is to move, by taking output or by sending
-    /// more; none if it holds nothing, or if the application is to move. A peer that has sent more than was
-    /// read waits for us, and comes last.
+    /// more, or in which lies what an application does not take; none if it holds nothing, or if the application is to
+    /// move and the peer has sent no more than it had to. A peer that has sent more than was read waits for us, and
+    /// comes last.
     pub fn holding(&self, id: ConnectionId, now: Moment) -> Option<Holding> {
         let readiness = &self.socket.readiness;
         let is_unread = self.stands_in(List::Starved) && readiness.has(Readiness::READABLE);
         let moved = match &self.our_side {
             OurSide::Backlog(backlog) => Some(backlog.departure.last_byte),
             OurSide::Clear if is_unread => Some(now),
-            // A tunnel may be silent for long: it counts how much it holds, and not for how long.
-            OurSide::Clear => self.conversation.stalled_since().or_else(|| {
-                let silent_since = self.conversation.silent_tunnel_since()?;
-                Some(silent_since.max(earlier(now, STALL_MAX)))
-            }),
+            // A tunnel may be silent for long, and so may an application behind which its client has sent more than
+            // it had to: it counts how much they hold, and not for how long.
+            OurSide::Clear => {
+                self.conversation.stalled_since().or_else(|| self.conversation.unread_since()).or_else(|| {
+                    let silent_since = self.conversation.silent_tunnel_since();
+                    let is_much = self.conversation.bytes_behind() > SCARCE_READ_BYTES;
+                    let since = silent_since.or(is_much.then_some(Moment::START))?;
+                    Some(since.max(earlier(now, STALL_MAX)))
+                })
+            }
             OurSide::Waiting(_) | OurSide::Ended(_) => None,
         };
         moved.filter(|_| self.accounted > 0).map(|moved| Holding {
@@ -288,6 +295,12 @@ impl<S: Transport> Connection<S> {
     /// the disk.
     pub fn can_spill(&self) -> bool {
         self.is_clear() && self.conversation.collects_in_memory()
+    }
+
+    /// Whether the client could be turned away, which gives memory back: it sends content that the
+    /// application does not read.
+    pub fn can_be_turned_away(&self) -> bool {
+        self.is_clear() && self.conversation.unread_since().is_some()
     }
 
     /// Removes the connection from the account, before it is dropped.
@@ -380,8 +393,7 @@ impl<S: Transport> Connection<S> {
     #[inline(always)]
     fn pump(&mut self, id: ConnectionId, cause: Cause, shared: &mut Shared<'_>) -> io::Result<(Stop, usize)> {
         let corks = cause == Cause::Event && shared.corked_responses.is_on() && self.is_clear();
-        // Others wait to be delivered: one call, and their time is looked at again.
-        let budget = if corks { Budget::ONE_REQUEST } else { shared.budget };
+        let budget = budget_for(cause, corks, shared);
         let Connection { socket, conversation, our_side, .. } = self;
         let Lent { mut turn, scratch, out } = shared.lend(id, socket, budget, socket);
         let out = match our_side {
@@ -716,6 +728,19 @@ fn earlier(moment: Moment, by: Duration) -> Moment {
     Moment::from_start(moment.since(Moment::START).saturating_sub(by))
 }
 
+/// Returns the work that a connection may do in a turn.
+#[inline(always)]
+fn budget_for(cause: Cause, corks: bool, shared: &Shared<'_>) -> Budget {
+    match cause {
+        // Others wait to be delivered: one call, and their time is looked at again.
+        _ if corks => Budget::ONE_REQUEST,
+        Cause::Accepted | Cause::Event | Cause::Wake if shared.context.is_known_to_be_late() => {
+            shared.budget.when_late()
+        }
+        _ => shared.budget,
+    }
+}
+
 /// Tells the conversation the cause of a turn.
 fn begin<S: Transport>(
     cause: Cause,
@@ -735,7 +760,7 @@ fn begin<S: Transport>(
     match cause {
         Cause::Wake => conversation.wake(turn, out),
         Cause::TurnedAway => conversation.turn_away(turn, out),
-        Cause::Pressure => conversation.spill(turn, out),
+        Cause::Pressure => conversation.give_back(turn, out),
         // In a full house the time for a request is shorter.
         Cause::Evicted => conversation.expire(turn, out),
         // While something is owed, the deadline is that of the output.
@@ -758,9 +783,9 @@ fn fill_and_advance<S: Transport>(
 ) -> io::Result<usize> {
     let memory = scratch.memory();
     let bytes_max = match turn.memory {
-        _ if !conversation.is_idle() && !conversation.is_in_head() => memory.len(),
-        Memory::Ample => HEADS_READ_BYTES,
-        Memory::Scarce => SCARCE_READ_BYTES,
+        Memory::Ample if conversation.is_idle() || conversation.is_in_head() => HEADS_READ_BYTES,
+        Memory::Scarce if !conversation.is_collecting() => SCARCE_READ_BYTES,
+        Memory::Ample | Memory::Scarce => memory.len(),
     };
     let bytes_max = memory.len().min(bytes_max);
     let room = &mut memory[..bytes_max];

@@ -4,8 +4,9 @@
 //! [ample](crate::conversation::Memory) and nothing happens. Above that, each connection does without more by itself:
 //! content goes to the disk, half a head waits, and nothing is produced for who is owed anything. That alone would let
 //! those who do not move stop everybody else. So where it lasts, or the limit is passed, the connections that hold
-//! much and have not moved for long give back what they hold: content that is on its way moves to the disk, and
-//! whoever does not read, or sends no more of a head, or leaves a tunnel waiting that holds much, is cut.
+//! much and have not moved for long give back what they hold: content that is on its way moves to the disk, who sends
+//! content that the application does not read is turned away, and whoever does not read, or sends no more of a head, or
+//! more requests than are answered, or leaves a tunnel waiting that holds much, is cut.
 //!
 //! Afterwards there is much that is free and still belongs to the process. [`Tide`] says when the time has
 //! come to give it back to the system.

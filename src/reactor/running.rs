@@ -330,13 +330,38 @@ impl<'g, L: Listening> Running<'g, L> {
     pub fn take_up_remainders(&mut self) -> bool {
         let are_there = !self.ready.is_empty() || !self.starved.is_empty();
         self.relieve();
-        for id in first(&mut self.ready, self.budget.remainders) {
-            if let Some(connection) = self.connections.get(id) {
+        // Who has had no turn stands before those who have, and want another.
+        let mut waiting = mem::take(&mut self.ready);
+        let mut begun = None;
+        let mut had = 0;
+        for id in &waiting {
+            if had >= self.budget.remainders || self.have_lasted(had, &mut begun) {
+                break;
+            }
+            had += 1;
+            if let Some(connection) = self.connections.get(*id) {
                 connection.leave(List::Ready);
-                self.turn(id, Cause::Remainder);
+                self.turn(*id, Cause::Remainder);
             }
         }
+        waiting.drain(..had);
+        waiting.append(&mut self.ready);
+        self.ready = waiting;
         are_there
+    }
+
+    /// Whether remainders have taken as long as a turn may, after this many: each may be a piece that takes a millisecond to
+    /// make, and events wait meanwhile. The clock is read after the first, second, fourth, eighth and so on.
+    fn have_lasted(&self, had: usize, begun: &mut Option<Moment>) -> bool {
+        let context = &self.shared.context;
+        match begun {
+            _ if !had.is_power_of_two() => false,
+            Some(begun) => context.has_lasted_since(*begun),
+            None => {
+                *begun = Some(context.stopwatch.moment());
+                false
+            }
+        }
     }
 
     /// Gives a turn to the connections whose timer has gone off. All of them are taken first: a timer that is
@@ -391,8 +416,11 @@ impl<'g, L: Listening> Running<'g, L> {
             if self.shared.memory_in_use() < bytes_max || spilled_bytes > SPILLED_BYTES_MAX {
                 break;
             }
-            if self.connections.get(holding.id).is_some_and(|connection| connection.can_spill()) {
+            let Some(connection) = self.connections.get(holding.id) else { continue };
+            if connection.can_spill() {
                 spilled_bytes += holding.bytes;
+                self.turn(holding.id, Cause::Pressure);
+            } else if connection.can_be_turned_away() {
                 self.turn(holding.id, Cause::Pressure);
             } else {
                 cut_count += 1;

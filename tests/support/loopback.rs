@@ -74,7 +74,11 @@ pub fn serve_with_hooks(
     start(server, |bound| bound.run_with_hooks(gateway, hooks))
 }
 
-fn start(server: Server, run: impl FnOnce(BoundServer) -> std::io::Result<()> + Send + 'static) -> Running {
+/// Starts a server that runs as `run` lets it.
+pub fn start(
+    server: Server,
+    run: impl FnOnce(BoundServer) -> std::io::Result<()> + Send + 'static,
+) -> Running {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
         let bound = server.bind()?;

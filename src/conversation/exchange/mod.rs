@@ -335,17 +335,47 @@ impl Exchange {
         self.http.request() == RequestState::Head
     }
 
+    /// Returns the moment since which content has waited for an application that does not read it.
+    pub fn unread_since(&self) -> Option<Moment> {
+        match &self.stage {
+            Stage::Delivery { relay, .. } => relay.as_ref().and_then(|relay| relay.unread_since()),
+            Stage::Intake(_) | Stage::Finished(_) => None,
+        }
+    }
+
+    /// The memory of bytes that have come while the application was to move: of later requests, or for a tunnel that takes
+    /// none.
+    pub fn bytes_behind(&self) -> usize {
+        match &self.stage {
+            Stage::Delivery { delivery, .. } if delivery.asking().is_pending() => self.input.memory_bytes(),
+            Stage::Intake(_) | Stage::Delivery { .. } | Stage::Finished(_) => 0,
+        }
+    }
+
+    /// Whether content is being collected.
+    pub fn is_collecting(&self) -> bool {
+        matches!(&self.stage, Stage::Intake(Intake::Content(_)))
+    }
+
     /// Whether content is on its way, and has been collected in memory so far.
     pub fn collects_in_memory(&self) -> bool {
         matches!(&self.stage, Stage::Intake(Intake::Content(collected)) if collected.content.memory_bytes() > 0)
     }
 
-    /// Moves content that is on its way to the disk.
-    pub fn spill(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
-        if let Stage::Intake(Intake::Content(collected)) = &mut self.stage
-            && let Err(error) = collected.spill(turn)
-        {
-            self.refuse(error, turn, out);
+    /// Gives memory back. Content that is collected moves to the disk. Of content that nobody reads, what holds nothing is
+    /// given back, and if that was done before, the client is turned away.
+    pub fn give_back(&mut self, turn: &mut Turn<'_>, out: &mut OutputQueue) {
+        match &mut self.stage {
+            Stage::Intake(Intake::Content(collected)) => {
+                if let Err(error) = collected.spill(turn) {
+                    self.refuse(error, turn, out);
+                }
+            }
+            Stage::Delivery { relay: Some(relay), .. } if relay.unread_since().is_some() && !relay.trim() => {
+                relay.discard();
+                self.break_off(ProtocolError::GatewayBusy, turn, out);
+            }
+            Stage::Intake(_) | Stage::Delivery { .. } | Stage::Finished(_) => {}
         }
     }
 
@@ -368,7 +398,7 @@ impl Exchange {
             }
             Stage::Intake(Intake::Head) | Stage::Finished(_) => 0,
         };
-        size_of::<Exchange>() + self.input.len() + elsewhere
+        size_of::<Exchange>() + self.input.memory_bytes() + elsewhere
     }
 
     /// Reads the rest of a queued file that cannot be sent.

@@ -12,7 +12,7 @@ use crate::conversation::relay::{Relay, Sender};
 use crate::conversation::sink::{Concluded, Sink};
 use crate::conversation::turn::Turn;
 use crate::conversation::wants::Farewell;
-use crate::gateway::{Remainder, RequestContent, StartResponse, Wakeup};
+use crate::gateway::{Remainder, RequestContent, StartResponse};
 use crate::message::RequestHead;
 use crate::protocol::{BodyEncoder, CloseReason, Http1, Persistence, ProtocolError, ResponseState};
 
@@ -59,9 +59,8 @@ impl Exchange {
         turn: &mut Turn<'_>,
         out: &mut OutputQueue,
     ) {
-        let wakeup = Wakeup::new(turn.client.wake_source.waker());
         let sender = if waits_to_be_asked { Sender::Waits } else { Sender::Sends };
-        let (relay, incoming) = Relay::new(wakeup, sender, turn.context.now.moment);
+        let (relay, incoming) = Relay::new(sender, turn);
         // An application that does not take its half in the call never will: it is dropped with this.
         let mut incoming = Some(incoming);
         let content = RequestContent::incoming(&mut incoming);
