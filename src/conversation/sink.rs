@@ -11,7 +11,7 @@ use super::record::Wanted;
 use crate::gateway::{Body, Content, GatewayError, Misuse, Remainder, ResponseSink};
 use crate::message::{ContentLength, FieldBlock, InvalidResponse};
 use crate::now::Moment;
-use crate::protocol::{BodyEncoder, CloseReason, ResponseEncoder, ResponseState, Savepoint};
+use crate::protocol::{BodyEncoder, CloseReason, Http1, ResponseEncoder, ResponseState, Savepoint};
 
 /// Takes one response, from its status line to the content that is at hand.
 pub(super) struct Sink<'a> {
@@ -109,6 +109,28 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Ends the head by what `end` writes, and keeps the way back.
+    fn end_by(
+        &mut self,
+        end: impl FnOnce(&mut Http1, &ResponseEncoder, &mut Vec<u8>) -> Result<(), Misuse>,
+    ) -> Result<(), Misuse> {
+        let head = match &self.written {
+            Written::Head(head) => head,
+            Written::Misused { misuse, .. } => return Err(misuse.clone()),
+            Written::Nothing | Written::WholeHead { .. } | Written::Content => {
+                return Err(Misuse::NotStarted);
+            }
+        };
+        let before = self.outlet.http.savepoint();
+        end(self.outlet.http, head, self.outlet.out.buffer())?;
+        self.outlet.record.status = head.status().code();
+        if let Some(wanted) = self.wanted {
+            self.outlet.record.note_response(&self.outlet.out.buffer()[head.start()..], wanted);
+        }
+        self.written = Written::WholeHead { start: head.start(), before };
+        Ok(())
+    }
+
     /// Checks that what an application has left to be done matches what it has written of its response.
     fn accept(&self, body: Body) -> Result<Remainder, Misuse> {
         let remainder = body.into_remainder().ok_or(Misuse::NotStarted)?;
@@ -156,25 +178,13 @@ impl ResponseSink for Sink<'_> {
 
     #[inline]
     fn end_head(&mut self, length: ContentLength) -> Result<(), Misuse> {
-        let head = match &self.written {
-            Written::Head(head) => head,
-            Written::Misused { misuse, .. } => return Err(misuse.clone()),
-            Written::Nothing | Written::WholeHead { .. } | Written::Content => {
-                return Err(Misuse::NotStarted);
+        let is_shutting_down = self.context.shutdown != Shutdown::No;
+        self.end_by(|http, head, out| {
+            if is_shutting_down {
+                http.close_after(CloseReason::ShuttingDown);
             }
-        };
-        let http = &mut self.outlet.http;
-        let before = http.savepoint();
-        if self.context.shutdown != Shutdown::No {
-            http.close_after(CloseReason::ShuttingDown);
-        }
-        http.end_head(head, self.outlet.out.buffer(), length)?;
-        self.outlet.record.status = head.status().code();
-        if let Some(wanted) = self.wanted {
-            self.outlet.record.note_response(&self.outlet.out.buffer()[head.start()..], wanted);
-        }
-        self.written = Written::WholeHead { start: head.start(), before };
-        Ok(())
+            Ok(http.end_head(head, out, length)?)
+        })
     }
 
     fn content(&mut self, content: Content<'_>) -> Result<(), Misuse> {
@@ -233,23 +243,10 @@ impl ResponseSink for Sink<'_> {
     }
 
     fn end_upgrade(&mut self) -> Result<(), Misuse> {
-        let head = match &self.written {
-            Written::Head(head) => head,
-            Written::Misused { misuse, .. } => return Err(misuse.clone()),
-            Written::Nothing | Written::WholeHead { .. } | Written::Content => {
-                return Err(Misuse::NotStarted);
-            }
-        };
-        let before = self.outlet.http.savepoint();
-        if !self.outlet.http.switch_protocols(self.outlet.out.buffer()) {
-            return Err(Misuse::NoUpgrade);
-        }
-        self.outlet.record.status = head.status().code();
-        if let Some(wanted) = self.wanted {
-            self.outlet.record.note_response(&self.outlet.out.buffer()[head.start()..], wanted);
-        }
-        self.written = Written::WholeHead { start: head.start(), before };
-        Ok(())
+        self.end_by(|http, _, out| match http.switch_protocols(out) {
+            true => Ok(()),
+            false => Err(Misuse::NoUpgrade),
+        })
     }
 
     fn interim(&mut self, code: u16, fields: &[(&str, &[u8])]) -> Result<(), Misuse> {
