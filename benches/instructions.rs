@@ -21,15 +21,16 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use support::budget::Figures;
-use support::load::{BROWSER, Clients, FILE, Load, SMALL, UPLOAD, WATCHED};
+use support::load::{BROWSER, Clients, FILE, ICON, Load, SMALL, UPLOAD};
 use support::{Counts, Failure, per_request, start_under};
 
 /// Requests of the two runs.
 const LENGTHS: [usize; 2] = [6_400, 25_600];
 
-const LOADS: [Load; 6] = [
+const LOADS: [Load; 7] = [
     Load { name: "file", connections: 16, depth: 1, request: FILE, content_bytes: 0, code: 200 },
-    Load { name: "watched", connections: 16, depth: 1, request: WATCHED, content_bytes: 0, code: 200 },
+    Load { name: "not_watched", connections: 16, depth: 1, request: ICON, content_bytes: 0, code: 200 },
+    Load { name: "watched", connections: 16, depth: 1, request: ICON, content_bytes: 0, code: 200 },
     Load { name: "keep_alive", connections: 16, depth: 1, request: SMALL, content_bytes: 0, code: 200 },
     // Few, so that a turn of the loop stays well below the time that it may last: under callgrind everything takes
     // fifty times as long, and what comes later than that would be answered one by one.

@@ -14,8 +14,8 @@ pub const FILE: &str = "GET /file.txt HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 /// The length of that file: a small one.
 pub const FILE_BYTES: usize = 4_096;
 
-/// A request that the program answers itself, while it shows its status.
-pub const WATCHED: &str = "GET /icon.svg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+/// A request that the program answers itself, whether it shows its status or not.
+pub const ICON: &str = "GET /icon.svg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 /// A browser's request: 760 bytes, 14 fields.
 pub const BROWSER: &str = "GET /plaintext HTTP/1.1\r\n\

@@ -24,7 +24,7 @@ use std::thread;
 use std::time::Duration;
 
 use budget::Figure;
-use load::{FILE, FILE_BYTES, Load, WATCHED};
+use load::{FILE_BYTES, Load};
 use process::ServerProcess;
 
 /// The reason why there is no figure.
@@ -36,11 +36,12 @@ pub type Counts = BTreeMap<String, u64>;
 /// Starts the server of a load under a tool: the workbench, or the program with a folder.
 pub fn start_under(tool: &mut Command, load: &Load) -> Result<ServerProcess, Failure> {
     let name = tool.get_program().to_string_lossy().into_owned();
-    let command = match load.request {
+    let command = match load.name {
         // What is kept is looked at again now and then, which is not counted here: it depends on how much is asked for.
-        FILE => tool.arg(example::program()?).arg("static").arg(folder()?).args(["--file-cache", "1h"]),
+        "file" => tool.arg(example::program()?).arg("static").arg(folder()?).args(["--file-cache", "1h"]),
         // At a unix socket, so that there is one address to be read.
-        WATCHED => tool.arg(example::program()?).arg("--status").arg(status_address()),
+        "watched" => tool.arg(example::program()?).arg("--status").arg(status_address()),
+        "not_watched" => tool.arg(example::program()?),
         _ => tool.arg(example::workbench()?),
     };
     let command = command.args(["--listen", "127.0.0.1:0"]);
@@ -55,7 +56,7 @@ fn status_address() -> String {
     format!("unix:{}", std::env::temp_dir().join(format!("tidegate-{}", std::process::id())).display())
 }
 
-/// Makes a folder with the file of [`FILE`], and returns its path.
+/// Makes a folder with the file of [`FILE`](load::FILE), and returns its path.
 pub fn folder() -> Result<PathBuf, Failure> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("folder");
     fs::create_dir_all(&folder)?;

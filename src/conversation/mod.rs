@@ -48,7 +48,7 @@ pub use context::{ServerContext, Shutdown};
 pub use deadline::{Flow, of_body, of_head, of_idle, of_output};
 pub use means::{Disk, NoWire, StoppedClock, Stopwatch, Wire};
 pub use output_queue::OutputQueue;
-pub(crate) use record::{AccessLog, ExchangeRecord, Outcome, RequestLine, Wanted};
+pub(crate) use record::{AccessLog, ExchangeRecord, Figures, Outcome, RequestLine, Wanted};
 pub use record::{Journal, NoJournal};
 pub use stage::{ConversationState, StageName};
 pub use turn::{Budget, Memory, Turn};

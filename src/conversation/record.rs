@@ -68,6 +68,38 @@ pub struct ExchangeRecord<'a> {
     pub outcome: Outcome,
 }
 
+/// The numbers of an exchange that has ended, which every record has.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// The [status code](ExchangeRecord::status).
+    pub status: u16,
+    /// The [length of the content](ExchangeRecord::content_bytes).
+    pub content_bytes: u64,
+    /// The [beginning](ExchangeRecord::begun).
+    pub begun: Moment,
+    /// The way in which it [ended](ExchangeRecord::outcome).
+    pub outcome: Outcome,
+}
+
+impl Figures {
+    /// Makes them a record, in which is nothing else but where the client is.
+    pub(crate) fn record(self, peer: &Peer, ended: Now) -> ExchangeRecord<'static> {
+        let Figures { status, content_bytes, begun, outcome } = self;
+        ExchangeRecord {
+            peer: peer.address(),
+            request: None,
+            status,
+            content_bytes,
+            request_fields: &[],
+            response_fields: &[],
+            variables: &[],
+            begun,
+            ended,
+            outcome,
+        }
+    }
+}
+
 impl ExchangeRecord<'_> {
     /// The time from the request to the end of its response. It includes the waiting for an application that
     /// blocks the loop, and for calls before its own in the same turn.
@@ -152,6 +184,11 @@ pub trait Journal {
     fn wanted(&self) -> Option<&Wanted>;
     /// Reports that an exchange has ended.
     fn exchange(&mut self, record: &ExchangeRecord<'_>);
+    /// Reports that an exchange has ended of which nothing but numbers was wanted. A journal that only adds them up
+    /// takes them here, without a record.
+    fn figures(&mut self, figures: Figures, peer: &Peer, now: Now) {
+        self.exchange(&figures.record(peer, now));
+    }
     /// Reports that the application has failed; the client saw a 500 or a cut connection.
     fn failure(&mut self, request: Option<RequestLine<'_>>, error: &GatewayError);
     /// Reports that a client was refused since a PROXY header came first: a proxy is configured to send what this
@@ -203,8 +240,8 @@ impl Journal for NoJournal {
 /// The record of an exchange that is under way.
 #[derive(Default)]
 pub(super) struct Record {
-    /// The [beginning](ExchangeRecord::begun) of the exchange, as far as the request has come. No deadline counts from
-    /// it.
+    /// The [beginning](ExchangeRecord::begun) of the exchange, as far as the request has come. No deadline counts
+    /// from it.
     pub begun: Moment,
     /// The status code; 0 before there is one.
     pub status: u16,
@@ -324,26 +361,32 @@ impl Record {
     /// nothing to tell, which was found out with the request.
     #[inline]
     pub fn close(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
-        if !matches!(self.telling, Telling::Nothing) {
-            self.report(outcome, peer, now, journal);
+        match self.telling {
+            Telling::Nothing => {}
+            Telling::Counts => {
+                self.telling = Telling::Nothing;
+                journal.figures(self.figures(outcome), peer, now);
+            }
+            Telling::Details(_) => self.report(outcome, peer, now, journal),
         }
         (self.status, self.content_bytes) = (0, 0);
     }
 
+    fn figures(&self, outcome: Outcome) -> Figures {
+        let Record { begun, status, content_bytes, .. } = *self;
+        Figures { status, content_bytes, begun, outcome }
+    }
+
+    #[inline(never)]
     fn report(&mut self, outcome: Outcome, peer: &Peer, now: Now, journal: &mut dyn Journal) {
         let details = self.details();
         if let Some(wanted) = journal.wanted() {
             journal.exchange(&ExchangeRecord {
-                peer: peer.address(),
                 request: if wanted.request_line { self.line() } else { None },
-                status: self.status,
-                content_bytes: self.content_bytes,
                 request_fields: details.map_or(&[], |details| &details.request_fields),
                 response_fields: details.map_or(&[], |details| &details.response_fields),
                 variables: details.map_or(&[], |details| &details.variables),
-                begun: self.begun,
-                ended: now,
-                outcome,
+                ..self.figures(outcome).record(peer, now)
             });
         }
         self.telling = Telling::Nothing;

@@ -18,13 +18,8 @@ impl Clock {
     }
 
     pub fn read(&self) -> Now {
-        self.read_at(self.moment())
-    }
-
-    /// Reads the calendar for a moment that was read just now.
-    pub fn read_at(&self, moment: Moment) -> Now {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { moment, unix_seconds: since_1970.as_secs() }
+        Now { moment: self.moment(), unix_seconds: since_1970.as_secs() }
     }
 
     pub fn moment(&self) -> Moment {

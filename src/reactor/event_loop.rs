@@ -181,6 +181,10 @@ impl BoundLoop {
         };
         let mut shared = Shared::new(gateway, hooks, self.settings, means);
         shared.context.stopwatch = Box::new(self.clock);
+        let mut observed = self.observed;
+        if let Some(observed) = &mut observed {
+            observed.last = self.clock.moment();
+        }
         let connections = Connections::of_loop(self.place.0, self.place.1, connections_max);
         Ok(EventLoop {
             poll: self.poll,
@@ -190,7 +194,7 @@ impl BoundLoop {
             handle: self.handle,
             queue: self.queue,
             place: self.place,
-            observed: self.observed,
+            observed,
             testimony,
         })
     }
@@ -242,7 +246,7 @@ impl<L: Listening> EventLoop<'_, L> {
         let mut patience = match self.patience() {
             Patience::None => Some(Duration::ZERO),
             // Not from the beginning of the turn, which may have taken a while.
-            Patience::Until(next) => Some(next.since(self.clock.moment())),
+            Patience::Until(next) => Some(next.since(self.present())),
             Patience::Endless => None,
         };
         let EventLoop { poll, events, queue, .. } = self;
@@ -262,6 +266,14 @@ impl<L: Listening> EventLoop<'_, L> {
             Act::Waited { call: sys::CALLS.wait, limit: patience, events }
         });
         unless_interrupted(waited)
+    }
+
+    /// The present moment, between two turns. An observed loop has just read the clock at the end of its turn.
+    fn present(&self) -> Moment {
+        match &self.observed {
+            Some(observed) => observed.last,
+            None => self.clock.moment(),
+        }
     }
 
     /// Does what the events ask for, and everything else that can be done now. Breaks when the server has ended.
@@ -304,7 +316,7 @@ impl<L: Listening> EventLoop<'_, L> {
         let flow = self.take_steps(|step, was_busy| laps.end(step, was_busy));
         observed.last = laps.finish(self.running.connections.count_since(before));
         let (running, place) = (&self.running, self.place);
-        observed.answer(
+        let has_answered = observed.answer(
             || running.describe(place, EVENTS_PER_TURN),
             |snapshot, from| {
                 let next = running.describe_connections(snapshot, from, CONNECTIONS_PER_TURN);
@@ -315,6 +327,9 @@ impl<L: Listening> EventLoop<'_, L> {
                 next
             },
         );
+        if has_answered {
+            observed.last = observed.post.meter.note_answer(observed.last);
+        }
         self.observed = Some(observed);
         flow
     }

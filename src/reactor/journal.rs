@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::clock::Clock;
 use super::meter::Meter;
-use crate::conversation::{AccessLog, ExchangeRecord, Journal, RequestLine, Wanted};
-use crate::gateway::GatewayError;
-use crate::now::Moment;
+use crate::conversation::{AccessLog, ExchangeRecord, Figures, Journal, RequestLine, Wanted};
+use crate::gateway::{GatewayError, Peer};
+use crate::now::Now;
 
 /// The journal of one event loop.
 pub(super) struct LoopJournal {
@@ -44,11 +44,14 @@ impl LoopJournal {
         has_records
     }
 
-    /// Logs an exchange that has ended at this moment.
+    /// Logs an exchange that has ended just now, if there is an access log.
     #[inline(never)]
-    fn log(&mut self, record: &ExchangeRecord<'_>, moment: Moment) {
-        // Only a log needs the calendar, too.
-        let record = ExchangeRecord { ended: self.clock.read_at(moment), ..*record };
+    fn log(&mut self, record: &ExchangeRecord<'_>) {
+        if self.access_log.is_none() {
+            return;
+        }
+        // The time of the turn is from before the application was called, which may have taken long.
+        let record = ExchangeRecord { ended: self.clock.read(), ..*record };
         self.unflushed += 1;
         self.write(|log| log.record(&record));
     }
@@ -79,13 +82,19 @@ impl Journal for LoopJournal {
     }
 
     fn exchange(&mut self, record: &ExchangeRecord<'_>) {
-        // The time of the turn is from before the application was called, which may have taken long.
-        let moment = self.clock.moment();
         if let Some(meter) = &self.meter {
-            meter.note_exchange(record, moment);
+            let ExchangeRecord { status, content_bytes, begun, outcome, .. } = *record;
+            meter.note_exchange(Figures { status, content_bytes, begun, outcome });
+        }
+        self.log(record);
+    }
+
+    fn figures(&mut self, figures: Figures, peer: &Peer, now: Now) {
+        if let Some(meter) = &self.meter {
+            meter.note_exchange(figures);
         }
         if self.access_log.is_some() {
-            self.log(record, moment);
+            self.log(&figures.record(peer, now));
         }
     }
 

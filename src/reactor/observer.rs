@@ -151,7 +151,7 @@ impl Observer {
 /// The observed loop's side, from before it starts to its end. Questions are dropped with it.
 pub(super) struct Observed {
     pub post: Post,
-    /// The end of the last turn.
+    /// The last look at the clock: before the wait, or at the end of a turn.
     pub last: Moment,
     under_way: Option<UnderWay>,
 }
@@ -169,17 +169,17 @@ impl Observed {
         Observed { post, last, under_way: None }
     }
 
-    /// Gets on with the snapshot that was asked for, if one was. `begin` makes an empty one; `add` adds the
-    /// connections from a place on and returns the next, or none with all totals.
+    /// Gets on with the snapshot that was asked for, if one was, and returns whether it was. `begin` makes an empty
+    /// one; `add` adds the connections from a place on and returns the next, or none with all totals.
     pub fn answer(
         &mut self,
         begin: impl FnOnce() -> Snapshot,
         add: impl FnOnce(&mut Snapshot, usize) -> Option<usize>,
-    ) {
+    ) -> bool {
         let mut under_way = match self.under_way.take() {
             Some(under_way) => under_way,
             None => match self.post.desk.clear() {
-                takers if takers.is_empty() => return,
+                takers if takers.is_empty() => return false,
                 takers => UnderWay { snapshot: begin(), place: 0, takers },
             },
         };
@@ -199,6 +199,7 @@ impl Observed {
                 }
             }
         }
+        true
     }
 }
 

@@ -1,15 +1,28 @@
 //! Measures what it costs to be watched: CPU time for a request with `--status`, beside a server without it.
 //!
 //! ```text
-//! cargo bench -p tidegate-cli --bench status                 10,000 idle connections beside 64 that ask, 2 pairs of 40 slices
-//! cargo bench -p tidegate-cli --bench status -- 1000 3 20    another number of them, of pairs and of slices
+//! cargo bench -p tidegate-cli --bench status                 10,000 idle connections beside 64 that ask, 10 groups
+//! of 10 slices cargo bench -p tidegate-cli --bench status -- 1000 20 5    another number of them, of groups and of
+//! slices
 //! ```
 //!
-//! Both servers of a pair are the program, in processes of their own. They are asked in turns, for slices of 300 ms, and Linux says in
-//! nanoseconds what all threads of each have spent, in the kernel, too. So whatever else the machine does meets both, and the
-//! middle one of many ratios says more than a long measurement. Each pair is started anew, since two processes of the same program
-//! differ by where its memory lies. The live view is one reader of server-sent events. What two servers without `--status` differ by
-//! shows how much of a figure is chance.
+//! Four servers make a group: one that nobody watches, another such, which shows how much of a figure is chance,
+//! one with
+//! `--status`, and one whose live view is open besides. Each is the program, in a process of its own. They are asked in turns, for
+//! slices of 100 ms, and Linux says in nanoseconds what all threads of each have spent, in the kernel, too. So
+//! whatever else the machine does meets all of them.
+//!
+//! Two things made former figures differ by up to 7 % where nothing differed, and are dealt with:
+//!
+//! - *Who sleeps when.* A client on another processor reads while the server writes: whether it has to be woken for an answer, which
+//!   the server pays for, and how many requests a turn of the loop finds, depends on which of the two is faster by a hair. Here
+//!   servers and client share one processor, and servers do not preempt (`SCHED_BATCH`): a turn finds all requests that
+//!   were sent, and its last answer wakes the client.
+//! - *Where memory lies.* Of a process and its ten thousand sockets that is decided once, by what the system has free at the moment, and
+//!   no number of slices averages it out. So groups are what counts: each is started anew, in another order, and the interval is
+//!   that of resampled groups.
+//!
+//! Needs Linux, and taskset and chrt of util-linux.
 
 use std::env;
 use std::error::Error;
@@ -26,20 +39,52 @@ type Failure = Box<dyn Error>;
 
 /// Connections that are idle, where nothing else is said.
 const IDLE: usize = 10_000;
-/// Pairs of servers, where nothing else is said.
-const PAIRS: usize = 2;
-/// Slices of each pair, where nothing else is said. 40: half of them lie within 3 % of the middle one.
-const SLICES: usize = 40;
+/// Groups of servers, where nothing else is said.
+const GROUPS: usize = 10;
+/// Slices of each group, where nothing else is said.
+const SLICES: usize = 10;
 /// How long a slice lasts.
-const SLICE: Duration = Duration::from_millis(300);
+const SLICE: Duration = Duration::from_millis(100);
+/// How long servers are left alone, to see what they spend then: some frames of the live view.
+const REST: Duration = Duration::from_secs(3);
 /// How long the idle connections may take to be there.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections that ask, where many do.
 const ASKING: usize = 64;
+/// The interval holds this share of the resampled medians.
+const CONFIDENCE: f64 = 0.95;
 /// A request with a short answer, so that what is beside it shows.
 const REQUEST: &[u8] = b"GET /icon.svg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+/// Set in the process that measures, which stands on the processor of the servers.
+const PINNED: &str = "TIDEGATE_BENCH_IS_PINNED";
+
+/// The way in which a server of a group is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arm {
+    /// By nobody: the others are compared with it.
+    Alone,
+    /// By nobody either.
+    Control,
+    /// By a status server, at which nobody looks.
+    Status,
+    /// By a status server, and somebody has the live view open.
+    LiveView,
+}
+
+impl Arm {
+    const ALL: [Arm; 4] = [Arm::Alone, Arm::Control, Arm::Status, Arm::LiveView];
+
+    fn name(self) -> &'static str {
+        match self {
+            Arm::Alone => "not watched",
+            Arm::Control => "not watched either",
+            Arm::Status => "--status",
+            Arm::LiveView => "--status, and a live view is open",
+        }
+    }
+}
 
 /// A server that is ended when it is dropped.
 struct Server {
@@ -53,6 +98,8 @@ struct Server {
     asking: Vec<TcpStream>,
     /// The length of an answer.
     answer_bytes: usize,
+    /// Bytes of the live view.
+    seen: Arc<AtomicU64>,
 }
 
 impl Drop for Server {
@@ -64,14 +111,37 @@ impl Drop for Server {
     }
 }
 
+/// Makes a command that runs on one processor.
+fn on_processor(number: usize) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", &number.to_string()]);
+    command
+}
+
+/// The processor of whatever is not measured.
+fn other_processor() -> usize {
+    thread::available_parallelism().map_or(0, |count| usize::from(count.get() > 1))
+}
+
 impl Server {
-    fn start(arguments: &[&str]) -> Result<Server, Failure> {
-        let mut command = Command::new(PROGRAM);
-        command
-            .args(["--listen", "127.0.0.1:0", "--idle-timeout", "1h"])
-            .args(arguments)
-            .stderr(Stdio::piped());
-        let mut process = command.spawn()?;
+    fn start(arm: Arm, idle: usize, other: usize) -> Result<Server, Failure> {
+        let mut command = on_processor(0);
+        command.args([
+            "setarch",
+            "--addr-no-randomize",
+            "chrt",
+            "--batch",
+            "0",
+            PROGRAM,
+            "--listen",
+            "127.0.0.1:0",
+            "--idle-timeout",
+            "1h",
+        ]);
+        if matches!(arm, Arm::Status | Arm::LiveView) {
+            command.args(["--status", "127.0.0.1:0"]);
+        }
+        let mut process = command.stderr(Stdio::piped()).spawn()?;
         let said = BufReader::new(process.stderr.take().ok_or("no stderr")?);
         let mut server = Server {
             process,
@@ -80,41 +150,58 @@ impl Server {
             rig: None,
             asking: Vec::new(),
             answer_bytes: 0,
+            seen: Arc::default(),
         };
+        server.read_addresses(said)?;
+        server.connect(idle, other)?;
+        if arm == Arm::LiveView {
+            server.watch()?;
+        }
+        Ok(server)
+    }
+
+    fn read_addresses(&mut self, said: impl BufRead) -> Result<(), Failure> {
         let address =
             |line: &str| line.split("http://").nth(1).map(|rest| rest.split('/').next().unwrap().to_string());
         for line in said.lines() {
             let line = line?;
             if line.contains("shows its status") {
-                server.status = address(&line);
+                self.status = address(&line);
             } else if let Some(address) = address(&line).filter(|_| line.contains("serves")) {
-                server.address = address;
-                return Ok(server);
+                self.address = address;
+                return Ok(());
             }
         }
         Err("the server has not started".into())
     }
 
     /// Opens the live view, and counts the bytes that come.
-    fn watch(&self) -> Result<Arc<AtomicU64>, Failure> {
+    fn watch(&self) -> Result<(), Failure> {
         let address = self.status.as_ref().ok_or("no status server")?;
         let mut stream = TcpStream::connect(address)?;
         write!(stream, "GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
-        let bytes = Arc::new(AtomicU64::new(0));
-        let count = bytes.clone();
+        let seen = self.seen.clone();
         thread::spawn(move || {
             let mut buffer = [0; 65_536];
             while let Ok(read @ 1..) = stream.read(&mut buffer) {
-                count.fetch_add(read as u64, Ordering::Relaxed);
+                seen.fetch_add(read as u64, Ordering::Relaxed);
             }
         });
-        Ok(bytes)
+        Ok(())
     }
 
     /// Connects clients: those that are idle, which the rig holds, and those that ask.
-    fn connect(&mut self, idle: usize) -> Result<(), Failure> {
-        let mut rig = Command::new(PROGRAM);
-        rig.args(["bench", &format!("http://{}/", self.address), "--connections", "1", "--rate", "1"]);
+    fn connect(&mut self, idle: usize, other: usize) -> Result<(), Failure> {
+        let mut rig = on_processor(other);
+        rig.args([
+            PROGRAM,
+            "bench",
+            &format!("http://{}/", self.address),
+            "--connections",
+            "1",
+            "--rate",
+            "1",
+        ]);
         rig.args(["--idle", &idle.to_string(), "--duration", "1h"])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -124,7 +211,7 @@ impl Server {
             if rig.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
                 return Err("the rig does not hold the idle connections".into());
             }
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(50));
         }
         for _ in 0..ASKING {
             let mut stream = TcpStream::connect(&self.address)?;
@@ -146,8 +233,8 @@ impl Server {
         Ok(())
     }
 
-    /// Asks for the time of a slice on this many connections: all send, then all read. Returns the CPU time for a request, in
-    /// nanoseconds.
+    /// Asks for the time of a slice on this many connections: all send, then all read, the last first, since nobody
+    /// is woken for the others then. Returns the CPU time for a request, in nanoseconds.
     fn ask(&mut self, connections: usize) -> Result<f64, Failure> {
         let (begun, before, mut requests) = (Instant::now(), self.cpu_nanos()?, 0);
         let mut answer = vec![0; self.answer_bytes];
@@ -155,7 +242,7 @@ impl Server {
             for stream in &mut self.asking[..connections] {
                 stream.write_all(REQUEST)?;
             }
-            for stream in &mut self.asking[..connections] {
+            for stream in self.asking[..connections].iter_mut().rev() {
                 stream.read_exact(&mut answer)?;
             }
             requests += connections;
@@ -172,6 +259,20 @@ impl Server {
         }
         Ok(all)
     }
+
+    /// The number of requests that a turn of the loop has found on average, by its own account.
+    fn requests_a_turn(&self) -> Result<f64, Failure> {
+        let address = self.status.as_ref().ok_or("no status server")?;
+        let mut stream = TcpStream::connect(address)?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let sum = |name: &str| -> f64 {
+            let lines = text.lines().filter(|line| line.starts_with(name));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        };
+        Ok(sum("tidegate_exchanges_total{") / sum("tidegate_loop_turns_total{"))
+    }
 }
 
 /// Returns how long an answer is that begins with these bytes, once its head is there.
@@ -182,76 +283,123 @@ fn answer_bytes(bytes: &[u8]) -> Option<usize> {
     Some(head.len() + 4 + length.parse::<usize>().ok()?)
 }
 
-/// The way in which the first server of a pair is watched; the second has no status server.
-#[derive(Clone, Copy)]
-enum Watch {
-    /// By nobody: this is a control.
-    No,
-    /// By a status server, at which nobody looks.
-    Status,
-    /// By somebody who has the live view open.
-    LiveView,
+/// The figures of one group, by arm.
+struct Group {
+    /// CPU time for a request in nanoseconds, with many connections that ask and with one: the median of all slices.
+    nanos: [[f64; Arm::ALL.len()]; 2],
+    /// The ratio of that to the first arm's in the same slice: the median, too.
+    ratios: [[f64; Arm::ALL.len()]; 2],
+    /// The share of a processor that is spent while nobody asks.
+    rest: [f64; Arm::ALL.len()],
 }
 
-/// Measures a pair of servers, and adds the CPU time of both for a request in each slice, with many clients that ask and with one.
-fn measure(watch: Watch, idle: usize, slices: usize, into: &mut [Vec<[f64; 2]>; 2]) -> Result<(), Failure> {
-    let status: &[&str] = if matches!(watch, Watch::No) { &[] } else { &["--status", "127.0.0.1:0"] };
-    let (mut watched, mut alone) = (Server::start(status)?, Server::start(&[])?);
-    watched.connect(idle)?;
-    alone.connect(idle)?;
-    let bytes = if matches!(watch, Watch::LiveView) { Some(watched.watch()?) } else { None };
-    for slice in 0..slices + 2 {
-        for (figures, connections) in into.iter_mut().zip([ASKING, 1]) {
-            // Neither is always the first.
-            let pair = if slice % 2 == 0 {
-                let one = watched.ask(connections)?;
-                [one, alone.ask(connections)?]
-            } else {
-                let other = alone.ask(connections)?;
-                [watched.ask(connections)?, other]
-            };
-            // The first two warm up.
-            if slice >= 2 {
-                figures.push(pair);
+/// Starts a group and measures it.
+fn measure(number: usize, idle: usize, slices: usize, other: usize) -> Result<Group, Failure> {
+    let arms = Arm::ALL.len();
+    let mut servers: [Option<Server>; Arm::ALL.len()] = [const { None }; Arm::ALL.len()];
+    for place in 0..arms {
+        // Each is the first as often as the others.
+        let arm = (place + number) % arms;
+        servers[arm] = Some(Server::start(Arm::ALL[arm], idle, other)?);
+    }
+    let mut servers = servers.map(|server| server.expect("each arm was started"));
+    let mut figures = [const { [const { Vec::new() }; Arm::ALL.len()] }; 2];
+    for slice in 0..slices + 1 {
+        for (figures, connections) in figures.iter_mut().zip([ASKING, 1]) {
+            for place in 0..arms {
+                let arm = (place + slice) % arms;
+                let nanos = servers[arm].ask(connections)?;
+                // The first warms up.
+                if slice > 0 {
+                    figures[arm].push(nanos);
+                }
             }
         }
     }
-    match bytes.map(|bytes| bytes.load(Ordering::Relaxed)) {
-        Some(0) => Err("the live view has shown nothing".into()),
-        _ => Ok(()),
+    let cpu = |servers: &[Server; 4]| -> Result<Vec<f64>, Failure> {
+        servers.iter().map(Server::cpu_nanos).collect()
+    };
+    let before = cpu(&servers)?;
+    thread::sleep(REST);
+    let after = cpu(&servers)?;
+    let rest = std::array::from_fn(|arm| (after[arm] - before[arm]) / REST.as_nanos() as f64);
+    if servers[Arm::LiveView as usize].seen.load(Ordering::Relaxed) == 0 {
+        return Err("the live view has shown nothing".into());
     }
+    let nanos = figures.each_ref().map(|load| load.each_ref().map(|figures| median(figures.clone())));
+    let ratios = figures.each_ref().map(|load| {
+        load.each_ref()
+            .map(|figures| median(figures.iter().zip(&load[0]).map(|(one, other)| one / other).collect()))
+    });
+    if env::var_os("VERBOSE").is_some() {
+        eprintln!("{number} {nanos:.0?} {ratios:.3?} {rest:.4?} {:.1}", servers[2].requests_a_turn()?);
+    }
+    Ok(Group { nanos, ratios, rest })
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    (figures[figures.len() / 2] + figures[(figures.len() - 1) / 2]) / 2.0
+}
+
+/// The interval of the medians of resampled figures.
+fn interval(figures: &[f64]) -> [f64; 2] {
+    // Any sequence does that is the same in each run (xorshift).
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut any = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize % figures.len()
+    };
+    let mut medians: Vec<f64> =
+        (0..10_000).map(|_| median((0..figures.len()).map(|_| figures[any()]).collect())).collect();
+    medians.sort_by(f64::total_cmp);
+    let tail = (1.0 - CONFIDENCE) / 2.0;
+    [tail, 1.0 - tail].map(|share| medians[(medians.len() as f64 * share) as usize])
 }
 
 fn main() -> Result<(), Failure> {
     // cargo adds options of its own.
-    let numbers =
-        env::args().skip(1).filter(|argument| !argument.starts_with('-')).map(|number| number.parse());
-    let numbers = numbers.collect::<Result<Vec<usize>, _>>()?;
+    let arguments = || env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let other = match env::var(PINNED) {
+        Ok(other) => other.parse()?,
+        Err(_) => {
+            let mut command = on_processor(0);
+            command.env(PINNED, other_processor().to_string()).arg(env::current_exe()?).args(arguments());
+            return if command.status()?.success() { Ok(()) } else { Err("it could not be measured".into()) };
+        }
+    };
+    let numbers = arguments().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
     let number = |place: usize, default: usize| numbers.get(place).copied().unwrap_or(default);
-    let (idle, pairs, slices) = (number(0, IDLE), number(1, PAIRS), number(2, SLICES));
-    println!("{idle} idle connections; {pairs} pairs of servers, {slices} slices of {SLICE:?} each");
-    println!("{:36} {:>14} {:>7} {:>16}", "CPU time for a request", "not watched", "ratio", "half of slices");
-    for (name, watch) in [
-        ("neither is watched", Watch::No),
-        ("--status", Watch::Status),
-        ("--status, and a live view is open", Watch::LiveView),
-    ] {
-        let mut figures = [Vec::new(), Vec::new()];
-        for _ in 0..pairs {
-            measure(watch, idle, slices, &mut figures)?;
+    let (idle, groups, slices) = (number(0, IDLE), number(1, GROUPS), number(2, SLICES));
+    println!("{idle} idle connections; {groups} groups of servers, {slices} slices of {SLICE:?} each");
+    let groups = (0..groups).map(|number| measure(number, idle, slices, other));
+    let groups = groups.collect::<Result<Vec<Group>, _>>()?;
+    for (load, asking) in [ASKING, 1].into_iter().enumerate() {
+        println!(
+            "\n{:36} {:>9} {:>9} {:>24}",
+            format!("{asking} ask at a time"),
+            "a request",
+            "more",
+            "95 % of resampled groups"
+        );
+        for (arm, name) in Arm::ALL.map(|arm| (arm as usize, arm.name())) {
+            let micros = median(groups.iter().map(|group| group.nanos[load][arm] / 1e3).collect());
+            print!("{name:36} {micros:>6.2} µs");
+            if arm > 0 {
+                let more: Vec<f64> =
+                    groups.iter().map(|group| (group.ratios[load][arm] - 1.0) * 100.0).collect();
+                let [low, high] = interval(&more);
+                print!(" {:>+7.2} % {low:>+14.2} to {high:+.2} %", median(more));
+            }
+            println!();
         }
-        for (figures, asking) in figures.iter().zip([ASKING, 1]) {
-            let sorted = |figure: fn(&[f64; 2]) -> f64| {
-                let mut sorted: Vec<f64> = figures.iter().map(figure).collect();
-                sorted.sort_by(f64::total_cmp);
-                sorted
-            };
-            let (micros, ratios) = (sorted(|pair| pair[1] / 1e3), sorted(|pair| pair[0] / pair[1]));
-            let at = |sorted: &[f64], quarters: usize| sorted[sorted.len() * quarters / 4];
-            let (middle, ratio) = (at(&micros, 2), at(&ratios, 2));
-            let (low, high) = (at(&ratios, 1), at(&ratios, 3));
-            println!("{name:33} {asking:>2} {middle:>11.2} µs {ratio:>7.3} {low:>7.3} to {high:.3}");
-        }
+    }
+    println!("\n{:36} {:>19}", "nobody asks", "of a processor");
+    for (arm, name) in Arm::ALL.map(|arm| (arm as usize, arm.name())) {
+        let share = median(groups.iter().map(|group| group.rest[arm] * 100.0).collect());
+        println!("{name:36} {share:>17.2} %");
     }
     Ok(())
 }

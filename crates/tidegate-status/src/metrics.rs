@@ -160,7 +160,8 @@ fn write_loops(out: &mut Exposition, loops: &[(&str, &Counters)]) {
     each(out, loops, |counters| counters.turns);
     out.family(Type::Counter, "tidegate_loop_events", "", "Events that the system has reported to the loop.");
     each(out, loops, |counters| counters.events);
-    let help = "Time that turns of the loop were spent on, by the function; wait is idleness.";
+    let help = "Time that turns of the loop were spent on, by the function; wait is idleness, and watch_memory has what it \
+                takes to describe connections for this status, too.";
     out.family(Type::Counter, "tidegate_loop_step_seconds", "seconds", help);
     for (number, counters) in loops {
         for (step, time) in Step::ALL.iter().zip(counters.steps) {
@@ -216,7 +217,8 @@ fn write_exchanges(out: &mut Exposition, loops: &[(&str, &Counters)]) {
     let help = "Content of answers, without heads and framing.";
     out.family(Type::Counter, "tidegate_response_content_bytes", "bytes", help);
     each(out, loops, |counters| counters.content_bytes);
-    let help = "How long exchanges took, from the complete request to the end of the answer.";
+    let help = "How long exchanges took, from the complete request to the end of the answer. Those that one turn of the loop \
+                answers in less than 250 microseconds each share its time out evenly.";
     out.family(Type::Histogram, "tidegate_exchange_seconds", "seconds", help);
     for (number, counters) in loops {
         out.histogram(&[("reactor", number)], &counters.exchange_times);

@@ -14,7 +14,7 @@ const STEPS = {
   wake: ['wake', 'goes on with answers that another thread has made ready'],
   take_up_remainders: ['remainders', 'goes on with connections that stopped so that others had their turn'],
   expire: ['expire', 'looks after connections whose time is up'],
-  watch_memory: ['watch', 'keeps the account of memory, and writes the access log'],
+  watch_memory: ['watch', 'keeps the account of memory, writes the access log, and describes connections for this page'],
 };
 // The boxes of the map: title, letters of the marks in it, colour.
 const COLUMNS = [
