@@ -164,7 +164,7 @@ impl Shown {
                     self.name.push(b' ');
                 }
             }
-            b'-' | b'_' | b'.' | b'%' | b'[' | b']' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+            b'-' | b'_' | b'.' | b'%' | b'\\' | b'[' | b']' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
                 if self.name.ends_with(b" ") {
                     self.name.clear();
                 }
@@ -191,16 +191,19 @@ impl Shown {
         SECRET_PARAMETERS.iter().any(|secret| name.trim_ascii_end() == *secret)
     }
 
-    /// The name as whoever receives it reads it: `%74oken` is a token, too.
+    /// The name as whoever receives it reads it: `%74oken` is a token, too, and in JSON `\u0074oken`.
     fn decoded_name(&self) -> String {
         let mut name = String::new();
         let mut rest = &*self.name;
         while let [first, behind @ ..] = rest {
             let escaped = match (first, behind) {
-                (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+                (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|digits| (digits, 3)),
+                (b'\\', [b'u', b'0', b'0', high, low, ..]) => {
+                    hex(*high).zip(hex(*low)).map(|digits| (digits, 6))
+                }
                 _ => None,
             };
-            let (byte, used) = escaped.map_or((*first, 1), |(high, low)| (high << 4 | low, 3));
+            let (byte, used) = escaped.map_or((*first, 1), |((high, low), used)| (high << 4 | low, used));
             name.push(char::from(byte.to_ascii_lowercase()));
             rest = &rest[used..];
         }
@@ -285,6 +288,10 @@ mod tests {
             ("Host: a\r\n\r\nuser=me&password=hush hush&ok=1", "user=me&password=(not shown)&ok=1"),
             ("user=my name&user%5Bpassword%5D=hush hush", "user=my name&user%5Bpassword%5D=(not shown)"),
             ("{\"user\": \"me\", \"api_key\" : \"hush\"}", "{\"user\": \"me\", \"api_key\" :(not shown)"),
+            (r#"{"\u0074oken": "hush"}"#, r#"{"\\u0074oken":(not shown)"#),
+            (r#"{"access_\u0054\u006F\u006b\u0065\u006E" : "hush"}"#, " :(not shown)"),
+            (r#"{"a": "{\"password\": \"hush\"}"}"#, ":(not shown)"),
+            (r#"{"\u00zz": "ok"}"#, r#"": "ok""#),
             (
                 "GET /?key=1&monkey=2&code=hush&decode=3 HTTP/1.1",
                 "key=(not shown)&monkey=2&code=(not shown)&decode=3",
