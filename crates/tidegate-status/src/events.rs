@@ -26,6 +26,8 @@ pub(crate) struct Frames {
     observer: Observer,
     facts: Facts,
     state: Mutex<State>,
+    /// Each stream has a share.
+    viewers: Arc<()>,
 }
 
 struct State {
@@ -50,7 +52,12 @@ impl Frames {
     pub fn new(observer: Observer, facts: Facts) -> Frames {
         let asked = Asked::No(None);
         let state = Mutex::new(State { frame: Arc::new([]), number: 0, asked, waiting: Vec::new() });
-        Frames { observer, facts, state }
+        Frames { observer, facts, state, viewers: Arc::default() }
+    }
+
+    /// The number of streams that are open.
+    pub fn viewers(&self) -> usize {
+        Arc::strong_count(&self.viewers) - 1
     }
 
     /// Returns the number after which a browser that comes now is shown frames. Only a fresh one is shown at once: an old one
@@ -105,11 +112,13 @@ pub(crate) struct Events {
     /// The number of the frame after which the next one is sent; none before the first event.
     seen: Option<u64>,
     piece: Arc<[u8]>,
+    _viewer: Arc<()>,
 }
 
 impl Events {
-    pub fn new(frames: Arc<Frames>, wakeup: Wakeup) -> Events {
-        Events { frames, wakeup, seen: None, piece: Arc::new([]) }
+    pub fn new(frames: &Arc<Frames>, wakeup: Wakeup) -> Events {
+        let (frames, _viewer) = (frames.clone(), frames.viewers.clone());
+        Events { frames, wakeup, seen: None, piece: Arc::new([]), _viewer }
     }
 }
 

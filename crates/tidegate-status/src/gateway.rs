@@ -20,6 +20,11 @@ use crate::metrics::{Format, metrics};
 /// whose application may take its time.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Most live views at a time. 32: half of the [places](crate::CONNECTIONS_MAX), which a view never leaves by itself. The
+/// others are for those who ask for health, and are not to wait for people who have left a page open.
+const VIEWERS_MAX: usize = 32;
+const _: () = assert!(VIEWERS_MAX < crate::CONNECTIONS_MAX);
+
 const PAGE: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/live.js");
@@ -81,11 +86,17 @@ impl Gateway for StatusGateway {
             "/" => asset(start_response, "text/html; charset=utf-8", PAGE),
             "/style.css" => asset(start_response, "text/css; charset=utf-8", STYLE),
             "/live.js" => asset(start_response, "text/javascript; charset=utf-8", SCRIPT),
+            "/events" if self.frames.viewers() >= VIEWERS_MAX => plain(
+                503,
+                &format!("{VIEWERS_MAX} live views are open, and others are to find a place, too\n"),
+            )
+            .field("Retry-After", "10")
+            .send(start_response),
             "/events" => start_response
                 .status(200)
                 .field("Content-Type", "text/event-stream")
                 .field("Cache-Control", "no-store")
-                .stream(Events::new(self.frames.clone(), environ.wakeup())),
+                .stream(Events::new(&self.frames, environ.wakeup())),
             "/health" => self.when_asked(environ, start_response, Answer::Health),
             "/metrics" => {
                 let format = Format::of(environ.field("Accept"));

@@ -52,6 +52,31 @@ fn page_loads_nothing_from_elsewhere() {
 }
 
 #[test]
+fn live_views_that_nobody_reads_leave_places_for_who_asks_for_health() {
+    let both = Both::serve();
+    let view = || {
+        let mut view = TcpStream::connect(both.status()).unwrap();
+        view.set_read_timeout(Some(PATIENCE)).unwrap();
+        view.write_all(get("/events").as_bytes()).unwrap();
+        let mut line = [0; 12];
+        view.read_exact(&mut line).unwrap();
+        (String::from_utf8_lossy(&line[9..]).into_owned(), view)
+    };
+    let mut views: Vec<_> = (0..100).map(|_| view()).collect();
+    for (number, (code, _)) in views.iter().enumerate() {
+        assert_eq!(code, if number < 32 { "200" } else { "503" }, "view {number}");
+    }
+    assert_eq!(both.ask("/health").0, 200);
+    // Who leaves makes room for another.
+    views.clear();
+    eventually(|| {
+        thread::sleep(Duration::from_millis(10));
+        let code = view().0;
+        if code == "200" { Ok(()) } else { Err(code) }
+    });
+}
+
+#[test]
 fn names_of_the_page_are_those_of_the_server() {
     let both = Both::serve();
     let (_, hello) = events(&both, 1).remove(0);
