@@ -56,7 +56,7 @@ pub struct FileCache {
     /// Most files that are kept. 16,384: ten thousand and room to spare, at some 600 bytes each beside their content.
     pub files_max: usize,
     /// Longest file whose content is kept; of a longer one it is the descriptor, and the system sends it. 16 KiB: up to
-    /// there content is copied behind its head, and both leave in one write; 64 KiB cost a quarter more that way than
+    /// there content is copied behind its head, and both leave in one write; 64 KiB cost a tenth more that way than
     /// to have the descriptor looked at and the file sent.
     pub content_bytes_max: u64,
     /// Most memory that is taken, and never more than a quarter of
