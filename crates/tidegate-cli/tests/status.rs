@@ -131,6 +131,19 @@ fn browser_sees_connections_in_their_states() {
         serde_json::json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": size }),
     );
     browser.wait_for("document.documentElement.scrollWidth <= 390");
+    // Ten thousand in one state stay squares with gaps between them, which say how many each of them stands for.
+    browser.wait_for("map.width === map.clientWidth * 2");
+    let crowd = "(() => { place([{ reactor: 0, marks: 'K'.repeat(9900) + 'k'.repeat(100) }]); \
+                 const said = [], write = drawing.fillText; \
+                 drawing.fillText = words => said.push(words); draw(); drawing.fillText = write; \
+                 const box = boxes.K, { size, across, each } = cells(box), y = (box.y + box.top + 2 + size / 2) * scale; \
+                 const row = drawing.getImageData((box.x + 6) * scale, y, across * size * scale, 1).data; \
+                 let edges = 0; \
+                 for (let at = 4; at < row.length; at += 4) if (row[at] !== row[at - 4]) edges += 1; \
+                 return size >= 5 && each > 1 && box.used === 10000 && edges >= 2 * across - 1 && \
+                 said.some(words => words.includes(`■ = ${each}`)) ? 'squares' : \
+                 JSON.stringify([size, across, each, edges, said]); })()";
+    assert_eq!(browser.evaluate(crowd), "squares");
     drop(program);
     browser.wait_for("document.querySelector('#state').textContent.startsWith('no connection')");
 }

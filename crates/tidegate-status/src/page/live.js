@@ -31,6 +31,9 @@ const LABELS = ['10 µs', '30 µs', '100 µs', '300 µs', '1 ms', '3 ms', '10 ms
 const MOVERS_MAX = 1500; // More at a time jump: nobody can follow them.
 const MOVE_MS = 420;
 const MARK_MAX = 46; // Few are drawn large, with the time that is left to them.
+const MARK_MIN = 3;  // Smaller ones would run into each other: then a square stands for several.
+const SQUARE_MIN = 5;
+const SQUARES = [5, 10, 50, 100, 500, 1000, 5000, 10000];
 
 let names = {}, before = null, history = [], asked = null, isStill = matchMedia('(prefers-reduced-motion: reduce)');
 const marks = new Map(); // 'reactor:place' → mark
@@ -308,13 +311,20 @@ function pack(box) {
   } else if (box.free.length > 1) box.free.sort((a, b) => b - a);
 }
 function cells(box) {
-  const w = Math.max(8, box.w - 12), h = Math.max(8, box.h - box.top - 8), places = Math.max(1, box.slots.length);
-  let size = Math.min(MARK_MAX, Math.max(1.5, Math.floor(Math.sqrt(w * h / places) * 2) / 2));
-  while (size > 1.5 && Math.floor(w / size) * Math.floor(h / size) < places) size -= .5;
-  const across = Math.max(1, Math.floor(w / size));
-  // Where they are too many for the box, one mark stands for several.
-  const each = Math.max(1, Math.ceil(places / (across * Math.max(1, Math.floor(h / size)))));
-  return { size, across, each };
+  const w = Math.max(8, box.w - 12), h = Math.max(8, box.h - box.top - 8), slots = Math.max(1, box.slots.length);
+  const fit = places => {
+    let size = Math.min(MARK_MAX, Math.max(1.5, Math.floor(Math.sqrt(w * h / places) * 2) / 2));
+    while (size > 1.5 && Math.floor(w / size) * Math.floor(h / size) < places) size -= .5;
+    return size;
+  };
+  let each = 1, size = fit(slots);
+  for (const square of SQUARES) {
+    if (size >= (each > 1 ? SQUARE_MIN : MARK_MIN)) break;
+    each = square;
+    // Whole pixels, so that all gaps look the same.
+    size = Math.floor(fit(Math.ceil(slots / each)));
+  }
+  return { size, across: Math.max(1, Math.floor(w / size)), each };
 }
 function position(mark, cell) {
   const box = boxes[mark.letter], { size, across, each } = cell || cells(box), slot = Math.floor(mark.slot / each);
@@ -355,13 +365,19 @@ function drawBox(c, box, column, now) {
   const number = count(box.used), name = names[box.letter].name.split('::')[1];
   c.textAlign = 'right'; c.fillText(number, box.x + box.w - 6, box.y + 10);
   c.textAlign = 'left';
-  if (c.measureText(name).width + c.measureText(number).width < box.w - 14) c.fillText(name, box.x + 6, box.y + 10);
-  const cell = cells(box), fill = colour(column.colour), late = colour('late'), moving = now < animating;
+  const cell = cells(box), room = box.w - 14 - c.measureText(number).width;
+  const square = cell.each > 1 ? `■ = ${count(cell.each)}` : '';
+  const label = [name, square].filter(Boolean).join('  ');
+  // A name that finds no room stands in the legend; what a square means stands only here.
+  const words = [label, square, name].find(words => words && c.measureText(words).width < room);
+  if (words) c.fillText(words, box.x + 6, box.y + 10);
+  if (cell.each > 1) { drawSquares(c, box, cell, colour(column.colour)); return; }
+  const fill = colour(column.colour), late = colour('late'), moving = now < animating;
   const isBig = cell.size >= 12;
   c.fillStyle = fill;
   const radius = Math.min(9, Math.max(.6, cell.size * (isBig ? .28 : .4)));
   for (const mark of box.slots) {
-    if (!mark || (cell.each > 1 && mark.slot % cell.each)) continue;
+    if (!mark) continue;
     let at = position(mark, cell);
     if (moving && mark.from) {
       const part = Math.min(1, (now - mark.since) / MOVE_MS), eased = 1 - (1 - part) ** 3;
@@ -388,6 +404,30 @@ function drawBox(c, box, column, now) {
     if (asked === mark.key) { c.strokeStyle = colour('ink'); c.lineWidth = 2; c.beginPath(); c.arc(at.x, at.y, radius + 5, 0, 7); c.stroke(); }
   }
 }
+// Draws several marks as a square: as full as it has marks, and from below in the other colour as far as they owe.
+function drawSquares(c, box, cell, fill) {
+  const used = [], owing = [], side = cell.size - 1, late = colour('late'), ring = marks.get(asked);
+  box.slots.forEach((mark, slot) => {
+    if (!mark) return;
+    const square = Math.floor(slot / cell.each);
+    used[square] = (used[square] || 0) + 1;
+    if (mark.owes) owing[square] = (owing[square] || 0) + 1;
+    mark.from = null;
+  });
+  used.forEach((number, square) => {
+    const x = Math.round(box.x + 6) + square % cell.across * cell.size;
+    const y = Math.round(box.y + box.top + 2) + Math.floor(square / cell.across) * cell.size;
+    const bar = (count, shade) => {
+      const height = Math.max(1, Math.round(side * count / cell.each));
+      c.fillStyle = shade; c.fillRect(x, y + side - height, side, height);
+    };
+    bar(number, fill);
+    if (owing[square]) bar(owing[square], late);
+    if (ring && boxes[ring.letter] === box && Math.floor(ring.slot / cell.each) === square) {
+      c.strokeStyle = colour('ink'); c.lineWidth = 2; c.strokeRect(x - 1, y - 1, side + 2, side + 2);
+    }
+  });
+}
 
 // Questions for one connection
 
@@ -398,7 +438,7 @@ function find(event) {
     const cell = cells(box);
     let best = null, distance = Math.max(12, cell.size) ** 2;
     for (const mark of box.slots) {
-      if (!mark || (cell.each > 1 && mark.slot % cell.each)) continue;
+      if (!mark) continue;
       const at = position(mark, cell), to = (at.x - x) ** 2 + (at.y - y) ** 2;
       if (to < distance) { best = mark; distance = to; }
     }
