@@ -1,28 +1,27 @@
 //! Measures what it costs to be watched: CPU time for a request with `--status`, beside a server without it.
 //!
 //! ```text
-//! cargo bench -p tidegate-cli --bench status                 10,000 idle connections beside 64 that ask, 10 groups
-//! of 10 slices cargo bench -p tidegate-cli --bench status -- 1000 20 5    another number of them, of groups and of
-//! slices
+//! cargo bench -p tidegate-cli --bench status                 10,000 idle connections beside 64 that ask
+//! cargo bench -p tidegate-cli --bench status -- 1000 40 5    another number of them, of groups and of slices
 //! ```
 //!
-//! Four servers make a group: one that nobody watches, another such, which shows how much of a figure is chance,
-//! one with
-//! `--status`, and one whose live view is open besides. Each is the program, in a process of its own. They are asked in turns, for
-//! slices of 100 ms, and Linux says in nanoseconds what all threads of each have spent, in the kernel, too. So
-//! whatever else the machine does meets all of them.
+//! Four servers make a group: one that nobody watches, another such, which shows how much of a figure is chance, one
+//! with `--status`, and one whose live view is open besides. Each is the program, in a process of its own. They are
+//! asked in turns, for slices of 100 ms, and Linux says in nanoseconds what all threads of each have spent, in the
+//! kernel, too. So whatever else the machine does meets all of them.
 //!
 //! Two things made former figures differ by up to 7 % where nothing differed, and are dealt with:
 //!
-//! - *Who sleeps when.* A client on another processor reads while the server writes: whether it has to be woken for an answer, which
-//!   the server pays for, and how many requests a turn of the loop finds, depends on which of the two is faster by a hair. Here
-//!   servers and client share one processor, and servers do not preempt (`SCHED_BATCH`): a turn finds all requests that
-//!   were sent, and its last answer wakes the client.
-//! - *Where memory lies.* Of a process and its ten thousand sockets that is decided once, by what the system has free at the moment, and
-//!   no number of slices averages it out. So groups are what counts: each is started anew, in another order, and the interval is
-//!   that of resampled groups.
+//! - *Who sleeps when.* A client on another processor reads while the server writes: whether it has to be woken for an
+//!   answer, which the server pays for, and how many requests a turn of the loop finds, depends on which of the two is
+//!   faster by a hair. Here servers and client share one processor, and servers do not preempt (`SCHED_BATCH`): a turn
+//!   finds all requests that were sent, and its last answer wakes the client.
+//! - *Where memory lies.* Of a process and its ten thousand sockets that is decided once, and no number of slices averages
+//!   it out. The greater part is where the system puts program, heap and stack, which is left to chance against
+//!   attackers: here all servers have the same addresses (`setarch --addr-no-randomize`). For the rest, groups are what
+//!   counts: each is started anew, in another order, and the interval is that of resampled groups.
 //!
-//! Needs Linux, and taskset and chrt of util-linux.
+//! Needs Linux, and taskset, setarch and chrt of util-linux.
 
 use std::env;
 use std::error::Error;
@@ -40,9 +39,9 @@ type Failure = Box<dyn Error>;
 /// Connections that are idle, where nothing else is said.
 const IDLE: usize = 10_000;
 /// Groups of servers, where nothing else is said.
-const GROUPS: usize = 10;
+const GROUPS: usize = 20;
 /// Slices of each group, where nothing else is said.
-const SLICES: usize = 10;
+const SLICES: usize = 5;
 /// How long a slice lasts.
 const SLICE: Duration = Duration::from_millis(100);
 /// How long servers are left alone, to see what they spend then: some frames of the live view.
@@ -63,9 +62,9 @@ const PINNED: &str = "TIDEGATE_BENCH_IS_PINNED";
 /// The way in which a server of a group is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arm {
-    /// By nobody: the others are compared with it.
+    /// By nobody.
     Alone,
-    /// By nobody either.
+    /// By nobody either: it is compared with the first, and those that are watched with both.
     Control,
     /// By a status server, at which nobody looks.
     Status,
@@ -259,20 +258,6 @@ impl Server {
         }
         Ok(all)
     }
-
-    /// The number of requests that a turn of the loop has found on average, by its own account.
-    fn requests_a_turn(&self) -> Result<f64, Failure> {
-        let address = self.status.as_ref().ok_or("no status server")?;
-        let mut stream = TcpStream::connect(address)?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let sum = |name: &str| -> f64 {
-            let lines = text.lines().filter(|line| line.starts_with(name));
-            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-        };
-        Ok(sum("tidegate_exchanges_total{") / sum("tidegate_loop_turns_total{"))
-    }
 }
 
 /// Returns how long an answer is that begins with these bytes, once its head is there.
@@ -287,7 +272,7 @@ fn answer_bytes(bytes: &[u8]) -> Option<usize> {
 struct Group {
     /// CPU time for a request in nanoseconds, with many connections that ask and with one: the median of all slices.
     nanos: [[f64; Arm::ALL.len()]; 2],
-    /// The ratio of that to the first arm's in the same slice: the median, too.
+    /// The ratio of that to the time of those that nobody watches, in the same slice: the median, too.
     ratios: [[f64; Arm::ALL.len()]; 2],
     /// The share of a processor that is spent while nobody asks.
     rest: [f64; Arm::ALL.len()],
@@ -328,12 +313,14 @@ fn measure(number: usize, idle: usize, slices: usize, other: usize) -> Result<Gr
     }
     let nanos = figures.each_ref().map(|load| load.each_ref().map(|figures| median(figures.clone())));
     let ratios = figures.each_ref().map(|load| {
-        load.each_ref()
-            .map(|figures| median(figures.iter().zip(&load[0]).map(|(one, other)| one / other).collect()))
+        std::array::from_fn(|arm| {
+            let not_watched = load[0].iter().zip(&load[1]).map(|(one, other)| match Arm::ALL[arm] {
+                Arm::Alone | Arm::Control => *one,
+                Arm::Status | Arm::LiveView => (one + other) / 2.0,
+            });
+            median(load[arm].iter().zip(not_watched).map(|(nanos, base)| nanos / base).collect())
+        })
     });
-    if env::var_os("VERBOSE").is_some() {
-        eprintln!("{number} {nanos:.0?} {ratios:.3?} {rest:.4?} {:.1}", servers[2].requests_a_turn()?);
-    }
     Ok(Group { nanos, ratios, rest })
 }
 
