@@ -9,8 +9,7 @@
 //! enough, and who forgets a rest is reminded of it.
 //!
 //! **It fails** when there are many: the list goes into the kernel and back at each call, and all of it is looked at, for
-//! one client that has said something. `strace -T -p $(pgrep step_4)` shows
-//! the list, and what each call takes.
+//! one client that has said something. `strace -T -p $(pgrep step_4)` shows the list, and what each call takes.
 
 mod http;
 

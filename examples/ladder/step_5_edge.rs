@@ -15,7 +15,8 @@
 //!   many sleep.
 //!
 //! And there is a trap in it. mio registers *edge-triggered*: an event says that something has changed since the last one, and
-//! is not repeated. Whoever does not read all of it is not reminded.
+//! is not repeated. Whoever does not read all of it is not reminded. (What lies there already when a socket is registered
+//! counts as a change: a request that came before that is told of.)
 //!
 //! **It fails** when a request is longer than the one read that is made of it here: its rest lies in the socket, nothing
 //! new happens, and the client waits for ever. Try `curl -H "X: $(printf %2000s | tr ' ' x)" http://127.0.0.1:8000/`.

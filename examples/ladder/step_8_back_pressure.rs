@@ -6,8 +6,7 @@
 //!
 //! The answer is asked for its next piece only when the last one was sent. A client that does not read fills the socket's
 //! buffer, the socket stops taking, and nothing more is made for that client: its slowness reaches the maker. This is
-//! *back-pressure*. Of an answer, one piece at most lies in our memory,
-//! 64 KiB, however long it is.
+//! *back-pressure*. Of an answer, one piece at most lies in our memory, 64 KiB, however long it is.
 //!
 //! **It fails** when clients stay for ever: one that sends half a request, or reads nothing, keeps its place, and there are
 //! only as many as the process may have descriptors (`ulimit -n`). A few hundred connections that say nothing end this server;
