@@ -571,6 +571,7 @@ pub fn judge_wire(
     account: &Account,
     context: &ServerContext,
     was_disk_full: bool,
+    is_memory_little: bool,
 ) -> Result<(), String> {
     let socket = served.socket();
     // The method of a request that was refused is known only if it was read.
@@ -595,7 +596,8 @@ pub fn judge_wire(
         {
             judge_tunnel((connection, number), plan, tunnel, script, response, served)?;
         } else if number == account.calls && account.early.contains(&number) {
-            judge_early(connection, number, &script.items[number], response, served, is_last)?;
+            let item = &script.items[number];
+            judge_early(connection, number, item, response, served, is_last, is_memory_little)?;
         } else if number < account.calls {
             judge_answer(connection, number, &script.items[number], response, served, is_last)?;
             let is_last_one =
@@ -644,7 +646,8 @@ fn judge_lingering(
     }
 }
 
-/// An answer that has begun before its content, which has not come to its end.
+/// An answer that has begun before its content, which has not come to its end. Where memory is little, what nobody has read
+/// of the content yet is thrown away, and the answer cut.
 fn judge_early(
     connection: usize,
     number: usize,
@@ -652,6 +655,7 @@ fn judge_early(
     response: &Response,
     served: &Served,
     is_last: bool,
+    is_memory_little: bool,
 ) -> Result<(), String> {
     let socket = served.socket();
     let is_open = response.framing == Framing::UntilClose;
@@ -661,7 +665,7 @@ fn judge_early(
     let is_lost = served.is_abandoned || socket.is_broken || socket.is_destroyed;
     match is_its_own && is_right && is_last && !looks_whole {
         false => Err(format!("early answer {number} is not what has come of it: {response:?}")),
-        true if !is_lost && socket.read_by_server >= item.end => {
+        true if !is_lost && !is_memory_little && socket.read_by_server >= item.end => {
             Err(format!("early answer {number} was cut for no reason"))
         }
         true => Ok(()),

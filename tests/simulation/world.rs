@@ -883,7 +883,8 @@ impl World<'_> {
             let account = &ledger.accounts[number];
             let judge = || {
                 let context = &self.running.shared.context;
-                judge_wire(number, served, script, account, context, self.room.was_full.get())?;
+                let (was_disk_full, is_memory_little) = (self.room.was_full.get(), self.is_memory_little());
+                judge_wire(number, served, script, account, context, was_disk_full, is_memory_little)?;
                 judge_account(account, script, self.records.is_some())
             };
             judge().map_err(|what| format!("connection {number}: {what}"))?;
