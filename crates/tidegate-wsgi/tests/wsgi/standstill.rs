@@ -48,6 +48,8 @@ pub fn signal_handler_that_raises_between_calls_ends_nothing() {
 fn with_little_patience() -> Served {
     Served::start_with("probe_app:application", Mode::Threads, |command| {
         command.args(["--reader-wait-max", "0.2"]);
+        // A thread is free at once; the log says of whom when the client has not read for this long, or reads again.
+        command.args(["--write-timeout", "5"]);
     })
 }
 
