@@ -10,7 +10,7 @@ use std::env;
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 
-/// The bytes of `/big`. 8 MB: more than any socket takes at once.
+/// The bytes of `/big`. 8 MB: more than the buffers of a socket hold, on both sides.
 pub const BIG_BYTES: usize = 8_000_000;
 /// The bytes of a piece of an answer. 64 KiB: little beside what a socket holds, and few pieces of an answer.
 const PIECE_BYTES: usize = 64 * 1024;

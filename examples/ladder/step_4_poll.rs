@@ -6,10 +6,11 @@
 //!
 //! `poll(2)` takes a list of sockets, sleeps until one of them is *ready* (a read would not block), and marks those that
 //! are. It is *level-triggered*: as long as unread bytes lie there, it says so again at each call. So reading once is
-//! enough, and who forgets a rest is reminded of it.
+//! enough, and who leaves some of them is reminded.
 //!
 //! **It fails** when there are many: the list goes into the kernel and back at each call, and all of it is looked at, for
-//! one client that has said something. `strace -T -p $(pgrep step_4)` shows the list, and what each call takes.
+//! one client that has said something. `strace -T -p $(pgrep step_4)` shows the list, and how long each call took, sleep
+//! included.
 
 mod http;
 

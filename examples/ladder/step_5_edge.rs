@@ -8,9 +8,10 @@
 //!
 //! - `register` tells the kernel once which socket we care for, and what for: `Interest::READABLE`. Closing the socket, which
 //!   dropping it does, takes it off the list again.
-//! - With each event comes back the `Token` that was registered with the socket, a number of our choice: here, the place of the
-//!   connection in a *slab*, which is a vector that keeps a list of its free places. `vacant_entry` is the next free one. An
-//!   event for a place that is empty by now is passed over.
+//! - An *event* is a note that a socket has become ready. With each comes back the `Token` that was registered with the
+//!   socket, a number of our choice: here, the place of the connection in a *slab*, which is a vector that keeps a list of its
+//!   free places. `vacant_entry` is the next free one. An event for a place that is empty by now is passed over (kqueue may
+//!   send two for one socket).
 //! - `poll` fills in the events of those who have something to say, and of no others: it costs as much as has happened, however
 //!   many sleep.
 //!

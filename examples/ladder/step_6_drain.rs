@@ -4,11 +4,11 @@
 //! cargo run -p ladder --bin step_6
 //! ```
 //!
-//! The rule of edge-triggered events, in one sentence: *go on until the system says `WouldBlock`*. Only then is it certain
-//! that something new will be told. One loop in `advance` keeps the rule for reading. (`accept_all` has kept it already.)
+//! The rule of edge-triggered events, in one sentence: *go on until the system says `WouldBlock`*. Until then bytes may
+//! lie there of which nobody will speak again. One loop in `advance` keeps the rule for reading. (`accept_all` has kept it already.)
 //!
 //! **It fails** when the answer is long: `write` takes as much as the socket has room for, and what it did not take is thrown
-//! away. `curl http://127.0.0.1:8000/big` ends in the middle.
+//! away. `curl -s --limit-rate 2M http://127.0.0.1:8000/big | wc -c` shows that it ends in the middle.
 
 mod http;
 

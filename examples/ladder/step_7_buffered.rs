@@ -11,10 +11,10 @@
 //!   Reading { request } ── head has ended ──▶ Writing { answer, sent } ── all sent ──▶ closed
 //! ```
 //!
-//! The state decides what we wait for: `Reading` waits for bytes, `Writing` for room. That is *computed* from the state and
-//! not kept in a second variable, since the two could come to disagree, and a client would wait for ever. With step 4's `poll`
-//! the list would be made so before each wait; asked for room while there is nothing to write, it would never sleep. Edges allow
-//! a shortcut: we register for both and never change it, and that costs one event too many for each client.
+//! The state decides what we wait for: bytes or room. With step 4's `poll` that would be *computed* from the state before each wait
+//! (asked for room all the time, it would never sleep), and not kept in a second variable: the two could come to disagree, and
+//! a client would wait for ever. Edges spare even that: we register for both and never change it, at the cost of one event too
+//! many for each client. No event is missed by it, since `advance` writes at once, without waiting for `WRITABLE`.
 //!
 //! **It fails** when clients ask for much and do not read: each answer lies whole in memory for as long as its client likes.
 //! A hundred clients of `/big` that read nothing hold 800 MB.
@@ -93,7 +93,7 @@ impl Connection {
         }
     }
 
-    /// Reads or writes once.
+    /// Reads or writes once. `WouldBlock` goes up to `advance`, by `?`.
     fn step(&mut self) -> io::Result<ControlFlow<()>> {
         match &mut self.state {
             State::Reading { request } => {

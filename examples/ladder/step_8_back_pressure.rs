@@ -9,8 +9,8 @@
 //! *back-pressure*. Of an answer, one piece at most lies in our memory, 64 KiB, however long it is.
 //!
 //! **It fails** when clients stay for ever: one that sends half a request, or reads nothing, keeps its place, and there are
-//! only as many as the process may have descriptors (`ulimit -n`). A few hundred connections that say nothing end this server;
-//! that attack is called Slowloris.
+//! only as many as the process may have descriptors (`ulimit -n`). As many connections that say nothing end this server; that attack is
+//! called Slowloris.
 
 mod http;
 
@@ -100,6 +100,7 @@ impl Connection {
                     self.state = State::Writing { answer, piece: Vec::new(), sent: 0 };
                 }
             }
+            // The empty piece with which it begins counts as sent.
             State::Writing { answer, piece, sent } if *sent == piece.len() => match answer.next_piece() {
                 Some(next) => (*piece, *sent) = (next, 0),
                 None => return Ok(ControlFlow::Break(())),

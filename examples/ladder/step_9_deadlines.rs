@@ -7,9 +7,9 @@
 //! Each connection has a *deadline*. It is not stored: it is computed from the moment when it last moved. The wait sleeps until
 //! the next deadline at the latest, and for ever if there is none. Who has missed it is removed, which closes the socket.
 //!
-//! *Moving* is what our own socket sees of it. It holds megabytes, so a client that reads slowly, but all the time, may make no
-//! room in it for ten seconds, and is cut: try `curl --limit-rate 20k …/big`, which finds out when it has read what the
-//! sockets hold. (The system tells of room only when there is much. tidegate tries to write once more at the deadline.)
+//! A client has *moved* when our socket takes or gives a byte, not when the client reads one. The buffers hold megabytes, so a client
+//! that reads slowly, but all the time, may make no room for ten seconds, and is cut: `curl --limit-rate 20k http://127.0.0.1:8000/big`
+//! finds out after three minutes. (The system tells of room only when there is much. tidegate tries to write once more then.)
 
 mod http;
 
