@@ -105,8 +105,14 @@ fn worker_that_dies_again_and_again_is_replaced_at_once_if_it_has_served() {
 #[test]
 fn worker_that_dies_before_it_serves_is_not_started_without_a_pause() {
     let folder = folder();
-    // The second and later processes that load it die, as long as there is a file that says so.
-    let fatal = "\nif os.path.exists(os.path.join(FOLDER, 'fatal')):\n    os._exit(9)\n";
+    // All that load it after the first two die, as long as there is a file that says so. (The second may still be at it when the
+    // file comes.)
+    let fatal = r#"
+with open(os.path.join(FOLDER, "loads")) as file:
+    first = file.read().splitlines()[:2]
+if os.path.exists(os.path.join(FOLDER, "fatal")) and f"{VERSION} {os.getpid()}" not in first:
+    os._exit(9)
+"#;
     folder.write("app.py", source("one") + fatal);
     let life = Life::start_in(folder, &["--workers", "2", "--threads", "1"]);
     life.wait_for_loads("one", 2);
