@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::loopback::{End, Running, noise, serve, serve_on, serve_with_hooks, wait_until};
+use support::loopback::{End, Running, noise, serve, serve_on, serve_with, serve_with_hooks, wait_until};
 use support::response::read_all;
 use support::temp_folder::TempFolder;
 use tidegate::conversation::{ByHand, Farewell, Wants};
@@ -875,6 +875,93 @@ fn many_streams_of_slow_pieces_let_others_come_between() {
     drawn_meanwhile.sort_unstable();
     // A few in each turn of the loop, and not one for each stream. (This thread may have had to wait, too, but not often.)
     assert!(drawn_meanwhile[4] < 60, "{drawn_meanwhile:?}");
+    server.handle.stop();
+}
+
+/// A call holds the loop up meanwhile, so that all of the streams begin in one turn.
+#[test]
+fn streams_that_begin_together_let_others_come_between_also_where_responses_are_held() {
+    const STREAMS: u32 = 100;
+    let drawn = Arc::new(AtomicU32::new(0));
+    let draw = {
+        let drawn = drawn.clone();
+        move |_| {
+            thread::sleep(millis(5));
+            drawn.fetch_add(1, Ordering::SeqCst);
+            "piece"
+        }
+    };
+    let server = Server::new().listen("127.0.0.1:0".parse().unwrap()).hold_responses(millis(1));
+    let server =
+        serve_with(
+            server,
+            move |environ: &mut Environ<'_>, start_response: StartResponse<'_>| match &*environ.path() {
+                "/slow" => start_response.status(200).pieces((0..2).map(draw.clone())),
+                "/hold" => {
+                    thread::sleep(millis(300));
+                    start_response.status(200).send("held")
+                }
+                _ => start_response.status(200).send("ok"),
+            },
+        );
+    let drawn_meanwhile = (0..3).map(|_| {
+        let mut readers: Vec<_> = (0..STREAMS).map(|_| server.connect()).collect();
+        let (mut other, mut holder) = (server.connect(), server.connect());
+        for client in readers.iter_mut().chain([&mut other, &mut holder]) {
+            assert_eq!(client.get("/").code, 200);
+        }
+        holder.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+        thread::sleep(millis(50));
+        readers.iter_mut().for_each(|client| client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(holder.read("GET").code, 200);
+        let before = drawn.load(Ordering::SeqCst);
+        assert_eq!(other.get("/").code, 200);
+        let drawn_meanwhile = drawn.load(Ordering::SeqCst) - before;
+        readers.iter_mut().for_each(|client| assert_eq!(client.read("GET").code, 200));
+        drawn_meanwhile
+    });
+    // This thread may have had to wait, too, but not each time.
+    let least = drawn_meanwhile.min().unwrap();
+    assert!(least < STREAMS / 2, "{least} pieces");
+}
+
+/// Calls take as long as pieces, and their clients are as many.
+#[test]
+fn streams_have_their_turn_beside_slow_calls() {
+    const SLOW: Duration = millis(5);
+    let (drawn, called) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let work = |counter: &Arc<AtomicU32>| {
+        thread::sleep(SLOW);
+        counter.fetch_add(1, Ordering::SeqCst)
+    };
+    let (pieces, calls) = (drawn.clone(), called.clone());
+    let server = serve(
+        move |environ, start_response: StartResponse<'_>| match &*environ.path() {
+            "/stream" => {
+                let pieces = pieces.clone();
+                start_response.status(200).pieces((0..u32::MAX).map(move |_| work(&pieces).to_string()))
+            }
+            _ => start_response.status(200).send(work(&calls).to_string()),
+        },
+        Limits::default(),
+    );
+    let open = |target: &str| {
+        let mut client = server.connect();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client
+    };
+    let _readers: Vec<_> = (0..100).map(|_| open("/stream")).collect();
+    let mut callers: Vec<_> = (0..100).map(|_| open("/")).collect();
+    let before = [&drawn, &called].map(|counter| counter.load(Ordering::SeqCst));
+    for _ in 0..3 {
+        for client in &mut callers {
+            assert_eq!(client.read("GET").code, 200);
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+    }
+    let [drawn, called] = [(&drawn, before[0]), (&called, before[1])]
+        .map(|(counter, before)| counter.load(Ordering::SeqCst) - before);
+    assert!(drawn > called / 5, "{drawn} pieces beside {called} calls");
     server.handle.stop();
 }
 

@@ -261,6 +261,31 @@ fn uploads_that_a_stuck_application_does_not_read_hold_no_more_than_the_limit_an
 }
 
 #[test]
+fn uploads_that_came_whole_to_a_stuck_application_make_room_one_by_one() {
+    const UPLOADS: usize = 60;
+    let limits = Limits { memory_bytes_max: 4 * MIB, drain_timeout: MOMENT, ..Limits::default() };
+    let stuck = Stuck::default();
+    let observed = Observed::serve(stuck.clone(), limits);
+    let mut clients: Vec<Client> = Vec::new();
+    for _ in 0..UPLOADS {
+        let mut client = observed.server.connect();
+        client.send("POST /stuck HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
+        wait_until("the application is called", || stuck.0.lock().unwrap().len() == clients.len() + 1);
+        let _ = client.try_send(&[b'x'; 60_000]);
+        clients.push(client);
+    }
+    // Scarcity has to last for a second before anybody is turned away.
+    let begun = Instant::now();
+    wait_until("there is memory again", || {
+        begun.elapsed() > Duration::from_secs(2) && !observed.snapshot().memory.is_scarce
+    });
+    observed.serves_others(4 * MIB);
+    let refused = clients.iter_mut().filter_map(|client| client.read_within("POST", MOMENT).ok());
+    let refused = refused.inspect(|answer| assert_eq!(answer.code, 503)).count();
+    assert!(refused < UPLOADS / 2, "{refused} were turned away");
+}
+
+#[test]
 fn content_that_a_stuck_application_keeps_counts_after_its_client_has_left() {
     let stuck = Stuck::default();
     let observed = Observed::serve(stuck.clone(), Limits::default());

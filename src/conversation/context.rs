@@ -77,9 +77,10 @@ impl ServerContext {
         self.is_known_to_be_late.get()
     }
 
-    /// Whether as much time as a turn may take has passed since a moment in it.
+    /// Whether as much time has passed since a moment in the turn as a turn may take, or as had passed of it before, if that is
+    /// more: who comes later in a turn has no less time than who came first.
     pub(crate) fn has_lasted_since(&self, begun: Moment) -> bool {
-        self.stopwatch.moment().since(begun) >= TURN_TIME
+        self.stopwatch.moment().since(begun) >= TURN_TIME.max(begun.since(self.now.moment))
     }
 
     /// Begins another turn of the loop.

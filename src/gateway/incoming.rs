@@ -345,6 +345,12 @@ impl Feed {
 
     /// Breaks the content off, and throws away what was not read.
     pub(crate) fn discard(&self) {
+        let mut shared = self.0.open();
+        // All of it has come, but not to the application: for that it breaks off, too.
+        if shared.arrival == Arrival::Ended && !shared.buffer.is_empty() {
+            shared.arrival = Arrival::Coming;
+        }
+        drop(shared);
         self.change(|shared| (shared.buffer, shared.arrival) = (ReadBuffer::default(), Arrival::Broken));
     }
 

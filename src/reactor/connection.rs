@@ -731,13 +731,13 @@ fn earlier(moment: Moment, by: Duration) -> Moment {
 /// Returns the work that a connection may do in a turn.
 #[inline(always)]
 fn budget_for(cause: Cause, corks: bool, shared: &Shared<'_>) -> Budget {
+    // Others wait to be delivered: one call, and their time is looked at again.
+    let budget = if corks { Budget::ONE_REQUEST } else { shared.budget };
     match cause {
-        // Others wait to be delivered: one call, and their time is looked at again.
-        _ if corks => Budget::ONE_REQUEST,
         Cause::Accepted | Cause::Event | Cause::Wake if shared.context.is_known_to_be_late() => {
-            shared.budget.when_late()
+            budget.when_late()
         }
-        _ => shared.budget,
+        _ => budget,
     }
 }
 

@@ -118,6 +118,13 @@ impl<S: Transport> Connections<S> {
         self.room.find(self.places.max(1), context.now.moment, looks, look)
     }
 
+    /// Accounts for all connections anew: an application that has dropped content wakes nobody.
+    pub fn account_all(&mut self, total: &mut usize) {
+        for (_, connection) in self.slots.iter_mut() {
+            connection.account(total);
+        }
+    }
+
     /// Returns the memory that connections hold while their peers are to move.
     pub fn holdings(&self, now: Moment) -> Vec<Holding> {
         let all = self.slots.iter();

@@ -411,6 +411,7 @@ impl<'g, L: Listening> Running<'g, L> {
     fn take_memory_back(&mut self, stall_min: Duration, bytes_max: usize) {
         let now = self.shared.context.now.moment;
         self.tide.rise(self.shared.memory_in_use());
+        self.connections.account_all(&mut self.shared.connection_bytes);
         let (mut spilled_bytes, mut cut_count) = (0, 0);
         for holding in most_expensive(self.connections.holdings(now), stall_min, now) {
             if self.shared.memory_in_use() < bytes_max || spilled_bytes > SPILLED_BYTES_MAX {
