@@ -192,7 +192,7 @@ impl Gateway for Stuck {
             return start_response.status(200).send("ok");
         }
         self.0.lock().unwrap().push(environ.take_incoming());
-        let patience = if environ.query() == "soon" { MOMENT * 20 } else { PATIENCE * 100 };
+        let patience = if environ.query() == "soon" { MOMENT * 50 } else { PATIENCE * 100 };
         Ok(start_response
             .at(environ.now() + patience, |start_response| start_response.status(200).send("at last")))
     }
@@ -250,7 +250,8 @@ fn uploads_that_a_stuck_application_does_not_read_hold_no_more_than_the_limit_an
     for _ in 0..100 {
         let mut attacker = observed.server.connect();
         attacker.send(upload);
-        attacker.send(vec![b'x'; 300_000]);
+        // It may have been turned away.
+        let _ = attacker.try_send(&[b'x'; 300_000]);
         attackers.push(attacker);
         assert!(observed.bytes() <= 4 * MIB, "{} bytes", observed.bytes());
     }
@@ -279,7 +280,7 @@ fn uploads_that_came_whole_to_a_stuck_application_make_room_one_by_one() {
     wait_until("there is memory again", || {
         begun.elapsed() > Duration::from_secs(2) && !observed.snapshot().memory.is_scarce
     });
-    observed.serves_others(4 * MIB);
+    assert_eq!(observed.server.connect().get("/").code, 200);
     let refused = clients.iter_mut().filter_map(|client| client.read_within("POST", MOMENT).ok());
     let refused = refused.inspect(|answer| assert_eq!(answer.code, 503)).count();
     assert!(refused < UPLOADS / 2, "{refused} were turned away");
@@ -291,8 +292,9 @@ fn content_that_a_stuck_application_keeps_counts_after_its_client_has_left() {
     let observed = Observed::serve(stuck.clone(), Limits::default());
     for _ in 0..3 {
         let mut client = observed.server.connect();
-        client.send("POST /stuck?soon HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
-        client.send(vec![b'x'; 200_000]);
+        // In one go: the time to the answer is that of the content, too.
+        let head = b"POST /stuck?soon HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n";
+        client.send([&head[..], &[b'x'; 200_000]].concat());
         assert_eq!(client.read("POST").text(), "at last");
         drop(client);
         wait_until("the client is gone", || observed.snapshot().connections.is_empty());

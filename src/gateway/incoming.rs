@@ -345,13 +345,15 @@ impl Feed {
 
     /// Breaks the content off, and throws away what was not read.
     pub(crate) fn discard(&self) {
-        let mut shared = self.0.open();
-        // All of it has come, but not to the application: for that it breaks off, too.
-        if shared.arrival == Arrival::Ended && !shared.buffer.is_empty() {
-            shared.arrival = Arrival::Coming;
-        }
-        drop(shared);
-        self.change(|shared| (shared.buffer, shared.arrival) = (ReadBuffer::default(), Arrival::Broken));
+        // What has come whole, but not to the application, breaks off for that, too.
+        let is_wanted = |shared: &ChannelState| match shared.arrival {
+            Arrival::Coming => true,
+            Arrival::Ended => !shared.buffer.is_empty(),
+            Arrival::Broken | Arrival::Unwanted => false,
+        };
+        self.change_if(is_wanted, |shared| {
+            (shared.buffer, shared.arrival) = (ReadBuffer::default(), Arrival::Broken)
+        });
     }
 
     /// Gives back memory that holds nothing. Returns whether that was at least half.
@@ -361,8 +363,13 @@ impl Feed {
 
     /// Changes what is to be read while more is wanted, and tells whoever waits for that.
     fn change(&self, change: impl FnOnce(&mut ChannelState)) {
+        self.change_if(|shared| shared.arrival == Arrival::Coming, change);
+    }
+
+    /// Changes what is to be read in a state of this kind, and tells whoever waits for that.
+    fn change_if(&self, applies: impl FnOnce(&ChannelState) -> bool, change: impl FnOnce(&mut ChannelState)) {
         let mut shared = self.0.open();
-        if shared.arrival != Arrival::Coming {
+        if !applies(&shared) {
             return;
         }
         change(&mut shared);

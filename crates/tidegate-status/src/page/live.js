@@ -71,7 +71,10 @@ function make(parent, tag, text, kind) {
 const stream = new EventSource('/events');
 stream.addEventListener('hello', event => begin(JSON.parse(event.data)));
 stream.addEventListener('frame', event => show(JSON.parse(event.data)));
-stream.onerror = () => state('no connection: the server has ended, or ends', 'bad');
+// A browser comes again by itself, unless it was refused.
+stream.onerror = () => state(stream.readyState === EventSource.CLOSED
+  ? 'refused: too many live views are open (reload to try again)'
+  : 'no connection: the server has ended, or ends', 'bad');
 function state(text, kind) { put('state', text); $('state').className = 'pill ' + kind; }
 
 function begin(hello) {
